@@ -1,0 +1,1 @@
+//! QEMU: the only part of the harness that knows of it.
