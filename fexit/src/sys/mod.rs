@@ -1,9 +1,14 @@
-//! `bpf(2)` and its neighbours: the one file of this crate that says `unsafe`.
+//! `bpf(2)` and its neighbours: the one place of this crate that says `unsafe`.
 //!
 //! Each command has an attribute struct of its own, laid out as `include/uapi/linux/bpf.h` lays out its arm of
 //! `union bpf_attr`. A struct is passed with its own size, so an old kernel never sees fields that it does not know
 //! unless the caller used a newer struct on purpose: it would refuse those only when they are not zero.
 #![allow(unsafe_code)]
+
+#[cfg(test)]
+pub(crate) mod fake;
+pub(crate) mod memory;
+pub(crate) mod perf;
 
 use std::ffi::{CStr, c_long};
 use std::io;
@@ -678,128 +683,10 @@ pub(crate) fn kernel_release() -> String {
         .into_owned()
 }
 
-/// The memory of an array map, shared with the programs that use it.
-#[derive(Debug)]
-pub(crate) struct SharedMemory {
-    start: ptr::NonNull<u8>,
-    len: usize,
-    mapped: usize,
-}
-
-// SAFETY: the memory belongs to no thread, and it is only read and written by volatile accesses.
-unsafe impl Send for SharedMemory {}
-// SAFETY: as above.
-unsafe impl Sync for SharedMemory {}
-
-impl SharedMemory {
-    /// Maps the first `len` bytes of a map that was created with `BPF_F_MMAPABLE`.
-    pub(crate) fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        let mapped = len.max(1).next_multiple_of(page_size());
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                mapped,
-                protection,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        match ptr::NonNull::new(start.cast::<u8>()) {
-            Some(start) if start.as_ptr().cast::<libc::c_void>() != libc::MAP_FAILED => {
-                Ok(Self { start, len, mapped })
-            }
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    /// Copies out what is at `offset`; words that are aligned are read whole.
-    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) {
-        assert!(
-            offset
-                .checked_add(to.len())
-                .is_some_and(|end| end <= self.len)
-        );
-        // SAFETY: the range is inside the mapping, which lives as long as `self`.
-        unsafe { copy_words(self.start.as_ptr().add(offset), to.as_mut_ptr(), to.len()) }
-    }
-
-    /// Copies to `offset`; words that are aligned are written whole.
-    pub(crate) fn write(&self, offset: usize, from: &[u8]) {
-        assert!(
-            offset
-                .checked_add(from.len())
-                .is_some_and(|end| end <= self.len)
-        );
-        // SAFETY: the range is inside the mapping, which is writable and lives as long as `self`.
-        unsafe { copy_words(from.as_ptr(), self.start.as_ptr().add(offset), from.len()) }
-    }
-}
-
-impl Drop for SharedMemory {
-    fn drop(&mut self) {
-        // SAFETY: this is the mapping that `map` made, and nothing refers to it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.mapped) };
-    }
-}
-
-/// Copies by volatile accesses, whole words when the length is one: a program that runs meanwhile sees no half of it.
-///
-/// # Safety
-///
-/// `from` must be readable and `to` writable for `len` bytes.
-unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the caller's promise covers all of it; a word access is made only where both sides are aligned for it.
-    unsafe {
-        if len == 8 && from.cast::<u64>().is_aligned() && to.cast::<u64>().is_aligned() {
-            to.cast::<u64>()
-                .write_volatile(from.cast::<u64>().read_volatile());
-        } else if len == 4 && from.cast::<u32>().is_aligned() && to.cast::<u32>().is_aligned() {
-            to.cast::<u32>()
-                .write_volatile(from.cast::<u32>().read_volatile());
-        } else {
-            for i in 0..len {
-                to.add(i).write_volatile(from.add(i).read_volatile());
-            }
-        }
-    }
-}
-
 /// Bytes of a page of memory.
 pub(crate) fn page_size() -> usize {
     // SAFETY: `sysconf` has no preconditions.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
-}
-
-#[cfg(test)]
-pub(crate) mod fake {
-    //! Answers for the kernel, for the thread that set them.
-    use super::*;
-    use std::cell::RefCell;
-
-    type Answer = Box<dyn FnMut(bpf_cmd) -> Option<io::Result<c_long>>>;
-    thread_local!(static KERNEL: RefCell<Option<Answer>> = const { RefCell::new(None) });
-
-    pub(super) fn answer(cmd: bpf_cmd) -> Option<io::Result<c_long>> {
-        KERNEL.with_borrow_mut(|kernel| kernel.as_mut().and_then(|answer| answer(cmd)))
-    }
-
-    /// From now on `answer` stands for the kernel; `None` from it lets the call through.
-    pub(crate) fn kernel(answer: impl FnMut(bpf_cmd) -> Option<io::Result<c_long>> + 'static) {
-        KERNEL.set(Some(Box::new(answer)));
-    }
-
-    /// A descriptor for a made-up object: `/dev/null`, so that closing it is real.
-    pub(crate) fn fd() -> io::Result<c_long> {
-        use std::os::fd::IntoRawFd;
-        Ok(std::fs::File::open("/dev/null")?.into_raw_fd().into())
-    }
-
-    pub(crate) fn errno(errno: i32) -> io::Result<c_long> {
-        Err(io::Error::from_raw_os_error(errno))
-    }
 }
 
 #[cfg(test)]
