@@ -48,6 +48,8 @@ mod feature;
 mod kernel_version;
 pub mod maps;
 mod object;
+#[cfg(test)]
+mod object_tests;
 pub mod programs;
 mod sys;
 #[cfg(test)]
