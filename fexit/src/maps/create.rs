@@ -122,9 +122,10 @@ fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
 }
 
 fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
-    let missing = kinds::feature(attr.map_type).and_then(Feature::missing);
-    if let Some(refusal) = missing.filter(|_| io_error.raw_os_error() == Some(libc::EINVAL)) {
-        return MapError::Unsupported(refusal);
+    if io_error.raw_os_error() == Some(libc::EINVAL)
+        && let Some(refusal) = kinds::feature(attr.map_type).and_then(Feature::missing)
+    {
+        return refusal.into();
     }
     let hint = match io_error.raw_os_error() {
         Some(libc::EPERM) => {
