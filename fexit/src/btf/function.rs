@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::raw::{Kind, Raw, Type};
-use super::{Btf, BtfError, MODULE_BTF, explain};
+use super::{Btf, BtfError, MODULE_BTF, explain, symbols};
 use crate::sys::{self, IdKind};
 
 /// A function of the kernel or of a module.
@@ -135,6 +135,13 @@ impl Btf {
         }
         let found = self.scope().functions(name);
         if let Some(one) = the_only(self.scope(), name, "the kernel", &found)? {
+            let candidates = symbols::namesakes(name);
+            if !candidates.is_empty() {
+                return Err(BtfError::AmbiguousName {
+                    name: name.to_owned(),
+                    candidates,
+                });
+            }
             return Ok(self.scope().describe(&one));
         }
         self.function_of_any_module(name)
