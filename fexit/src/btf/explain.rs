@@ -61,7 +61,7 @@ fn reason(name: &str) -> String {
     }
 }
 
-fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
+pub(super) fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = scope
         .own
         .types()

@@ -269,3 +269,21 @@ pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
         |function| scope.describe(&function),
     )
 }
+
+#[cfg(fuzzing)]
+impl Btf {
+    pub(crate) fn ask_everything(&self) {
+        Self::describe_all(self.raw(), None);
+        for feature in crate::Feature::ALL {
+            let _ = feature.is_in(self);
+        }
+        let _ = explain::nearest(self.scope(), "filename_lookup");
+    }
+
+    pub(crate) fn describe_all(own: &Raw, base: Option<&Raw>) {
+        let scope = Scope { base, own };
+        for function in own.types() {
+            let _ = (scope.describe(&function), scope.signature(&function));
+        }
+    }
+}
