@@ -85,6 +85,12 @@ pub enum BtfError {
     },
 }
 
+impl BtfError {
+    pub(crate) fn is_permission(&self) -> bool {
+        matches!(self, Self::FileError { error, .. } if error.raw_os_error() == Some(libc::EPERM))
+    }
+}
+
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() {
         String::new()

@@ -172,6 +172,14 @@ impl FExit {
             explain::attach(&self.data.name, self.target.as_ref(), cookie, error)
         })?;
         let link = FExitLink::new(fd);
+        if self
+            .target
+            .as_ref()
+            .is_some_and(|target| !target.is_program)
+            && explain::ftrace_is_off()
+        {
+            return Err(explain::never_fires(&self.data.name, self.target.as_ref()));
+        }
         self.attached = Some(link.attachment());
         Ok(self.links.insert(link))
     }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::Program;
+use super::{Program, explain};
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Btf, FunctionId};
 use crate::error::ProgramError;
@@ -66,8 +66,11 @@ impl<'a> Target<'a> {
     ///
     /// [`ProgramError::TargetProgram`] when there is none.
     pub fn program_id(id: u32, function: Option<&'a str>) -> Result<Self, ProgramError> {
-        let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| ProgramError::TargetProgram {
-            reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
+        let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => explain::permission("look up a program by its id", true),
+            _ => ProgramError::TargetProgram {
+                reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
+            },
         })?;
         Ok(Self::OwnedProgram { fd, function })
     }
@@ -125,6 +128,9 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
         let module = name.contains(':');
         match Feature::ModuleTarget.is_in(btf) {
             Some(false) if module => ProgramError::Unsupported(Feature::ModuleTarget.unsupported()),
+            _ if error.is_permission() => {
+                explain::permission("look up the BTF of a kernel module", true)
+            }
             _ => ProgramError::Btf(error),
         }
     })?;
@@ -138,7 +144,12 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
 }
 
 fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, ProgramError> {
-    let failed = |call| move |io_error| ProgramError::SyscallError { call, io_error };
+    let failed = |call| {
+        move |io_error: std::io::Error| match io_error.raw_os_error() {
+            Some(libc::EPERM) => explain::permission("look up the BTF of the target program", true),
+            _ => ProgramError::SyscallError { call, io_error },
+        }
+    };
     let (info, _) = sys::prog_info(fd).map_err(|error| ProgramError::TargetProgram {
         reason: format!("the descriptor is not a BPF program's ({error})"),
     })?;
