@@ -165,6 +165,14 @@ impl Btf {
         &self.raw
     }
 
+    /// The type id of the kernel's function of this name.
+    pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
+        let raw = &self.raw;
+        let named =
+            |t: &raw::Type<'_>| t.kind == Kind::Func && raw.is_named(t.name_off(), name.as_bytes());
+        raw.types().find(named).map(|t| t.id)
+    }
+
     pub(crate) fn has_function(&self, name: &str) -> bool {
         self.has_named(Kind::Func, name)
     }

@@ -52,6 +52,11 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     if let Some(refusal) = Feature::Fexit.missing() {
         return refusal.into();
     }
+    if program.kind() == "fsession"
+        && let Some(refusal) = Feature::Session.missing()
+    {
+        return refusal.into();
+    }
     if program.may_sleep()
         && let Some(refusal) = Feature::Sleepable.missing()
     {
