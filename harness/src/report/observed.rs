@@ -1,0 +1,458 @@
+//! From the guest's events and the way the VM ended to one kernel's part of the report.
+
+use std::collections::BTreeMap;
+
+use guest::event::{Event, Outcome, ScenarioResult};
+
+use super::{
+    Expected, KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, verdict,
+    version::KernelVersion,
+};
+
+/// A scenario that was asked for, with its claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned {
+    /// Its id.
+    pub id: &'static str,
+    /// The feature that it needs.
+    pub feature: &'static str,
+    /// The first kernel that it claims to pass on, as `5.10`.
+    pub minimum: &'static str,
+}
+
+/// How a VM came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest left by itself.
+    Left,
+    /// The kernel panicked, and said this.
+    Panicked(String),
+    /// A limit was reached, and this says which.
+    TimedOut(String),
+    /// Nothing that the guest did: QEMU did not start or died, the disk is full, the user interrupted.
+    Infra(String),
+}
+
+/// What was heard of one VM so far.
+#[derive(Debug)]
+pub struct Observed {
+    planned: Vec<Planned>,
+    running: Option<String>,
+    results: BTreeMap<String, ScenarioResult>,
+    warnings: Vec<String>,
+    ready: bool,
+    done: bool,
+}
+
+impl Observed {
+    /// Nothing was heard yet.
+    pub fn new(planned: &[Planned]) -> Self {
+        Self {
+            planned: planned.to_vec(),
+            running: None,
+            results: BTreeMap::new(),
+            warnings: Vec::new(),
+            ready: false,
+            done: false,
+        }
+    }
+
+    /// Takes in one event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Ready { .. } => self.ready = true,
+            Event::Warning { message } => self.warnings.push(message.clone()),
+            Event::Started { scenario } => self.running = Some(scenario.clone()),
+            Event::Finished { scenario, result } => {
+                self.running = None;
+                self.results.insert(scenario.clone(), result.clone());
+            }
+            Event::Done { .. } => self.done = true,
+            other => self.warnings.push(format!(
+                "the guest sent an event that is not known: {other:?}"
+            )),
+        }
+    }
+
+    /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and why it ended early.
+    pub fn conclude(mut self, ending: &Ending, report: &mut KernelReport) {
+        let running_version = report.version.as_deref().and_then(|v| v.parse().ok());
+        let trouble = self.trouble(ending);
+        self.blame_the_running_one(ending);
+        report.scenarios = self
+            .planned
+            .iter()
+            .map(|planned| {
+                let unreached = || not_reached(trouble.as_deref());
+                let result = self.results.remove(planned.id).unwrap_or_else(unreached);
+                judge(planned, result, running_version)
+            })
+            .collect();
+        report.verdict = verdict::kernel(&report.scenarios, self.done);
+        if self.ready
+            && matches!(
+                ending,
+                Ending::Panicked(_) | Ending::TimedOut(_) | Ending::Left
+            )
+        {
+            // What the guest's own work brought about is never the infrastructure's fault.
+            if trouble.is_some() {
+                report.verdict = KernelVerdict::NotOk;
+            }
+        }
+        report.error = trouble;
+        report.warnings.append(&mut self.warnings);
+    }
+
+    /// What was wrong with the way it ended, if anything.
+    fn trouble(&self, ending: &Ending) -> Option<String> {
+        let when = match (&self.running, self.ready, self.done) {
+            (_, false, _) => "before the guest reported that it runs".to_owned(),
+            (Some(id), ..) => format!("while {id} ran"),
+            (None, _, true) => "after the last scenario".to_owned(),
+            (None, ..) => "between two scenarios".to_owned(),
+        };
+        match ending {
+            Ending::Left if self.done => self.silent_about(),
+            Ending::Left => Some(format!("the VM ended early, {when}")),
+            Ending::Panicked(message) => Some(format!("the kernel panicked {when}: {message}")),
+            Ending::TimedOut(limit) => Some(format!("{limit}, {when}")),
+            Ending::Infra(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// The guest said that it was done: did it speak of every scenario?
+    fn silent_about(&self) -> Option<String> {
+        let missing: Vec<_> = self
+            .planned
+            .iter()
+            .map(|planned| planned.id)
+            .filter(|id| !self.results.contains_key(*id))
+            .collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "the guest was done, yet never reported {}",
+                missing.join(", ")
+            )
+        })
+    }
+
+    /// The scenario that ran when the VM ended is the first suspect.
+    fn blame_the_running_one(&mut self, ending: &Ending) {
+        let Some(id) = self.running.take() else {
+            return;
+        };
+        let (outcome, error) = match ending {
+            Ending::Panicked(message) => {
+                (Outcome::Panicked, format!("the kernel panicked: {message}"))
+            }
+            Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
+            Ending::Left => (Outcome::Failed, "the VM ended early".to_owned()),
+            Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
+        };
+        self.results.insert(id, without_duration(outcome, error));
+    }
+}
+
+/// The scenarios of a kernel that was not run, or not yet.
+pub fn none_reached(planned: &[Planned], why: &str) -> Vec<ScenarioReport> {
+    planned
+        .iter()
+        .map(|planned| judge(planned, not_reached(Some(why)), None))
+        .collect()
+}
+
+fn not_reached(why: Option<&str>) -> ScenarioResult {
+    let why = why.unwrap_or("the guest never reported it");
+    without_duration(Outcome::Skipped, format!("not reached: {why}"))
+}
+
+fn without_duration(outcome: Outcome, error: String) -> ScenarioResult {
+    ScenarioResult {
+        outcome,
+        duration_us: 0,
+        error: Some(error),
+        refusal: None,
+        measurements: BTreeMap::new(),
+        splat: None,
+    }
+}
+
+fn judge(
+    planned: &Planned,
+    result: ScenarioResult,
+    running: Option<KernelVersion>,
+) -> ScenarioReport {
+    let minimum = planned.minimum.parse().ok();
+    let claim = minimum.zip(running);
+    let expected = claim.map(|(minimum, running)| verdict::expected(minimum, running));
+    let wrong_claim = running.and_then(|running| wrong_claim(expected?, &result, running));
+    let verdict = match wrong_claim {
+        Some(_) => ScenarioVerdict::NotOk,
+        None => verdict::scenario(expected, result.outcome),
+    };
+    ScenarioReport {
+        id: planned.id.to_owned(),
+        feature: planned.feature.to_owned(),
+        minimum: planned.minimum.to_owned(),
+        expected,
+        outcome: result.outcome,
+        verdict,
+        duration_us: (result.duration_us > 0).then_some(result.duration_us),
+        error: wrong_claim.or(result.error),
+        refusal: result.refusal,
+        splat: result.splat,
+        measurements: result.measurements,
+    }
+}
+
+/// A scenario can do what it should and still prove a claim wrong, its own or the library's.
+fn wrong_claim(
+    expected: Expected,
+    result: &ScenarioResult,
+    running: KernelVersion,
+) -> Option<String> {
+    match (result.outcome, expected) {
+        (Outcome::Passed, Expected::Unsupported) => Some(format!(
+            "passed on {running}, below its claimed minimum: the claim is wrong"
+        )),
+        (Outcome::Unsupported, Expected::Passed) => Some(format!(
+            "refused on {running}, at or above its claimed minimum: {}",
+            result.error.as_deref().unwrap_or("no reason given")
+        )),
+        (Outcome::Unsupported, Expected::Unsupported) => {
+            verdict::flaw_of_refusal(result.refusal.as_ref(), running)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest::event::Refusal;
+
+    const PLANNED: [Planned; 3] = [
+        Planned {
+            id: "attach",
+            feature: "fexit",
+            minimum: "5.5",
+        },
+        Planned {
+            id: "cookie",
+            feature: "cookie",
+            minimum: "5.19",
+        },
+        Planned {
+            id: "unload",
+            feature: "fexit",
+            minimum: "5.5",
+        },
+    ];
+
+    fn ready() -> Event {
+        Event::Ready {
+            release: "5.10.0-46-cloud-amd64".into(),
+            uptime_us: 1,
+        }
+    }
+
+    fn started(id: &str) -> Event {
+        Event::Started {
+            scenario: id.into(),
+        }
+    }
+
+    fn finished(id: &str, outcome: Outcome) -> Event {
+        let refusal = (outcome == Outcome::Unsupported).then(|| Refusal {
+            feature: "cookie".into(),
+            minimum: "5.19".into(),
+        });
+        let result = ScenarioResult {
+            outcome,
+            duration_us: 7,
+            error: (outcome != Outcome::Passed).then(|| "why".to_owned()),
+            refusal,
+            measurements: BTreeMap::new(),
+            splat: None,
+        };
+        Event::Finished {
+            scenario: id.into(),
+            result,
+        }
+    }
+
+    fn run(events: &[Event], ending: &Ending) -> KernelReport {
+        let mut report = KernelReport {
+            version: Some("5.10.262".into()),
+            ..Default::default()
+        };
+        let mut observed = Observed::new(&PLANNED);
+        events.iter().for_each(|event| observed.event(event));
+        observed.conclude(ending, &mut report);
+        assert_eq!(
+            report.scenarios.len(),
+            PLANNED.len(),
+            "a scenario is missing"
+        );
+        report
+    }
+
+    fn outcomes(report: &KernelReport) -> Vec<Outcome> {
+        report
+            .scenarios
+            .iter()
+            .map(|scenario| scenario.outcome)
+            .collect()
+    }
+
+    fn whole_run() -> Vec<Event> {
+        vec![
+            ready(),
+            started("attach"),
+            finished("attach", Outcome::Passed),
+            started("cookie"),
+            finished("cookie", Outcome::Unsupported),
+            started("unload"),
+            finished("unload", Outcome::Passed),
+            Event::Done { scenarios: 3 },
+        ]
+    }
+
+    #[test]
+    fn a_whole_run_is_ok() {
+        let report = run(&whole_run(), &Ending::Left);
+        assert_eq!(
+            outcomes(&report),
+            [Outcome::Passed, Outcome::Unsupported, Outcome::Passed]
+        );
+        assert_eq!(
+            (report.verdict, report.error.as_deref()),
+            (KernelVerdict::Ok, None)
+        );
+        assert_eq!(report.scenarios[0].duration_us, Some(7));
+    }
+
+    #[test]
+    fn a_run_cut_anywhere_is_never_ok_and_keeps_what_was_heard() {
+        let endings = [
+            Ending::Left,
+            Ending::Panicked("Attempted to kill init!".into()),
+            Ending::TimedOut("longer than 9 s".into()),
+            Ending::Infra("QEMU was killed".into()),
+        ];
+        let whole = whole_run();
+        for ending in &endings {
+            for heard in 0..whole.len() {
+                let report = run(&whole[..heard], ending);
+                let kept = outcomes(&report)
+                    .iter()
+                    .filter(|o| **o == Outcome::Passed)
+                    .count();
+                assert_eq!(kept, usize::from(heard >= 3) + usize::from(heard >= 7));
+                assert!(report.error.is_some(), "{ending:?} after {heard}");
+                let infra = heard == 0 || matches!(ending, Ending::Infra(_));
+                let wanted = if infra {
+                    KernelVerdict::Infra
+                } else {
+                    KernelVerdict::NotOk
+                };
+                assert_eq!(report.verdict, wanted, "{ending:?} after {heard}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scenario_that_ran_at_the_end_is_blamed_and_later_ones_are_not_reached() {
+        for (ending, outcome) in [
+            (Ending::Left, Outcome::Failed),
+            (Ending::Panicked("x".into()), Outcome::Panicked),
+            (Ending::TimedOut("x".into()), Outcome::TimedOut),
+            (Ending::Infra("x".into()), Outcome::Skipped),
+        ] {
+            let report = run(&whole_run()[..4], &ending); // cookie has started
+            assert_eq!(
+                outcomes(&report),
+                [Outcome::Passed, outcome, Outcome::Skipped]
+            );
+            let verdicts: Vec<_> = report.scenarios.iter().map(|s| s.verdict).collect();
+            let blamed = match ending {
+                Ending::Infra(_) => ScenarioVerdict::Unknown,
+                _ => ScenarioVerdict::NotOk,
+            };
+            assert_eq!(
+                verdicts,
+                [ScenarioVerdict::Ok, blamed, ScenarioVerdict::Unknown]
+            );
+            let last = report.scenarios[2].error.as_deref().unwrap();
+            assert!(last.starts_with("not reached: "), "{last}");
+        }
+    }
+
+    #[test]
+    fn a_panic_after_done_is_not_ok() {
+        let report = run(&whole_run(), &Ending::Panicked("late".into()));
+        assert_eq!(report.verdict, KernelVerdict::NotOk);
+        assert_eq!(
+            report.error.as_deref(),
+            Some("the kernel panicked after the last scenario: late")
+        );
+    }
+
+    #[test]
+    fn a_scenario_that_the_guest_forgot_is_not_taken_for_ok() {
+        let mut events = whole_run();
+        events.drain(3..5);
+        let report = run(&events, &Ending::Left);
+        assert_eq!(report.scenarios[1].outcome, Outcome::Skipped);
+        assert_ne!(report.verdict, KernelVerdict::Ok);
+        assert!(report.error.unwrap().contains("never reported cookie"));
+    }
+
+    #[test]
+    fn wrong_claims_are_not_ok_and_say_so() {
+        let mut events = whole_run();
+        events[2] = finished("attach", Outcome::Unsupported);
+        events[4] = finished("cookie", Outcome::Passed);
+        let report = run(&events, &Ending::Left);
+        let errors: Vec<_> = report
+            .scenarios
+            .iter()
+            .map(|s| s.error.clone().unwrap_or_default())
+            .collect();
+        assert_eq!(report.count(ScenarioVerdict::NotOk), 2);
+        assert!(
+            errors[0].starts_with("refused on 5.10.262, at or above"),
+            "{}",
+            errors[0]
+        );
+        assert!(
+            errors[1].starts_with("passed on 5.10.262, below"),
+            "{}",
+            errors[1]
+        );
+    }
+
+    #[test]
+    fn all_skipped_teaches_nothing() {
+        let mut events = vec![ready()];
+        events.extend(PLANNED.iter().map(|p| finished(p.id, Outcome::Skipped)));
+        events.push(Event::Done { scenarios: 3 });
+        assert_eq!(run(&events, &Ending::Left).verdict, KernelVerdict::Infra);
+    }
+
+    #[test]
+    fn a_kernel_that_was_never_run_lists_every_scenario_as_unknown() {
+        let scenarios = none_reached(&PLANNED, "no network");
+        assert_eq!(scenarios.len(), 3);
+        assert!(
+            scenarios
+                .iter()
+                .all(|s| s.verdict == ScenarioVerdict::Unknown)
+        );
+        assert_eq!(
+            scenarios[0].error.as_deref(),
+            Some("not reached: no network")
+        );
+    }
+}
