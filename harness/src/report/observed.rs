@@ -14,6 +14,8 @@ use super::{
 pub struct Planned {
     /// Its id.
     pub id: &'static str,
+    /// What it shows, in a few words.
+    pub title: &'static str,
     /// The feature that it needs.
     pub feature: &'static str,
     /// The first kernel that it claims to pass on, as `5.10`.
@@ -23,8 +25,10 @@ pub struct Planned {
 /// How a VM came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The guest left by itself.
-    Left,
+    /// The guest said that it was done.
+    Done,
+    /// The guest broke off or broke the rules, in this way.
+    Broke(String),
     /// The kernel panicked, and said this.
     Panicked(String),
     /// A limit was reached, and this says which.
@@ -37,6 +41,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Observed {
     planned: Vec<Planned>,
+    version: Option<KernelVersion>,
     running: Option<String>,
     results: BTreeMap<String, ScenarioResult>,
     warnings: Vec<String>,
@@ -45,10 +50,11 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing was heard yet.
-    pub fn new(planned: &[Planned]) -> Self {
+    /// Nothing was heard yet of a kernel of that version.
+    pub fn new(planned: &[Planned], version: Option<KernelVersion>) -> Self {
         Self {
             planned: planned.to_vec(),
+            version,
             running: None,
             results: BTreeMap::new(),
             warnings: Vec::new(),
@@ -74,9 +80,14 @@ impl Observed {
         }
     }
 
+    /// How a scenario went that was heard to finish.
+    pub fn judged(&self, id: &str) -> Option<ScenarioReport> {
+        let planned = self.planned.iter().find(|planned| planned.id == id)?;
+        Some(judge(planned, self.results.get(id)?.clone(), self.version))
+    }
+
     /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and why it ended early.
     pub fn conclude(mut self, ending: &Ending, report: &mut KernelReport) {
-        let running_version = report.version.as_deref().and_then(|v| v.parse().ok());
         let trouble = self.trouble(ending);
         self.blame_the_running_one(ending);
         report.scenarios = self
@@ -85,7 +96,7 @@ impl Observed {
             .map(|planned| {
                 let unreached = || not_reached(trouble.as_deref());
                 let result = self.results.remove(planned.id).unwrap_or_else(unreached);
-                judge(planned, result, running_version)
+                judge(planned, result, self.version)
             })
             .collect();
         report.verdict = verdict::kernel(&report.scenarios, self.done);
@@ -113,8 +124,8 @@ impl Observed {
             (None, ..) => "between two scenarios".to_owned(),
         };
         match ending {
-            Ending::Left if self.done => self.silent_about(),
-            Ending::Left => Some(format!("the VM ended early, {when}")),
+            Ending::Done => self.silent_about(),
+            Ending::Broke(how) => Some(format!("{how}, {when}")),
             Ending::Panicked(message) => Some(format!("the kernel panicked {when}: {message}")),
             Ending::TimedOut(limit) => Some(format!("{limit}, {when}")),
             Ending::Infra(reason) => Some(reason.clone()),
@@ -147,7 +158,8 @@ impl Observed {
                 (Outcome::Panicked, format!("the kernel panicked: {message}"))
             }
             Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
-            Ending::Left => (Outcome::Failed, "the VM ended early".to_owned()),
+            Ending::Done => (Outcome::Failed, "the guest was done with it unfinished".to_owned()),
+            Ending::Broke(how) => (Outcome::Failed, how.clone()),
             Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
         };
         self.results.insert(id, without_duration(outcome, error));
@@ -287,7 +299,7 @@ mod tests {
             version: Some("5.10.262".into()),
             ..Default::default()
         };
-        let mut observed = Observed::new(&PLANNED);
+        let mut observed = Observed::new(&PLANNED, "5.10.262".parse().ok());
         events.iter().for_each(|event| observed.event(event));
         observed.conclude(ending, &mut report);
         assert_eq!(
@@ -321,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_whole_run_is_ok() {
-        let report = run(&whole_run(), &Ending::Left);
+        let report = run(&whole_run(), &Ending::Done);
         assert_eq!(
             outcomes(&report),
             [Outcome::Passed, Outcome::Unsupported, Outcome::Passed]
@@ -336,7 +348,7 @@ mod tests {
     #[test]
     fn a_run_cut_anywhere_is_never_ok_and_keeps_what_was_heard() {
         let endings = [
-            Ending::Left,
+            Ending::Broke("the VM ended early".into()),
             Ending::Panicked("Attempted to kill init!".into()),
             Ending::TimedOut("longer than 9 s".into()),
             Ending::Infra("QEMU was killed".into()),
@@ -365,7 +377,7 @@ mod tests {
     #[test]
     fn the_scenario_that_ran_at_the_end_is_blamed_and_later_ones_are_not_reached() {
         for (ending, outcome) in [
-            (Ending::Left, Outcome::Failed),
+            (Ending::Broke("x".into()), Outcome::Failed),
             (Ending::Panicked("x".into()), Outcome::Panicked),
             (Ending::TimedOut("x".into()), Outcome::TimedOut),
             (Ending::Infra("x".into()), Outcome::Skipped),
@@ -403,7 +415,7 @@ mod tests {
     fn a_scenario_that_the_guest_forgot_is_not_taken_for_ok() {
         let mut events = whole_run();
         events.drain(3..5);
-        let report = run(&events, &Ending::Left);
+        let report = run(&events, &Ending::Done);
         assert_eq!(report.scenarios[1].outcome, Outcome::Skipped);
         assert_ne!(report.verdict, KernelVerdict::Ok);
         assert!(report.error.unwrap().contains("never reported cookie"));
@@ -414,7 +426,7 @@ mod tests {
         let mut events = whole_run();
         events[2] = finished("attach", Outcome::Unsupported);
         events[4] = finished("cookie", Outcome::Passed);
-        let report = run(&events, &Ending::Left);
+        let report = run(&events, &Ending::Done);
         let errors: Vec<_> = report
             .scenarios
             .iter()
@@ -438,7 +450,9 @@ mod tests {
         let mut events = vec![ready()];
         events.extend(PLANNED.iter().map(|p| finished(p.id, Outcome::Skipped)));
         events.push(Event::Done { scenarios: 3 });
-        assert_eq!(run(&events, &Ending::Left).verdict, KernelVerdict::Infra);
+        let report = run(&events, &Ending::Done);
+        assert_eq!(report.verdict, KernelVerdict::Infra);
+        assert!(report.error.unwrap().contains("all were skipped"));
     }
 
     #[test]

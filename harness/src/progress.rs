@@ -1,0 +1,215 @@
+//! Everything for eyes, on stderr: a live board on a terminal, plain lines elsewhere.
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal as _, Write as _, stderr},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::{
+    kernel,
+    report::{KernelReport, KernelVerdict, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
+};
+
+/// Enough for `mainline-5.15` and the like.
+const NAME_WIDTH: usize = 8;
+
+/// How often a live line moves.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Where all kernels of a run show what they do.
+#[derive(Debug)]
+pub struct Board {
+    live: Option<MultiProgress>,
+    verbose: bool,
+}
+
+impl Board {
+    /// Live if stderr is a terminal.
+    pub fn new(verbose: bool) -> Self {
+        Self { live: stderr().is_terminal().then(MultiProgress::new), verbose }
+    }
+
+    /// The line of one kernel.
+    pub fn line(&self, kernel: &str) -> Line<'_> {
+        let bar = match &self.live {
+            Some(live) => live.add(ProgressBar::new_spinner()),
+            None => ProgressBar::hidden(),
+        };
+        bar.set_prefix(kernel.to_owned());
+        bar.set_style(style(SPINNER));
+        bar.enable_steady_tick(TICK);
+        Line { board: self, kernel: kernel.to_owned(), bar }
+    }
+
+    /// Prints one line, above whatever moves.
+    pub fn say(&self, line: impl Display) {
+        // Nobody is left to be told that stderr is closed.
+        let _ = match &self.live {
+            Some(live) => live.println(line.to_string()),
+            None => writeln!(stderr(), "{line}"),
+        };
+    }
+
+    /// The whole run in a table, and what to look into.
+    pub fn summary(&self, report: &Report) {
+        self.say("");
+        self.say(format_args!(
+            "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
+            "kernel", "release", "verdict", "ok", "not-ok", "unknown", "boot", "total"
+        ));
+        for kernel in &report.kernels {
+            self.say(summary_line(kernel));
+        }
+        for trouble in report.kernels.iter().flat_map(troubles) {
+            self.say(trouble);
+        }
+    }
+}
+
+fn summary_line(kernel: &KernelReport) -> String {
+    let seconds = |ms: Option<u64>| {
+        ms.map_or_else(|| "–".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0))
+    };
+    format!(
+        "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
+        kernel.requested,
+        kernel.release.as_deref().unwrap_or("–"),
+        kernel.verdict,
+        kernel.count(ScenarioVerdict::Ok),
+        kernel.count(ScenarioVerdict::NotOk),
+        kernel.count(ScenarioVerdict::Unknown),
+        seconds(kernel.phases_ms.boot),
+        seconds(kernel.phases_ms.total),
+    )
+}
+
+fn troubles(kernel: &KernelReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for scenario in kernel.scenarios.iter().filter(|s| s.verdict == ScenarioVerdict::NotOk) {
+        let why = scenario.error.as_deref().unwrap_or_default();
+        lines.push(format!(
+            "{}: {} {}: {why}",
+            kernel.requested,
+            scenario.id,
+            outcome_name(scenario.outcome)
+        ));
+    }
+    lines.extend(kernel.error.as_ref().map(|error| format!("{}: {error}", kernel.requested)));
+    lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
+    if kernel.verdict != KernelVerdict::Ok
+        && let Some(command) = &kernel.qemu_command
+    {
+        lines.push(format!("  again by hand, with the files of --keep: {command}"));
+    }
+    lines
+}
+
+/// One kernel's line on the board. It goes when this is dropped.
+#[derive(Debug)]
+pub struct Line<'a> {
+    board: &'a Board,
+    kernel: String,
+    bar: ProgressBar,
+}
+
+impl Line<'_> {
+    /// Shows what is being done now.
+    pub fn phase(&self, phase: &str) {
+        self.bar.set_message(phase.to_owned());
+    }
+
+    /// Shows where the scenarios are.
+    pub fn scenario(&self, id: &str, number: usize, of: usize) {
+        self.bar.set_message(format!("{number}/{of} {id}"));
+    }
+
+    /// Prints how a scenario went.
+    pub fn finished(&self, scenario: &ScenarioReport) {
+        let time = scenario.duration_us.map_or_else(String::new, |us| {
+            format!("{:.1} ms", us as f64 / 1000.0)
+        });
+        let mut line = format!(
+            "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}  {time:>10}",
+            self.kernel,
+            scenario.verdict,
+            scenario.id,
+            outcome_name(scenario.outcome)
+        );
+        if let (false, Some(error)) = (scenario.verdict == ScenarioVerdict::Ok, &scenario.error) {
+            line.push_str("\n    ");
+            line.push_str(&error.trim_end().replace('\n', "\n    "));
+        }
+        self.board.say(line);
+    }
+
+    /// Prints something worth knowing.
+    pub fn note(&self, message: &str) {
+        self.board.say(format_args!("{:<NAME_WIDTH$}  {message}", self.kernel));
+    }
+
+    /// Prints what only a curious user wants to see.
+    pub fn detail(&self, message: &str) {
+        if self.board.verbose {
+            self.note(message);
+        }
+    }
+}
+
+impl kernel::Progress for Line<'_> {
+    fn start(&self, what: &str, total: Option<u64>) {
+        if self.board.live.is_none() {
+            let size = total.map_or_else(String::new, |total| {
+                format!(" ({:.1} MB)", total as f64 / 1e6)
+            });
+            self.note(&format!("downloading {what}{size}"));
+        }
+        self.bar.set_message(format!("downloading {what}"));
+        self.bar.set_length(total.unwrap_or(0));
+        self.bar.set_position(0);
+        self.bar.set_style(style(if total.is_some() { DOWNLOAD } else { STREAM }));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn finish(&self) {
+        self.bar.set_style(style(SPINNER));
+        self.bar.set_message("");
+    }
+
+    fn note(&self, message: &str) {
+        Line::note(self, message);
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+const SPINNER: &str = "{prefix:<8}  {spinner} {wide_msg} {elapsed:>4}";
+const DOWNLOAD: &str =
+    "{prefix:<8}  {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta:>4}";
+const STREAM: &str = "{prefix:<8}  {spinner} {msg} {bytes} {bytes_per_sec}";
+
+fn style(template: &str) -> ProgressStyle {
+    // A test makes sure that the templates are sound.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_sound() {
+        for template in [SPINNER, DOWNLOAD, STREAM] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+}
