@@ -96,6 +96,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 
+    /// Take kernels from this file, made like kernels/kernels.toml, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+
     /// Use only what the cache holds
     #[arg(long)]
     pub offline: bool,
@@ -156,7 +160,15 @@ mod tests {
 
     #[test]
     fn lists_are_repeated_or_separated_by_commas() {
-        let cli = parse(&["--kernel", "5.10,6.1", "--kernel", "all", "-s", "attach,un*"]).unwrap();
+        let cli = parse(&[
+            "--kernel",
+            "5.10,6.1",
+            "--kernel",
+            "all",
+            "-s",
+            "attach,un*",
+        ])
+        .unwrap();
         assert_eq!(cli.run.kernels, ["5.10", "6.1", "all"]);
         assert_eq!(cli.run.scenarios, ["attach", "un*"]);
         assert_eq!(cli.run.timeout, Duration::from_secs(600));
@@ -164,14 +176,29 @@ mod tests {
 
     #[test]
     fn subcommands_need_no_kernel_and_a_run_does() {
-        assert!(parse(&["compare", "a.json", "b.json"]).unwrap().command.is_some());
+        assert!(
+            parse(&["compare", "a.json", "b.json"])
+                .unwrap()
+                .command
+                .is_some()
+        );
         assert!(parse(&["--list"]).unwrap().run.list);
-        assert!(parse(&["--scenario", "attach"]).unwrap_err().to_string().contains("--kernel"));
+        assert!(
+            parse(&["--scenario", "attach"])
+                .unwrap_err()
+                .to_string()
+                .contains("--kernel")
+        );
     }
 
     #[test]
     fn senseless_numbers_are_refused() {
-        for bad in [["--timeout", "0"], ["--timeout", "1e3"], ["--timeout", "86401"], ["--jobs", "0"]] {
+        for bad in [
+            ["--timeout", "0"],
+            ["--timeout", "1e3"],
+            ["--timeout", "86401"],
+            ["--jobs", "0"],
+        ] {
             let args = ["--kernel", "5.10", bad[0], bad[1]];
             assert_eq!(parse(&args).unwrap_err().exit_code(), 2, "{bad:?}");
         }

@@ -12,6 +12,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::vm::Stop;
 
+/// What the report says of a kernel that was not finished because of it.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// Waits for a signal to end the run.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
@@ -27,7 +30,10 @@ impl Interrupt {
             // Before the stop is registered: whoever sees the stop then also sees the number.
             signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
         }
-        Ok(Self { stop: Stop::on_signals()?, signal })
+        Ok(Self {
+            stop: Stop::on_signals()?,
+            signal,
+        })
     }
 
     /// What the VMs watch.

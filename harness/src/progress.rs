@@ -9,8 +9,11 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
+    interrupt::INTERRUPTED,
     kernel,
-    report::{KernelReport, KernelVerdict, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
+    report::{
+        KernelReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name,
+    },
 };
 
 /// Enough for `mainline-5.15` and the like.
@@ -29,7 +32,10 @@ pub struct Board {
 impl Board {
     /// Live if stderr is a terminal.
     pub fn new(verbose: bool) -> Self {
-        Self { live: stderr().is_terminal().then(MultiProgress::new), verbose }
+        Self {
+            live: stderr().is_terminal().then(MultiProgress::new),
+            verbose,
+        }
     }
 
     /// The line of one kernel.
@@ -41,7 +47,11 @@ impl Board {
         bar.set_prefix(kernel.to_owned());
         bar.set_style(style(SPINNER));
         bar.enable_steady_tick(TICK);
-        Line { board: self, kernel: kernel.to_owned(), bar }
+        Line {
+            board: self,
+            kernel: kernel.to_owned(),
+            bar,
+        }
     }
 
     /// Prints one line, above whatever moves.
@@ -71,7 +81,10 @@ impl Board {
 
 fn summary_line(kernel: &KernelReport) -> String {
     let seconds = |ms: Option<u64>| {
-        ms.map_or_else(|| "–".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0))
+        ms.map_or_else(
+            || "–".to_owned(),
+            |ms| format!("{:.1} s", ms as f64 / 1000.0),
+        )
     };
     format!(
         "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
@@ -89,20 +102,23 @@ fn summary_line(kernel: &KernelReport) -> String {
 fn troubles(kernel: &KernelReport) -> Vec<String> {
     let mut lines = Vec::new();
     for scenario in kernel.scenarios.iter().filter(|s| s.verdict == ScenarioVerdict::NotOk) {
-        let why = scenario.error.as_deref().unwrap_or_default();
+        // The whole of it was printed when it happened.
+        let why = scenario.error.as_deref().and_then(|error| error.lines().next());
         lines.push(format!(
-            "{}: {} {}: {why}",
+            "{}: {} {}: {}",
             kernel.requested,
             scenario.id,
-            outcome_name(scenario.outcome)
+            outcome_name(scenario.outcome),
+            why.unwrap_or_default()
         ));
     }
-    lines.extend(kernel.error.as_ref().map(|error| format!("{}: {error}", kernel.requested)));
-    lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
-    if kernel.verdict != KernelVerdict::Ok
-        && let Some(command) = &kernel.qemu_command
-    {
-        lines.push(format!("  again by hand, with the files of --keep: {command}"));
+    if let Some(error) = &kernel.error {
+        lines.push(format!("{}: {error}", kernel.requested));
+        if kernel.error.as_deref() != Some(INTERRUPTED) {
+            lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
+            let command = kernel.qemu_command.iter();
+            lines.extend(command.map(|c| format!("  again by hand, with the files of --keep: {c}")));
+        }
     }
     lines
 }
@@ -128,9 +144,9 @@ impl Line<'_> {
 
     /// Prints how a scenario went.
     pub fn finished(&self, scenario: &ScenarioReport) {
-        let time = scenario.duration_us.map_or_else(String::new, |us| {
-            format!("{:.1} ms", us as f64 / 1000.0)
-        });
+        let time = scenario
+            .duration_us
+            .map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
         let mut line = format!(
             "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}  {time:>10}",
             self.kernel,
@@ -147,7 +163,8 @@ impl Line<'_> {
 
     /// Prints something worth knowing.
     pub fn note(&self, message: &str) {
-        self.board.say(format_args!("{:<NAME_WIDTH$}  {message}", self.kernel));
+        self.board
+            .say(format_args!("{:<NAME_WIDTH$}  {message}", self.kernel));
     }
 
     /// Prints what only a curious user wants to see.
@@ -169,7 +186,8 @@ impl kernel::Progress for Line<'_> {
         self.bar.set_message(format!("downloading {what}"));
         self.bar.set_length(total.unwrap_or(0));
         self.bar.set_position(0);
-        self.bar.set_style(style(if total.is_some() { DOWNLOAD } else { STREAM }));
+        self.bar
+            .set_style(style(if total.is_some() { DOWNLOAD } else { STREAM }));
     }
 
     fn advance(&self, bytes: u64) {

@@ -27,7 +27,10 @@ pub fn merge(paths: &[PathBuf], outputs: &Outputs) -> Result<u8> {
     for path in paths {
         for kernel in file::read(path)?.kernels {
             // A kernel that was run again replaces itself.
-            match kernels.iter_mut().find(|known| known.requested == kernel.requested) {
+            match kernels
+                .iter_mut()
+                .find(|known| known.requested == kernel.requested)
+            {
                 Some(known) => *known = kernel,
                 None => kernels.push(kernel),
             }

@@ -22,6 +22,7 @@ use guest::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::kernel::Source;
 pub use minimums::Minimum;
 pub use verdict::{Expected, KernelVerdict, ScenarioVerdict};
 
@@ -80,28 +81,6 @@ pub struct KernelReport {
     pub phases_ms: Phases,
     /// Every scenario asked for, in order, also those that were never reached.
     pub scenarios: Vec<ScenarioReport>,
-}
-
-/// Where a kernel's files came from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// The kind of source, as `debian`.
-    pub kind: String,
-    /// The package, or null for a kernel that is not from one.
-    pub package: Option<String>,
-    /// The package's version.
-    pub package_version: Option<String>,
-    /// Each file that was fetched or used.
-    pub files: Vec<SourceFile>,
-}
-
-/// A file that was fetched, or given by the user.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SourceFile {
-    /// Its address, or its path.
-    pub url: String,
-    /// The checksum it was verified against.
-    pub sha256: String,
 }
 
 /// Milliseconds spent in each phase; null for a phase that was never entered.

@@ -80,6 +80,11 @@ impl Observed {
         }
     }
 
+    /// The scenario that runs now.
+    pub fn running(&self) -> Option<&str> {
+        self.running.as_deref()
+    }
+
     /// How a scenario went that was heard to finish.
     pub fn judged(&self, id: &str) -> Option<ScenarioReport> {
         let planned = self.planned.iter().find(|planned| planned.id == id)?;
@@ -100,18 +105,13 @@ impl Observed {
             })
             .collect();
         report.verdict = verdict::kernel(&report.scenarios, self.done);
-        if self.ready
-            && matches!(
-                ending,
-                Ending::Panicked(_) | Ending::TimedOut(_) | Ending::Left
-            )
-        {
-            // What the guest's own work brought about is never the infrastructure's fault.
-            if trouble.is_some() {
-                report.verdict = KernelVerdict::NotOk;
-            }
+        if trouble.is_some() && self.ready && !matches!(ending, Ending::Infra(_)) {
+            // What came of the guest's own work is never the infrastructure's fault.
+            report.verdict = KernelVerdict::NotOk;
         }
-        report.error = trouble;
+        let nothing_learned = || "no scenario could be judged: all were skipped".to_owned();
+        report.error =
+            trouble.or_else(|| (report.verdict == KernelVerdict::Infra).then(nothing_learned));
         report.warnings.append(&mut self.warnings);
     }
 
@@ -158,7 +158,10 @@ impl Observed {
                 (Outcome::Panicked, format!("the kernel panicked: {message}"))
             }
             Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
-            Ending::Done => (Outcome::Failed, "the guest was done with it unfinished".to_owned()),
+            Ending::Done => (
+                Outcome::Failed,
+                "the guest was done with it unfinished".to_owned(),
+            ),
             Ending::Broke(how) => (Outcome::Failed, how.clone()),
             Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
         };
@@ -246,16 +249,19 @@ mod tests {
 
     const PLANNED: [Planned; 3] = [
         Planned {
+            title: "",
             id: "attach",
             feature: "fexit",
             minimum: "5.5",
         },
         Planned {
+            title: "",
             id: "cookie",
             feature: "cookie",
             minimum: "5.19",
         },
         Planned {
+            title: "",
             id: "unload",
             feature: "fexit",
             minimum: "5.5",

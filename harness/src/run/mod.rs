@@ -40,7 +40,12 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let targets = one::resolve(&kernels, &names, &board)?;
 
     let unfinished = |why: &str| {
-        Report::new(names.iter().map(|name| unfinished(name, &planned, why)).collect())
+        Report::new(
+            names
+                .iter()
+                .map(|name| unfinished(name, &planned, why))
+                .collect(),
+        )
     };
     let mut report = unfinished(NOT_FINISHED);
     let ran = match one::Setup::new(args, &planned, &interrupt, &kernels) {
@@ -72,6 +77,7 @@ pub fn open_kernels(args: &RunArgs) -> Result<Kernels> {
     Kernels::open(kernel::Options {
         cache_dir: args.cache_dir.clone(),
         offline: args.offline,
+        matrix: args.matrix.clone(),
         ..kernel::Options::default()
     })
 }
@@ -87,7 +93,9 @@ fn all(
 ) {
     let update = |report: &Report| {
         if let Err(error) = sinks.update(report) {
-            board.say(format_args!("{error:#}; going on, the report will go to stdout"));
+            board.say(format_args!(
+                "{error:#}; going on, the report will go to stdout"
+            ));
         }
     };
     update(report);
@@ -106,7 +114,10 @@ fn all(
         }
         drop(sender);
         for kernel in finished {
-            if let Some(place) = report.kernels.iter_mut().find(|k| k.requested == kernel.requested)
+            if let Some(place) = report
+                .kernels
+                .iter_mut()
+                .find(|k| k.requested == kernel.requested)
             {
                 *place = kernel;
             }

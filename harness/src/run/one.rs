@@ -10,7 +10,7 @@ use crate::{
     cli::RunArgs,
     error::UsageError,
     image,
-    interrupt::Interrupt,
+    interrupt::{INTERRUPTED, Interrupt},
     kernel::{Kernel, Kernels, Resolved},
     progress::{Board, Line},
     report::{
@@ -22,6 +22,9 @@ use crate::{
 
 /// The guest, built together with the harness.
 const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+/// The memory of a VM.
+pub(super) const MEMORY_MIB: u32 = 512;
 
 /// A failure of the infrastructure is tried once more.
 const ATTEMPTS: u32 = 2;
@@ -55,7 +58,11 @@ pub(super) fn resolve(kernels: &Kernels, names: &[String], board: &Board) -> Res
                 Err(error) if error.is::<UsageError>() => return Err(error),
                 found => found.map_err(|error| format!("{error:#}")),
             };
-            Ok(Target { name: name.clone(), found, resolve_ms: ms(started.elapsed()) })
+            Ok(Target {
+                name: name.clone(),
+                found,
+                resolve_ms: ms(started.elapsed()),
+            })
         })
         .collect()
 }
@@ -99,8 +106,11 @@ impl<'a> Setup<'a> {
     }
 
     fn stages(&self, target: &Target, line: &Line<'_>, report: &mut KernelReport) -> Result<()> {
-        anyhow::ensure!(!self.interrupt.stop().requested(), "interrupted");
-        let resolved = target.found.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
+        anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
+        let resolved = target
+            .found
+            .as_ref()
+            .map_err(|why| anyhow::anyhow!("{why}"))?;
         report.version = Some(resolved.version.clone());
 
         line.phase("fetching");
@@ -120,10 +130,14 @@ impl<'a> Setup<'a> {
 
     fn initramfs(&self, kernel: &Kernel) -> Result<Vec<u8>> {
         let job = Job {
-            scenarios: self.planned.iter().map(|planned| planned.id.to_owned()).collect(),
+            scenarios: self
+                .planned
+                .iter()
+                .map(|planned| planned.id.to_owned())
+                .collect(),
             ..Job::default()
         };
-        let modules = modules(kernel)?;
+        let modules = Vec::new();
         image::build(INIT, &job, &modules, &[]).context("cannot pack the initramfs")
     }
 
@@ -159,9 +173,17 @@ impl<'a> Setup<'a> {
         line: &Line<'_>,
         report: &mut KernelReport,
     ) -> Result<bool> {
-        let keep = self.args.keep.as_ref().map(|dir| dir.join(&report.requested));
+        let keep = self
+            .args
+            .keep
+            .as_ref()
+            .map(|dir| dir.join(&report.requested));
         let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
-        config.limits = Limits { wall: self.args.timeout, ..Limits::default() };
+        config.memory_mib = MEMORY_MIB;
+        config.limits = Limits {
+            wall: self.args.timeout,
+            ..Limits::default()
+        };
         config.keep = keep.as_deref();
         report.accelerator = Some(config.accelerator.name().to_owned());
         report.accelerator_reason = Some(self.accelerator.reason.clone());

@@ -16,8 +16,14 @@ pub fn all() -> Vec<Scenario> {
 ///
 /// A hidden scenario, one that is made to fail, runs only when its whole id is given.
 pub fn select(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Planned>> {
-    let patterns = patterns.iter().map(|text| Wanted::new(text)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(stray) = patterns.iter().find(|wanted| !all.iter().any(|s| wanted.takes(s))) {
+    let patterns = patterns
+        .iter()
+        .map(|text| Wanted::new(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(stray) = patterns
+        .iter()
+        .find(|wanted| !all.iter().any(|s| wanted.takes(s)))
+    {
         return Err(usage(unknown(stray, all)));
     }
     Ok(all
@@ -46,8 +52,12 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn new(text: &'a str) -> anyhow::Result<Self> {
-        let pattern = Pattern::new(text)
-            .map_err(|e| usage(format!("`{text}` is not a pattern for scenarios: {}", e.msg)))?;
+        let pattern = Pattern::new(text).map_err(|e| {
+            usage(format!(
+                "`{text}` is not a pattern for scenarios: {}",
+                e.msg
+            ))
+        })?;
         Ok(Self { text, pattern })
     }
 
@@ -78,9 +88,19 @@ mod tests {
     use super::*;
 
     fn ids(patterns: &[&str]) -> Result<Vec<&'static str>, String> {
-        let all = [("attach", false), ("attach_twice", false), ("unload", false), ("selftest_panic", true)];
+        let all = [
+            ("attach", false),
+            ("attach_twice", false),
+            ("unload", false),
+            ("selftest_panic", true),
+        ];
         let all = all.map(|(id, hidden)| Scenario {
-            planned: Planned { id, title: "", feature: "fexit", minimum: "5.5" },
+            planned: Planned {
+                id,
+                title: "",
+                feature: "fexit",
+                minimum: "5.5",
+            },
             hidden,
         });
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();

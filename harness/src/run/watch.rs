@@ -6,6 +6,7 @@ use guest::event::Event;
 
 use super::one::ms;
 use crate::{
+    interrupt::INTERRUPTED,
     progress::Line,
     report::{
         KernelReport, KernelVerdict,
@@ -31,7 +32,10 @@ pub(super) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub(super) fn new(planned: &[Planned], report: &KernelReport, line: &'a Line<'a>) -> Self {
-        let version = report.version.as_deref().and_then(|version| version.parse().ok());
+        let version = report
+            .version
+            .as_deref()
+            .and_then(|version| version.parse().ok());
         Self {
             observed: Observed::new(planned, version),
             line,
@@ -54,7 +58,9 @@ impl<'a> Watch<'a> {
                 }
             }
             VmEvent::Garbage { line, reason } => {
-                self.garbage.push(format!("the guest sent what is no event ({reason}): {line}"));
+                self.garbage.push(format!(
+                    "the guest sent what is no event ({reason}): {line}"
+                ));
             }
         }
     }
@@ -83,7 +89,11 @@ impl<'a> Watch<'a> {
         report.phases_ms.boot = self.ready.map(|ready| ms(ready - self.started));
         report.phases_ms.scenarios = self.ready.map(|ready| ms(end - ready));
         report.qemu_command = Some(finished.command.clone());
+        let running = self.observed.running().map(str::to_owned);
         self.observed.conclude(&ending(&finished.ending), report);
+        if let Some(cut_off) = running.and_then(|id| report.scenario(&id)) {
+            self.line.finished(cut_off);
+        }
         report.warnings.extend(self.garbage);
         splats(finished, &self.boot_messages, report);
         if report.verdict != KernelVerdict::Ok {
@@ -99,16 +109,23 @@ fn ending(ending: &vm::Ending) -> Ending {
         vm::Ending::KernelPanic { message } => Ending::Panicked(message.clone()),
         vm::Ending::EndedEarly | vm::Ending::Flooded { .. } => Ending::Broke(words),
         vm::Ending::TimedOut { .. } | vm::Ending::Silent { .. } => Ending::TimedOut(words),
-        vm::Ending::QemuFailed { .. } | vm::Ending::Interrupted => Ending::Infra(words),
+        vm::Ending::QemuFailed { .. } => Ending::Infra(words),
+        vm::Ending::Interrupted => Ending::Infra(INTERRUPTED.to_owned()),
     }
 }
 
 /// What the kernel complained about after the boot and no scenario answers for.
 fn splats(finished: &Finished, boot_messages: &HashSet<String>, report: &mut KernelReport) {
     for splat in finished.console.splats() {
-        let at_boot = splat.lines.first().is_some_and(|line| boot_messages.contains(line));
+        let at_boot = splat
+            .lines
+            .first()
+            .is_some_and(|line| boot_messages.contains(line));
         let claimed = report.scenarios.iter().any(|scenario| {
-            scenario.splat.as_deref().is_some_and(|text| text.contains(&splat.message))
+            scenario
+                .splat
+                .as_deref()
+                .is_some_and(|text| text.contains(&splat.message))
         });
         if claimed || splat.severity == Severity::Panic {
             continue;
