@@ -1,4 +1,9 @@
 //! The archive, read back by the `cpio` tool.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
