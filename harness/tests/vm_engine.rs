@@ -67,12 +67,8 @@ fn a_panic_keeps_what_was_reported_before_it() {
         panic.lines.iter().any(|line| line.contains("Call Trace")),
         "{panic:?}"
     );
-    let last = seen.finished.console.last_lines(30);
-    assert!(
-        last.iter()
-            .any(|line| line.contains("Kernel panic - not syncing")),
-        "{last:?}"
-    );
+    let last = seen.finished.console.last_lines(1);
+    assert!(last[0].contains("Kernel Offset"), "{last:?}");
 }
 
 #[test]
