@@ -185,6 +185,7 @@ impl<'a> Setup<'a> {
             ..Limits::default()
         };
         config.keep = keep.as_deref();
+        report.command_line = Some(config.kernel_command_line());
         report.accelerator = Some(config.accelerator.name().to_owned());
         report.accelerator_reason = Some(self.accelerator.reason.clone());
         report.qemu_version = Some(self.qemu.version.clone());

@@ -35,7 +35,22 @@ impl Device {
 
 /// QEMU's arguments.
 pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString> {
-    let devices = [
+    let devices = devices(config, paths);
+    let append = append(config, &devices);
+    let mut arguments: Vec<_> = devices.into_iter().flat_map(|device| device.qemu).collect();
+    arguments.extend(["-append".into(), append.into()]);
+    arguments
+}
+
+/// The kernel's command line.
+pub(super) fn kernel_command_line(config: &Config<'_>) -> String {
+    let nowhere = Path::new("");
+    let paths = Paths { initramfs: nowhere, console: nowhere, events: nowhere };
+    append(config, &devices(config, &paths))
+}
+
+fn devices(config: &Config<'_>, paths: &Paths<'_>) -> [Device; 7] {
+    [
         machine(config),
         loader(config.kernel, paths.initramfs),
         serial("console", paths.console, &["console=ttyS0"]),
@@ -43,15 +58,12 @@ pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString>
         ends_by_itself(),
         says_what_matters(),
         wastes_no_time(config.accelerator),
-    ];
-    let mut kernel: Vec<_> = devices
-        .iter()
-        .flat_map(|device| device.kernel.clone())
-        .collect();
-    kernel.extend_from_slice(&config.kernel_args);
-    let mut arguments: Vec<_> = devices.into_iter().flat_map(|device| device.qemu).collect();
-    arguments.extend(["-append".into(), kernel.join(" ").into()]);
-    arguments
+    ]
+}
+
+fn append(config: &Config<'_>, devices: &[Device]) -> String {
+    let own = devices.iter().flat_map(|device| &device.kernel);
+    own.chain(&config.kernel_args).map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// Nothing but what is named here: no network, no disk, no display, no configuration of the user's.

@@ -68,6 +68,11 @@ impl<'a> Config<'a> {
             keep: None,
         }
     }
+
+    /// The kernel's command line.
+    pub fn kernel_command_line(&self) -> String {
+        command::kernel_command_line(self)
+    }
 }
 
 /// How long a VM may take for what.
