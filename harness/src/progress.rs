@@ -11,9 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::{
     interrupt::INTERRUPTED,
     kernel,
-    report::{
-        KernelReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name,
-    },
+    report::{KernelReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
 };
 
 /// Enough for `mainline-5.15` and the like.
@@ -101,9 +99,16 @@ fn summary_line(kernel: &KernelReport) -> String {
 
 fn troubles(kernel: &KernelReport) -> Vec<String> {
     let mut lines = Vec::new();
-    for scenario in kernel.scenarios.iter().filter(|s| s.verdict == ScenarioVerdict::NotOk) {
+    for scenario in kernel
+        .scenarios
+        .iter()
+        .filter(|s| s.verdict == ScenarioVerdict::NotOk)
+    {
         // The whole of it was printed when it happened.
-        let why = scenario.error.as_deref().and_then(|error| error.lines().next());
+        let why = scenario
+            .error
+            .as_deref()
+            .and_then(|error| error.lines().next());
         lines.push(format!(
             "{}: {} {}: {}",
             kernel.requested,
@@ -117,7 +122,8 @@ fn troubles(kernel: &KernelReport) -> Vec<String> {
         if kernel.error.as_deref() != Some(INTERRUPTED) {
             lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
             let command = kernel.qemu_command.iter();
-            lines.extend(command.map(|c| format!("  again by hand, with the files of --keep: {c}")));
+            lines
+                .extend(command.map(|c| format!("  again by hand, with the files of --keep: {c}")));
         }
     }
     lines

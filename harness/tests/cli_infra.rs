@@ -12,7 +12,6 @@ use std::{
     thread,
 };
 
-use serde_json::Value;
 use support::{Ran, harness, run, workspace};
 
 /// The report says `infra`, why, and lists the scenario as never reached.
@@ -30,7 +29,6 @@ fn teaches_nothing(ran: &Ran, why: &[&str]) {
         let scenarios = kernel["scenarios"].as_array().unwrap();
         assert_eq!(scenarios.len(), 1);
         assert_eq!(scenarios[0]["verdict"], "unknown");
-        assert_eq!(scenarios[0]["expected"], Value::Null);
     }
 }
 
@@ -56,7 +54,14 @@ fn a_qemu_that_is_none() {
 fn a_cache_that_cannot_be_written() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let cache = file.path().join("cache").display().to_string();
-    let args = ["--kernel", "5.10", "--scenario", "attach", "--cache-dir", &cache];
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--cache-dir",
+        &cache,
+    ];
     let ran = run(&mut harness(&args));
     ran.says(&[&cache]);
     teaches_nothing(&ran, &[&cache]);
@@ -66,8 +71,15 @@ fn a_cache_that_cannot_be_written() {
 fn offline_with_nothing_in_the_cache() {
     let cache = tempfile::tempdir().unwrap();
     let cache = cache.path().display().to_string();
-    let args =
-        ["--kernel", "5.10", "--scenario", "attach", "--offline", "--cache-dir", &cache];
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--offline",
+        "--cache-dir",
+        &cache,
+    ];
     let ran = run(&mut harness(&args));
     ran.says(&["--offline"]);
     teaches_nothing(&ran, &["--offline"]);
@@ -79,22 +91,40 @@ fn a_corrupt_download_is_refused_by_its_checksum() {
     let kernels = tempfile::tempdir().unwrap();
     let matrix = matrix_with_mirror(kernels.path(), &serve(b"this is no kernel"));
     let cache = cache.path().display().to_string();
-    let args =
-        ["--kernel", "5.10", "--scenario", "attach", "--matrix", &matrix, "--cache-dir", &cache];
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--matrix",
+        &matrix,
+        "--cache-dir",
+        &cache,
+    ];
     let ran = run(&mut harness(&args));
     teaches_nothing(&ran, &["linux-image-5.10", "127.0.0.1"]);
     let kept = fs::read_dir(Path::new(&cache).join("kernels"));
-    assert_eq!(kept.map_or(0, Iterator::count), 0, "something of it was kept");
+    assert_eq!(
+        kept.map_or(0, Iterator::count),
+        0,
+        "something of it was kept"
+    );
 }
 
 #[test]
 fn a_report_that_cannot_be_printed() {
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let args = ["--kernel", "5.10", "--scenario", "attach", "--offline"];
     let mut command = harness(&args);
-    command.env("QEMU", "/bin/false").stdout(full).stderr(Stdio::piped());
+    command
+        .env("QEMU", "/bin/false")
+        .stdout(full)
+        .stderr(Stdio::piped());
     let ran: Ran = command.spawn().unwrap().wait_with_output().unwrap().into();
-    ran.one_error(3, &["cannot write the report to stdout"]);
+    ran.one_error(3, &["cannot write the report to stdout", "/bin/false"]);
 }
 
 /// A copy of the matrix whose only mirror is `url`; returns its path.

@@ -24,10 +24,22 @@ fn without_arguments_it_shows_its_help() {
 
 #[test]
 fn flags_that_do_not_exist_or_make_no_sense() {
-    refused(&["--kernels", "5.10"], &["unexpected argument '--kernels'", "'--kernel'"]);
-    refused(&["--scenario", "attach"], &["required", "--kernel <KERNEL>"]);
-    refused(&["--kernel", "5.10", "--timeout", "0"], &["'0'", "--timeout", "at least 1 second"]);
-    refused(&["--kernel", "5.10", "--accel", "xen"], &["'xen'", "auto, kvm, tcg"]);
+    refused(
+        &["--kernels", "5.10"],
+        &["unexpected argument '--kernels'", "'--kernel'"],
+    );
+    refused(
+        &["--scenario", "attach"],
+        &["required", "--kernel <KERNEL>"],
+    );
+    refused(
+        &["--kernel", "5.10", "--timeout", "0"],
+        &["'0'", "--timeout", "at least 1 second"],
+    );
+    refused(
+        &["--kernel", "5.10", "--accel", "xen"],
+        &["'xen'", "auto, kvm, tcg"],
+    );
     refused(&["--kernel", "5.10", "--jobs", "0"], &["'0'", "--jobs"]);
     refused(&["compare", "only-one.json"], &["required", "<NEW>"]);
     refused(&["launch"], &["launch"]);
@@ -47,7 +59,10 @@ fn scenarios_that_do_not_exist() {
         &["--kernel", "5.10", "--scenario", "atach_twice"],
         &["`atach_twice`", "did you mean attach_twice", "--list"],
     );
-    refused(&["--kernel", "5.10", "--scenario", "[a"], &["`[a`", "not a pattern"]);
+    refused(
+        &["--kernel", "5.10", "--scenario", "[a"],
+        &["`[a`", "not a pattern"],
+    );
     refused(&["--list", "--scenario", "nothing*"], &["`nothing*`"]);
 }
 
@@ -58,27 +73,48 @@ fn files_that_cannot_be_written_or_read() {
     let kernel = ["--kernel", "5.10"];
     for option in ["--output", "--junit", "--markdown"] {
         let missing = path("missing/report");
-        refused(&[&kernel[..], &[option, &missing]].concat(), &["cannot write", &missing]);
+        refused(
+            &[&kernel[..], &[option, &missing]].concat(),
+            &["cannot write", &missing],
+        );
         let folder = path("");
-        refused(&[&kernel[..], &[option, &folder]].concat(), &["cannot write", &folder]);
+        refused(
+            &[&kernel[..], &[option, &folder]].concat(),
+            &["cannot write", &folder],
+        );
     }
     for option in ["--baseline", "--matrix"] {
         let missing = path("missing");
-        refused(&[&kernel[..], &[option, &missing]].concat(), &["cannot read", &missing]);
+        refused(
+            &[&kernel[..], &[option, &missing]].concat(),
+            &["cannot read", &missing],
+        );
     }
     let text = path("text");
     fs::write(&text, "no report").unwrap();
-    refused(&[&kernel[..], &["--baseline", &text]].concat(), &[&text, "not a report"]);
+    refused(
+        &[&kernel[..], &["--baseline", &text]].concat(),
+        &[&text, "not a report"],
+    );
     refused(&["compare", &text, &text], &[&text, "not a report"]);
-    refused(&["report", &path("missing")], &["cannot read", &path("missing")]);
+    refused(
+        &["report", &path("missing")],
+        &["cannot read", &path("missing")],
+    );
     refused(&[&kernel[..], &["--matrix", &text]].concat(), &[&text]);
     let keep = format!("{text}/keep");
-    refused(&[&kernel[..], &["--keep", &keep]].concat(), &["--keep", &keep]);
+    refused(
+        &[&kernel[..], &["--keep", &keep]].concat(),
+        &["--keep", &keep],
+    );
 }
 
 #[test]
 fn a_summary_needs_a_job_to_summarise() {
-    refused(&["--kernel", "5.10", "--summary"], &["GITHUB_STEP_SUMMARY", "--markdown"]);
+    refused(
+        &["--kernel", "5.10", "--summary"],
+        &["GITHUB_STEP_SUMMARY", "--markdown"],
+    );
 }
 
 #[test]
@@ -94,7 +130,9 @@ fn the_list_shows_scenarios_and_kernels_and_hides_the_selftests() {
 #[test]
 fn the_list_names_every_kernel_of_the_matrix() {
     let matrix = fs::read_to_string(workspace().join("kernels/kernels.toml")).unwrap();
-    let names = matrix.lines().filter_map(|line| line.strip_prefix("name = \""));
+    let names = matrix
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \""));
     let ran = run(&mut harness(&["--list"]));
     let listed: Vec<_> = ran
         .stdout

@@ -72,19 +72,42 @@ fn what_must_never_be_written_is_invalid() {
     ] {
         let mut broken = report();
         broken.pointer_mut(place).unwrap()[field] = value.clone();
-        assert!(!validator().is_valid(&broken), "{place}/{field} = {value} is taken");
+        assert!(
+            !validator().is_valid(&broken),
+            "{place}/{field} = {value} is taken"
+        );
     }
 }
 
 #[test]
 fn no_field_may_be_missing() {
-    for place in ["", "/kernels/0", "/kernels/0/phases_ms", "/kernels/0/scenarios/0", "/minimums/0"] {
+    for place in [
+        "",
+        "/kernels/0",
+        "/kernels/0/phases_ms",
+        "/kernels/0/scenarios/0",
+        "/minimums/0",
+    ] {
         let whole = report();
-        let fields: Vec<_> = whole.pointer(place).unwrap().as_object().unwrap().keys().collect();
+        let fields: Vec<_> = whole
+            .pointer(place)
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
         for field in fields {
             let mut broken = report();
-            broken.pointer_mut(place).unwrap().as_object_mut().unwrap().remove(field);
-            assert!(!validator().is_valid(&broken), "{place} without {field} is taken");
+            broken
+                .pointer_mut(place)
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .remove(field);
+            assert!(
+                !validator().is_valid(&broken),
+                "{place} without {field} is taken"
+            );
         }
     }
 }

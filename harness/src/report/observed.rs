@@ -170,10 +170,14 @@ impl Observed {
 }
 
 /// The scenarios of a kernel that was not run, or not yet.
-pub fn none_reached(planned: &[Planned], why: &str) -> Vec<ScenarioReport> {
+pub fn none_reached(
+    planned: &[Planned],
+    version: Option<KernelVersion>,
+    why: &str,
+) -> Vec<ScenarioReport> {
     planned
         .iter()
-        .map(|planned| judge(planned, not_reached(Some(why)), None))
+        .map(|planned| judge(planned, not_reached(Some(why)), version))
         .collect()
 }
 
@@ -463,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_was_never_run_lists_every_scenario_as_unknown() {
-        let scenarios = none_reached(&PLANNED, "no network");
+        let scenarios = none_reached(&PLANNED, None, "no network");
         assert_eq!(scenarios.len(), 3);
         assert!(
             scenarios

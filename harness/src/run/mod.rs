@@ -6,9 +6,12 @@ mod outputs;
 pub mod scenarios;
 mod watch;
 
-use std::sync::{
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    fs,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
 };
 
 use anyhow::{Context as _, Result};
@@ -17,6 +20,7 @@ pub use outputs::Sinks;
 
 use crate::{
     cli::RunArgs,
+    error::usage,
     interrupt::Interrupt,
     kernel::{self, Kernels},
     progress::Board,
@@ -35,6 +39,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let names = kernels.expand(&args.kernels)?;
     let baseline = args.baseline.as_deref().map(file::read).transpose()?;
     let sinks = Sinks::prepare(&args.outputs)?;
+    if let Some(keep) = &args.keep {
+        fs::create_dir_all(keep)
+            .map_err(|e| usage(format!("--keep cannot use {}: {e}", keep.display())))?;
+    }
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(args.verbose);
     let targets = one::resolve(&kernels, &names, &board)?;
@@ -60,8 +68,12 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         }
     };
     // Whatever happened, there is a report, and it lists every kernel and every scenario.
-    sinks.finish(&report)?;
-    ran?;
+    let written = sinks.finish(&report);
+    match (ran, written) {
+        (Ok(()), written) => written?,
+        (Err(why), Ok(())) => return Err(why),
+        (Err(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
+    }
 
     board.summary(&report);
     let comparison = baseline.map(|old| Comparison::new(&old, &report));
@@ -132,7 +144,7 @@ fn unfinished(name: &str, planned: &[Planned], why: &str) -> KernelReport {
     KernelReport {
         requested: name.to_owned(),
         error: Some(why.to_owned()),
-        scenarios: none_reached(planned, why),
+        scenarios: none_reached(planned, None, why),
         ..KernelReport::default()
     }
 }

@@ -90,14 +90,16 @@ impl<'a> Setup<'a> {
         let started = Instant::now();
         let mut report = KernelReport {
             requested: target.name.clone(),
-            scenarios: none_reached(self.planned, "the kernel was not booted"),
             ..KernelReport::default()
         };
         report.phases_ms.resolve = Some(target.resolve_ms);
         if let Err(error) = self.stages(target, line, &mut report) {
             let why = format!("{error:#}");
-            line.note(&why);
-            report.scenarios = none_reached(self.planned, &why);
+            let version = report
+                .version
+                .as_deref()
+                .and_then(|version| version.parse().ok());
+            report.scenarios = none_reached(self.planned, version, &why);
             report.verdict = KernelVerdict::Infra;
             report.error = Some(why);
         }

@@ -45,7 +45,11 @@ pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString>
 /// The kernel's command line.
 pub(super) fn kernel_command_line(config: &Config<'_>) -> String {
     let nowhere = Path::new("");
-    let paths = Paths { initramfs: nowhere, console: nowhere, events: nowhere };
+    let paths = Paths {
+        initramfs: nowhere,
+        console: nowhere,
+        events: nowhere,
+    };
     append(config, &devices(config, &paths))
 }
 
@@ -63,7 +67,10 @@ fn devices(config: &Config<'_>, paths: &Paths<'_>) -> [Device; 7] {
 
 fn append(config: &Config<'_>, devices: &[Device]) -> String {
     let own = devices.iter().flat_map(|device| &device.kernel);
-    own.chain(&config.kernel_args).map(String::as_str).collect::<Vec<_>>().join(" ")
+    own.chain(&config.kernel_args)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Nothing but what is named here: no network, no disk, no display, no configuration of the user's.

@@ -18,7 +18,12 @@ use serde_json::Value;
 /// The real binary, cut off from whatever the environment of the tests says.
 pub(crate) fn harness(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-    for name in ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "HARNESS_CACHE_DIR", "QEMU"] {
+    for name in [
+        "GITHUB_ACTIONS",
+        "GITHUB_STEP_SUMMARY",
+        "HARNESS_CACHE_DIR",
+        "QEMU",
+    ] {
         command.env_remove(name);
     }
     command.args(args);
@@ -54,7 +59,11 @@ impl Ran {
     #[track_caller]
     pub(crate) fn one_error(&self, status: i32, parts: &[&str]) -> &Self {
         assert_eq!(self.status, status, "{}", self.stderr);
-        let errors: Vec<_> = self.stderr.lines().filter(|l| l.starts_with("error:")).collect();
+        let errors: Vec<_> = self
+            .stderr
+            .lines()
+            .filter(|l| l.starts_with("error:"))
+            .collect();
         assert_eq!(errors.len(), 1, "not one error:\n{}", self.stderr);
         self.says(parts)
     }
@@ -63,7 +72,11 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(&self, parts: &[&str]) -> &Self {
         for part in parts {
-            assert!(self.stderr.contains(part), "no `{part}` in\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(part),
+                "no `{part}` in\n{}",
+                self.stderr
+            );
         }
         assert!(!self.stderr.contains("thread 'main'"), "{}", self.stderr);
         self
@@ -73,7 +86,10 @@ impl Ran {
     #[track_caller]
     pub(crate) fn report(&self) -> Value {
         valid(serde_json::from_str(&self.stdout).unwrap_or_else(|e| {
-            panic!("{e}; status {}\n{}\n{}", self.status, self.stdout, self.stderr)
+            panic!(
+                "{e}; status {}\n{}\n{}",
+                self.status, self.stdout, self.stderr
+            )
         }))
     }
 }
@@ -101,12 +117,17 @@ pub(crate) fn validator() -> jsonschema::Validator {
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// Id, outcome and verdict of each scenario of a kernel of a report.
 pub(crate) fn scenarios(report: &Value, kernel: usize) -> Vec<[String; 3]> {
     let list = report["kernels"][kernel]["scenarios"].as_array().unwrap();
     let text = |value: &'static str| move |s: &Value| s[value].as_str().unwrap().to_owned();
-    list.iter().map(|s| ["id", "outcome", "verdict"].map(|name| text(name)(s))).collect()
+    list.iter()
+        .map(|s| ["id", "outcome", "verdict"].map(|name| text(name)(s)))
+        .collect()
 }
