@@ -12,28 +12,34 @@ pub fn all() -> Vec<Scenario> {
     Vec::new()
 }
 
-/// The scenarios that `patterns` name, in the order of the list, or all that are not hidden if there are none.
+/// The scenarios that `patterns` name, in the order asked, or all that are not hidden if there are none.
 ///
 /// A hidden scenario, one that is made to fail, runs only when its whole id is given.
 pub fn select(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Planned>> {
-    let patterns = patterns
-        .iter()
-        .map(|text| Wanted::new(text))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let Some(stray) = patterns
-        .iter()
-        .find(|wanted| !all.iter().any(|s| wanted.takes(s)))
-    {
-        return Err(usage(unknown(stray, all)));
+    if patterns.is_empty() {
+        return Ok(all
+            .iter()
+            .filter(|s| !s.hidden)
+            .map(|s| s.planned)
+            .collect());
     }
-    Ok(all
-        .iter()
-        .filter(|scenario| match patterns.as_slice() {
-            [] => !scenario.hidden,
-            patterns => patterns.iter().any(|wanted| wanted.takes(scenario)),
-        })
-        .map(|scenario| scenario.planned)
-        .collect())
+    let mut selected: Vec<Planned> = Vec::new();
+    for text in patterns {
+        let wanted = Wanted::new(text)?;
+        let mut taken = all
+            .iter()
+            .filter(|scenario| wanted.takes(scenario))
+            .peekable();
+        if taken.peek().is_none() {
+            return Err(usage(unknown(&wanted, all)));
+        }
+        for Scenario { planned, .. } in taken {
+            if !selected.iter().any(|known| known.id == planned.id) {
+                selected.push(*planned);
+            }
+        }
+    }
+    Ok(selected)
 }
 
 /// What selecting needs to know of a scenario.
@@ -112,7 +118,10 @@ mod tests {
     #[test]
     fn by_id_by_pattern_or_all() {
         assert_eq!(ids(&[]).unwrap(), ["attach", "attach_twice", "unload"]);
-        assert_eq!(ids(&["unload", "attach"]).unwrap(), ["attach", "unload"]);
+        assert_eq!(
+            ids(&["unload", "attach*"]).unwrap(),
+            ["unload", "attach", "attach_twice"]
+        );
         assert_eq!(ids(&["attach*"]).unwrap(), ["attach", "attach_twice"]);
         assert_eq!(ids(&["?nload", "unload"]).unwrap(), ["unload"]);
     }
