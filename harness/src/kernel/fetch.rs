@@ -124,9 +124,10 @@ impl Kernels {
     /// Downloads and unpacks into `dir`, then makes it the cached kernel.
     fn build(&self, dir: &Path, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
         let mut resolved = resolved.clone();
+        let vouched = resolved.source.verified_by.clone();
         let mut records = Vec::new();
         for artifact in &mut resolved.source.artifacts {
-            let deb = self.download(dir, &resolved.series, artifact, notes)?;
+            let deb = self.download(dir, &resolved.series, artifact, &vouched, notes)?;
             records.extend(deb::unpack(&deb, dir)?);
             // Its contents have checksums of their own now; twice the space would buy nothing.
             fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
@@ -140,6 +141,7 @@ impl Kernels {
         dir: &Path,
         series: &str,
         artifact: &mut Artifact,
+        according_to: &str,
         notes: &Notes<'_>,
     ) -> Result<PathBuf> {
         let path = dir.join("package.partial");
@@ -147,7 +149,7 @@ impl Kernels {
         let expected = Expected {
             size: artifact.size,
             sha256: &artifact.sha256,
-            according_to: "the lock or index that names it",
+            according_to,
         };
         let what = format!("{} {} is not to be had", artifact.package, artifact.version);
         let url = first_good(&what, mirrors, notes, |base| {

@@ -193,10 +193,6 @@ impl Client {
                 format!("the server answered with status {code}"),
                 code == 429 || code >= 500,
             ),
-            // The name of the host will not be known in a second, either.
-            ureq::Error::HostNotFound => {
-                failed(url, "no such host, or no network".to_owned(), false)
-            }
             ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
                 failed(url, error.to_string(), false)
             }

@@ -153,3 +153,120 @@ fn issuers(signatures: &[Signature]) -> String {
         names.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgp::composed::{ArmorOptions, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
+    use pgp::packet::{SignatureConfig, SignatureType};
+    use pgp::types::Password;
+    use rand::thread_rng;
+
+    const DEBIAN: &str = include_str!("../../../kernels/keys/debian.asc");
+    const DEBIAN_SECURITY: &str = include_str!("../../../kernels/keys/debian-security.asc");
+    /// As published on 2026-09-12: signed by the keys of bullseye and of bookworm.
+    const IN_RELEASE: &str = include_str!("../../tests/data/bullseye-security.InRelease");
+
+    fn new_key() -> SignedSecretKey {
+        let mut params = SecretKeyParamsBuilder::default();
+        params
+            .key_type(KeyType::Ed25519Legacy)
+            .can_sign(true)
+            .primary_user_id("Test".into());
+        params.build().unwrap().generate(thread_rng()).unwrap()
+    }
+
+    fn keyring(keys: &[&SignedSecretKey]) -> Keyring {
+        let keys = keys
+            .iter()
+            .map(|&key| SignedPublicKey::from(key.clone()))
+            .collect();
+        Keyring {
+            name: "test".to_owned(),
+            keys,
+        }
+    }
+
+    fn sign(text: &str, keys: &[&SignedSecretKey]) -> String {
+        let message = CleartextSignedMessage::new_many(text, |text| {
+            keys.iter()
+                .map(|&key| {
+                    let mut config = SignatureConfig::from_key(
+                        thread_rng(),
+                        &key.primary_key,
+                        SignatureType::Text,
+                    )?;
+                    config.hashed_subpackets = vec![pgp::packet::Subpacket::regular(
+                        pgp::packet::SubpacketData::IssuerFingerprint(key.fingerprint()),
+                    )?];
+                    config.sign(&key.primary_key, &Password::empty(), text.as_bytes())
+                })
+                .collect()
+        });
+        message
+            .unwrap()
+            .to_armored_string(ArmorOptions::default())
+            .unwrap()
+    }
+
+    #[test]
+    fn debian_signed_this() {
+        let keyring = Keyring::parse("debian-security", DEBIAN_SECURITY).unwrap();
+        let signed = keyring.verify_inline(IN_RELEASE).unwrap();
+        assert_eq!(
+            signed.fingerprint.to_uppercase(),
+            "ED541312A33F1128F10B1C6C54404762BBB6E853"
+        );
+        assert!(
+            signed.text.contains("\nCodename: bullseye-security\r\n"),
+            "{}",
+            &signed.text[..200]
+        );
+        assert!(!signed.text.contains("-----"));
+
+        let changed = IN_RELEASE.replace("2026", "2025");
+        let error = keyring.verify_inline(&changed).unwrap_err().to_string();
+        assert!(error.starts_with("BAD signature of key"), "{error}");
+
+        let other = Keyring::parse("debian", DEBIAN).unwrap();
+        let error = other.verify_inline(IN_RELEASE).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "none of the keys in debian has signed it, but 54404762bbb6e853, bde6d2b9216ec7a8"
+        );
+    }
+
+    #[test]
+    fn one_good_signature_suffices() {
+        let (ours, theirs) = (new_key(), new_key());
+        let keyring = keyring(&[&ours]);
+        for signers in [vec![&ours], vec![&theirs, &ours], vec![&ours, &theirs]] {
+            let signed = keyring
+                .verify_inline(&sign("text\n- dash\n", &signers))
+                .unwrap();
+            assert_eq!(signed.text, "text\r\n- dash\r\n");
+            assert_eq!(signed.fingerprint, ours.fingerprint().to_string());
+        }
+        assert!(keyring.verify_inline(&sign("text", &[&theirs])).is_err());
+        assert!(keyring.verify_inline(&sign("text", &[])).is_err());
+    }
+
+    #[test]
+    fn a_weak_hash_is_refused() {
+        // A good signature of a trusted key, but over a SHA-1.
+        let keyring =
+            Keyring::parse("weak", include_str!("../../tests/data/weak-key.asc")).unwrap();
+        let message = include_str!("../../tests/data/weak-hash.asc");
+        let error = keyring.verify_inline(message).unwrap_err().to_string();
+        assert!(error.contains("weak") && error.contains("Sha1"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_keyring_is_named() {
+        let cut = &DEBIAN[..DEBIAN.len() / 2];
+        for text in ["", "no key", cut] {
+            let error = format!("{:#}", Keyring::parse("mine", text).unwrap_err());
+            assert!(error.contains("mine"), "{error}");
+        }
+    }
+}
