@@ -11,7 +11,7 @@ use crate::{
 
 /// Prints the scenarios, each with the kernel it claims to need, and the kernels.
 pub fn print(args: &RunArgs) -> Result<u8> {
-    let planned = scenarios::select(&scenarios::all(), &args.scenarios)?;
+    let planned = scenarios::select(&args.scenarios)?;
     let kernels = run::open_kernels(args)?;
     let width = planned
         .iter()
@@ -28,7 +28,7 @@ pub fn print(args: &RunArgs) -> Result<u8> {
             writeln!(
                 out,
                 "  {:<width$}  {:<5}  {}",
-                scenario.id, scenario.minimum, scenario.title
+                scenario.id, scenario.feature.minimum(), scenario.title
             )?;
         }
         writeln!(out, "\nKernels:")?;

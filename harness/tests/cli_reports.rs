@@ -9,29 +9,21 @@ use std::{
     process::Stdio,
 };
 
-use guest::event::Outcome;
-use guest::event::{Event, ScenarioResult};
+use fexit::Feature;
+use guest::{
+    event::{Event, Outcome, ScenarioResult},
+    scenario::Scenario,
+};
 use harness::report::{
     KernelReport, Report,
     file::json,
-    observed::{Ending, Observed, Planned},
+    observed::{Ending, Observed},
 };
 use support::{Ran, harness, report_file, run, scenarios};
 
-const PLANNED: [Planned; 2] = [
-    Planned {
-        id: "attach",
-        title: "",
-        feature: "fexit",
-        minimum: "5.5",
-    },
-    Planned {
-        id: "detach",
-        title: "",
-        feature: "fexit",
-        minimum: "5.5",
-    },
-];
+const ATTACH: Scenario = Scenario::new("attach", "", Feature::Fexit, |_| Ok(()));
+const DETACH: Scenario = Scenario::new("detach", "", Feature::Fexit, |_| Ok(()));
+const PLANNED: [&Scenario; 2] = [&ATTACH, &DETACH];
 
 /// A report on one kernel, made as a run makes it.
 fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBuf {

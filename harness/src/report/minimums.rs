@@ -1,12 +1,10 @@
 //! What all kernels of a report together say about each feature's claimed minimum.
 
+use fexit::KernelVersion;
 use guest::event::Outcome;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    KernelReport, ScenarioReport,
-    version::{KernelVersion, series},
-};
+use super::{KernelReport, ScenarioReport};
 
 /// One feature: the claim, and what was observed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +79,10 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
         passed_from: passed.map(series),
         confirmed: confirmed(claimed.parse().ok(), refused, passed),
     }
+}
+
+fn series(version: KernelVersion) -> String {
+    version.series().to_string()
 }
 
 fn confirmed(

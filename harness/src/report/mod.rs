@@ -14,7 +14,6 @@ mod slower;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verdict;
-pub mod version;
 
 use std::collections::BTreeMap;
 

@@ -2,25 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use guest::event::{Event, Outcome, ScenarioResult};
+use fexit::KernelVersion;
+use guest::{
+    event::{Event, Outcome, ScenarioResult},
+    scenario::Scenario,
+};
 
 use super::{
     Expected, KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, verdict,
-    version::KernelVersion,
 };
-
-/// A scenario that was asked for, with its claim.
-#[derive(Clone, Copy, Debug)]
-pub struct Planned {
-    /// Its id.
-    pub id: &'static str,
-    /// What it shows, in a few words.
-    pub title: &'static str,
-    /// The feature that it needs.
-    pub feature: &'static str,
-    /// The first kernel that it claims to pass on, as `5.10`.
-    pub minimum: &'static str,
-}
 
 /// How a VM came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +30,7 @@ pub enum Ending {
 /// What was heard of one VM so far.
 #[derive(Debug)]
 pub struct Observed {
-    planned: Vec<Planned>,
+    planned: Vec<&'static Scenario>,
     version: Option<KernelVersion>,
     running: Option<String>,
     results: BTreeMap<String, ScenarioResult>,
@@ -51,7 +41,7 @@ pub struct Observed {
 
 impl Observed {
     /// Nothing was heard yet of a kernel of that version.
-    pub fn new(planned: &[Planned], version: Option<KernelVersion>) -> Self {
+    pub fn new(planned: &[&'static Scenario], version: Option<KernelVersion>) -> Self {
         Self {
             planned: planned.to_vec(),
             version,
@@ -171,7 +161,7 @@ impl Observed {
 
 /// The scenarios of a kernel that was not run, or not yet.
 pub fn none_reached(
-    planned: &[Planned],
+    planned: &[&'static Scenario],
     version: Option<KernelVersion>,
     why: &str,
 ) -> Vec<ScenarioReport> {
@@ -198,13 +188,12 @@ fn without_duration(outcome: Outcome, error: String) -> ScenarioResult {
 }
 
 fn judge(
-    planned: &Planned,
+    planned: &Scenario,
     result: ScenarioResult,
     running: Option<KernelVersion>,
 ) -> ScenarioReport {
-    let minimum = planned.minimum.parse().ok();
-    let claim = minimum.zip(running);
-    let expected = claim.map(|(minimum, running)| verdict::expected(minimum, running));
+    let minimum = planned.feature.minimum();
+    let expected = running.map(|running| verdict::expected(minimum, running));
     let wrong_claim = running.and_then(|running| wrong_claim(expected?, &result, running));
     let verdict = match wrong_claim {
         Some(_) => ScenarioVerdict::NotOk,
@@ -212,8 +201,8 @@ fn judge(
     };
     ScenarioReport {
         id: planned.id.to_owned(),
-        feature: planned.feature.to_owned(),
-        minimum: planned.minimum.to_owned(),
+        feature: planned.feature.name().to_owned(),
+        minimum: minimum.to_string(),
         expected,
         outcome: result.outcome,
         verdict,
@@ -249,28 +238,17 @@ fn wrong_claim(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fexit::Feature;
     use guest::event::Refusal;
 
-    const PLANNED: [Planned; 3] = [
-        Planned {
-            title: "",
-            id: "attach",
-            feature: "fexit",
-            minimum: "5.5",
-        },
-        Planned {
-            title: "",
-            id: "cookie",
-            feature: "cookie",
-            minimum: "5.19",
-        },
-        Planned {
-            title: "",
-            id: "unload",
-            feature: "fexit",
-            minimum: "5.5",
-        },
-    ];
+    const fn planned(id: &'static str, feature: Feature) -> Scenario {
+        Scenario::new(id, "", feature, |_| Ok(()))
+    }
+
+    const ATTACH: Scenario = planned("attach", Feature::Fexit);
+    const COOKIE: Scenario = planned("cookie", Feature::Cookie);
+    const UNLOAD: Scenario = planned("unload", Feature::Fexit);
+    const PLANNED: [&Scenario; 3] = [&ATTACH, &COOKIE, &UNLOAD];
 
     fn ready() -> Event {
         Event::Ready {

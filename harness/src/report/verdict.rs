@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use fexit::KernelVersion;
 use guest::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 
-use super::{ScenarioReport, version::KernelVersion};
+use super::ScenarioReport;
 
 /// What a scenario's claimed minimum says of the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +143,6 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::version::KernelVersion;
 
     fn version(s: &str) -> KernelVersion {
         s.parse().unwrap()

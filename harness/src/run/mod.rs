@@ -1,5 +1,6 @@
 //! A run: several kernels, some at once, into one report.
 
+mod initramfs;
 mod jobs;
 mod one;
 mod outputs;
@@ -17,6 +18,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 pub use outputs::Sinks;
+use guest::scenario::Scenario;
 
 use crate::{
     cli::RunArgs,
@@ -25,7 +27,7 @@ use crate::{
     kernel::{self, Kernels},
     progress::Board,
     report::{
-        KernelReport, Report, compare::Comparison, file, observed::Planned, observed::none_reached,
+        KernelReport, Report, compare::Comparison, file, observed::none_reached,
     },
 };
 
@@ -34,7 +36,7 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 /// Runs scenarios on kernels, and returns the exit status.
 pub fn run(args: &RunArgs) -> Result<u8> {
     // What the user can mend is found first, before anything takes time.
-    let planned = scenarios::select(&scenarios::all(), &args.scenarios)?;
+    let planned = scenarios::select(&args.scenarios)?;
     let kernels = open_kernels(args)?;
     let names = kernels.expand(&args.kernels)?;
     let baseline = args.baseline.as_deref().map(file::read).transpose()?;
@@ -140,7 +142,7 @@ fn all(
 }
 
 /// A kernel about which nothing is known but why.
-fn unfinished(name: &str, planned: &[Planned], why: &str) -> KernelReport {
+fn unfinished(name: &str, planned: &[&'static Scenario], why: &str) -> KernelReport {
     KernelReport {
         requested: name.to_owned(),
         error: Some(why.to_owned()),

@@ -2,26 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use guest::job::Job;
+use anyhow::Result;
+use guest::scenario::Scenario;
 
-use super::watch::Watch;
+use super::{initramfs, watch::Watch};
 use crate::{
     cli::RunArgs,
     error::UsageError,
-    image,
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{Kernel, Kernels, Resolved},
     progress::{Board, Line},
     report::{
         KernelReport, KernelVerdict,
-        observed::{Planned, none_reached},
+        observed::none_reached,
     },
     vm::{self, Choice, Config, Limits, Qemu, Vm},
 };
-
-/// The guest, built together with the harness.
-const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
 /// The memory of a VM.
 pub(super) const MEMORY_MIB: u32 = 512;
@@ -32,7 +28,7 @@ const ATTEMPTS: u32 = 2;
 /// What all kernels of a run have in common.
 pub(super) struct Setup<'a> {
     args: &'a RunArgs,
-    planned: &'a [Planned],
+    planned: &'a [&'static Scenario],
     interrupt: &'a Interrupt,
     kernels: &'a Kernels,
     qemu: Qemu,
@@ -71,7 +67,7 @@ impl<'a> Setup<'a> {
     /// Looks for QEMU, and decides how it is to run.
     pub(super) fn new(
         args: &'a RunArgs,
-        planned: &'a [Planned],
+        planned: &'a [&'static Scenario],
         interrupt: &'a Interrupt,
         kernels: &'a Kernels,
     ) -> Result<Self> {
@@ -125,22 +121,10 @@ impl<'a> Setup<'a> {
 
         line.phase("packing the initramfs");
         let started = Instant::now();
-        let initramfs = self.initramfs(&kernel)?;
+        let (initramfs, warnings) = initramfs::pack(&kernel, self.planned)?;
         report.phases_ms.image = Some(ms(started.elapsed()));
+        report.warnings.extend(warnings);
         self.attempts(&kernel, &initramfs, line, report)
-    }
-
-    fn initramfs(&self, kernel: &Kernel) -> Result<Vec<u8>> {
-        let job = Job {
-            scenarios: self
-                .planned
-                .iter()
-                .map(|planned| planned.id.to_owned())
-                .collect(),
-            ..Job::default()
-        };
-        let modules = Vec::new();
-        image::build(INIT, &job, &modules, &[]).context("cannot pack the initramfs")
     }
 
     fn attempts(

@@ -2,53 +2,39 @@
 
 use glob::Pattern;
 
-use crate::{error::usage, report::observed::Planned};
+use guest::{scenario::Scenario, scenarios};
+
+use crate::error::usage;
 
 /// How much two names must have in common for one to be offered for the other.
 const SIMILAR: f64 = 0.75;
 
-/// Every scenario that the guest has.
-pub fn all() -> Vec<Scenario> {
-    Vec::new()
-}
-
 /// The scenarios that `patterns` name, in the order asked, or all that are not hidden if there are none.
 ///
 /// A hidden scenario, one that is made to fail, runs only when its whole id is given.
-pub fn select(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Planned>> {
+pub fn select(patterns: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
+    select_from(&scenarios::all().collect::<Vec<_>>(), patterns)
+}
+
+fn select_from<'a>(all: &[&'a Scenario], patterns: &[String]) -> anyhow::Result<Vec<&'a Scenario>> {
+    let all = || all.iter().copied();
     if patterns.is_empty() {
-        return Ok(all
-            .iter()
-            .filter(|s| !s.hidden)
-            .map(|s| s.planned)
-            .collect());
+        return Ok(all().filter(|scenario| !scenario.hidden).collect());
     }
-    let mut selected: Vec<Planned> = Vec::new();
+    let mut selected: Vec<&Scenario> = Vec::new();
     for text in patterns {
         let wanted = Wanted::new(text)?;
-        let mut taken = all
-            .iter()
-            .filter(|scenario| wanted.takes(scenario))
-            .peekable();
+        let mut taken = all().filter(|scenario| wanted.takes(scenario)).peekable();
         if taken.peek().is_none() {
-            return Err(usage(unknown(&wanted, all)));
+            return Err(usage(unknown(&wanted, all())));
         }
-        for Scenario { planned, .. } in taken {
-            if !selected.iter().any(|known| known.id == planned.id) {
-                selected.push(*planned);
+        for scenario in taken {
+            if !selected.iter().any(|known| known.id == scenario.id) {
+                selected.push(scenario);
             }
         }
     }
     Ok(selected)
-}
-
-/// What selecting needs to know of a scenario.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
-    /// Its id and claim.
-    pub planned: Planned,
-    /// Whether it runs only when named.
-    pub hidden: bool,
 }
 
 struct Wanted<'a> {
@@ -68,14 +54,14 @@ impl<'a> Wanted<'a> {
     }
 
     fn takes(&self, scenario: &Scenario) -> bool {
-        let id = scenario.planned.id;
-        id == self.text || (!scenario.hidden && self.pattern.matches(id))
+        scenario.id == self.text || (!scenario.hidden && self.pattern.matches(scenario.id))
     }
 }
 
-fn unknown(wanted: &Wanted<'_>, all: &[Scenario]) -> String {
-    let ids = || all.iter().filter(|s| !s.hidden).map(|s| s.planned.id);
-    let mut near: Vec<_> = ids()
+fn unknown<'a>(wanted: &Wanted<'_>, all: impl Iterator<Item = &'a Scenario>) -> String {
+    let mut near: Vec<_> = all
+        .filter(|scenario| !scenario.hidden)
+        .map(|scenario| scenario.id)
         .map(|id| (strsim::jaro_winkler(wanted.text, id), id))
         .filter(|(likeness, id)| *likeness >= SIMILAR || id.contains(wanted.text))
         .collect();
@@ -92,26 +78,19 @@ fn unknown(wanted: &Wanted<'_>, all: &[Scenario]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fexit::Feature;
 
     fn ids(patterns: &[&str]) -> Result<Vec<&'static str>, String> {
-        let all = [
-            ("attach", false),
-            ("attach_twice", false),
-            ("unload", false),
-            ("selftest_panic", true),
-        ];
-        let all = all.map(|(id, hidden)| Scenario {
-            planned: Planned {
-                id,
-                title: "",
-                feature: "fexit",
-                minimum: "5.5",
-            },
-            hidden,
-        });
+        const fn scenario(id: &'static str) -> Scenario {
+            Scenario::new(id, "", Feature::Fexit, |_| Ok(()))
+        }
+        const ATTACH: Scenario = scenario("attach");
+        const TWICE: Scenario = scenario("attach_twice");
+        const UNLOAD: Scenario = scenario("unload");
+        const PANIC: Scenario = scenario("selftest_panic").hidden();
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
-        select(&all, &patterns)
-            .map(|planned| planned.iter().map(|p| p.id).collect())
+        select_from(&[&ATTACH, &TWICE, &UNLOAD, &PANIC], &patterns)
+            .map(|selected| selected.iter().map(|scenario| scenario.id).collect())
             .map_err(|e| e.to_string())
     }
 

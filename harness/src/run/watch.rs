@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use guest::event::Event;
+use guest::{event::Event, scenario::Scenario};
 
 use super::one::ms;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     progress::Line,
     report::{
         KernelReport, KernelVerdict,
-        observed::{Ending, Observed, Planned},
+        observed::{Ending, Observed},
     },
     vm::{self, Finished, Severity, VmEvent},
 };
@@ -31,7 +31,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(planned: &[Planned], report: &KernelReport, line: &'a Line<'a>) -> Self {
+    pub(super) fn new(planned: &[&'static Scenario], report: &KernelReport, line: &'a Line<'a>) -> Self {
         let version = report
             .version
             .as_deref()
