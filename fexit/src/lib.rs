@@ -1,1 +1,63 @@
-//! x
+//! eBPF programs that run when a function returns: load them, attach them, own their links.
+//!
+//! An fexit program sees the arguments and the return value of the function that it is attached to. The function may be
+//! one of the kernel, of a kernel module, or another BPF program. The kernel calls it through a *trampoline*, a few
+//! instructions made for that one function, so it costs next to nothing where a kretprobe costs a trap.
+//!
+//! # The life of a program
+//!
+//! ```text
+//!  object file --Ebpf::load--> parsed --FExit::load--> loaded --attach--> attached --take_link--> FExitLink
+//!  (clang -target bpf)                  (verifier)        ^    <--detach--    |                      | drop
+//!                                            ^            '------- unload ----'                      v
+//!                                            '---------------- detached, closed                  detached
+//! ```
+//!
+//! # Example
+//!
+//! ```no_run
+//! # #[derive(thiserror::Error, Debug)]
+//! # enum Error {
+//! #     #[error(transparent)]
+//! #     BtfError(#[from] fexit::BtfError),
+//! #     #[error(transparent)]
+//! #     Program(#[from] fexit::programs::ProgramError),
+//! #     #[error(transparent)]
+//! #     Ebpf(#[from] fexit::EbpfError),
+//! # }
+//! # let mut bpf = Bpf::load_file("ebpf_programs.o")?;
+//! use fexit::{Bpf, programs::FExit, BtfError, Btf};
+//!
+//! let btf = Btf::from_sys_fs()?;
+//! let program: &mut FExit = bpf.program_mut("filename_lookup").unwrap().try_into()?;
+//! program.load("filename_lookup", &btf)?;
+//! program.attach()?;
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Minimum kernel version
+//!
+//! Linux 5.5 on x86-64, built with `CONFIG_DEBUG_INFO_BTF`, `CONFIG_BPF_JIT` and `CONFIG_DYNAMIC_FTRACE`. What came later
+//! is a [`Feature`]; a kernel that lacks one gives [`Unsupported`], which says from which release on it exists.
+
+mod btf;
+mod ebpf;
+mod elf;
+mod error;
+mod feature;
+mod kernel_version;
+pub mod maps;
+mod object;
+#[cfg(test)]
+mod object_tests;
+pub mod programs;
+mod sys;
+#[cfg(test)]
+mod testing;
+
+pub use btf::{Btf, BtfError};
+pub use ebpf::{Bpf, BpfLoader, Ebpf, EbpfLoader};
+pub use error::EbpfError;
+pub use feature::{Feature, Unsupported};
+pub use kernel_version::{KernelVersion, ParseKernelVersionError};
+pub use maps::{Map, MapError, Pod};

@@ -1,0 +1,264 @@
+//! A function's name to the type id that the kernel wants.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::raw::{Kind, Raw, Type};
+use super::{Btf, BtfError, MODULE_BTF, explain};
+use crate::sys::{self, IdKind};
+
+/// A function of the kernel or of a module.
+#[derive(Debug)]
+pub(crate) struct FunctionId {
+    pub(crate) btf_id: u32,
+    /// The module's BTF; none for the kernel itself.
+    pub(crate) module: Option<OwnedFd>,
+    /// How many arguments it takes.
+    pub(crate) arguments: usize,
+    /// Whether one of them is a struct or union by value.
+    pub(crate) takes_struct: bool,
+}
+
+/// BTF together with the one that it goes on from, if it is split.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) base: Option<&'a Raw>,
+    pub(super) own: &'a Raw,
+}
+
+impl<'a> Scope<'a> {
+    fn by_id(self, id: u32) -> Option<Type<'a>> {
+        self.own.by_id(id).or_else(|| self.base?.by_id(id))
+    }
+
+    pub(super) fn string(self, offset: u32) -> Option<&'a [u8]> {
+        self.own
+            .string(offset)
+            .or_else(|| self.base?.string(offset))
+    }
+
+    fn is_named(self, offset: u32, name: &[u8]) -> bool {
+        self.own.is_named(offset, name) || self.base.is_some_and(|base| base.is_named(offset, name))
+    }
+
+    /// The functions with this name that are in `own`.
+    pub(super) fn functions(self, name: &str) -> Vec<Type<'a>> {
+        let named =
+            |t: &Type<'_>| t.kind == Kind::Func && self.is_named(t.name_off(), name.as_bytes());
+        self.own.types().filter(named).collect()
+    }
+
+    fn resolve(self, mut id: u32) -> Option<Type<'a>> {
+        // A chain of modifiers longer than this is a loop.
+        for _ in 0..32 {
+            let t = self.by_id(id)?;
+            if !t.kind.is_modifier() {
+                return Some(t);
+            }
+            id = t.size_or_type();
+        }
+        None
+    }
+
+    /// What the function takes, as type ids.
+    fn arguments(self, function: &Type<'_>) -> Vec<u32> {
+        let proto = self
+            .by_id(function.size_or_type())
+            .filter(|t| t.kind == Kind::FuncProto);
+        proto
+            .map(|proto| proto.members().map(|(_, id)| id).collect())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn describe(self, function: &Type<'_>) -> FunctionId {
+        let arguments = self.arguments(function);
+        let by_value = |id: &u32| {
+            self.resolve(*id)
+                .is_some_and(|t| matches!(t.kind, Kind::Struct | Kind::Union))
+        };
+        FunctionId {
+            btf_id: function.id,
+            module: None,
+            takes_struct: arguments.iter().any(by_value),
+            arguments: arguments.len(),
+        }
+    }
+
+    /// `f(int, struct path *)`, to tell functions of one name apart.
+    fn signature(self, function: &Type<'_>) -> String {
+        let name =
+            |offset| String::from_utf8_lossy(self.string(offset).unwrap_or_default()).into_owned();
+        let arguments: Vec<_> = self
+            .arguments(function)
+            .into_iter()
+            .map(|id| self.type_name(id, 0))
+            .collect();
+        format!("{}({})", name(function.name_off()), arguments.join(", "))
+    }
+
+    fn type_name(self, id: u32, depth: usize) -> String {
+        let Some(t) = self.by_id(id).filter(|_| depth < 16) else {
+            return "void".to_owned();
+        };
+        let name =
+            String::from_utf8_lossy(self.string(t.name_off()).unwrap_or_default()).into_owned();
+        let inner = || self.type_name(t.size_or_type(), depth + 1);
+        match t.kind {
+            Kind::Struct => format!("struct {name}"),
+            Kind::Union => format!("union {name}"),
+            Kind::Enum | Kind::Enum64 => format!("enum {name}"),
+            Kind::Fwd => format!("struct {name}"),
+            Kind::Ptr => format!("{} *", inner()),
+            Kind::Const => format!("const {}", inner()),
+            Kind::Volatile | Kind::Restrict | Kind::TypeTag => inner(),
+            Kind::FuncProto => "function".to_owned(),
+            _ => name,
+        }
+    }
+}
+
+impl Btf {
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            base: None,
+            own: self.raw(),
+        }
+    }
+
+    /// Finds the function that `name` (`function`, or `module:function`) stands for.
+    ///
+    /// A bare name is looked for in the kernel first, then in every loaded module.
+    pub(crate) fn function(&self, name: &str) -> Result<FunctionId, BtfError> {
+        if let Some((module, function)) = name.split_once(':') {
+            return self.module_function(module, function);
+        }
+        let found = self.scope().functions(name);
+        if let Some(one) = the_only(self.scope(), name, "the kernel", &found)? {
+            return Ok(self.scope().describe(&one));
+        }
+        self.function_of_any_module(name)
+    }
+
+    fn module_function(&self, module: &str, name: &str) -> Result<FunctionId, BtfError> {
+        let raw = self.module(module)?;
+        let scope = Scope {
+            base: Some(self.raw()),
+            own: &raw,
+        };
+        let place = format!("module {module}");
+        let found = scope.functions(name);
+        let one = the_only(scope, name, &place, &found)?
+            .ok_or_else(|| explain::unknown_function(scope, name, &place))?;
+        Ok(FunctionId {
+            module: Some(module_fd(module)?),
+            ..scope.describe(&one)
+        })
+    }
+
+    fn function_of_any_module(&self, name: &str) -> Result<FunctionId, BtfError> {
+        let mut bearers = Vec::new();
+        for module in modules() {
+            let Ok(raw) = self.module(&module) else {
+                continue;
+            };
+            let scope = Scope {
+                base: Some(self.raw()),
+                own: &raw,
+            };
+            if !scope.functions(name).is_empty() {
+                bearers.push(module);
+            }
+        }
+        match bearers.as_slice() {
+            [] => Err(explain::unknown_function(self.scope(), name, "the kernel")),
+            [module] => self.module_function(module, name),
+            several => Err(BtfError::AmbiguousName {
+                name: name.to_owned(),
+                candidates: several
+                    .iter()
+                    .map(|module| format!("{module}:{name}"))
+                    .collect(),
+            }),
+        }
+    }
+
+    /// The split BTF of a loaded module.
+    fn module(&self, name: &str) -> Result<Raw, BtfError> {
+        let valid = !name.is_empty() && !name.contains(['/', '\0']) && name != ".." && name != ".";
+        let data = valid
+            .then(|| fs::read(format!("{MODULE_BTF}/{name}")))
+            .transpose();
+        match data {
+            Ok(Some(data)) if name != "vmlinux" => Raw::parse_split(data, self.raw()),
+            _ => Err(explain::unknown_module(name)),
+        }
+    }
+}
+
+/// The one function of this name; an error when there are several, nothing when there is none.
+fn the_only<'a>(
+    scope: Scope<'a>,
+    name: &str,
+    place: &str,
+    found: &[Type<'a>],
+) -> Result<Option<Type<'a>>, BtfError> {
+    match found {
+        [] => Ok(None),
+        [one] => Ok(Some(*one)),
+        several => Err(BtfError::AmbiguousName {
+            name: name.to_owned(),
+            candidates: several
+                .iter()
+                .map(|f| format!("{} in {place}", scope.signature(f)))
+                .collect(),
+        }),
+    }
+}
+
+/// Names of the modules that have BTF.
+fn modules() -> BTreeSet<String> {
+    let entries = fs::read_dir(MODULE_BTF).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name != "vmlinux")
+        .collect()
+}
+
+/// The kernel's handle of a module's BTF.
+fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
+    let error = |error| BtfError::FileError {
+        path: format!("{MODULE_BTF}/{name}").into(),
+        error,
+    };
+    let mut id = 0;
+    while let Some(next) = sys::next_id(IdKind::Btf, id).map_err(error)? {
+        id = next;
+        // It may have gone since: then it is not the one that is wanted.
+        let Ok(fd) = sys::fd_by_id(IdKind::Btf, id) else {
+            continue;
+        };
+        let info = sys::btf_info(fd.as_fd(), false).map_err(error)?;
+        if info.kernel && info.name == name {
+            return Ok(fd);
+        }
+    }
+    Err(explain::unknown_module(name))
+}
+
+/// The function with this id in a program's BTF.
+pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
+    let scope = Scope {
+        base: None,
+        own: raw,
+    };
+    scope.by_id(id).map_or_else(
+        || FunctionId {
+            btf_id: id,
+            module: None,
+            arguments: 0,
+            takes_struct: false,
+        },
+        |function| scope.describe(&function),
+    )
+}

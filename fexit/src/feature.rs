@@ -1,0 +1,222 @@
+//! What kernels learned over time, and how to tell whether the running one has.
+
+use std::fmt;
+
+use crate::btf::Btf;
+use crate::kernel_version::KernelVersion;
+
+/// Something that not every kernel with BPF can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Feature {
+    /// fexit programs on functions of the kernel.
+    Fexit,
+    /// fexit programs on other BPF programs and their subprograms.
+    ProgramTarget,
+    /// Links that are objects of their own: they can be pinned.
+    Link,
+    /// Test runs of tracing programs.
+    TestRun,
+    /// Information about links.
+    LinkInfo,
+    /// Ring buffers.
+    RingBuf,
+    /// `CAP_BPF` and `CAP_PERFMON` in the place of `CAP_SYS_ADMIN`.
+    Capabilities,
+    /// Programs that may sleep (`fexit.s`).
+    Sleepable,
+    /// fexit programs on functions of kernel modules.
+    ModuleTarget,
+    /// The count of runs left out because the program was running already.
+    RecursionMisses,
+    /// The target in the information about a link.
+    LinkTarget,
+    /// `bpf_get_func_ip` in tracing programs.
+    FuncIp,
+    /// `bpf_get_func_arg`, `bpf_get_func_ret` and `bpf_get_func_arg_cnt`.
+    FuncArgs,
+    /// Attach cookies.
+    Cookie,
+    /// The target in the information about a program.
+    ProgramInfoTarget,
+    /// Targets that take a struct of up to 16 bytes by value.
+    StructArguments,
+    /// Targets with 7 to 12 arguments.
+    ManyArguments,
+    /// fexit programs on other tracing programs.
+    TracingTarget,
+    /// One program for entry and exit.
+    Session,
+    /// One program on many functions by one link.
+    Multi,
+}
+
+/// What the kernel's own BTF holds if, and only if, it has a feature.
+#[derive(Clone, Copy, Debug)]
+enum Evidence {
+    /// A value of some enum.
+    EnumValue(&'static str),
+    /// A struct.
+    Struct(&'static str),
+    /// A member of a struct.
+    Member(&'static str, &'static str),
+    /// A function.
+    Function(&'static str),
+    /// Nothing there tells; the answer to the call has to.
+    None,
+}
+
+impl Feature {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 20] = [
+        Self::Fexit,
+        Self::ProgramTarget,
+        Self::Link,
+        Self::TestRun,
+        Self::LinkInfo,
+        Self::RingBuf,
+        Self::Capabilities,
+        Self::Sleepable,
+        Self::ModuleTarget,
+        Self::RecursionMisses,
+        Self::LinkTarget,
+        Self::FuncIp,
+        Self::FuncArgs,
+        Self::Cookie,
+        Self::ProgramInfoTarget,
+        Self::StructArguments,
+        Self::ManyArguments,
+        Self::TracingTarget,
+        Self::Session,
+        Self::Multi,
+    ];
+
+    const fn row(self) -> (&'static str, (u16, u16), Evidence) {
+        use Evidence::{EnumValue, Function, Member, Struct};
+        match self {
+            Self::Fexit => ("fexit", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
+            Self::ProgramTarget => ("program-target", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
+            Self::Link => ("link", (5, 7), Struct("bpf_tracing_link")),
+            Self::TestRun => ("test-run", (5, 7), Function("bpf_prog_test_run_tracing")),
+            Self::LinkInfo => ("link-info", (5, 8), EnumValue("BPF_LINK_TYPE_TRACING")),
+            Self::RingBuf => ("ring-buffer", (5, 8), EnumValue("BPF_MAP_TYPE_RINGBUF")),
+            Self::Capabilities => ("capabilities", (5, 8), Evidence::None),
+            Self::Sleepable => ("sleepable", (5, 10), EnumValue("BPF_FUNC_copy_from_user")),
+            Self::ModuleTarget => ("module-target", (5, 11), Struct("btf_module")),
+            Self::RecursionMisses => (
+                "recursion-misses",
+                (5, 12),
+                Member("bpf_prog_info", "recursion_misses"),
+            ),
+            Self::LinkTarget => ("link-target", (5, 13), Evidence::None),
+            Self::FuncIp => ("func-ip", (5, 15), Evidence::None),
+            Self::FuncArgs => ("func-args", (5, 17), EnumValue("BPF_FUNC_get_func_ret")),
+            Self::Cookie => ("cookie", (5, 19), Struct("bpf_tramp_link")),
+            Self::ProgramInfoTarget => (
+                "program-info-target",
+                (6, 0),
+                Member("bpf_prog_info", "attach_btf_obj_id"),
+            ),
+            Self::StructArguments => (
+                "struct-arguments",
+                (6, 1),
+                Member("btf_func_model", "arg_flags"),
+            ),
+            Self::ManyArguments => ("many-arguments", (6, 6), Evidence::None),
+            Self::TracingTarget => ("tracing-target", (6, 8), Evidence::None),
+            Self::Session => ("fsession", (7, 0), EnumValue("BPF_TRACE_FSESSION")),
+            Self::Multi => ("multi", (7, 2), EnumValue("BPF_TRACE_FEXIT_MULTI")),
+        }
+    }
+
+    /// A short name, stable for scripts: `cookie`.
+    pub const fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The first upstream release that has it, on x86-64.
+    pub const fn minimum(self) -> KernelVersion {
+        let (major, minor) = self.row().1;
+        KernelVersion::new(major, minor, 0)
+    }
+
+    /// The feature with this [`Feature::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|feature| feature.name() == name)
+    }
+
+    /// Whether the kernel that `btf` describes has it: asked of the kernel's own types, not of its version.
+    ///
+    /// `None` when its types do not tell.
+    pub fn is_in(self, btf: &Btf) -> Option<bool> {
+        match self.row().2 {
+            Evidence::EnumValue(name) => Some(btf.has_enum_value(name)),
+            Evidence::Struct(name) => Some(btf.has_struct(name)),
+            Evidence::Member(name, member) => Some(btf.has_member(name, member)),
+            Evidence::Function(name) => Some(btf.has_function(name)),
+            Evidence::None => None,
+        }
+    }
+
+    /// The refusal to give when the kernel has shown that it lacks this.
+    pub(crate) fn unsupported(self) -> Unsupported {
+        Unsupported {
+            feature: self,
+            minimum: self.minimum(),
+            running: KernelVersion::current(),
+        }
+    }
+
+    /// The refusal to give after a call failed, if the kernel's types say that it lacks this.
+    pub(crate) fn missing(self) -> Option<Unsupported> {
+        let btf = Btf::from_sys_fs().ok()?;
+        (self.is_in(&btf) == Some(false)).then(|| self.unsupported())
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The running kernel lacks a feature. Decided by what the kernel answered and holds, never by its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this kernel ({running}) lacks the feature `{feature}`, which exists from Linux {minimum} on"
+)]
+#[non_exhaustive]
+pub struct Unsupported {
+    /// What is lacking.
+    pub feature: Feature,
+    /// The first upstream release that has it.
+    pub minimum: KernelVersion,
+    /// The running kernel.
+    pub running: KernelVersion,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_listed_once_and_oldest_first() {
+        assert!(Feature::ALL.is_sorted_by_key(|feature| feature.minimum()));
+        for feature in Feature::ALL {
+            assert_eq!(Feature::from_name(feature.name()), Some(feature));
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_feature_minimum_and_running_kernel() {
+        let refusal = Unsupported {
+            feature: Feature::Cookie,
+            minimum: Feature::Cookie.minimum(),
+            running: KernelVersion::new(5, 10, 0),
+        };
+        assert_eq!(
+            refusal.to_string(),
+            "this kernel (5.10) lacks the feature `cookie`, which exists from Linux 5.19 on"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Kernel versions, to name in errors and documentation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::sys;
+
+/// A kernel's version as upstream counts it.
+///
+/// The library never decides by it: distributions carry features back. It names versions in errors, so that a reader
+/// knows where a feature comes from.
+///
+/// ```
+/// use fexit::KernelVersion;
+/// let debian: KernelVersion = "5.10.0-46-cloud-amd64".parse().unwrap();
+/// assert!(debian >= KernelVersion::new(5, 5, 0));
+/// assert_eq!(KernelVersion::new(5, 19, 0).to_string(), "5.19");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KernelVersion {
+    /// `5` of 5.10.262.
+    pub major: u16,
+    /// `10` of 5.10.262.
+    pub minor: u16,
+    /// `262` of 5.10.262; many distributions leave it 0 in `uname -r`.
+    pub patch: u16,
+}
+
+impl KernelVersion {
+    /// The version `major.minor.patch`.
+    pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
+        Self {
+            major,
+            minor,
+            patch,
+        }
+    }
+
+    /// The running kernel's, from `uname -r`; 0.0 when that does not begin with a version.
+    pub fn current() -> Self {
+        sys::kernel_release().parse().unwrap_or(Self::new(0, 0, 0))
+    }
+
+    /// Without the patch level.
+    pub const fn series(self) -> Self {
+        Self::new(self.major, self.minor, 0)
+    }
+}
+
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        if self.patch != 0 {
+            write!(f, ".{}", self.patch)?;
+        }
+        Ok(())
+    }
+}
+
+/// The text does not begin with a version like `5.10` or `5.10.262`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` does not begin with a kernel version such as 5.10 or 5.10.262")]
+pub struct ParseKernelVersionError(String);
+
+impl FromStr for KernelVersion {
+    type Err = ParseKernelVersionError;
+
+    /// Reads the version that `release` begins with: `5.10`, `5.10.262`, `6.12.0-rc3`, `5.10.0-46-cloud-amd64`.
+    fn from_str(release: &str) -> Result<Self, Self::Err> {
+        let error = || ParseKernelVersionError(release.to_owned());
+        let end = release
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(release.len());
+        let mut parts = release[..end].split('.').map(str::parse);
+        let mut next = || parts.next().transpose().map_err(|_| error());
+        let major = next()?.ok_or_else(error)?;
+        let minor = next()?.ok_or_else(error)?;
+        let patch = next().ok().flatten().unwrap_or(0);
+        Ok(Self {
+            major,
+            minor,
+            patch,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_uname_prints() {
+        for (release, version) in [
+            ("5.5", (5, 5, 0)),
+            ("5.5.0-rc5+", (5, 5, 0)),
+            ("5.10.0-46-cloud-amd64", (5, 10, 0)),
+            ("6.12.117+deb13-cloud-amd64", (6, 12, 117)),
+            ("7.3.4", (7, 3, 4)),
+            ("6.1.", (6, 1, 0)),
+        ] {
+            let (major, minor, patch) = version;
+            assert_eq!(
+                release.parse(),
+                Ok(KernelVersion::new(major, minor, patch)),
+                "{release}"
+            );
+        }
+        for bad in ["", "5", "five.ten", "5.x", "-5.10", "5..1", "99999.1"] {
+            assert!(bad.parse::<KernelVersion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        assert!(KernelVersion::new(5, 9, 16) < KernelVersion::new(5, 10, 0));
+    }
+}

@@ -1,0 +1,165 @@
+//! From a map's definition to a map in the kernel.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
+use aya_obj::{EbpfSectionKind, Map};
+
+use super::kinds;
+use crate::error::MapError;
+use crate::feature::Feature;
+use crate::object::Object;
+use crate::sys::{self, MapCreate};
+
+pub(super) fn create(name: &str, map: &Map, object: &Object) -> Result<OwnedFd, MapError> {
+    let inner = map
+        .inner()
+        .map(|inner| create_one(&format!("{name}.inner"), &inner, object, None))
+        .transpose()?;
+    let fd = create_one(name, map, object, inner.as_ref().map(AsFd::as_fd))?;
+    fill(name, map, fd.as_fd())?;
+    Ok(fd)
+}
+
+fn create_one(
+    name: &str,
+    map: &Map,
+    object: &Object,
+    inner: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, MapError> {
+    let data = is_data(map);
+    let mut attr = MapCreate {
+        map_type: map.map_type(),
+        key_size: map.key_size(),
+        value_size: map.value_size(),
+        max_entries: max_entries(map),
+        // Data can then be read and written in place, beside running programs (5.5).
+        flags: map.map_flags() | if data { BPF_F_MMAPABLE } else { 0 },
+        extra: map.map_extra(),
+        name,
+        inner,
+        btf: None,
+    };
+    if attr.map_type == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32 {
+        (attr.key_size, attr.value_size) = (4, 4);
+    }
+    if let Map::Btf(typed) = map
+        && typed.def.btf_value_type_id != 0
+        && let Some(btf) = object.btf_fd()
+    {
+        attr.btf = Some((btf, typed.def.btf_key_type_id, typed.def.btf_value_type_id));
+        // Not every map type takes types; those that do not still take the map.
+        if let Ok(fd) = sys::with_memlock(|| sys::map_create(&attr)) {
+            return Ok(fd);
+        }
+        attr.btf = None;
+    }
+    sys::with_memlock(|| sys::map_create(&attr)).map_err(|error| explain(&attr, error))
+}
+
+/// Puts the initial values of globals into the map, and closes constants to further writing.
+fn fill(name: &str, map: &Map, fd: BorrowedFd<'_>) -> Result<(), MapError> {
+    if !is_data(map) {
+        return Ok(());
+    }
+    let error = |call| {
+        move |io_error| MapError::SyscallError {
+            name: name.to_owned(),
+            call,
+            io_error,
+        }
+    };
+    if map.section_kind() != EbpfSectionKind::Bss || map.data().iter().any(|&byte| byte != 0) {
+        sys::map_update(fd, &0u32.to_ne_bytes(), map.data(), 0)
+            .map_err(error("BPF_MAP_UPDATE_ELEM"))?;
+    }
+    if map.section_kind() == EbpfSectionKind::Rodata {
+        sys::map_freeze(fd).map_err(error("BPF_MAP_FREEZE"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn is_data(map: &Map) -> bool {
+    use EbpfSectionKind::{Bss, Data, Rodata};
+    matches!(map.section_kind(), Data | Rodata | Bss)
+}
+
+/// An array of perf events has one slot for each CPU unless the object says otherwise.
+fn max_entries(map: &Map) -> u32 {
+    let per_cpu = map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32;
+    match map.max_entries() {
+        0 if per_cpu => possible_cpus().unwrap_or(1),
+        given => given,
+    }
+}
+
+/// How many CPUs the kernel may ever bring up: a value of a per-CPU map has a slot for each.
+pub(super) fn possible_cpus() -> io::Result<u32> {
+    let list = cpu_list("/sys/devices/system/cpu/possible")?;
+    Ok(list.last().map_or(1, |last| last + 1))
+}
+
+/// The CPUs that are on.
+pub(super) fn online_cpus() -> io::Result<Vec<u32>> {
+    cpu_list("/sys/devices/system/cpu/online")
+}
+
+fn cpu_list(path: &str) -> io::Result<Vec<u32>> {
+    let text = fs::read_to_string(path)?;
+    parse_cpu_list(&text).ok_or_else(|| io::Error::other(format!("{path} holds no list of CPUs")))
+}
+
+/// Reads `0-3,7`.
+fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
+    for range in text.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cpus.extend(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?);
+    }
+    Some(cpus)
+}
+
+fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
+    if io_error.raw_os_error() == Some(libc::EINVAL)
+        && let Some(refusal) = kinds::feature(attr.map_type).and_then(Feature::missing)
+    {
+        return refusal.into();
+    }
+    let hint = match io_error.raw_os_error() {
+        Some(libc::EPERM) => {
+            "; run as root, or with CAP_BPF (5.8) and enough locked memory (`ulimit -l`, before 5.11)"
+        }
+        Some(libc::EINVAL) => {
+            "; this kernel may lack the map type, or the sizes are not what it takes"
+        }
+        Some(libc::E2BIG | libc::ENOMEM) => "; it is too large: lower max_entries",
+        _ => "",
+    };
+    MapError::CreateError {
+        name: attr.name.to_owned(),
+        definition: format!(
+            "{}, key {} bytes, value {} bytes, {} entries",
+            kinds::name(attr.map_type),
+            attr.key_size,
+            attr.value_size,
+            attr.max_entries
+        ),
+        hint: hint.to_owned(),
+        io_error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_ranges() {
+        assert_eq!(parse_cpu_list("0\n"), Some(vec![0]));
+        assert_eq!(parse_cpu_list("0-2,5\n"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(parse_cpu_list(""), None);
+        assert_eq!(parse_cpu_list("0-x"), None);
+    }
+}

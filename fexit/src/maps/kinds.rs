@@ -1,0 +1,22 @@
+//! The types of maps: their names, and the feature that a newer one needs.
+
+use aya_obj::generated::bpf_map_type;
+
+use crate::feature::Feature;
+
+/// `BPF_MAP_TYPE_PERCPU_HASH` as `percpu_hash`.
+pub(super) fn name(map_type: u32) -> String {
+    bpf_map_type::try_from(map_type).map_or_else(
+        |_| format!("number {map_type}"),
+        |known| {
+            format!("{known:?}")
+                .trim_start_matches("BPF_MAP_TYPE_")
+                .to_lowercase()
+        },
+    )
+}
+
+/// The feature that a map type needs beyond BPF itself.
+pub(super) fn feature(map_type: u32) -> Option<Feature> {
+    (map_type == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32).then_some(Feature::RingBuf)
+}

@@ -1,0 +1,272 @@
+//! One object file in memory, on its way from parsed to relocated.
+//!
+//! Nothing asks the kernel before a program is loaded or a map is touched. Then, once: the object's BTF is loaded,
+//! cut down to what this kernel understands; CO-RE relocations are applied; calls are linked. References to maps are
+//! left as the map's number until the program that holds them is loaded, so that only maps that are used are created.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use aya_obj::btf::BtfFeatures;
+use aya_obj::{Function, Object as Parsed};
+
+use crate::btf::{Btf, core, raw::Raw};
+use crate::elf::{self, Extra};
+use crate::error::{EbpfError, ProgramError, chain};
+use crate::sys;
+
+/// Values of variables that were set before load: name, bytes, and whether the variable must exist.
+pub(crate) type Globals = HashMap<String, (Vec<u8>, bool)>;
+
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// As parsed, with its globals set.
+    parsed: Parsed,
+    pub(crate) extra: Extra,
+    /// Names of the maps; a map's number is its place here.
+    pub(crate) map_names: Vec<String>,
+    accepted: OnceLock<Accepted>,
+    relocated: Mutex<Option<Arc<Relocated>>>,
+}
+
+/// The object with its BTF as this kernel takes it.
+#[derive(Debug)]
+struct Accepted {
+    object: Parsed,
+    btf_fd: Option<OwnedFd>,
+}
+
+/// The functions, ready but for the numbers of maps.
+#[derive(Debug)]
+pub(crate) struct Relocated {
+    pub(crate) object: Parsed,
+}
+
+impl Relocated {
+    /// The function of the program with this name, its subprograms behind it.
+    pub(crate) fn function(&self, program: &str) -> Option<&Function> {
+        self.object
+            .functions
+            .get(&self.object.programs.get(program)?.function_key())
+    }
+}
+
+impl Object {
+    pub(crate) fn parse(data: &[u8], globals: &Globals) -> Result<Self, EbpfError> {
+        let (copy, extra) = elf::examine(data)?;
+        let mut parsed = shielded(|| Parsed::parse(&copy))
+            .map_err(|what| EbpfError::Malformed { what })?
+            .map_err(|error| EbpfError::ParseError(Box::new(error)))?;
+        set_globals(&mut parsed, &extra, globals)?;
+        let mut map_names: Vec<String> = parsed.maps.keys().cloned().collect();
+        map_names.sort_unstable();
+        Ok(Self {
+            parsed,
+            extra,
+            map_names,
+            accepted: OnceLock::new(),
+            relocated: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+
+    /// The object's BTF in the kernel; none when it has none, or none that this kernel takes.
+    pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.accepted().btf_fd.as_ref().map(AsFd::as_fd)
+    }
+
+    fn accepted(&self) -> &Accepted {
+        self.accepted.get_or_init(|| accept(&self.parsed))
+    }
+
+    /// Relocates the whole object against the kernel that `btf` describes; the first time only.
+    ///
+    /// `btf` is asked for only if the object has CO-RE relocations.
+    pub(crate) fn relocated(
+        &self,
+        btf: impl FnOnce() -> Result<Btf, ProgramError>,
+    ) -> Result<Arc<Relocated>, ProgramError> {
+        let mut slot = self
+            .relocated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = slot.as_ref() {
+            return Ok(Arc::clone(done));
+        }
+        let mut object = self.accepted().object.clone();
+        if !self.extra.core.is_empty() {
+            self.apply_core(&mut object, &btf()?)?;
+        }
+        let sections: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        let numbered = self.map_names.iter().zip(0..).filter_map(|(name, number)| {
+            Some((name.as_str(), number, self.parsed.maps.get(name)?))
+        });
+        relocation(shielded(|| {
+            object.relocate_maps(numbered, &sections)?;
+            object.relocate_calls(&sections)
+        }))?;
+        let done = Arc::new(Relocated { object });
+        *slot = Some(Arc::clone(&done));
+        Ok(done)
+    }
+
+    fn apply_core(&self, object: &mut Parsed, kernel: &Btf) -> Result<(), ProgramError> {
+        let local = Raw::parse(self.extra.btf.clone())?;
+        let wanted = self.extra.core.iter().map(|relocation| relocation.type_id);
+        let cut = core::cut(kernel.raw(), &local, wanted);
+        let bytes = cut
+            .as_ref()
+            .map_or_else(|| kernel.raw().bytes(), |cut| cut.bytes.as_slice());
+        let target = relocation(shielded(|| {
+            aya_obj::btf::Btf::parse(bytes, object.endianness)
+        }))?;
+        relocation(shielded(|| object.relocate_btf(&target)))?;
+        if let Some(cut) = cut {
+            self.restore_type_ids(object, &local, &cut.kernel_ids);
+        }
+        Ok(())
+    }
+
+    /// Relocations that ask for a type id have got that of the cut: put the kernel's in its place.
+    fn restore_type_ids(&self, object: &mut Parsed, local: &Raw, kernel_ids: &[u32]) {
+        const LD_IMM64: u8 = 0x18;
+        for relocation in self.extra.core.iter().filter(|r| r.wants_target_id()) {
+            let section = local
+                .string(relocation.section_name)
+                .map(String::from_utf8_lossy);
+            let section = section.and_then(|name| self.extra.section_index.get(name.as_ref()));
+            let at = relocation.insn_off as usize;
+            let instruction = object
+                .functions
+                .values_mut()
+                .filter(|f| Some(&f.section_index.0) == section)
+                .find_map(|f| {
+                    f.instructions
+                        .get_mut(at.checked_sub(f.section_offset)? / 8)
+                });
+            if let Some(instruction) = instruction.filter(|i| i.code == LD_IMM64 || i.code & 7 != 5)
+            {
+                let id = usize::try_from(instruction.imm)
+                    .ok()
+                    .and_then(|id| id.checked_sub(1));
+                if let Some(&id) = id.and_then(|id| kernel_ids.get(id)) {
+                    instruction.imm = id.cast_signed();
+                }
+            }
+        }
+    }
+}
+
+fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<(), EbpfError> {
+    for (name, (value, must_exist)) in globals {
+        let error = |what: String| EbpfError::Global {
+            name: name.clone(),
+            what,
+        };
+        let Some(global) = extra.globals.get(name) else {
+            if *must_exist {
+                return Err(error("the object has no such variable".to_owned()));
+            }
+            continue;
+        };
+        if global.size != value.len() {
+            return Err(error(format!(
+                "it has {} bytes, the value {}",
+                global.size,
+                value.len()
+            )));
+        }
+        let data = parsed
+            .maps
+            .get_mut(&global.section)
+            .map(aya_obj::Map::data_mut);
+        let slot = data.and_then(|data| data.get_mut(global.offset..global.offset + global.size));
+        slot.ok_or_else(|| error("it lies in no data section".to_owned()))?
+            .copy_from_slice(value);
+    }
+    Ok(())
+}
+
+/// Finds the richest form of the object's BTF that this kernel takes.
+///
+/// Kernels learned the kinds of BTF one after the other, so leaving them out from the newest down finds it in a few
+/// cheap calls, and the kernel itself is the judge.
+fn accept(parsed: &Parsed) -> Accepted {
+    const KINDS: usize = 8;
+    let bare = || Accepted {
+        object: parsed.clone(),
+        btf_fd: None,
+    };
+    if parsed.btf.is_none() {
+        return bare();
+    }
+    for known in (0..=KINDS).rev() {
+        // func 5.0, datasec 5.2, global func 5.6, empty datasec 5.12, float 5.13, decl_tag 5.16, type_tag 5.17, enum64 6.0
+        let has = |kind: usize| kind < known;
+        let features = BtfFeatures::new(
+            has(0),
+            has(2),
+            has(1),
+            has(3),
+            has(4),
+            has(5),
+            has(6),
+            has(7),
+        );
+        let mut object = parsed.clone();
+        let bytes = shielded(|| {
+            object
+                .fixup_and_sanitize_btf(&features)
+                .ok()
+                .flatten()
+                .map(aya_obj::btf::Btf::to_bytes)
+        });
+        let Ok(Some(bytes)) = bytes else {
+            return bare();
+        };
+        match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
+            Ok(fd) => {
+                return Accepted {
+                    object,
+                    btf_fd: Some(fd),
+                };
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => return bare(),
+            Err(_) => {}
+        }
+    }
+    bare()
+}
+
+/// Runs code of the parser that may panic on a hostile file; the panic becomes an error.
+fn shielded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason");
+        format!("its parts contradict each other ({text})")
+    })
+}
+
+fn relocation<T, E: std::error::Error>(
+    result: Result<Result<T, E>, String>,
+) -> Result<T, ProgramError> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(ProgramError::Relocation {
+            reason: chain(&error),
+        }),
+        Err(reason) => Err(ProgramError::Relocation { reason }),
+    }
+}

@@ -1,0 +1,216 @@
+//! What programs of all kinds have in common: how they are loaded.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use aya_obj::generated::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn};
+
+use super::Shared;
+use crate::btf::Btf;
+use crate::error::ProgramError;
+use crate::sys::{self, ProgLoad, TestRun};
+
+/// The first instruction of a 64-bit constant, which fills two.
+const LD_IMM64: u8 = 0x18;
+
+/// The verifier's log starts with this much room and grows until it fits.
+const LOG_SIZE: usize = 64 << 10;
+const MAX_LOG_SIZE: usize = 16 << 20;
+
+#[derive(Debug)]
+pub(crate) struct ProgramData {
+    pub(crate) name: String,
+    pub(crate) section: String,
+    shared: Arc<Shared>,
+    loaded: Option<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    fd: OwnedFd,
+    log: String,
+}
+
+/// What the kind of a program, and its target, add to a load.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kind<'a> {
+    pub(crate) prog_type: u32,
+    pub(crate) attach_type: u32,
+    pub(crate) flags: u32,
+    pub(crate) attach_btf_id: u32,
+    pub(crate) attach_fd: Option<BorrowedFd<'a>>,
+}
+
+/// A load that the kernel refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: io::Error,
+    pub(crate) log: String,
+}
+
+impl ProgramData {
+    pub(crate) fn new(name: &str, section: &str, shared: Arc<Shared>) -> Self {
+        Self {
+            name: name.to_owned(),
+            section: section.to_owned(),
+            shared,
+            loaded: None,
+        }
+    }
+
+    /// The part of the section's name before the slash, without the mark for programs that may sleep.
+    pub(crate) fn kind(&self) -> &str {
+        let kind = self.section.split('/').next().unwrap_or_default();
+        kind.strip_suffix(".s").unwrap_or(kind)
+    }
+
+    /// The part of the section's name behind the slash.
+    pub(crate) fn section_target(&self) -> Option<&str> {
+        self.section
+            .split_once('/')
+            .map(|(_, target)| target)
+            .filter(|target| !target.is_empty())
+    }
+
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.section
+            .split('/')
+            .next()
+            .is_some_and(|kind| kind.ends_with(".s"))
+    }
+
+    pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+        self.loaded
+            .as_ref()
+            .map(|loaded| loaded.fd.as_fd())
+            .ok_or(ProgramError::NotLoaded)
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.is_some()
+    }
+
+    pub(crate) fn verifier_log(&self) -> &str {
+        self.loaded.as_ref().map_or("", |loaded| &loaded.log)
+    }
+
+    pub(crate) fn unload(&mut self) -> Result<(), ProgramError> {
+        self.loaded.take().map(drop).ok_or(ProgramError::NotLoaded)
+    }
+
+    pub(crate) fn test_run(&self, data: &[u8]) -> Result<TestRun, ProgramError> {
+        sys::prog_test_run(self.fd()?, data, 1).map_err(|io_error| ProgramError::SyscallError {
+            call: "BPF_PROG_TEST_RUN",
+            io_error,
+        })
+    }
+
+    /// Loads the program. `btf` is asked for only if the object has CO-RE relocations. The outer error is ours, the
+    /// inner one the kernel's, which the caller knows how to explain.
+    pub(crate) fn load(
+        &mut self,
+        kind: &Kind<'_>,
+        btf: impl FnOnce() -> Result<Btf, ProgramError>,
+    ) -> Result<Result<(), Refusal>, ProgramError> {
+        let relocated = self.shared.object.relocated(btf)?;
+        let function = relocated
+            .function(&self.name)
+            .ok_or(ProgramError::NotLoaded)?;
+        let insns = self.with_maps(&function.instructions)?;
+        let license = CString::from(self.shared.object.parsed().license.as_c_str());
+        let func_info = function.func_info.func_info_bytes();
+        let line_info = function.line_info.line_info_bytes();
+        let size = |size: usize| u32::try_from(size).unwrap_or(0);
+        let attr = ProgLoad {
+            prog_type: kind.prog_type,
+            expected_attach_type: kind.attach_type,
+            insns: &insns,
+            license: &license,
+            name: &self.name,
+            flags: kind.flags,
+            kern_version: 0,
+            btf: self.shared.object.btf_fd(),
+            func_info: (&func_info, size(function.func_info_rec_size)),
+            line_info: (&line_info, size(function.line_info_rec_size)),
+            attach_btf_id: kind.attach_btf_id,
+            attach_fd: kind.attach_fd,
+            log_level: self.shared.log_level,
+        };
+        Ok(load_with_log(&attr).map(|(fd, log)| self.loaded = Some(Loaded { fd, log })))
+    }
+
+    /// The instructions with each map's number replaced by its descriptor; maps that are missing are created.
+    fn with_maps(&self, instructions: &[bpf_insn]) -> Result<Vec<bpf_insn>, ProgramError> {
+        let mut insns = instructions.to_vec();
+        let mut at = 0;
+        while let Some(insn) = insns.get_mut(at) {
+            let constant = insn.code == LD_IMM64;
+            let refers = [BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE];
+            if constant && refers.contains(&u32::from(insn.src_reg())) {
+                let number = usize::try_from(insn.imm).ok();
+                let map = number.and_then(|number| self.shared.maps.get(number));
+                let map = map.ok_or_else(|| ProgramError::Relocation {
+                    reason: format!("instruction {at} of `{}` refers to no map", self.name),
+                })?;
+                insn.imm = map.fd()?.as_raw_fd();
+            }
+            at += if constant { 2 } else { 1 };
+        }
+        Ok(insns)
+    }
+}
+
+/// Loads without a log first, which is faster, and again with one if that was refused.
+fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), Refusal> {
+    if attr.log_level == 0 {
+        match sys::with_memlock(|| sys::prog_load(attr, &mut [])) {
+            Ok(fd) => return Ok((fd, String::new())),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                return Err(Refusal {
+                    error,
+                    log: String::new(),
+                });
+            }
+            Err(_) => {}
+        }
+    }
+    let attr = ProgLoad {
+        log_level: attr.log_level.max(1),
+        ..*attr
+    };
+    let mut log = vec![0; LOG_SIZE];
+    loop {
+        let result = sys::with_memlock(|| sys::prog_load(&attr, &mut log));
+        let full = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOSPC));
+        if full && log.len() < MAX_LOG_SIZE {
+            log = vec![0; log.len() * 4];
+            continue;
+        }
+        let text = log_text(&log);
+        return match result {
+            Ok(fd) => Ok((fd, text)),
+            Err(error) => Err(Refusal { error, log: text }),
+        };
+    }
+}
+
+/// What the kernel wrote, up to its NUL; odd bytes are kept as far as text can.
+fn log_text(log: &[u8]) -> String {
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_text_whatever_the_kernel_wrote() {
+        assert_eq!(log_text(b"ok\n\0rest"), "ok\n");
+        assert_eq!(log_text(b"no end"), "no end");
+        assert_eq!(log_text(&[0xff, b'x', 0]), "\u{fffd}x");
+        assert_eq!(log_text(&[]), "");
+    }
+}

@@ -1,0 +1,202 @@
+//! From what the kernel answered to what is wrong and what to do.
+
+use std::io;
+
+use super::data::{ProgramData, Refusal};
+use super::target::Resolved;
+use crate::error::ProgramError;
+use crate::feature::Feature;
+use crate::sys::ENOTSUPP;
+
+/// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
+const HELPERS: [(u32, Feature); 6] = [
+    (130, Feature::RingBuf),
+    (173, Feature::FuncIp),
+    (174, Feature::Cookie),
+    (183, Feature::FuncArgs),
+    (184, Feature::FuncArgs),
+    (185, Feature::FuncArgs),
+];
+
+/// Before 6.18 or so the kernel says this by `EINVAL` and silence.
+const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
+                      migrate_disable; choose a caller of it";
+
+/// A refusal that has nothing to do with a target.
+pub(super) fn refused(name: &str, refusal: Refusal) -> ProgramError {
+    if refusal.error.raw_os_error() == Some(libc::EPERM) {
+        return permission("load a BPF program");
+    }
+    if let Some(feature) = unknown_helper(&refusal.log).filter(|f| f.missing().is_some()) {
+        return feature.unsupported().into();
+    }
+    ProgramError::LoadError {
+        name: name.to_owned(),
+        io_error: refusal.error,
+        verifier_log: refusal.log,
+    }
+}
+
+/// A refused load of an fexit program.
+pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -> ProgramError {
+    let errno = refusal.error.raw_os_error();
+    let log = refusal.log.as_str();
+    let target_refused = |reason: &str| ProgramError::TargetRefused {
+        target: target.name.clone(),
+        reason: reason.to_owned(),
+    };
+    if errno == Some(libc::EPERM) {
+        return permission("load an fexit program");
+    }
+    if let Some(refusal) = Feature::Fexit.missing() {
+        return refusal.into();
+    }
+    if program.may_sleep()
+        && let Some(refusal) = Feature::Sleepable.missing()
+    {
+        return refusal.into();
+    }
+    if log.contains("__noreturn function") {
+        return target_refused("it never returns, so no program can run when it does");
+    }
+    if log.contains("Attaching tracing programs to function") {
+        return target_refused(DENIED);
+    }
+    if log.contains("is not sleepable") {
+        return target_refused(
+            "a program that may sleep (`fexit.s`) needs a function that may sleep or whose errors can \
+             be injected; use `fexit`",
+        );
+    }
+    if log.contains("Cannot recursively attach") || log.contains("Cannot nest tracing") {
+        return if target.is_program && log.contains("Cannot recursively attach") {
+            Feature::TracingTarget.unsupported().into()
+        } else {
+            target_refused(
+                "it is a tracing program that is itself attached to one; one level is allowed",
+            )
+        };
+    }
+    if target.function.takes_struct
+        && let Some(refusal) = Feature::StructArguments.missing()
+    {
+        return refusal.into();
+    }
+    if target.is_program && errno == Some(libc::EINVAL) && is_silent(log) && is_tracing(target) {
+        return Feature::TracingTarget.unsupported().into();
+    }
+    if errno == Some(libc::EINVAL) && is_silent(log) {
+        return target_refused(DENIED);
+    }
+    refused(&program.name, refusal)
+}
+
+/// A refused attach.
+pub(super) fn attach(
+    name: &str,
+    target: Option<&Resolved>,
+    cookie: Option<u64>,
+    io_error: io::Error,
+) -> ProgramError {
+    let errno = io_error.raw_os_error();
+    let target_name = target.map_or("its target", |target| target.name.as_str());
+    if errno == Some(libc::EPERM) {
+        return permission("attach an fexit program");
+    }
+    if cookie.is_some()
+        && errno == Some(libc::EINVAL)
+        && let Some(refusal) = Feature::Cookie.missing()
+    {
+        return refusal.into();
+    }
+    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.arguments > 6) {
+        return Feature::ManyArguments.unsupported().into();
+    }
+    let reason = match errno {
+        Some(libc::EBUSY) => format!(
+            "`{target_name}` cannot be patched: ftrace is off in this kernel (`sysctl kernel.ftrace_enabled=1`), \
+             or something else holds the function"
+        ),
+        Some(libc::E2BIG) => format!(
+            "`{target_name}` already has as many programs as one trampoline holds (36 to 40, by kernel); \
+             detach one"
+        ),
+        Some(libc::ENOENT) => {
+            format!("`{target_name}` is gone: its module or program was unloaded")
+        }
+        Some(ENOTSUPP) => "this kernel cannot make a trampoline for that function".to_owned(),
+        _ => io_error.to_string(),
+    };
+    ProgramError::AttachError {
+        name: name.to_owned(),
+        reason,
+        io_error,
+    }
+}
+
+fn permission(action: &'static str) -> ProgramError {
+    let missing = "run as root, or with CAP_BPF and CAP_PERFMON (Linux 5.8 and later), and where the \
+                   kernel counts locked memory (before 5.11) with `ulimit -l unlimited`";
+    ProgramError::Permission {
+        action,
+        missing: missing.to_owned(),
+    }
+}
+
+/// Whether the verifier said nothing of its own: an empty log, or its figures only.
+fn is_silent(log: &str) -> bool {
+    log.lines()
+        .all(|line| line.is_empty() || line.starts_with("processed "))
+}
+
+fn is_tracing(target: &Resolved) -> bool {
+    use std::os::fd::AsFd;
+    let info = target
+        .owner
+        .as_ref()
+        .and_then(|fd| crate::sys::prog_info(fd.as_fd()).ok());
+    let tracing = aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+    info.is_some_and(|(info, _)| info.type_ == tracing)
+}
+
+/// The feature whose helper the verifier does not know: `unknown func bpf_get_func_ret#184`.
+fn unknown_helper(log: &str) -> Option<Feature> {
+    let line = log.lines().rev().find(|line| {
+        line.contains("unknown func")
+            || line.contains("invalid func")
+            || line.contains("cannot use helper")
+    })?;
+    let number: u32 = line.rsplit('#').next()?.trim().parse().ok()?;
+    let ring_buffer = 130..=134;
+    HELPERS
+        .into_iter()
+        .find(|(helper, _)| *helper == number)
+        .map(|(_, feature)| feature)
+        .or_else(|| ring_buffer.contains(&number).then_some(Feature::RingBuf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_helper_names_its_feature() {
+        let log = "4: (85) call unknown#184\ninvalid func unknown#184\nprocessed 5 insns\n";
+        assert_eq!(unknown_helper(log), Some(Feature::FuncArgs));
+        assert_eq!(
+            unknown_helper("unknown func bpf_ringbuf_output#130"),
+            Some(Feature::RingBuf)
+        );
+        assert_eq!(unknown_helper("invalid func unknown#195896080"), None);
+        assert_eq!(unknown_helper("R1 type=ctx expected=fp"), None);
+    }
+
+    #[test]
+    fn silence_is_no_word_but_the_figures() {
+        assert!(is_silent(""));
+        assert!(is_silent(
+            "processed 0 insns (limit 1000000) max_states_per_insn 0\n"
+        ));
+        assert!(!is_silent("Cannot recursively attach\nprocessed 0 insns\n"));
+    }
+}

@@ -1,0 +1,191 @@
+//! The bookkeeping of load, attach, detach, take_link and unload, with answers made up for the kernel.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use aya_obj::generated::bpf_cmd::{
+    self, BPF_BTF_LOAD, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN,
+};
+
+use crate::programs::{FExit, ProgramError};
+use crate::sys::fake;
+use crate::testing::compile;
+use crate::{Btf, BtfError, Ebpf};
+
+const SOURCE: &str = "
+    SEC(\"fexit/traced\") int one(u64 *ctx) { return 0; }
+    SEC(\"fexit\") int bare(u64 *ctx) { return 0; }
+    SEC(\"xdp\") int packet(void *ctx) { return 2; }
+    SEC(\"fsomething/new\") int foreign(void *ctx) { return 0; }
+    int traced(int a, int b) { return a * b; }
+    SEC(\"xdp\") int caller(void *ctx) { return traced((int)(long)ctx, 3); }";
+
+/// Calls that the kernel was asked for.
+type Calls = Rc<RefCell<Vec<bpf_cmd>>>;
+
+/// A kernel that allows everything, but for what `refuse` says of the n-th call of its kind.
+fn kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
+    let calls = Calls::default();
+    let seen = Rc::clone(&calls);
+    fake::kernel(move |cmd| {
+        let before = seen.borrow().iter().filter(|c| **c == cmd).count();
+        seen.borrow_mut().push(cmd);
+        Some(refuse(cmd, before).map_or_else(fake::fd, fake::errno))
+    });
+    calls
+}
+
+fn count(calls: &Calls, cmd: bpf_cmd) -> usize {
+    calls.borrow().iter().filter(|c| **c == cmd).count()
+}
+
+fn fixture() -> (Ebpf, Btf) {
+    let object = compile(SOURCE);
+    let btf = crate::elf::examine(&object).unwrap().1.btf;
+    (Ebpf::load(&object).unwrap(), Btf::parse(&btf).unwrap())
+}
+
+fn fexit(ebpf: &mut Ebpf) -> &mut FExit {
+    ebpf.program_mut("one").unwrap().try_into().unwrap()
+}
+
+#[test]
+fn each_step_out_of_order_is_an_error_of_its_own() {
+    let (mut ebpf, btf) = fixture();
+    kernel(|_, _| None);
+    let program = fexit(&mut ebpf);
+    assert!(matches!(program.fd(), Err(ProgramError::NotLoaded)));
+    assert!(matches!(program.attach(), Err(ProgramError::NotLoaded)));
+    assert!(matches!(program.unload(), Err(ProgramError::NotLoaded)));
+    program.load("traced", &btf).unwrap();
+    assert!(program.fd().is_ok() && program.raw_fd().is_some());
+    assert!(matches!(
+        program.load("traced", &btf),
+        Err(ProgramError::AlreadyLoaded)
+    ));
+    let id = program.attach().unwrap();
+    assert!(matches!(
+        program.attach(),
+        Err(ProgramError::AlreadyAttached)
+    ));
+    program.unload().unwrap();
+    assert!(matches!(program.detach(id), Err(ProgramError::NotAttached)));
+    assert!(matches!(program.fd(), Err(ProgramError::NotLoaded)));
+}
+
+#[test]
+fn a_taken_link_still_counts_as_attached_until_it_is_dropped() {
+    let (mut ebpf, btf) = fixture();
+    kernel(|_, _| None);
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let id = program.attach().unwrap();
+    let link = program.take_link(id).unwrap();
+    assert!(matches!(
+        program.attach(),
+        Err(ProgramError::AlreadyAttached)
+    ));
+    drop(link);
+    program.attach().unwrap();
+}
+
+#[test]
+fn attaching_again_loads_anew_only_where_the_kernel_cannot() {
+    for (errno, reloads) in [(None, 0), (Some(libc::EBUSY), 1), (Some(libc::ENOENT), 1)] {
+        let (mut ebpf, btf) = fixture();
+        let calls = kernel(move |cmd, before| match cmd {
+            BPF_LINK_CREATE => Some(libc::EINVAL), // as before 5.19
+            BPF_RAW_TRACEPOINT_OPEN if before == 1 => errno,
+            _ => None,
+        });
+        let program = fexit(&mut ebpf);
+        program.load("traced", &btf).unwrap();
+        let id = program.attach().unwrap();
+        program.detach(id).unwrap();
+        let id = program.attach().unwrap();
+        program.detach(id).unwrap();
+        assert_eq!(count(&calls, BPF_PROG_LOAD), 1 + reloads, "{errno:?}");
+    }
+}
+
+#[test]
+fn a_busy_function_is_no_reason_to_load_anew() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, _| match cmd {
+        BPF_LINK_CREATE => Some(libc::EINVAL),
+        BPF_RAW_TRACEPOINT_OPEN => Some(libc::EBUSY),
+        _ => None,
+    });
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let error = program.attach().unwrap_err();
+    assert!(
+        matches!(&error, ProgramError::AttachError { .. }),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("`traced` cannot be patched"),
+        "{error}"
+    );
+    assert_eq!(count(&calls, BPF_PROG_LOAD), 1);
+}
+
+#[test]
+fn the_target_is_the_argument_or_the_section() {
+    let (mut ebpf, btf) = fixture();
+    kernel(|_, _| None);
+    let program = fexit(&mut ebpf);
+    let error = program.load("tracd", &btf).unwrap_err();
+    let ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(nearest.first().map(String::as_str), Some("traced"));
+    program
+        .load_target(&crate::programs::Target::Section, &btf)
+        .unwrap();
+
+    let bare: &mut FExit = ebpf.program_mut("bare").unwrap().try_into().unwrap();
+    let error = bare
+        .load_target(&crate::programs::Target::Section, &btf)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("`fexit` names no target"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_program_of_another_kind_is_refused_by_name() {
+    let (mut ebpf, _) = fixture();
+    let error = <&mut FExit>::try_from(ebpf.program_mut("packet").unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "program `packet` is of kind `xdp`, not `fexit`"
+    );
+    let error = <&FExit>::try_from(ebpf.program("foreign").unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "program `foreign` is of kind `fsomething`, not `fexit`"
+    );
+}
+
+#[test]
+fn a_kernel_that_knows_less_btf_gets_less() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, before| (cmd == BPF_BTF_LOAD && before < 3).then_some(libc::EINVAL));
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+    assert_eq!(count(&calls, BPF_BTF_LOAD), 4);
+}
+
+#[test]
+fn a_refused_load_brings_the_verifiers_words() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, _| (cmd == BPF_PROG_LOAD).then_some(libc::EACCES));
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    assert!(matches!(error, ProgramError::LoadError { .. }), "{error}");
+    assert_eq!(
+        count(&calls, BPF_PROG_LOAD),
+        2,
+        "once without, once with a log"
+    );
+}

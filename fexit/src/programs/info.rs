@@ -1,0 +1,85 @@
+//! What the kernel knows of loaded programs and of links.
+
+use std::os::fd::BorrowedFd;
+
+use super::ProgramError;
+use crate::sys;
+
+/// What the kernel knows of a loaded program (`bpf_prog_info`). Minimum kernel 4.13.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProgramInfo {
+    /// Its id, as `bpftool prog` lists it.
+    pub id: u32,
+    /// Its name, cut to fifteen bytes.
+    pub name: String,
+    /// The id of its BTF; 0 when it has none.
+    pub btf_id: u32,
+    /// How often it ran, while `sysctl kernel.bpf_stats_enabled` was 1. Available from 5.1.
+    pub run_count: u64,
+    /// How long it ran in all, in nanoseconds, under the same condition. Available from 5.1.
+    pub run_time_ns: u64,
+    /// How often it was left out because it was running already on that CPU. Available from 5.12.
+    pub recursion_misses: Option<u64>,
+    /// How many instructions the verifier looked at. Available from 5.16.
+    pub verified_instructions: Option<u32>,
+    /// BTF object and type id of its target; the object is 0 for the kernel's own. Available from 6.0.
+    pub target: Option<(u32, u32)>,
+}
+
+impl ProgramInfo {
+    pub(super) fn of(fd: BorrowedFd<'_>) -> Result<Self, ProgramError> {
+        // Ends of the fields of `struct bpf_prog_info`, by which a kernel tells what it filled in.
+        const RECURSION_MISSES: usize = 216;
+        const VERIFIED_INSNS: usize = 220;
+        const ATTACH_BTF_ID: usize = 228;
+        let (info, len) = sys::prog_info(fd).map_err(|io_error| ProgramError::SyscallError {
+            call: "BPF_OBJ_GET_INFO_BY_FD",
+            io_error,
+        })?;
+        let name: Vec<u8> = info
+            .name
+            .iter()
+            .map(|&c| c.cast_unsigned())
+            .take_while(|&c| c != 0)
+            .collect();
+        Ok(Self {
+            id: info.id,
+            name: String::from_utf8_lossy(&name).into_owned(),
+            btf_id: info.btf_id,
+            run_count: info.run_cnt,
+            run_time_ns: info.run_time_ns,
+            recursion_misses: (len >= RECURSION_MISSES).then_some(info.recursion_misses),
+            verified_instructions: (len >= VERIFIED_INSNS).then_some(info.verified_insns),
+            target: (len >= ATTACH_BTF_ID).then_some((info.attach_btf_obj_id, info.attach_btf_id)),
+        })
+    }
+}
+
+/// What the kernel knows of a link (`bpf_link_info`). Minimum kernel 5.8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkInfo {
+    /// Its id, as `bpftool link` lists it.
+    pub id: u32,
+    /// The id of the program that it attaches.
+    pub program_id: u32,
+    /// `BPF_TRACE_FEXIT`, 25.
+    pub attach_type: u32,
+    /// What it is attached to: the id of the BTF object or program, and the function's type id in it. Available from
+    /// 5.13.
+    pub target: Option<(u32, u32)>,
+}
+
+impl LinkInfo {
+    pub(super) fn of(fd: BorrowedFd<'_>) -> std::io::Result<Self> {
+        let (info, _) = sys::link_info(fd)?;
+        Ok(Self {
+            id: info.id,
+            program_id: info.prog_id,
+            attach_type: info.attach_type,
+            // The struct was as long before, for other kinds of links; no function has type id 0.
+            target: (info.target_btf_id != 0).then_some((info.target_obj_id, info.target_btf_id)),
+        })
+    }
+}

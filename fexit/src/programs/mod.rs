@@ -1,0 +1,191 @@
+//! The programs of an object.
+
+mod data;
+mod explain;
+mod fexit;
+#[cfg(test)]
+mod fexit_tests;
+mod info;
+mod links;
+mod other;
+mod target;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+pub use self::fexit::FExit;
+pub use info::{LinkInfo, ProgramInfo};
+pub use links::{FExitLink, FExitLinkId, PinnedLink};
+pub use other::OtherProgram;
+pub use target::Target;
+
+pub use crate::error::{LinkError, ProgramError};
+pub use crate::sys::TestRun;
+
+use crate::maps::Map;
+use crate::object::Object;
+use data::ProgramData;
+
+/// What the programs of one object share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) object: Arc<Object>,
+    /// In the order of `object.map_names`.
+    pub(crate) maps: Vec<Map>,
+    pub(crate) log_level: u32,
+}
+
+/// A program of an object, of any kind.
+///
+/// ```no_run
+/// # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
+/// use fexit::programs::FExit;
+/// let program: &mut FExit = ebpf.program_mut("on_open").unwrap().try_into()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Program {
+    /// An fexit program.
+    FExit(FExit),
+    /// Any other: it can be loaded, so that fexit programs can have it as their target.
+    Other(OtherProgram),
+}
+
+impl Program {
+    pub(crate) fn all(shared: &Arc<Shared>) -> BTreeMap<String, Self> {
+        let extra = &shared.object.extra;
+        let known = extra
+            .sections
+            .iter()
+            .filter(|(name, _)| shared.object.parsed().programs.contains_key(name.as_str()));
+        let program = |(name, section): (&String, &String)| {
+            let data = ProgramData::new(name, section, Arc::clone(shared));
+            let program = if data.kind() == "fexit" {
+                Self::FExit(FExit::new(data))
+            } else {
+                Self::Other(OtherProgram::new(data))
+            };
+            (name.clone(), program)
+        };
+        known.chain(&extra.foreign).map(program).collect()
+    }
+
+    fn data(&self) -> &ProgramData {
+        match self {
+            Self::FExit(program) => program.data(),
+            Self::Other(program) => program.data(),
+        }
+    }
+
+    /// The name of its C function.
+    pub fn name(&self) -> &str {
+        &self.data().name
+    }
+
+    /// The section that it stands in, as `fexit/filename_lookup`.
+    pub fn section(&self) -> &str {
+        &self.data().section
+    }
+
+    /// Its kind: what its section's name begins with, as `fexit` or `xdp`.
+    pub fn kind(&self) -> &str {
+        self.data().kind()
+    }
+
+    /// Its descriptor once it is loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`].
+    pub fn fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+        self.data().fd()
+    }
+
+    /// Runs it once on `data`, an Ethernet frame for a network program. See [`FExit::test_run`].
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`], or what the kernel answered.
+    pub fn test_run(&self, data: &[u8]) -> Result<TestRun, ProgramError> {
+        self.data().test_run(data)
+    }
+}
+
+macro_rules! conversions {
+    ($variant:ident, $type:ident, $expected:literal) => {
+        impl<'a> TryFrom<&'a Program> for &'a $type {
+            type Error = ProgramError;
+
+            fn try_from(program: &'a Program) -> Result<Self, ProgramError> {
+                match program {
+                    Program::$variant(program) => Ok(program),
+                    other => Err(wrong_kind(other, $expected)),
+                }
+            }
+        }
+
+        impl<'a> TryFrom<&'a mut Program> for &'a mut $type {
+            type Error = ProgramError;
+
+            fn try_from(program: &'a mut Program) -> Result<Self, ProgramError> {
+                match program {
+                    Program::$variant(program) => Ok(program),
+                    other => Err(wrong_kind(other, $expected)),
+                }
+            }
+        }
+
+        impl $type {
+            pub(super) fn data(&self) -> &ProgramData {
+                &self.data
+            }
+
+            /// The name of its C function.
+            pub fn name(&self) -> &str {
+                &self.data.name
+            }
+
+            /// Its descriptor once it is loaded.
+            ///
+            /// # Errors
+            ///
+            /// [`ProgramError::NotLoaded`] before `load` and after `unload`.
+            pub fn fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+                self.data.fd()
+            }
+
+            /// The number of its descriptor while it is loaded.
+            pub fn raw_fd(&self) -> Option<std::os::fd::RawFd> {
+                self.data.fd().ok().map(|fd| fd.as_raw_fd())
+            }
+
+            /// What the kernel knows of it: id, run count and time, target.
+            ///
+            /// # Errors
+            ///
+            /// [`ProgramError::NotLoaded`], or what the kernel answered.
+            pub fn info(&self) -> Result<ProgramInfo, ProgramError> {
+                ProgramInfo::of(self.fd()?)
+            }
+
+            /// What the verifier said when it accepted the program; empty unless
+            /// [`EbpfLoader::verifier_log_level`](crate::EbpfLoader::verifier_log_level) asked for it.
+            pub fn verifier_log(&self) -> &str {
+                self.data.verifier_log()
+            }
+        }
+    };
+}
+
+conversions!(FExit, FExit, "fexit");
+conversions!(Other, OtherProgram, "any but fexit");
+
+fn wrong_kind(program: &Program, expected: &'static str) -> ProgramError {
+    ProgramError::UnexpectedProgramType {
+        name: program.name().to_owned(),
+        expected,
+        found: program.kind().to_owned(),
+    }
+}

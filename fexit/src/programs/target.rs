@@ -1,0 +1,191 @@
+//! What an fexit program is attached to.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::Program;
+use crate::btf::raw::{Kind, Raw};
+use crate::btf::{Btf, FunctionId};
+use crate::error::ProgramError;
+use crate::feature::Feature;
+use crate::sys::{self, IdKind};
+
+/// What an fexit program is attached to.
+///
+/// ```no_run
+/// # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
+/// # let btf = fexit::Btf::from_sys_fs()?;
+/// # let xdp_id = 7;
+/// use fexit::programs::{FExit, Target};
+/// let program: &mut FExit = ebpf.program_mut("on_verdict").unwrap().try_into()?;
+/// // A subprogram of somebody else's XDP program, given by the number that `bpftool prog` shows.
+/// program.load_target(&Target::program_id(xdp_id, Some("parse_ip"))?, &btf)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Target<'a> {
+    /// The function that the program's section names: `SEC("fexit/filename_lookup")`.
+    Section,
+    /// A function of the kernel, or of any loaded module if the kernel has none of that name; `module:function` for
+    /// that module's. Minimum kernel 5.5, for modules 5.11.
+    Function(&'a str),
+    /// A loaded BPF program, or the subprogram of that name in it. It needs BTF (`clang -g`) and the JIT. Minimum
+    /// kernel 5.5; 6.8 if it is a tracing program itself.
+    Program {
+        /// The program.
+        fd: BorrowedFd<'a>,
+        /// The subprogram; the program itself if none.
+        function: Option<&'a str>,
+    },
+    /// As [`Target::Program`], with a descriptor of its own.
+    OwnedProgram {
+        /// The program.
+        fd: OwnedFd,
+        /// The subprogram; the program itself if none.
+        function: Option<&'a str>,
+    },
+}
+
+impl<'a> Target<'a> {
+    /// A program of this library.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`] when it is not loaded.
+    pub fn program(program: &'a Program, function: Option<&'a str>) -> Result<Self, ProgramError> {
+        Ok(Self::Program {
+            fd: program.fd()?,
+            function,
+        })
+    }
+
+    /// The program with this id, as `bpftool prog` lists it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::TargetProgram`] when there is none.
+    pub fn program_id(id: u32, function: Option<&'a str>) -> Result<Self, ProgramError> {
+        let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| ProgramError::TargetProgram {
+            reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
+        })?;
+        Ok(Self::OwnedProgram { fd, function })
+    }
+
+    /// The program that is pinned at `path` in a BPF file system.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::TargetProgram`] when there is none.
+    pub fn pinned<P: AsRef<Path>>(
+        path: P,
+        function: Option<&'a str>,
+    ) -> Result<Self, ProgramError> {
+        let path = path.as_ref();
+        let error = |error: std::io::Error| ProgramError::TargetProgram {
+            reason: format!("nothing of BPF is pinned at {} ({error})", path.display()),
+        };
+        let c_path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|nul| error(nul.into()))?;
+        let fd = sys::obj_get(&c_path).map_err(error)?;
+        Ok(Self::OwnedProgram { fd, function })
+    }
+}
+
+/// A target as the kernel wants it.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) name: String,
+    pub(super) function: FunctionId,
+    /// The program, or the BTF of the module, that the function belongs to.
+    pub(super) owner: Option<OwnedFd>,
+    pub(super) is_program: bool,
+}
+
+pub(super) fn resolve(
+    target: &Target<'_>,
+    section: (&str, Option<&str>),
+    btf: &Btf,
+) -> Result<Resolved, ProgramError> {
+    match target {
+        Target::Section => {
+            let name = section.1.ok_or_else(|| ProgramError::NoTarget {
+                section: section.0.to_owned(),
+            })?;
+            function(name, btf)
+        }
+        Target::Function(name) => function(name, btf),
+        Target::Program { fd, function } => program(*fd, *function),
+        Target::OwnedProgram { fd, function } => program(fd.as_fd(), *function),
+    }
+}
+
+fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
+    let mut function = btf.function(name).map_err(|error| {
+        let module = name.contains(':');
+        match Feature::ModuleTarget.is_in(btf) {
+            Some(false) if module => ProgramError::Unsupported(Feature::ModuleTarget.unsupported()),
+            _ => ProgramError::Btf(error),
+        }
+    })?;
+    let owner = function.module.take();
+    Ok(Resolved {
+        name: name.to_owned(),
+        function,
+        owner,
+        is_program: false,
+    })
+}
+
+fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, ProgramError> {
+    let failed = |call| move |io_error| ProgramError::SyscallError { call, io_error };
+    let (info, _) = sys::prog_info(fd).map_err(|error| ProgramError::TargetProgram {
+        reason: format!("the descriptor is not a BPF program's ({error})"),
+    })?;
+    if info.btf_id == 0 {
+        let reason =
+            "it was loaded without BTF; compile it with `clang -g`, and load it with its BTF";
+        return Err(ProgramError::TargetProgram {
+            reason: reason.to_owned(),
+        });
+    }
+    let btf_fd = sys::fd_by_id(IdKind::Btf, info.btf_id).map_err(failed("BPF_BTF_GET_FD_BY_ID"))?;
+    let data = sys::btf_info(btf_fd.as_fd(), true)
+        .map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?
+        .data;
+    let raw = Raw::parse(data)?;
+    let functions = sys::prog_functions(fd).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
+    let name_of = |id: u32| {
+        let function = raw.by_id(id).filter(|t| t.kind == Kind::Func)?;
+        Some(String::from_utf8_lossy(raw.string(function.name_off())?).into_owned())
+    };
+    let names: Vec<(u32, String)> = functions
+        .into_iter()
+        .filter_map(|id| Some((id, name_of(id)?)))
+        .collect();
+    let found = match wanted {
+        None => names.first(),
+        Some(wanted) => names.iter().find(|(_, name)| name == wanted),
+    };
+    let Some((id, name)) = found else {
+        let known: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
+        let reason = format!(
+            "it has no function `{}` left (a static one may have been inlined); it has {}",
+            wanted.unwrap_or("main"),
+            if known.is_empty() {
+                "no function information".to_owned()
+            } else {
+                known.join(", ")
+            }
+        );
+        return Err(ProgramError::TargetProgram { reason });
+    };
+    let function = crate::btf::describe(&raw, *id);
+    let owner = fd.try_clone_to_owned().map_err(failed("dup"))?;
+    Ok(Resolved {
+        name: name.clone(),
+        function,
+        owner: Some(owner),
+        is_program: true,
+    })
+}
