@@ -45,6 +45,12 @@ pub enum Command {
         /// The report to judge
         new: PathBuf,
     },
+    /// Say which kernels there are, fetch them, or renew what their names stand for
+    Kernels {
+        /// What to do with them
+        #[command(subcommand)]
+        command: KernelsCommand,
+    },
     /// Merge reports into one, and render it
     Report {
         /// Reports in JSON
@@ -56,10 +62,69 @@ pub enum Command {
     },
 }
 
+/// What to do with kernels, short of booting them.
+#[derive(Debug, Subcommand)]
+pub enum KernelsCommand {
+    /// List the kernels, and what each name stands for
+    List {
+        /// As a JSON array, one object a kernel
+        #[arg(long)]
+        json: bool,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Download and verify kernels, so that later runs need no network
+    Fetch {
+        /// A series (5.10), an exact version, a pattern (6.*), latest, or all
+        #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
+        kernels: Vec<String>,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Lock each series to the newest kernel that its archive has
+    Update {
+        /// Only these series
+        #[arg(value_name = "SERIES")]
+        series: Vec<String>,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+impl KernelsCommand {
+    /// Which kernels it is about.
+    pub fn store(&self) -> &StoreArgs {
+        match self {
+            Self::List { store, .. } | Self::Fetch { store, .. } | Self::Update { store, .. } => {
+                store
+            }
+        }
+    }
+}
+
+/// Which kernels there are, and where they are kept.
+#[derive(Debug, Default, Args)]
+pub struct StoreArgs {
+    /// Where to keep kernels [default: fexit-harness in the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Take kernels from this file, made like kernels/kernels.toml, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+
+    /// Use only what the cache holds
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// The options of a run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Kernels to boot: a series (5.10), or all
+    /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, or all
     #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
     #[arg(required_unless_present = "list")]
     pub kernels: Vec<String>,
@@ -92,17 +157,9 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 
-    /// Where to keep kernels [default: harness in the user's cache directory]
-    #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
-    pub cache_dir: Option<PathBuf>,
-
-    /// Take kernels from this file, made like kernels/kernels.toml, instead of the built-in ones
-    #[arg(long, value_name = "FILE")]
-    pub matrix: Option<PathBuf>,
-
-    /// Use only what the cache holds
-    #[arg(long)]
-    pub offline: bool,
+    /// Which kernels there are, and where they are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
 
     /// Keep each VM's console, initramfs and QEMU command in this folder
     #[arg(long, value_name = "DIR")]

@@ -5,6 +5,7 @@ pub mod error;
 pub mod image;
 pub mod interrupt;
 pub mod kernel;
+pub mod kernels;
 pub mod list;
 pub mod progress;
 pub mod report;

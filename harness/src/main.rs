@@ -6,7 +6,7 @@ use clap::Parser as _;
 use harness::{
     cli::{Cli, Command},
     error::exit_code,
-    list, reports, run,
+    kernels, list, reports, run,
 };
 
 fn main() -> ExitCode {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         None if cli.run.list => list::print(&cli.run),
         None => run::run(&cli.run),
         Some(Command::Compare { old, new }) => reports::compare(old, new),
+        Some(Command::Kernels { command }) => kernels::command(command),
         Some(Command::Report { reports, outputs }) => reports::merge(reports, outputs),
     };
     match done {

@@ -85,7 +85,7 @@ fn lock_path(kernels: &Kernels) -> Result<PathBuf> {
         Ok(tree) => Ok(tree.join("kernels.lock")),
         Err(_) => Err(usage(
             "the lock is built into this harness, and the source tree it was built from is gone: \
-             name a kernels.toml with --kernels, whose lock lies beside it",
+             name a kernels.toml with --matrix, whose lock lies beside it",
         )),
     }
 }

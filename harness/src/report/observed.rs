@@ -8,9 +8,7 @@ use guest::{
     scenario::Scenario,
 };
 
-use super::{
-    Expected, KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, verdict,
-};
+use super::{Expected, KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, verdict};
 
 /// How a VM came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

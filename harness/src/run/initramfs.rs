@@ -16,9 +16,15 @@ const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
 /// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
 /// so itself, and the others run.
-pub(super) fn pack(kernel: &Kernel, planned: &[&'static Scenario]) -> Result<(Vec<u8>, Vec<String>)> {
+pub(super) fn pack(
+    kernel: &Kernel,
+    planned: &[&'static Scenario],
+) -> Result<(Vec<u8>, Vec<String>)> {
     let mut job = Job {
-        scenarios: planned.iter().map(|scenario| scenario.id.to_owned()).collect(),
+        scenarios: planned
+            .iter()
+            .map(|scenario| scenario.id.to_owned())
+            .collect(),
         ..Job::default()
     };
     let (mut files, mut warnings) = (Vec::new(), Vec::new());

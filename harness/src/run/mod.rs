@@ -17,18 +17,16 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub use outputs::Sinks;
 use guest::scenario::Scenario;
+pub use outputs::Sinks;
 
 use crate::{
     cli::RunArgs,
     error::usage,
     interrupt::Interrupt,
-    kernel::{self, Kernels},
+    kernels,
     progress::Board,
-    report::{
-        KernelReport, Report, compare::Comparison, file, observed::none_reached,
-    },
+    report::{KernelReport, Report, compare::Comparison, file, observed::none_reached},
 };
 
 const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
@@ -37,7 +35,7 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 pub fn run(args: &RunArgs) -> Result<u8> {
     // What the user can mend is found first, before anything takes time.
     let planned = scenarios::select(&args.scenarios)?;
-    let kernels = open_kernels(args)?;
+    let kernels = kernels::open(&args.store)?;
     let names = kernels.expand(&args.kernels)?;
     let baseline = args.baseline.as_deref().map(file::read).transpose()?;
     let sinks = Sinks::prepare(&args.outputs)?;
@@ -84,16 +82,6 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     }
     let judged = comparison.map_or(report.verdict.exit_code(), |c| c.exit_code());
     Ok(interrupt.exit_code().unwrap_or(judged))
-}
-
-/// The kernels there are, by the options of a run.
-pub fn open_kernels(args: &RunArgs) -> Result<Kernels> {
-    Kernels::open(kernel::Options {
-        cache_dir: args.cache_dir.clone(),
-        offline: args.offline,
-        matrix: args.matrix.clone(),
-        ..kernel::Options::default()
-    })
 }
 
 /// Runs every kernel, `jobs` at once, and updates the report after each.

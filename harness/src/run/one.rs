@@ -12,10 +12,7 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{Kernel, Kernels, Resolved},
     progress::{Board, Line},
-    report::{
-        KernelReport, KernelVerdict,
-        observed::none_reached,
-    },
+    report::{KernelReport, KernelVerdict, observed::none_reached},
     vm::{self, Choice, Config, Limits, Qemu, Vm},
 };
 

@@ -31,7 +31,11 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(planned: &[&'static Scenario], report: &KernelReport, line: &'a Line<'a>) -> Self {
+    pub(super) fn new(
+        planned: &[&'static Scenario],
+        report: &KernelReport,
+        line: &'a Line<'a>,
+    ) -> Self {
         let version = report
             .version
             .as_deref()

@@ -14,15 +14,19 @@ use std::sync::OnceLock;
 
 use guest::event::Event;
 use harness::image;
+use harness::kernel::{Kernels, Options, Silent};
 use harness::vm::{Accelerator, Config, Finished, Qemu, Stop, Vm, VmEvent};
 
-/// The kernel that the tests boot.
+/// The kernel that the tests boot: the image that `FEXIT_TEST_KERNEL` names, otherwise Debian's 5.10.
 pub(crate) fn kernel() -> PathBuf {
-    let path = env::var_os("FEXIT_TEST_KERNEL")
-        .expect("FEXIT_TEST_KERNEL must name a kernel image for the tests that boot one");
-    PathBuf::from(path)
-        .canonicalize()
-        .expect("the kernel that FEXIT_TEST_KERNEL names")
+    if let Some(path) = env::var_os("FEXIT_TEST_KERNEL") {
+        return PathBuf::from(path)
+            .canonicalize()
+            .expect("the kernel that FEXIT_TEST_KERNEL names");
+    }
+    let kernels = Kernels::open(Options::default()).unwrap();
+    let resolved = kernels.resolve("5.10", &Silent).unwrap();
+    kernels.fetch(&resolved, &Silent).unwrap().image
 }
 
 /// The `/init` of `tests/common/init`, built once for each test program.
