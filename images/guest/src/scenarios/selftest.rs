@@ -27,6 +27,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         flood,
     ),
     fault("selftest_orphan", "leaves a process behind", orphan),
+    fault(
+        "selftest_alone",
+        "finds no process left by those before it",
+        alone,
+    ),
     fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
     fault("selftest_panic", "makes the kernel panic", kernel_panic),
     fault("selftest_init_hang", "stops /init for ever", init_hang),
@@ -79,6 +84,20 @@ fn orphan(_: &mut Context) -> Result<()> {
     process::Command::new("/proc/self/exe")
         .args(["scenario", "selftest_hang"])
         .spawn()?;
+    Ok(())
+}
+
+/// Holds if nothing of the scenarios before is left: beside process 1 there is only this one.
+fn alone(_: &mut Context) -> Result<()> {
+    let me = process::id().to_string();
+    for entry in fs::read_dir("/proc")? {
+        let pid = entry?.file_name().into_string().unwrap_or_default();
+        let is_process = pid.parse::<u32>().is_ok() && pid != "1" && pid != me;
+        // Kernel threads have no program; a process that ends meanwhile has none either.
+        if is_process && let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) {
+            bail!("process {pid} is left: {}", program.display());
+        }
+    }
     Ok(())
 }
 
