@@ -321,13 +321,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The lines of a verifier log that say why: the last ones, without the statistics.
+/// The lines of a verifier log that say why: the last ones, without source lines and figures.
 fn log_tail(log: &str) -> String {
-    const LINES: usize = 4;
-    let statistics = |line: &&str| {
-        line.starts_with("processed ") || line.starts_with("verification time") || line.is_empty()
-    };
-    let lines: Vec<&str> = log.lines().filter(|line| !statistics(line)).collect();
+    const LINES: usize = 3;
+    const OTHER: [&str; 5] = [
+        ";",
+        "processed ",
+        "verification time",
+        "stack depth",
+        "peak_states",
+    ];
+    let tells =
+        |line: &&str| !line.is_empty() && !OTHER.iter().any(|start| line.starts_with(start));
+    let lines: Vec<&str> = log.lines().filter(tells).collect();
     let tail = &lines[lines.len().saturating_sub(LINES)..];
     if tail.is_empty() {
         String::new()

@@ -101,7 +101,7 @@ impl Feature {
             Self::LinkInfo => ("link-info", (5, 8), EnumValue("BPF_LINK_TYPE_TRACING")),
             Self::RingBuf => ("ring-buffer", (5, 8), EnumValue("BPF_MAP_TYPE_RINGBUF")),
             Self::Capabilities => ("capabilities", (5, 8), Evidence::None),
-            Self::Sleepable => ("sleepable", (5, 10), Function("__bpf_prog_enter_sleepable")),
+            Self::Sleepable => ("sleepable", (5, 10), EnumValue("BPF_FUNC_copy_from_user")),
             Self::ModuleTarget => ("module-target", (5, 11), Struct("btf_module")),
             Self::RecursionMisses => (
                 "recursion-misses",

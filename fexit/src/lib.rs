@@ -45,9 +45,14 @@ mod ebpf;
 mod elf;
 mod error;
 mod feature;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kernel_version;
 pub mod maps;
 mod object;
+#[cfg(test)]
+mod object_tests;
 pub mod programs;
 mod sys;
 #[cfg(test)]

@@ -97,20 +97,35 @@ fn max_entries(map: &Map) -> u32 {
 
 /// How many CPUs the kernel may ever bring up: a value of a per-CPU map has a slot for each.
 pub(super) fn possible_cpus() -> io::Result<u32> {
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible")?;
-    let last = text
-        .trim()
-        .rsplit(['-', ','])
-        .next()
-        .and_then(|last| last.parse::<u32>().ok());
-    last.map(|last| last + 1)
-        .ok_or_else(|| io::Error::other("unreadable list of possible CPUs"))
+    let list = cpu_list("/sys/devices/system/cpu/possible")?;
+    Ok(list.last().map_or(1, |last| last + 1))
+}
+
+/// The CPUs that are on.
+pub(super) fn online_cpus() -> io::Result<Vec<u32>> {
+    cpu_list("/sys/devices/system/cpu/online")
+}
+
+fn cpu_list(path: &str) -> io::Result<Vec<u32>> {
+    let text = fs::read_to_string(path)?;
+    parse_cpu_list(&text).ok_or_else(|| io::Error::other(format!("{path} holds no list of CPUs")))
+}
+
+/// Reads `0-3,7`.
+fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
+    for range in text.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cpus.extend(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?);
+    }
+    Some(cpus)
 }
 
 fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
-    let missing = kinds::feature(attr.map_type).and_then(Feature::missing);
-    if let Some(refusal) = missing.filter(|_| io_error.raw_os_error() == Some(libc::EINVAL)) {
-        return MapError::Unsupported(refusal);
+    if io_error.raw_os_error() == Some(libc::EINVAL)
+        && let Some(refusal) = kinds::feature(attr.map_type).and_then(Feature::missing)
+    {
+        return refusal.into();
     }
     let hint = match io_error.raw_os_error() {
         Some(libc::EPERM) => {
@@ -133,5 +148,18 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
         ),
         hint: hint.to_owned(),
         io_error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_ranges() {
+        assert_eq!(parse_cpu_list("0\n"), Some(vec![0]));
+        assert_eq!(parse_cpu_list("0-2,5\n"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(parse_cpu_list(""), None);
+        assert_eq!(parse_cpu_list("0-x"), None);
     }
 }

@@ -6,7 +6,7 @@ use aya_obj::EbpfSectionKind;
 
 use super::{Map, MapError, Pod};
 use crate::elf::Global;
-use crate::sys::{self, SharedMemory};
+use crate::sys::{self, memory::SharedMemory};
 
 impl Map {
     /// Reads a variable; what a running program wrote is seen at once.
@@ -53,7 +53,8 @@ impl Map {
         if let Some(memory) = self.0.memory.get() {
             return Ok(memory);
         }
-        let memory = SharedMemory::map(fd, self.value_size()).map_err(self.error("mmap"))?;
+        let memory =
+            SharedMemory::map(fd, 0, self.value_size(), true).map_err(self.error("mmap"))?;
         Ok(self.0.memory.get_or_init(|| memory))
     }
 

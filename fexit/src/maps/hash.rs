@@ -1,5 +1,6 @@
 //! Hash maps.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 
 use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH};
@@ -50,8 +51,7 @@ impl<K: Pod, V: Pod> HashMap<K, V> {
     ///
     /// [`MapError::KeyNotFound`] when it is not there.
     pub fn remove(&self, key: &K) -> Result<(), MapError> {
-        sys::map_delete(self.map.fd()?, sys::bytes_of(key))
-            .map_err(self.map.error("BPF_MAP_DELETE_ELEM"))
+        remove(&self.map, key)
     }
 
     /// All elements at about this moment: those that programs add or remove meanwhile may be there or not, none twice.
@@ -60,27 +60,37 @@ impl<K: Pod, V: Pod> HashMap<K, V> {
     ///
     /// [`MapError::SyscallError`] when the kernel fails to list the keys.
     pub fn iter(&self) -> Result<impl Iterator<Item = (K, V)> + use<K, V>, MapError> {
-        let mut seen = std::collections::HashSet::new();
-        let mut all = Vec::new();
-        let mut key: Option<Vec<u8>> = None;
-        let mut next = vec![0; size_of::<K>()];
-        // A removed key makes the kernel start over, so the walk ends at a known key or at the map's size.
-        while seen.len() <= self.map.max_entries() as usize
-            && sys::map_next_key(self.map.fd()?, key.as_deref(), &mut next)
-                .map_err(self.map.error("BPF_MAP_GET_NEXT_KEY"))?
-        {
-            if !seen.insert(next.clone()) {
-                break;
-            }
-            if let Some(typed) = sys::from_bytes::<K>(&next)
-                && let Ok(value) = self.get(&typed)
-            {
-                all.push((typed, value));
-            }
-            key = Some(next.clone());
-        }
-        Ok(all.into_iter())
+        let keys = keys::<K>(&self.map)?;
+        let elements: Vec<_> = keys
+            .into_iter()
+            .filter_map(|key| Some((key, self.get(&key).ok()?)))
+            .collect();
+        Ok(elements.into_iter())
     }
+}
+
+pub(super) fn remove<K: Pod>(map: &Map, key: &K) -> Result<(), MapError> {
+    sys::map_delete(map.fd()?, sys::bytes_of(key)).map_err(map.error("BPF_MAP_DELETE_ELEM"))
+}
+
+/// The keys of a hash map of any kind.
+///
+/// A key that is removed under the walk makes the kernel start over: then the walk ends at the first key seen twice.
+pub(super) fn keys<K: Pod>(map: &Map) -> Result<Vec<K>, MapError> {
+    let mut seen = HashSet::new();
+    let mut keys = Vec::new();
+    let mut key: Option<Vec<u8>> = None;
+    let mut next = vec![0; size_of::<K>()];
+    while sys::map_next_key(map.fd()?, key.as_deref(), &mut next)
+        .map_err(map.error("BPF_MAP_GET_NEXT_KEY"))?
+    {
+        if !seen.insert(next.clone()) {
+            break;
+        }
+        keys.extend(sys::from_bytes::<K>(&next));
+        key = Some(next.clone());
+    }
+    Ok(keys)
 }
 
 impl<K: Pod, V: Pod> TryFrom<&Map> for HashMap<K, V> {

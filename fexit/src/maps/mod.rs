@@ -20,6 +20,9 @@ mod create;
 mod global;
 mod hash;
 mod kinds;
+mod per_cpu;
+mod perf_event_array;
+mod ring_buf;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,12 +30,15 @@ use std::sync::{Arc, OnceLock};
 
 pub use array::Array;
 pub use hash::HashMap;
+pub use per_cpu::{PerCpuArray, PerCpuHashMap};
+pub use perf_event_array::{PerfEventArray, PerfRecord};
+pub use ring_buf::{Record, RingBuf};
 
 pub use crate::error::MapError;
 pub use crate::sys::Pod;
 
 use crate::object::Object;
-use crate::sys;
+use crate::sys::memory::SharedMemory;
 
 /// One map of an object.
 #[derive(Clone)]
@@ -43,7 +49,7 @@ struct Inner {
     definition: aya_obj::Map,
     object: Arc<Object>,
     fd: OnceLock<OwnedFd>,
-    memory: OnceLock<sys::SharedMemory>,
+    memory: OnceLock<SharedMemory>,
 }
 
 impl Map {
@@ -119,6 +125,18 @@ impl Map {
         }
     }
 
+    fn expect_kind(&self, kinds: &[u32], expected: &'static str) -> Result<(), MapError> {
+        if kinds.contains(&self.map_type()) {
+            return Ok(());
+        }
+        let (name, found) = (self.0.name.clone(), self.kind());
+        Err(MapError::UnexpectedMapType {
+            name,
+            expected,
+            found,
+        })
+    }
+
     /// Checks that a view of this type, key and value fits the map.
     fn expect(
         &self,
@@ -127,13 +145,7 @@ impl Map {
         key: usize,
         value: usize,
     ) -> Result<(), MapError> {
-        if !kinds.contains(&self.map_type()) {
-            return Err(MapError::UnexpectedMapType {
-                name: self.0.name.clone(),
-                expected,
-                found: self.kind(),
-            });
-        }
+        self.expect_kind(kinds, expected)?;
         for (what, expected, found) in [
             ("key", self.key_size(), key),
             ("value", self.value_size(), value),

@@ -18,6 +18,10 @@ const HELPERS: [(u32, Feature); 6] = [
     (185, Feature::FuncArgs),
 ];
 
+/// Kernels up to 6.12 say this by `EINVAL` and silence, 7.3 does in the log.
+const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
+                      migrate_disable; choose a caller of it";
+
 /// A refusal that has nothing to do with a target.
 pub(super) fn refused(name: &str, refusal: Refusal) -> ProgramError {
     if refusal.error.raw_os_error() == Some(libc::EPERM) {
@@ -52,6 +56,12 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     {
         return refusal.into();
     }
+    if log.contains("__noreturn function") {
+        return target_refused("it never returns, so no program can run when it does");
+    }
+    if log.contains("Attaching tracing programs to function") {
+        return target_refused(DENIED);
+    }
     if log.contains("is not sleepable") {
         return target_refused(
             "a program that may sleep (`fexit.s`) needs a function that may sleep or whose errors can \
@@ -76,10 +86,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
         return Feature::TracingTarget.unsupported().into();
     }
     if errno == Some(libc::EINVAL) && is_silent(log) {
-        return target_refused(
-            "the kernel gives no reason; functions that tracing itself depends on (such as \
-             migrate_disable and rcu_read_unlock_strict) are on its deny list",
-        );
+        return target_refused(DENIED);
     }
     refused(&program.name, refusal)
 }

@@ -136,11 +136,11 @@ fn lacking(
     error: io::Error,
     failed: impl FnOnce(io::Error) -> LinkError,
 ) -> LinkError {
-    let refused = error.raw_os_error() == Some(libc::EINVAL);
-    match feature.missing().filter(|_| refused) {
-        Some(refusal) => refusal.into(),
-        None => failed(error),
-    }
+    let refusal = match error.raw_os_error() {
+        Some(libc::EINVAL) => feature.missing(),
+        _ => None,
+    };
+    refusal.map_or_else(|| failed(error), LinkError::from)
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {

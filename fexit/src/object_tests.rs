@@ -1,0 +1,149 @@
+//! Relocation of real objects against made-up kernels: C that clang compiled, of which only the types count.
+
+use aya_obj::generated::bpf_insn;
+
+use crate::btf::Btf;
+use crate::object::{Globals, Object};
+use crate::testing::compile;
+
+/// An object that asks for everything that CO-RE knows.
+const LOCAL: &str = "
+    #define CORE __attribute__((preserve_access_index))
+    struct inner { int x; int y; } CORE;
+    struct task { int pid; struct inner in; struct task *next; int gone; } CORE;
+    struct task___old { int moved; } CORE;
+    enum color { RED = 1, GREEN = 2 };
+    struct absent { int a; } CORE;
+    SEC(\"fexit/f\") int probe(u64 *ctx) {
+        struct task *t = (void *)ctx[0];
+        u64 sum = 0;
+        sum += (u64)__builtin_preserve_access_index(&t->in.y) - (u64)t;      // field offset
+        sum += __builtin_preserve_type_info(*(struct task *)0, 1) * 1000;    // size
+        sum += __builtin_preserve_enum_value(*(typeof(enum color) *)GREEN, 1);
+        sum += __builtin_preserve_type_info(*(struct absent *)0, 0);         // exists
+        sum += __builtin_preserve_field_info(t->gone, 2);                    // exists
+        sum += __builtin_btf_type_id(*(struct task *)0, 1);                  // the kernel's id
+        return sum;
+    }
+    int f(struct task *t) { return t->pid; }";
+
+/// A kernel whose `task` is laid out another way, among many types that nobody asks for.
+const KERNEL: &str = "
+    struct unrelated { long a[100]; struct unrelated *self; };
+    struct pointee { struct unrelated u; };
+    struct inner { long pad; int y; int x; };
+    struct task { struct pointee *p; long pad[4]; int pid; struct inner in; struct task *next; };
+    enum color { GREEN = 77, RED = 1 };
+    struct unrelated u; struct pointee pp; struct task t; enum color c;
+    int f(struct task *t) { return t->pid; }
+    SEC(\"fexit/f\") int p(void *ctx) { return 0; }";
+
+fn kernel(source: &str) -> Btf {
+    let object = compile(source);
+    Btf::parse(&crate::elf::examine(&object).unwrap().1.btf).unwrap()
+}
+
+fn relocate(local: &str, kernel: &Btf) -> Vec<bpf_insn> {
+    let object = Object::parse(&compile(local), &Globals::new()).unwrap();
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let relocated = object.relocated(|| Ok(kernel.clone())).unwrap();
+    relocated.function("probe").unwrap().instructions.clone()
+}
+
+fn immediates(insns: &[bpf_insn]) -> Vec<i32> {
+    insns.iter().map(|insn| insn.imm).collect()
+}
+
+#[test]
+fn relocations_see_the_kernels_layout_and_ids() {
+    let kernel = kernel(KERNEL);
+    let insns = relocate(LOCAL, &kernel);
+    let task = kernel
+        .raw()
+        .types()
+        .find(|t| kernel.raw().is_named(t.name_off(), b"task"))
+        .unwrap();
+    let imms = immediates(&insns);
+    assert!(imms.contains(&56), "in.y lies at 48 + 8: {imms:?}");
+    assert!(imms.contains(&72), "a task has 72 bytes: {imms:?}");
+    assert!(imms.contains(&77), "GREEN is 77 there: {imms:?}");
+    assert!(
+        imms.contains(&task.id.cast_signed()),
+        "the id is {}: {imms:?}",
+        task.id
+    );
+    assert!(
+        !imms.contains(&0x0bad_2310),
+        "nothing that was asked for is missing: {imms:?}"
+    );
+}
+
+#[test]
+fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
+    let kernel = kernel(KERNEL);
+    let object = compile(LOCAL);
+    let extra = crate::elf::examine(&object).unwrap().1;
+    let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
+    let wanted = || extra.core.iter().map(|relocation| relocation.type_id);
+    let cut = crate::btf::core::cut(kernel.raw(), &local, wanted()).unwrap();
+    assert!(cut.bytes.len() < kernel.raw().bytes().len());
+    let cut_btf = Btf::parse(&cut.bytes).unwrap();
+    assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
+    assert!(cut_btf.has_struct("pointee") && !cut_btf.has_member("pointee", "u"));
+
+    let mut whole = aya_obj::Object::parse(&object).unwrap();
+    let endianness = whole.endianness;
+    let all = aya_obj::btf::Btf::parse(kernel.raw().bytes(), endianness).unwrap();
+    whole.relocate_btf(&all).unwrap();
+    let expected = whole.functions[&whole.programs["probe"].function_key()]
+        .instructions
+        .clone();
+    assert_eq!(immediates(&relocate(LOCAL, &kernel)), immediates(&expected));
+}
+
+#[test]
+fn a_field_that_the_kernel_lacks_poisons_the_instruction_that_needs_it() {
+    let source = "struct task { int pid; int gone; } __attribute__((preserve_access_index));
+        SEC(\"fexit/f\") int probe(u64 *ctx) { struct task *t = (void *)ctx[0]; return t->gone; }
+        int f(struct task *t) { return 0; }";
+    let imms = immediates(&relocate(source, &kernel(KERNEL)));
+    assert!(imms.contains(&0x0bad_2310), "{imms:?}");
+}
+
+#[test]
+fn damaged_objects_are_errors_and_never_panics() {
+    let object = compile(LOCAL);
+    for end in [0, 3, 64, object.len() / 2, object.len() - 1] {
+        assert!(
+            Object::parse(&object[..end], &Globals::new()).is_err(),
+            "cut at {end}"
+        );
+    }
+    assert!(Object::parse(b"\x7fELF nonsense", &Globals::new()).is_err());
+    let mut other_machine = object.clone();
+    other_machine[18] = 62; // x86-64
+    let error = Object::parse(&other_machine, &Globals::new()).unwrap_err();
+    assert!(error.to_string().contains("clang -target bpf"), "{error}");
+}
+
+#[test]
+fn globals_that_do_not_fit_are_refused_by_name() {
+    let source = "const volatile u32 limit = 3; u32 f(void) { return limit; }
+        SEC(\"fexit/f\") int probe(void *ctx) { return limit; }";
+    let set = |name: &str, bytes: &[u8], must_exist| {
+        let globals = Globals::from([(name.to_owned(), (bytes.to_vec(), must_exist))]);
+        Object::parse(&compile(source), &globals)
+    };
+    assert!(set("limit", &[1, 0, 0, 0], true).is_ok());
+    assert!(set("missing", &[1], false).is_ok());
+    let error = set("missing", &[1], true).unwrap_err().to_string();
+    assert!(
+        error.contains("`missing`") && error.contains("no such variable"),
+        "{error}"
+    );
+    let error = set("limit", &[1, 0], true).unwrap_err().to_string();
+    assert!(
+        error.contains("`limit`") && error.contains("4 bytes, the value 2"),
+        "{error}"
+    );
+}

@@ -1,0 +1,161 @@
+//! Memory that the kernel and BPF programs write to while it is read here.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::page_size;
+
+/// A shared mapping of a map or of a perf event.
+///
+/// Every access names a range; one that reaches out of the mapping panics, as indexing a slice does.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the memory belongs to no thread, and is only touched by volatile or atomic accesses.
+unsafe impl Send for SharedMemory {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMemory {}
+
+impl SharedMemory {
+    /// Maps `len` bytes (rounded up to pages) from `offset` on, to read and, if `writable`, to write.
+    pub(crate) fn map(
+        fd: BorrowedFd<'_>,
+        offset: usize,
+        len: usize,
+        writable: bool,
+    ) -> io::Result<Self> {
+        let len = len.max(1).next_multiple_of(page_size());
+        let write = if writable { libc::PROT_WRITE } else { 0 };
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                libc::PROT_READ | write,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                offset,
+            )
+        };
+        match NonNull::new(start.cast::<u8>()) {
+            Some(address) if start != libc::MAP_FAILED => Ok(Self {
+                start: address,
+                len,
+            }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn at(&self, offset: usize, len: usize) -> *mut u8 {
+        assert!(
+            offset.checked_add(len).is_some_and(|end| end <= self.len),
+            "{len} bytes at {offset} are not in a mapping of {}",
+            self.len
+        );
+        // SAFETY: the range is inside the mapping.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+
+    /// Copies out what is at `offset`; a value of one aligned word is read whole.
+    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) {
+        // SAFETY: `at` checked the range, which lives as long as `self`.
+        unsafe { copy(self.at(offset, to.len()), to.as_mut_ptr(), to.len()) }
+    }
+
+    /// Copies to `offset`, in a mapping that is writable; a value of one aligned word is written whole.
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) {
+        // SAFETY: `at` checked the range, which lives as long as `self`.
+        unsafe { copy(from.as_ptr(), self.at(offset, from.len()), from.len()) }
+    }
+
+    /// Bytes that the kernel does not write to as long as the borrow lives: the caller knows its protocol.
+    pub(crate) fn settled(&self, offset: usize, len: usize) -> &[u8] {
+        // SAFETY: `at` checked the range; a record that was handed over is not written to until it is given back.
+        unsafe { std::slice::from_raw_parts(self.at(offset, len), len) }
+    }
+
+    /// The word at `offset`, and everything that was written before it.
+    pub(crate) fn load(&self, offset: usize) -> u64 {
+        self.atomic(offset).load(Ordering::Acquire)
+    }
+
+    /// Sets the word at `offset`, in a mapping that is writable, once everything before it is done.
+    pub(crate) fn store(&self, offset: usize, value: u64) {
+        self.atomic(offset).store(value, Ordering::Release);
+    }
+
+    fn atomic(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8), "{offset} is not aligned");
+        // SAFETY: the range was checked, mappings begin at a page, and the kernel too writes such words atomically.
+        unsafe { AtomicU64::from_ptr(self.at(offset, 8).cast()) }
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping that `map` made, and nothing refers to it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Copies by volatile accesses, one whole word if that is the length: nobody sees half of it.
+///
+/// # Safety
+///
+/// `from` must be readable and `to` writable for `len` bytes.
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise covers all of it; a word access is made only where both sides are aligned for it.
+    unsafe {
+        if len == 8 && from.cast::<u64>().is_aligned() && to.cast::<u64>().is_aligned() {
+            to.cast::<u64>()
+                .write_volatile(from.cast::<u64>().read_volatile());
+        } else if len == 4 && from.cast::<u32>().is_aligned() && to.cast::<u32>().is_aligned() {
+            to.cast::<u32>()
+                .write_volatile(from.cast::<u32>().read_volatile());
+        } else {
+            for i in 0..len {
+                to.add(i).write_volatile(from.add(i).read_volatile());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    fn file(len: u64) -> std::fs::File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(len).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_through_another_mapping() {
+        let file = file(8192);
+        let a = SharedMemory::map(file.as_fd(), 0, 8192, true).unwrap();
+        let b = SharedMemory::map(file.as_fd(), 4096, 100, false).unwrap();
+        a.write(4096 + 3, &[1, 2, 3, 4, 5]);
+        let mut back = [0; 5];
+        b.read(3, &mut back);
+        assert_eq!(back, [1, 2, 3, 4, 5]);
+        a.store(4096 + 16, 0x1122);
+        assert_eq!(b.load(16), 0x1122);
+        assert_eq!(b.settled(16, 2), [0x22, 0x11]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not in a mapping")]
+    fn a_range_outside_is_refused() {
+        let file = file(4096);
+        let memory = SharedMemory::map(file.as_fd(), 0, 4096, true).unwrap();
+        memory.write(4095, &[1, 2]);
+    }
+}

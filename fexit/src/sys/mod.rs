@@ -1,0 +1,228 @@
+//! `bpf(2)` and its neighbours: the one place of this crate that says `unsafe`.
+//!
+//! Each command has an attribute struct of its own, laid out as `include/uapi/linux/bpf.h` lays out its arm of
+//! `union bpf_attr`. A struct is passed with its own size, so an old kernel never sees fields that it does not know
+//! unless the caller used a newer struct on purpose: it would refuse those only when they are not zero.
+#![allow(unsafe_code)]
+
+#[cfg(test)]
+pub(crate) mod fake;
+mod map;
+pub(crate) mod memory;
+mod object;
+pub(crate) mod perf;
+mod program;
+
+pub(crate) use map::{
+    MapCreate, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,
+};
+pub(crate) use object::{
+    IdKind, btf_info, btf_load, fd_by_id, link_info, next_id, obj_get, obj_pin, prog_functions,
+    prog_info,
+};
+pub use program::TestRun;
+pub(crate) use program::{ProgLoad, link_create, prog_load, prog_test_run, raw_tracepoint_open};
+
+use std::ffi::{CStr, c_long};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use aya_obj::generated::bpf_cmd;
+
+/// `ENOTSUPP`, the kernel's own "not supported", has no name in libc.
+pub(crate) const ENOTSUPP: i32 = 524;
+
+/// Lengths of names in the kernel, the closing NUL included.
+pub(crate) const BPF_OBJ_NAME_LEN: usize = 16;
+
+/// Plain old data: a type that any bytes are a valid value of, and that has no padding.
+///
+/// # Safety
+///
+/// Every bit pattern must be valid, there must be no padding and no pointers.
+pub unsafe trait Pod: Copy + 'static {}
+
+macro_rules! pod {
+    ($($t:ty),+) => { $(
+        // SAFETY: an integer has no padding and no invalid bit pattern.
+        unsafe impl Pod for $t {}
+    )+ };
+}
+pod!(
+    u8, i8, u16, i16, u32, i32, u64, i64, u128, i128, usize, isize
+);
+
+// SAFETY: an array adds no padding between its elements.
+unsafe impl<T: Pod, const N: usize> Pod for [T; N] {}
+
+/// The bytes of a value.
+pub(crate) fn bytes_of<T: Pod>(value: &T) -> &[u8] {
+    // SAFETY: `T: Pod` has no padding, so all `size_of::<T>()` bytes are initialised.
+    unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// The value that `bytes` hold; `None` when their number is not the size of `T`.
+pub(crate) fn from_bytes<T: Pod>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the length is that of `T`, any bytes are a valid `T: Pod`, and the read needs no alignment.
+    (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
+}
+
+/// An attribute struct of one `bpf(2)` command.
+trait Attr: Default {}
+
+macro_rules! attr {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $t:ty,)+ }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Default)]
+        struct $name { $($field: $t,)+ }
+        impl Attr for $name {}
+    };
+}
+use attr;
+
+/// Every `bpf(2)` call goes through here, so that tests can answer for the kernel.
+fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
+    if cfg!(fuzzing) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    #[cfg(test)]
+    if let Some(answer) = fake::answer(cmd) {
+        return answer;
+    }
+    // The verifier gives up with EAGAIN when a signal is pending: ask again, but not for ever.
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        // SAFETY: `attr` is a live struct of the size that is passed. The pointers in it were made by the callers
+        // below from slices that outlive the call, each with its length beside it.
+        let ret = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                cmd as u32,
+                ptr::from_mut(attr),
+                size_of::<A>(),
+            )
+        };
+        if ret >= 0 {
+            return Ok(ret);
+        }
+        let error = io::Error::last_os_error();
+        let again = matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+        if !again || attempts == 10 {
+            return Err(error);
+        }
+    }
+}
+
+/// A call whose result is a new file descriptor. The kernel makes all of its descriptors close-on-exec.
+fn bpf_fd<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<OwnedFd> {
+    let fd = bpf(cmd, attr)?;
+    let fd = i32::try_from(fd).map_err(|_| io::Error::other("bpf(2) returned no descriptor"))?;
+    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn addr<T>(slice: &[T]) -> u64 {
+    if slice.is_empty() {
+        0
+    } else {
+        slice.as_ptr() as u64
+    }
+}
+
+fn addr_mut<T>(slice: &mut [T]) -> u64 {
+    if slice.is_empty() {
+        0
+    } else {
+        slice.as_mut_ptr() as u64
+    }
+}
+
+/// What the kernel calls an object: cut to fifteen bytes, other characters than it allows replaced.
+pub(crate) fn object_name(name: &str) -> [u8; BPF_OBJ_NAME_LEN] {
+    let mut out = [0; BPF_OBJ_NAME_LEN];
+    for (to, from) in out.iter_mut().zip(name.bytes()).take(BPF_OBJ_NAME_LEN - 1) {
+        *to = if from.is_ascii_alphanumeric() || from == b'_' || from == b'.' {
+            from
+        } else {
+            b'_'
+        };
+    }
+    out
+}
+
+/// Lifts the limit on locked memory, which before 5.11 bounds what BPF may allocate.
+fn raise_memlock() -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: `limit` is a live struct of the type that the call reads.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Runs a call that allocates in the kernel; when the limit on locked memory may be in its way, lifts that and tries
+/// again. From 5.11 on the limit does not count, and `EPERM` means what it says.
+pub(crate) fn with_memlock<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match call() {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) && raise_memlock().is_ok() => {
+            call()
+        }
+        other => other,
+    }
+}
+
+/// `uname -r`.
+pub(crate) fn kernel_release() -> String {
+    // SAFETY: all-zero is a valid `utsname`, and `uname` fills it with NUL-terminated strings.
+    let uts = unsafe {
+        let mut uts: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut uts);
+        uts
+    };
+    // SAFETY: `release` is NUL-terminated: the kernel says so, and it was zeroed before.
+    unsafe { CStr::from_ptr(uts.release.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Bytes of a page of memory.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: `sysconf` has no preconditions.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_and_cleaned() {
+        assert_eq!(&object_name("a-b/c"), b"a_b_c\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(&object_name("0123456789abcdefgh"), b"0123456789abcde\0");
+    }
+
+    #[test]
+    fn bytes_of_the_wrong_length_are_no_value() {
+        assert_eq!(
+            from_bytes::<u32>(&[1, 0, 0, 0]),
+            Some(u32::from_ne_bytes([1, 0, 0, 0]))
+        );
+        assert_eq!(from_bytes::<u32>(&[1, 0, 0]), None);
+        assert_eq!(
+            bytes_of(&[1u16, 2]),
+            [1u16.to_ne_bytes(), 2u16.to_ne_bytes()].concat()
+        );
+    }
+}

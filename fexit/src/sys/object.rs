@@ -1,0 +1,238 @@
+//! What all objects of the kernel have: ids, information, names in a BPF file system; and BTF.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr;
+
+use aya_obj::generated::{bpf_cmd, bpf_prog_info};
+
+use super::{Attr, addr, addr_mut, attr, bpf, bpf_fd, from_bytes, raw};
+
+attr!(ObjAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+});
+
+attr!(IdAttr {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+});
+
+attr!(InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+});
+
+attr!(BtfLoadAttr {
+    btf: u64,
+    btf_log_buf: u64,
+    btf_size: u32,
+    btf_log_size: u32,
+    btf_log_level: u32,
+    pad: u32,
+});
+
+pub(crate) fn btf_load(btf: &[u8], log: &mut [u8]) -> io::Result<OwnedFd> {
+    bpf_fd(
+        bpf_cmd::BPF_BTF_LOAD,
+        &mut BtfLoadAttr {
+            btf: addr(btf),
+            btf_size: u32::try_from(btf.len()).unwrap_or(u32::MAX),
+            btf_log_buf: addr_mut(log),
+            btf_log_size: u32::try_from(log.len()).unwrap_or(u32::MAX),
+            btf_log_level: u32::from(!log.is_empty()),
+            pad: 0,
+        },
+    )
+}
+
+pub(crate) fn obj_pin(fd: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let mut attr = ObjAttr {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: raw(fd),
+        file_flags: 0,
+    };
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr)?;
+    Ok(())
+}
+
+pub(crate) fn obj_get(path: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = ObjAttr {
+        pathname: path.as_ptr() as u64,
+        ..ObjAttr::default()
+    };
+    bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attr)
+}
+
+/// Reads an info struct of any of the kernel's objects; returns how many bytes of it this kernel knows.
+fn info_by_fd<T: InfoStruct>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<usize> {
+    let mut attr = InfoAttr {
+        bpf_fd: raw(fd),
+        info_len: u32::try_from(size_of::<T>()).unwrap_or(u32::MAX),
+        info: ptr::from_mut(info) as u64,
+    };
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(attr.info_len as usize)
+}
+
+/// A struct that `BPF_OBJ_GET_INFO_BY_FD` may write any bytes into. Pointers in it stay null: whoever wants a
+/// buffer filled uses a function of this file.
+trait InfoStruct {}
+
+impl InfoStruct for bpf_prog_info {}
+
+impl InfoStruct for LinkInfoRaw {}
+
+/// `struct bpf_link_info` as far as a tracing link uses it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkInfoRaw {
+    kind: u32,
+    pub(crate) id: u32,
+    pub(crate) prog_id: u32,
+    pad: u32,
+    pub(crate) attach_type: u32,
+    pub(crate) target_obj_id: u32,
+    pub(crate) target_btf_id: u32,
+    pad2: u32,
+    pub(crate) cookie: u64,
+}
+
+pub(crate) fn link_info(fd: BorrowedFd<'_>) -> io::Result<(LinkInfoRaw, usize)> {
+    let mut info = LinkInfoRaw::default();
+    let len = info_by_fd(fd, &mut info)?;
+    Ok((info, len))
+}
+
+/// The commands that turn an id into a descriptor, and walk the ids.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum IdKind {
+    Prog,
+    Btf,
+}
+
+pub(crate) fn fd_by_id(kind: IdKind, id: u32) -> io::Result<OwnedFd> {
+    let cmd = match kind {
+        IdKind::Prog => bpf_cmd::BPF_PROG_GET_FD_BY_ID,
+        IdKind::Btf => bpf_cmd::BPF_BTF_GET_FD_BY_ID,
+    };
+    bpf_fd(
+        cmd,
+        &mut IdAttr {
+            id,
+            ..IdAttr::default()
+        },
+    )
+}
+
+/// The id after `id`; `None` at the end.
+pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
+    let cmd = match kind {
+        IdKind::Prog => bpf_cmd::BPF_PROG_GET_NEXT_ID,
+        IdKind::Btf => bpf_cmd::BPF_BTF_GET_NEXT_ID,
+    };
+    let mut attr = IdAttr {
+        id,
+        ..IdAttr::default()
+    };
+    match bpf(cmd, &mut attr) {
+        Ok(_) => Ok(Some(attr.next_id)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `struct bpf_btf_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct BtfInfoRaw {
+    btf: u64,
+    btf_size: u32,
+    id: u32,
+    name: u64,
+    name_len: u32,
+    kernel_btf: u32,
+}
+
+impl InfoStruct for BtfInfoRaw {}
+
+/// A BTF object in the kernel.
+pub(crate) struct BtfInfo {
+    /// The module's name, `vmlinux`, or empty for a program's.
+    pub(crate) name: String,
+    /// Whether it describes the kernel or a module; before 5.11 the kernel does not say.
+    pub(crate) kernel: bool,
+    /// The types themselves; empty unless asked for.
+    pub(crate) data: Vec<u8>,
+}
+
+pub(crate) fn btf_info(fd: BorrowedFd<'_>, with_data: bool) -> io::Result<BtfInfo> {
+    let mut name = [0u8; 64];
+    let mut data = Vec::new();
+    if with_data {
+        let mut size = BtfInfoRaw::default();
+        info_by_fd(fd, &mut size)?;
+        data = vec![0u8; size.btf_size as usize];
+    }
+    let mut info = BtfInfoRaw {
+        btf: addr_mut(&mut data),
+        btf_size: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        ..BtfInfoRaw::default()
+    };
+    // Before 5.11 the struct ends after `id`, and a non-zero rest is refused.
+    let len = info_by_fd(fd, &mut BtfInfoRaw::default())?;
+    if len >= size_of::<BtfInfoRaw>() {
+        info.name = addr_mut(&mut name);
+        info.name_len = name.len() as u32;
+    }
+    info_by_fd(fd, &mut info)?;
+    let name = CStr::from_bytes_until_nul(&name)
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(BtfInfo {
+        name,
+        kernel: info.kernel_btf != 0,
+        data,
+    })
+}
+
+/// What the kernel knows of a program, and how many bytes of that this kernel filled in.
+pub(crate) fn prog_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
+    // SAFETY: all-zero is a valid `bpf_prog_info`: integers and arrays of them.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let len = info_by_fd(fd, &mut info)?;
+    Ok((info, len))
+}
+
+/// The BTF type ids of the functions in a loaded program: its own first, then its subprograms'.
+pub(crate) fn prog_functions(fd: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let (first, _) = prog_info(fd)?;
+    let size = first.func_info_rec_size.max(8) as usize;
+    let mut records = vec![0u8; size * first.nr_func_info as usize];
+    // SAFETY: all-zero is a valid `bpf_prog_info`: integers and arrays of them.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    info.nr_func_info = first.nr_func_info;
+    info.func_info_rec_size = first.func_info_rec_size;
+    info.func_info = addr_mut(&mut records);
+    info_by_fd(fd, &mut info)?;
+    let type_id = |record: &[u8]| from_bytes(record.get(4..8)?);
+    Ok(records.chunks(size).filter_map(type_id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_have_the_size_that_the_kernel_knows() {
+        // Ends of the arms of `union bpf_attr` in include/uapi/linux/bpf.h.
+        assert_eq!(size_of::<ObjAttr>(), 16);
+        assert_eq!(size_of::<InfoAttr>(), 16);
+        assert_eq!(size_of::<BtfLoadAttr>(), 32);
+    }
+}

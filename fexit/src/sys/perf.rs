@@ -1,0 +1,78 @@
+//! Perf events as a way for BPF programs to send records, and waiting for any descriptor.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// `struct perf_event_attr`, first version, which every kernel takes.
+#[repr(C)]
+#[derive(Default)]
+struct PerfEventAttr {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_events: u32,
+    bp_type: u32,
+    bp_addr: u64,
+}
+
+/// An event on one CPU that fires when a BPF program calls `bpf_perf_event_output`.
+pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
+    const PERF_TYPE_SOFTWARE: u32 = 1;
+    const PERF_COUNT_SW_BPF_OUTPUT: u64 = 10;
+    const PERF_SAMPLE_RAW: u64 = 1 << 10;
+    const PERF_FLAG_FD_CLOEXEC: u64 = 8;
+    let attr = PerfEventAttr {
+        kind: PERF_TYPE_SOFTWARE,
+        size: u32::try_from(size_of::<PerfEventAttr>()).unwrap_or(0),
+        config: PERF_COUNT_SW_BPF_OUTPUT,
+        sample_period: 1,
+        sample_type: PERF_SAMPLE_RAW,
+        wakeup_events: 1,
+        ..PerfEventAttr::default()
+    };
+    let cpu = i32::try_from(cpu).unwrap_or(i32::MAX);
+    // SAFETY: `attr` is a live struct of the size that it names.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            -1, // any process
+            cpu,
+            -1, // no group
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Waits until one of the descriptors can be read; `false` when the time is over first.
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
+    let mut polled: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    // Round up: waking too early would make callers spin.
+    let millis = timeout.map_or(-1, |t| {
+        i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    });
+    // SAFETY: the pointer and the number are those of one live slice.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, millis) };
+    match ready {
+        0.. => Ok(ready > 0),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

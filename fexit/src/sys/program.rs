@@ -1,0 +1,205 @@
+//! Programs: loading, attaching and running them.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use aya_obj::generated::{bpf_cmd, bpf_insn};
+
+use super::{Attr, BPF_OBJ_NAME_LEN, addr, addr_mut, attr, bpf, bpf_fd, object_name, raw};
+
+attr!(ProgLoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; BPF_OBJ_NAME_LEN],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+    attach_fd: u32,
+    pad: u32,
+});
+
+attr!(TestRunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+});
+
+attr!(RawTracepointAttr {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
+});
+
+attr!(LinkCreateAttr {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    target_btf_id: u32,
+    pad: u32,
+    cookie: u64,
+});
+
+/// What `BPF_PROG_LOAD` takes.
+#[derive(Clone, Copy)]
+pub(crate) struct ProgLoad<'a> {
+    pub(crate) prog_type: u32,
+    pub(crate) expected_attach_type: u32,
+    pub(crate) insns: &'a [bpf_insn],
+    pub(crate) license: &'a CStr,
+    pub(crate) name: &'a str,
+    pub(crate) flags: u32,
+    pub(crate) kern_version: u32,
+    pub(crate) btf: Option<BorrowedFd<'a>>,
+    pub(crate) func_info: (&'a [u8], u32),
+    pub(crate) line_info: (&'a [u8], u32),
+    pub(crate) attach_btf_id: u32,
+    /// The BTF object (of a module) or the program that `attach_btf_id` belongs to; none for the kernel itself.
+    pub(crate) attach_fd: Option<BorrowedFd<'a>>,
+    pub(crate) log_level: u32,
+}
+
+/// Loads a program; what the verifier has to say goes to `log`, which may be empty when `log_level` is 0.
+pub(crate) fn prog_load(prog: &ProgLoad<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+    let count = |(info, rec_size): (&[u8], u32)| {
+        u32::try_from(info.len())
+            .unwrap_or(u32::MAX)
+            .checked_div(rec_size)
+            .unwrap_or(0)
+    };
+    let has_info = prog.btf.is_some();
+    let func_info = if has_info {
+        prog.func_info
+    } else {
+        (&[][..], 0)
+    };
+    let line_info = if has_info {
+        prog.line_info
+    } else {
+        (&[][..], 0)
+    };
+    bpf_fd(
+        bpf_cmd::BPF_PROG_LOAD,
+        &mut ProgLoadAttr {
+            prog_type: prog.prog_type,
+            insn_cnt: u32::try_from(prog.insns.len()).unwrap_or(u32::MAX),
+            insns: addr(prog.insns),
+            license: prog.license.as_ptr() as u64,
+            log_level: prog.log_level,
+            log_size: u32::try_from(log.len()).unwrap_or(u32::MAX),
+            log_buf: addr_mut(log),
+            kern_version: prog.kern_version,
+            prog_flags: prog.flags,
+            prog_name: object_name(prog.name),
+            expected_attach_type: prog.expected_attach_type,
+            prog_btf_fd: prog.btf.map_or(0, raw),
+            func_info_rec_size: if func_info.0.is_empty() {
+                0
+            } else {
+                func_info.1
+            },
+            func_info: addr(func_info.0),
+            func_info_cnt: count(func_info),
+            line_info_rec_size: if line_info.0.is_empty() {
+                0
+            } else {
+                line_info.1
+            },
+            line_info: addr(line_info.0),
+            line_info_cnt: count(line_info),
+            attach_btf_id: prog.attach_btf_id,
+            attach_fd: prog.attach_fd.map_or(0, raw),
+            ..ProgLoadAttr::default()
+        },
+    )
+}
+
+/// Attaches a tracing program to the target that it was loaded for; the older of the two calls, from 5.5 on.
+pub(crate) fn raw_tracepoint_open(prog: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = RawTracepointAttr {
+        prog_fd: raw(prog),
+        ..RawTracepointAttr::default()
+    };
+    bpf_fd(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)
+}
+
+/// Attaches a tracing program to the target that it was loaded for, with a cookie; from 5.19 on.
+pub(crate) fn link_create(
+    prog: BorrowedFd<'_>,
+    attach_type: u32,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreateAttr {
+        prog_fd: raw(prog),
+        attach_type,
+        cookie,
+        ..LinkCreateAttr::default()
+    };
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+/// What came of a test run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestRun {
+    /// What the program (for a tracing program: the kernel's test sequence) returned.
+    pub return_value: u32,
+    /// Mean duration of one run, in nanoseconds.
+    pub duration_ns: u32,
+}
+
+/// Runs a program `repeat` times on `data`; the kernel may write back at most as much as it was given.
+pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, data: &[u8], repeat: u32) -> io::Result<TestRun> {
+    let mut out = vec![0; if data.is_empty() { 0 } else { data.len() + 256 }];
+    let mut attr = TestRunAttr {
+        prog_fd: raw(prog),
+        data_size_in: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        data_in: addr(data),
+        data_size_out: u32::try_from(out.len()).unwrap_or(u32::MAX),
+        data_out: addr_mut(&mut out),
+        repeat,
+        ..TestRunAttr::default()
+    };
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    Ok(TestRun {
+        return_value: attr.retval,
+        duration_ns: attr.duration,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_have_the_size_that_the_kernel_knows() {
+        // Ends of the arms of `union bpf_attr` in include/uapi/linux/bpf.h.
+        assert_eq!(size_of::<ProgLoadAttr>(), 120);
+        assert_eq!(size_of::<TestRunAttr>(), 64);
+        assert_eq!(size_of::<LinkCreateAttr>(), 32);
+        assert_eq!(size_of::<RawTracepointAttr>(), 16);
+    }
+}
