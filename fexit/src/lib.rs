@@ -45,6 +45,9 @@ mod ebpf;
 mod elf;
 mod error;
 mod feature;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kernel_version;
 pub mod maps;
 mod object;

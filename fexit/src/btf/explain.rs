@@ -1,11 +1,10 @@
 //! Why a name was not found: looked into only once it was not, so it costs nothing otherwise.
 
-use std::fs;
 use std::path::Path;
 
 use super::function::Scope;
 use super::raw::Kind;
-use super::{BtfError, MODULE_BTF};
+use super::{BtfError, MODULE_BTF, symbols};
 
 /// How many similar names an error lists.
 const NEAREST: usize = 3;
@@ -37,7 +36,7 @@ pub(super) fn unknown_module(name: &str) -> BtfError {
 
 /// What the symbol table says of a function that BTF does not list.
 fn reason(name: &str) -> String {
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let symbols = symbols::table();
     let mut variants = Vec::new();
     for symbol in symbols
         .lines()
@@ -62,7 +61,7 @@ fn reason(name: &str) -> String {
     }
 }
 
-fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
+pub(super) fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = scope
         .own
         .types()

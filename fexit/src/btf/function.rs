@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::raw::{Kind, Raw, Type};
-use super::{Btf, BtfError, MODULE_BTF, explain};
+use super::{Btf, BtfError, MODULE_BTF, explain, symbols};
 use crate::sys::{self, IdKind};
 
 /// A function of the kernel or of a module.
@@ -135,6 +135,13 @@ impl Btf {
         }
         let found = self.scope().functions(name);
         if let Some(one) = the_only(self.scope(), name, "the kernel", &found)? {
+            let candidates = symbols::namesakes(name);
+            if !candidates.is_empty() {
+                return Err(BtfError::AmbiguousName {
+                    name: name.to_owned(),
+                    candidates,
+                });
+            }
             return Ok(self.scope().describe(&one));
         }
         self.function_of_any_module(name)
@@ -261,4 +268,22 @@ pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
         },
         |function| scope.describe(&function),
     )
+}
+
+#[cfg(fuzzing)]
+impl Btf {
+    pub(crate) fn ask_everything(&self) {
+        Self::describe_all(self.raw(), None);
+        for feature in crate::Feature::ALL {
+            let _ = feature.is_in(self);
+        }
+        let _ = explain::nearest(self.scope(), "filename_lookup");
+    }
+
+    pub(crate) fn describe_all(own: &Raw, base: Option<&Raw>) {
+        let scope = Scope { base, own };
+        for function in own.types() {
+            let _ = (scope.describe(&function), scope.signature(&function));
+        }
+    }
 }

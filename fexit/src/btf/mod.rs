@@ -4,6 +4,7 @@ pub(crate) mod core;
 mod explain;
 mod function;
 pub(crate) mod raw;
+mod symbols;
 
 use std::fs;
 use std::io;

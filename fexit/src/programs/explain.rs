@@ -18,7 +18,7 @@ const HELPERS: [(u32, Feature); 6] = [
     (185, Feature::FuncArgs),
 ];
 
-/// Before 6.18 or so the kernel says this by `EINVAL` and silence.
+/// Kernels up to 6.12 say this by `EINVAL` and silence, 7.3 does in the log.
 const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
                       migrate_disable; choose a caller of it";
 

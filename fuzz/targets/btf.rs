@@ -1,0 +1,8 @@
+//! Any bytes as BTF: of a kernel, and of a module on top of a kernel's.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    fexit::fuzzing::btf(data, include_bytes!("../seeds/btf/kernel-6.1.btf"));
+});
