@@ -17,6 +17,10 @@ use crate::{
 /// Enough for `mainline-5.15` and the like.
 const NAME_WIDTH: usize = 8;
 
+/// Of an error so many lines are shown, and of each so many characters.
+const ERROR_LINES: usize = 24;
+const LINE_WIDTH: usize = 200;
+
 /// How often a live line moves.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -129,6 +133,20 @@ fn troubles(kernel: &KernelReport) -> Vec<String> {
     lines
 }
 
+/// The first lines of a text, none of them endless; the report has it all.
+fn excerpt(text: &str, count: usize) -> Vec<String> {
+    let shortened = |line: &str| match line.char_indices().nth(LINE_WIDTH) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_owned(),
+    };
+    let mut lines: Vec<_> = text.trim_end().lines().take(count).map(shortened).collect();
+    let left = text.trim_end().lines().count().saturating_sub(lines.len());
+    if left > 0 && count > 1 {
+        lines.push(format!("... {left} more lines in the report"));
+    }
+    lines
+}
+
 /// One kernel's line on the board. It goes when this is dropped.
 #[derive(Debug)]
 pub struct Line<'a> {
@@ -161,8 +179,10 @@ impl Line<'_> {
             outcome_name(scenario.outcome)
         );
         if let (false, Some(error)) = (scenario.verdict == ScenarioVerdict::Ok, &scenario.error) {
-            line.push_str("\n    ");
-            line.push_str(&error.trim_end().replace('\n', "\n    "));
+            for part in excerpt(error, ERROR_LINES) {
+                line.push_str("\n    ");
+                line.push_str(&part);
+            }
         }
         self.board.say(line);
     }
@@ -229,6 +249,22 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_says_what_it_leaves_out_and_cuts_between_characters() {
+        assert_eq!(excerpt("one\ntwo\n", 2), ["one", "two"]);
+        assert_eq!(
+            excerpt("one\ntwo\nthree", 2),
+            ["one", "two", "... 1 more lines in the report"]
+        );
+        assert_eq!(excerpt("one\ntwo", 1), ["one"]);
+        assert_eq!(excerpt("", 2), [""; 0]);
+        let long = "ä".repeat(LINE_WIDTH + 1);
+        assert_eq!(
+            excerpt(&long, 2),
+            [format!("{}...", "ä".repeat(LINE_WIDTH))]
+        );
+    }
 
     #[test]
     fn templates_are_sound() {

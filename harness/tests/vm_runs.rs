@@ -95,6 +95,48 @@ fn a_scenario_that_hangs_is_ended_and_the_next_one_runs() {
 }
 
 #[test]
+fn every_other_fault_is_told_apart_and_none_stops_the_run() {
+    let faults = [
+        ["selftest_fail", "failed", "not-ok"],
+        ["selftest_skip", "skipped", "unknown"],
+        ["selftest_rust_panic", "failed", "not-ok"],
+        ["selftest_killed", "failed", "not-ok"],
+        ["selftest_no_result", "failed", "not-ok"],
+        ["selftest_flood", "failed", "not-ok"],
+        ["selftest_orphan", "passed", "ok"],
+        ["attach", "passed", "ok"],
+    ];
+    let (status, report) = on_5_10(&faults.map(|[id, ..]| id).join(","), &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert_eq!(
+        scenarios(&report, 0),
+        faults.map(|fault| fault.map(str::to_owned))
+    );
+    for (number, why) in [
+        (0, "failed on purpose: the cause"),
+        (1, "skipped on purpose"),
+        (2, "panicked on purpose"),
+        (3, "signal 9"),
+        (4, "before it gave a result"),
+        (5, "drowned"),
+    ] {
+        let error = text(&report, &format!("/kernels/0/scenarios/{number}/error"));
+        assert!(error.contains(why), "no `{why}` in {error}");
+    }
+    assert_eq!(
+        report["kernels"][0]["scenarios"][0]["measurements"]["answers"],
+        42
+    );
+}
+
+#[test]
+fn where_all_is_skipped_nothing_is_learned() {
+    let (status, report) = on_5_10("selftest_skip", &[]);
+    assert_eq!((status, &report["verdict"]), (3, &"infra".into()));
+    assert!(text(&report, "/kernels/0/error").contains("all were skipped"));
+}
+
+#[test]
 fn a_guest_that_hangs_as_a_whole_is_ended_at_the_limit_of_the_vm() {
     let (status, report) = on_5_10("attach,selftest_init_hang,unload", &["--timeout", "20"]);
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));

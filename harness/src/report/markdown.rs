@@ -9,6 +9,9 @@ use super::{
     verdict::outcome_name,
 };
 
+/// So many characters of an error are shown.
+const LINE_WIDTH: usize = 400;
+
 /// Renders the report.
 pub fn page(report: &Report) -> String {
     let mut page = format!(
@@ -165,10 +168,14 @@ fn row<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
     page.push('\n');
 }
 
-/// Text that neither ends a table's cell nor starts markup of its own.
+/// Text that neither ends a table's cell nor starts markup of its own, and is no longer than a page can bear.
 fn one_line(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.replace('|', "\\|").replace('<', "&lt;")
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line: String = words.chars().take(LINE_WIDTH).collect();
+    if line.len() < words.len() {
+        line.push_str("...");
+    }
+    line.replace('|', "\\|").replace('<', "&lt;")
 }
 
 #[cfg(test)]

@@ -192,11 +192,12 @@ fn judge(
 ) -> ScenarioReport {
     let minimum = planned.feature.minimum();
     let expected = running.map(|running| verdict::expected(minimum, running));
-    let wrong_claim = running.and_then(|running| wrong_claim(expected?, &result, running));
-    let verdict = match wrong_claim {
+    let flaw = running.and_then(|running| flaw(expected?, &result, running));
+    let verdict = match flaw {
         Some(_) => ScenarioVerdict::NotOk,
         None => verdict::scenario(expected, result.outcome),
     };
+    let unexplained = || (verdict != ScenarioVerdict::Ok).then(|| "no reason was given".to_owned());
     ScenarioReport {
         id: planned.id.to_owned(),
         feature: planned.feature.name().to_owned(),
@@ -205,29 +206,32 @@ fn judge(
         outcome: result.outcome,
         verdict,
         duration_us: (result.duration_us > 0).then_some(result.duration_us),
-        error: wrong_claim.or(result.error),
+        error: flaw.or(result.error).or_else(unexplained),
         refusal: result.refusal,
         splat: result.splat,
         measurements: result.measurements,
     }
 }
 
-/// A scenario can do what it should and still prove a claim wrong, its own or the library's.
-fn wrong_claim(
-    expected: Expected,
-    result: &ScenarioResult,
-    running: KernelVersion,
-) -> Option<String> {
+/// A scenario can end as it should and still not be ok: it proves a claim wrong, its own or the library's, or the
+/// kernel complained.
+fn flaw(expected: Expected, result: &ScenarioResult, running: KernelVersion) -> Option<String> {
+    let reason = result.error.as_deref().unwrap_or("no reason was given");
     match (result.outcome, expected) {
         (Outcome::Passed, Expected::Unsupported) => Some(format!(
             "passed on {running}, below its claimed minimum: the claim is wrong"
         )),
         (Outcome::Unsupported, Expected::Passed) => Some(format!(
-            "refused on {running}, at or above its claimed minimum: {}",
-            result.error.as_deref().unwrap_or("no reason given")
+            "refused on {running}, at or above its claimed minimum: {reason}"
         )),
         (Outcome::Unsupported, Expected::Unsupported) => {
-            verdict::flaw_of_refusal(result.refusal.as_ref(), running)
+            let splat = result
+                .splat
+                .as_deref()
+                .and_then(|splat| splat.lines().next());
+            splat
+                .map(|line| format!("refused, but the kernel printed: {line}"))
+                .or_else(|| verdict::flaw_of_refusal(result.refusal.as_ref(), running))
         }
         _ => None,
     }
@@ -428,6 +432,39 @@ mod tests {
             errors[1].starts_with("passed on 5.10.262, below"),
             "{}",
             errors[1]
+        );
+    }
+
+    #[test]
+    fn a_refusal_that_the_kernel_complained_of_is_not_ok() {
+        let mut events = whole_run();
+        let Event::Finished { result, .. } = &mut events[4] else {
+            panic!("no result")
+        };
+        result.splat = Some("WARNING: CPU: 0\nCall Trace:".into());
+        let report = run(&events, &Ending::Done);
+        assert_eq!(report.scenarios[1].verdict, ScenarioVerdict::NotOk);
+        let error = report.scenarios[1].error.as_deref();
+        assert_eq!(
+            error,
+            Some("refused, but the kernel printed: WARNING: CPU: 0")
+        );
+        assert_eq!(report.verdict, KernelVerdict::NotOk);
+    }
+
+    #[test]
+    fn whatever_is_not_ok_has_a_reason() {
+        let mut events = whole_run();
+        let mut broken = finished("attach", Outcome::Failed);
+        let Event::Finished { result, .. } = &mut broken else {
+            panic!("no result")
+        };
+        result.error = None;
+        events[2] = broken;
+        let report = run(&events, &Ending::Done);
+        assert_eq!(
+            report.scenarios[0].error.as_deref(),
+            Some("no reason was given")
         );
     }
 
