@@ -1,6 +1,32 @@
 //! From what the user calls a kernel (`5.10`) to verified files on disk.
+//!
+//! The way down, each step vouching for the next: a key in `kernels/keys`, the signature of an archive's release
+//! file, the checksum of its package index, the checksum of a package. The lock file (`kernels/kernels.lock`) is a
+//! short cut to the last step: it records what was verified when it was written.
+
+mod cache;
+pub mod commands;
+mod deb;
+mod debian;
+mod fetch;
+pub mod http;
+mod image;
+pub mod lock;
+mod manifest;
+pub mod matrix;
+mod mirrors;
+pub mod modules;
+pub mod openpgp;
+pub mod progress;
+mod request;
+pub mod source;
+mod store;
 
 use std::path::PathBuf;
+
+pub use progress::{Progress, Silent};
+pub use source::{Artifact, Resolved, Source};
+pub use store::{Kernels, Options};
 
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
@@ -13,6 +39,11 @@ pub struct Kernel {
     pub version: String,
     /// The bzImage.
     pub image: PathBuf,
-    /// The folder that holds `modules.dep` (`.../lib/modules/RELEASE`).
+    /// The folder of its modules (`.../lib/modules/RELEASE`). There need not be a `modules.dep` in it:
+    /// [`modules::closure`] does without.
     pub modules: Option<PathBuf>,
+    /// The configuration it was built with.
+    pub config: Option<PathBuf>,
+    /// Where it came from and what vouches for it.
+    pub source: Source,
 }

@@ -6,3 +6,6 @@
 
 pub mod event;
 pub mod job;
+mod objects;
+pub mod scenario;
+pub mod scenarios;

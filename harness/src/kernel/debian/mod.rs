@@ -1,0 +1,9 @@
+//! Debian archives: signed release file, package index, packages.
+
+mod index;
+mod packages;
+mod release;
+pub(crate) mod version;
+
+pub(super) use index::{Index, Lists};
+pub(super) use packages::{Wanted, abi, newest, versions};

@@ -1,0 +1,190 @@
+//! One kernel: resolved, fetched, booted, observed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use guest::scenario::Scenario;
+
+use super::{initramfs, watch::Watch};
+use crate::{
+    cli::RunArgs,
+    error::UsageError,
+    interrupt::{INTERRUPTED, Interrupt},
+    kernel::{Kernel, Kernels, Resolved},
+    progress::{Board, Line},
+    report::{KernelReport, KernelVerdict, observed::none_reached},
+    vm::{self, Choice, Config, Limits, Qemu, Vm},
+};
+
+/// The memory of a VM.
+pub(super) const MEMORY_MIB: u32 = 512;
+
+/// A failure of the infrastructure is tried once more.
+const ATTEMPTS: u32 = 2;
+
+/// What all kernels of a run have in common.
+pub(super) struct Setup<'a> {
+    args: &'a RunArgs,
+    planned: &'a [&'static Scenario],
+    interrupt: &'a Interrupt,
+    kernels: &'a Kernels,
+    qemu: Qemu,
+    accelerator: Choice,
+}
+
+/// A kernel to run, found or not.
+pub(super) struct Target {
+    pub(super) name: String,
+    found: Result<Resolved, String>,
+    resolve_ms: u64,
+}
+
+/// Finds out what each name stands for. Only a name that the user must mend is an error.
+pub(super) fn resolve(kernels: &Kernels, names: &[String], board: &Board) -> Result<Vec<Target>> {
+    names
+        .iter()
+        .map(|name| {
+            let line = board.line(name);
+            line.phase("resolving");
+            let started = Instant::now();
+            let found = match kernels.resolve(name, &line) {
+                Err(error) if error.is::<UsageError>() => return Err(error),
+                found => found.map_err(|error| format!("{error:#}")),
+            };
+            Ok(Target {
+                name: name.clone(),
+                found,
+                resolve_ms: ms(started.elapsed()),
+            })
+        })
+        .collect()
+}
+
+impl<'a> Setup<'a> {
+    /// Looks for QEMU, and decides how it is to run.
+    pub(super) fn new(
+        args: &'a RunArgs,
+        planned: &'a [&'static Scenario],
+        interrupt: &'a Interrupt,
+        kernels: &'a Kernels,
+    ) -> Result<Self> {
+        Ok(Self {
+            args,
+            planned,
+            interrupt,
+            kernels,
+            qemu: Qemu::find()?,
+            accelerator: vm::accel::choose(args.accel)?,
+        })
+    }
+
+    /// Runs one kernel. Whatever goes wrong is in the report, which lists every scenario.
+    pub(super) fn run(&self, target: &Target, line: &Line<'_>) -> KernelReport {
+        let started = Instant::now();
+        let mut report = KernelReport {
+            requested: target.name.clone(),
+            ..KernelReport::default()
+        };
+        report.phases_ms.resolve = Some(target.resolve_ms);
+        if let Err(error) = self.stages(target, line, &mut report) {
+            let why = format!("{error:#}");
+            let version = report
+                .version
+                .as_deref()
+                .and_then(|version| version.parse().ok());
+            report.scenarios = none_reached(self.planned, version, &why);
+            report.verdict = KernelVerdict::Infra;
+            report.error = Some(why);
+        }
+        report.phases_ms.total = Some(target.resolve_ms + ms(started.elapsed()));
+        report
+    }
+
+    fn stages(&self, target: &Target, line: &Line<'_>, report: &mut KernelReport) -> Result<()> {
+        anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
+        let resolved = target
+            .found
+            .as_ref()
+            .map_err(|why| anyhow::anyhow!("{why}"))?;
+        report.version = Some(resolved.version.clone());
+
+        line.phase("fetching");
+        let started = Instant::now();
+        let kernel = self.kernels.fetch(resolved, line)?;
+        report.phases_ms.fetch = Some(ms(started.elapsed()));
+        report.release = Some(kernel.release.clone());
+        report.source = Some(kernel.source.clone());
+        report.warnings.extend(kernel.source.notes.iter().cloned());
+
+        line.phase("packing the initramfs");
+        let started = Instant::now();
+        let (initramfs, warnings) = initramfs::pack(&kernel, self.planned)?;
+        report.phases_ms.image = Some(ms(started.elapsed()));
+        report.warnings.extend(warnings);
+        self.attempts(&kernel, &initramfs, line, report)
+    }
+
+    fn attempts(
+        &self,
+        kernel: &Kernel,
+        initramfs: &[u8],
+        line: &Line<'_>,
+        report: &mut KernelReport,
+    ) -> Result<()> {
+        loop {
+            report.attempts += 1;
+            let cut_off = self.boot(kernel, initramfs, line, report)?;
+            let again = report.verdict == KernelVerdict::Infra
+                && cut_off
+                && report.attempts < ATTEMPTS
+                && !self.interrupt.stop().requested();
+            if !again {
+                return Ok(());
+            }
+            let why = report.error.take().unwrap_or_default();
+            let note = format!("tried once more, because: {why}");
+            line.note(&note);
+            report.warnings.push(note);
+        }
+    }
+
+    /// One VM, from start to end; whether it was cut off before the guest was done.
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        initramfs: &[u8],
+        line: &Line<'_>,
+        report: &mut KernelReport,
+    ) -> Result<bool> {
+        let keep = self
+            .args
+            .keep
+            .as_ref()
+            .map(|dir| dir.join(&report.requested));
+        let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
+        config.memory_mib = MEMORY_MIB;
+        config.limits = Limits {
+            wall: self.args.timeout,
+            ..Limits::default()
+        };
+        config.keep = keep.as_deref();
+        report.command_line = Some(config.kernel_command_line());
+        report.accelerator = Some(config.accelerator.name().to_owned());
+        report.accelerator_reason = Some(self.accelerator.reason.clone());
+        report.qemu_version = Some(self.qemu.version.clone());
+        report.memory_mb = Some(config.memory_mib.into());
+
+        line.phase("booting");
+        let mut watch = Watch::new(self.planned, report, line);
+        let vm = Vm::start(&self.qemu, &config)?;
+        line.detail(vm.command_line());
+        let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event))?;
+        let cut_off = finished.ending != vm::Ending::Done;
+        watch.conclude(&finished, report);
+        Ok(cut_off)
+    }
+}
+
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,149 @@
+//! What the user can mend: one clear error each, exit status 2, and nothing started.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+
+use support::{harness, run, workspace};
+
+/// Runs the harness so that it cannot get as far as a VM: wrong usage must be found before.
+#[track_caller]
+fn refused(args: &[&str], parts: &[&str]) {
+    let ran = run(harness(args).env("QEMU", "/nowhere/qemu"));
+    ran.one_error(2, parts);
+    assert_eq!(ran.stdout, "", "there is no report of a wrong usage");
+}
+
+#[test]
+fn without_arguments_it_shows_its_help() {
+    let ran = run(&mut harness(&[]));
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    ran.says(&["Usage: harness", "--kernel", "Exit status:"]);
+}
+
+#[test]
+fn flags_that_do_not_exist_or_make_no_sense() {
+    refused(
+        &["--kernels", "5.10"],
+        &["unexpected argument '--kernels'", "'--kernel'"],
+    );
+    refused(
+        &["--scenario", "attach"],
+        &["required", "--kernel <KERNEL>"],
+    );
+    refused(
+        &["--kernel", "5.10", "--timeout", "0"],
+        &["'0'", "--timeout", "at least 1 second"],
+    );
+    refused(
+        &["--kernel", "5.10", "--accel", "xen"],
+        &["'xen'", "auto, kvm, tcg"],
+    );
+    refused(&["--kernel", "5.10", "--jobs", "0"], &["'0'", "--jobs"]);
+    refused(&["compare", "only-one.json"], &["required", "<NEW>"]);
+    refused(&["launch"], &["launch"]);
+}
+
+#[test]
+fn kernels_that_do_not_exist() {
+    refused(&["--kernel", "4.19"], &["4.19", "nearest is 5.10"]);
+    refused(&["--kernel", "5.10,newest"], &["newest", "5.10", "latest"]);
+    refused(&["--kernel", "8.*"], &["8.*"]);
+    refused(&["--kernel", ""], &["no kernel is named"]);
+}
+
+#[test]
+fn scenarios_that_do_not_exist() {
+    refused(
+        &["--kernel", "5.10", "--scenario", "atach_twice"],
+        &["`atach_twice`", "did you mean attach_twice", "--list"],
+    );
+    refused(
+        &["--kernel", "5.10", "--scenario", "[a"],
+        &["`[a`", "not a pattern"],
+    );
+    refused(&["--list", "--scenario", "nothing*"], &["`nothing*`"]);
+}
+
+#[test]
+fn files_that_cannot_be_written_or_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let kernel = ["--kernel", "5.10"];
+    for option in ["--output", "--junit", "--markdown"] {
+        let missing = path("missing/report");
+        refused(
+            &[&kernel[..], &[option, &missing]].concat(),
+            &["cannot write", &missing],
+        );
+        let folder = path("");
+        refused(
+            &[&kernel[..], &[option, &folder]].concat(),
+            &["cannot write", &folder],
+        );
+    }
+    for option in ["--baseline", "--matrix"] {
+        let missing = path("missing");
+        refused(
+            &[&kernel[..], &[option, &missing]].concat(),
+            &["cannot read", &missing],
+        );
+    }
+    let text = path("text");
+    fs::write(&text, "no report").unwrap();
+    refused(
+        &[&kernel[..], &["--baseline", &text]].concat(),
+        &[&text, "not a report"],
+    );
+    refused(&["compare", &text, &text], &[&text, "not a report"]);
+    refused(
+        &["report", &path("missing")],
+        &["cannot read", &path("missing")],
+    );
+    refused(&[&kernel[..], &["--matrix", &text]].concat(), &[&text]);
+    let keep = format!("{text}/keep");
+    refused(
+        &[&kernel[..], &["--keep", &keep]].concat(),
+        &["--keep", &keep],
+    );
+}
+
+#[test]
+fn a_summary_needs_a_job_to_summarise() {
+    refused(
+        &["--kernel", "5.10", "--summary"],
+        &["GITHUB_STEP_SUMMARY", "--markdown"],
+    );
+}
+
+#[test]
+fn the_list_shows_scenarios_and_kernels_and_hides_the_selftests() {
+    let ran = run(&mut harness(&["--list"]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for line in ["attach_twice", "5.10", "7.3"] {
+        assert!(ran.stdout.contains(line), "no {line} in\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("selftest"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_list_names_every_kernel_of_the_matrix() {
+    let matrix = fs::read_to_string(workspace().join("kernels/kernels.toml")).unwrap();
+    let names = matrix
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \""));
+    let ran = run(&mut harness(&["--list"]));
+    let listed: Vec<_> = ran
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "Kernels:")
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let mut count = 0;
+    for name in names.map(|rest| rest.trim_end_matches('"')) {
+        assert!(listed.contains(&name), "no {name} in\n{}", ran.stdout);
+        count += 1;
+    }
+    assert_eq!(listed.len(), count + 1, "more kernels than the matrix has");
+}

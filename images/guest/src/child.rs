@@ -1,0 +1,48 @@
+//! The process of one scenario.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use guest::scenario::Context;
+use guest::scenarios;
+
+use crate::outcome;
+
+/// The argument that makes this binary run a scenario.
+pub(crate) const COMMAND: &str = "scenario";
+
+/// The command that runs the scenario `id` in a process of its own.
+pub(crate) fn command(id: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([COMMAND, id]);
+    command
+}
+
+/// Runs the scenario and hands its result back; see [`crate::supervise`] for the way.
+pub(crate) fn run(id: &str) -> ExitCode {
+    match report(id) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(id: &str) -> Result<()> {
+    let scenario = scenarios::find(id).with_context(|| format!("no scenario `{id}`"))?;
+    let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let dir = std::env::temp_dir().join(id);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::env::set_current_dir(&dir)?;
+    let mut context = Context::default();
+    let start = Instant::now();
+    let result = (scenario.run)(&mut context);
+    let result = outcome::judge(result, context.measurements, start.elapsed());
+    pipe.write_all(&serde_json::to_vec(&result)?)
+        .context("cannot hand the result back")
+}

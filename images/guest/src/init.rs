@@ -1,0 +1,139 @@
+//! Process 1: sets up, runs the job's scenarios one after the other, reports, and ends the VM.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use guest::event::{Event, ScenarioResult};
+use guest::job::{JOB_PATH, Job, MODULES_DIR};
+use guest::scenarios;
+use rustix::io::Errno;
+use rustix::system::{RebootCommand, finit_module, reboot, uname};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::kmsg::KernelLog;
+use crate::port::Port;
+use crate::{child, mounts, outcome, supervise};
+
+/// Does the job and ends the VM, whatever happens.
+pub(crate) fn run() -> ExitCode {
+    if let Err(error) = work() {
+        say(format_args!("cannot go on: {error:#}"));
+    }
+    leave()
+}
+
+fn work() -> Result<()> {
+    let mut warnings = mounts::mount_all()?;
+    let mut port = Port::open()?;
+    let release = uname().release().to_string_lossy().into_owned();
+    port.send(&Event::Ready {
+        release,
+        uptime_us: uptime_us(),
+    })?;
+    let result = read_job().and_then(|job| {
+        warnings.extend(
+            job.modules
+                .iter()
+                .filter_map(|name| load_module(name).err()),
+        );
+        for message in warnings {
+            port.send(&Event::Warning { message })?;
+        }
+        run_all(&job, &mut port)
+    });
+    if let Err(error) = &result {
+        // The host may be listening to this port only.
+        port.send(&Event::Warning {
+            message: format!("/init cannot go on: {error:#}"),
+        })?;
+    }
+    port.drain()?;
+    result
+}
+
+fn run_all(job: &Job, port: &mut Port) -> Result<()> {
+    let mut log = KernelLog::open();
+    if let Err(error) = &log {
+        let message = format!("cannot read the kernel's log, so splats go unseen: {error}");
+        port.send(&Event::Warning { message })?;
+    }
+    for id in &job.scenarios {
+        port.send(&Event::Started {
+            scenario: id.clone(),
+        })?;
+        if let Ok(log) = &mut log {
+            log.skip();
+        }
+        let mut result = run_one(id, job.scenario_timeout_s);
+        if let Ok(log) = &mut log {
+            outcome::note_splat(&mut result, log.splat());
+        }
+        port.send(&Event::Finished {
+            scenario: id.clone(),
+            result,
+        })?;
+    }
+    port.send(&Event::Done {
+        scenarios: job.scenarios.len(),
+    })
+}
+
+fn run_one(id: &str, longer_s: Option<u64>) -> ScenarioResult {
+    let Some(scenario) = scenarios::find(id) else {
+        return outcome::failed(
+            &format!("this guest has no scenario `{id}`"),
+            Duration::ZERO,
+        );
+    };
+    let limit = scenario
+        .timeout
+        .max(Duration::from_secs(longer_s.unwrap_or(0)));
+    match supervise::run(&mut child::command(id), limit) {
+        Ok(ended) => outcome::of(&ended, limit),
+        Err(error) => outcome::failed(
+            &format!("cannot run the scenario: {error:#}"),
+            Duration::ZERO,
+        ),
+    }
+}
+
+fn read_job() -> Result<Job> {
+    let text = fs::read(JOB_PATH).with_context(|| format!("cannot read the job {JOB_PATH}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("{JOB_PATH} is not a job"))
+}
+
+fn load_module(name: &str) -> Result<(), String> {
+    let path = Path::new(MODULES_DIR).join(format!("{name}.ko"));
+    let file =
+        File::open(&path).map_err(|error| format!("module {name}: {}: {error}", path.display()))?;
+    match finit_module(&file, c"", 0) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(format!("cannot load module {name}: {error}")),
+    }
+}
+
+fn uptime_us() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1000
+}
+
+/// Writes to the console, if there is one.
+fn say(message: impl Display) {
+    let _ = writeln!(io::stderr(), "init: {message}");
+}
+
+/// Ends the VM. A restart does so on every machine, as QEMU is told to leave then; power-off needs ACPI.
+fn leave() -> ExitCode {
+    let _ = rustix::termios::tcdrain(io::stderr());
+    match reboot(RebootCommand::Restart) {
+        Ok(()) => say("the VM lives on after reboot(2)"),
+        Err(error) => say(format_args!("cannot end the VM: {error}")),
+    }
+    // The end of process 1 is a kernel panic: the host notices that, too.
+    ExitCode::FAILURE
+}

@@ -1,0 +1,24 @@
+//! The compiled programs of `images/bpf`.
+
+/// Puts the bytes at an address at which an ELF file can be read in place.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+macro_rules! object {
+    ($name:literal) => {{
+        const BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+            env!("OUT_DIR"),
+            "/",
+            $name,
+            ".bpf.o"
+        )));
+        &BYTES.0
+    }};
+}
+
+pub(crate) const COUNT_CALLS: &[u8] = object!("count_calls");
+pub(crate) const FILENAME_LOOKUP: &[u8] = object!("filename_lookup");
+pub(crate) const GLOBALS: &[u8] = object!("globals");
+pub(crate) const KINDS: &[u8] = object!("kinds");
+pub(crate) const MAPS: &[u8] = object!("maps");
+pub(crate) const VFS_FALLOCATE: &[u8] = object!("vfs_fallocate");

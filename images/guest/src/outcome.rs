@@ -1,0 +1,277 @@
+//! From what happened to what is reported.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use fexit::programs::{LinkError, ProgramError};
+use fexit::{MapError, Unsupported};
+use guest::event::{Outcome, Refusal, ScenarioResult};
+use guest::scenario::Skip;
+use serde_json::Value;
+
+use crate::supervise::Ended;
+use crate::text::bounded;
+
+/// The longest error or splat in an event, in bytes.
+const TEXT_LIMIT: usize = 16 << 10;
+/// The most measurements in an event, in bytes of JSON.
+const MEASUREMENTS_LIMIT: usize = 16 << 10;
+/// How many of the last lines of output a failure shows.
+const LINES: usize = 20;
+
+/// The result of a scenario that ran to its end.
+pub(crate) fn judge(
+    result: anyhow::Result<()>,
+    measurements: BTreeMap<String, Value>,
+    duration: Duration,
+) -> ScenarioResult {
+    let mut judged = result_of(Outcome::Passed, None, duration);
+    judged.measurements = measurements;
+    if let Err(error) = result {
+        judged.error = Some(format!("{error:#}"));
+        judged.refusal = refusal(&error);
+        judged.outcome = if judged.refusal.is_some() {
+            Outcome::Unsupported
+        } else if error.chain().any(<dyn Error>::is::<Skip>) {
+            Outcome::Skipped
+        } else {
+            Outcome::Failed
+        };
+    }
+    judged
+}
+
+/// The library's refusal, wherever it is in the chain.
+fn refusal(error: &anyhow::Error) -> Option<Refusal> {
+    let unsupported = error.chain().find_map(|cause| {
+        // The library's errors show the refusal's text as their own, so it is no link of the chain itself.
+        cause
+            .downcast_ref::<Unsupported>()
+            .or_else(|| cause.downcast_ref::<ProgramError>()?.unsupported())
+            .or_else(|| cause.downcast_ref::<MapError>()?.unsupported())
+            .or_else(|| cause.downcast_ref::<LinkError>()?.unsupported())
+    })?;
+    Some(Refusal {
+        feature: unsupported.feature.name().to_owned(),
+        minimum: unsupported.minimum.to_string(),
+    })
+}
+
+/// The result of a scenario, from how its process ended.
+pub(crate) fn of(ended: &Ended, limit: Duration) -> ScenarioResult {
+    let last_lines = ended.output.lines(LINES);
+    let Some(status) = ended.status else {
+        let error = with_lines(format!("still running after its {limit:?}"), &last_lines);
+        return result_of(Outcome::TimedOut, Some(error), ended.duration);
+    };
+    let report = serde_json::from_slice::<ScenarioResult>(&ended.report);
+    match report {
+        Ok(result) if status.success() => within_bounds(result, &last_lines),
+        _ => failed(&with_lines(describe(status), &last_lines), ended.duration),
+    }
+}
+
+fn within_bounds(mut result: ScenarioResult, last_lines: &str) -> ScenarioResult {
+    if result.outcome == Outcome::Failed {
+        let error = result.error.take().unwrap_or_default();
+        result.error = Some(with_lines(bounded(&error, TEXT_LIMIT / 2), last_lines));
+    }
+    result.error = result.error.map(|error| bounded(&error, TEXT_LIMIT));
+    let size = serde_json::to_vec(&result.measurements).map_or(usize::MAX, |json| json.len());
+    if size > MEASUREMENTS_LIMIT {
+        result.measurements.clear();
+        return ScenarioResult {
+            outcome: Outcome::Failed,
+            error: Some(format!(
+                "its measurements take {size} bytes, more than {MEASUREMENTS_LIMIT}"
+            )),
+            ..result
+        };
+    }
+    result
+}
+
+/// A scenario that did not get as far as a result of its own.
+pub(crate) fn failed(error: &str, duration: Duration) -> ScenarioResult {
+    result_of(Outcome::Failed, Some(bounded(error, TEXT_LIMIT)), duration)
+}
+
+/// Adds what the kernel complained of meanwhile.
+pub(crate) fn note_splat(result: &mut ScenarioResult, splat: Option<String>) {
+    let Some(splat) = splat else { return };
+    if result.outcome == Outcome::Passed {
+        result.outcome = Outcome::Splat;
+        result.error = splat
+            .lines()
+            .next()
+            .map(|line| format!("it passed, but the kernel says: {line}"));
+    }
+    result.splat = Some(bounded(&splat, TEXT_LIMIT));
+}
+
+fn result_of(outcome: Outcome, error: Option<String>, duration: Duration) -> ScenarioResult {
+    ScenarioResult {
+        outcome,
+        duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        error,
+        refusal: None,
+        measurements: BTreeMap::new(),
+        splat: None,
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("killed by signal {signal} before it gave a result"),
+        (None, Some(code)) => format!("left with exit status {code} before it gave a result"),
+        (None, None) => "ended before it gave a result".to_owned(),
+    }
+}
+
+fn with_lines(what: String, last_lines: &str) -> String {
+    if last_lines.is_empty() {
+        what
+    } else {
+        format!("{what}; its last lines:\n{last_lines}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+    use guest::scenario::skip;
+
+    use super::*;
+    use crate::text::Tail;
+
+    fn ended(status: Option<i32>, report: &[u8], output: &[u8]) -> Ended {
+        let mut tail = Tail::new(1 << 20);
+        tail.push(output);
+        Ended {
+            status: status.map(ExitStatus::from_raw),
+            report: report.to_vec(),
+            output: tail,
+            duration: Duration::from_micros(1500),
+        }
+    }
+
+    fn judged(result: anyhow::Result<()>) -> ScenarioResult {
+        judge(result, BTreeMap::new(), Duration::from_micros(7))
+    }
+
+    #[test]
+    fn an_error_is_a_failure_unless_it_is_a_skip_wherever_it_is_wrapped() {
+        assert_eq!(
+            judged(Ok(())),
+            result_of(Outcome::Passed, None, Duration::from_micros(7))
+        );
+        let failure = judged(Err(anyhow!("cause")).context("what"));
+        assert_eq!(
+            (failure.outcome, failure.error.as_deref()),
+            (Outcome::Failed, Some("what: cause"))
+        );
+        let skipped = judged(Err(skip("no module")).context("what"));
+        assert_eq!((skipped.outcome, skipped.refusal), (Outcome::Skipped, None));
+    }
+
+    #[test]
+    fn a_result_comes_back_as_it_was_given() {
+        let mut result = judged(Ok(()));
+        result.measurements.insert("calls".into(), 3.into());
+        let report = serde_json::to_vec(&result).unwrap();
+        assert_eq!(
+            of(&ended(Some(0), &report, b"chatter\n"), Duration::ZERO),
+            result
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_the_last_lines() {
+        let report = serde_json::to_vec(&judged(Err(anyhow!("cause")))).unwrap();
+        let result = of(&ended(Some(0), &report, b"one\ntwo\n"), Duration::ZERO);
+        assert_eq!(
+            result.error.as_deref(),
+            Some("cause; its last lines:\none\ntwo")
+        );
+    }
+
+    #[test]
+    fn an_end_without_a_result_is_a_failure_that_says_how() {
+        let limit = Duration::from_secs(2);
+        let passed = serde_json::to_vec(&judged(Ok(()))).unwrap();
+        for (ended, outcome, error) in [
+            (
+                ended(Some(9), b"", b""),
+                Outcome::Failed,
+                "killed by signal 9 before it gave a result",
+            ),
+            (
+                ended(Some(101 << 8), b"", b"panicked at\nwhy\n"),
+                Outcome::Failed,
+                "left with exit status 101 before it gave a result; its last lines:\npanicked at\nwhy",
+            ),
+            (
+                ended(Some(0), b"{\"outc", b""),
+                Outcome::Failed,
+                "left with exit status 0 before it gave a result",
+            ),
+            // A result counts only if the process then ended well.
+            (
+                ended(Some(11), &passed, b""),
+                Outcome::Failed,
+                "killed by signal 11 before it gave a result",
+            ),
+            (
+                ended(None, &passed, b"z\n"),
+                Outcome::TimedOut,
+                "still running after its 2s; its last lines:\nz",
+            ),
+        ] {
+            let result = of(&ended, limit);
+            assert_eq!(
+                (result.outcome, result.error.as_deref()),
+                (outcome, Some(error))
+            );
+            assert_eq!(result.duration_us, 1500);
+        }
+    }
+
+    #[test]
+    fn a_splat_spoils_a_pass_and_is_added_to_a_failure() {
+        let splat = || Some("WARNING: CPU: 0\nRIP".to_owned());
+        let mut passed = judged(Ok(()));
+        note_splat(&mut passed, None);
+        assert_eq!(passed.outcome, Outcome::Passed);
+        note_splat(&mut passed, splat());
+        assert_eq!((passed.outcome, passed.splat), (Outcome::Splat, splat()));
+        let mut failure = judged(Err(anyhow!("cause")));
+        note_splat(&mut failure, splat());
+        assert_eq!(
+            (failure.outcome, failure.error.as_deref()),
+            (Outcome::Failed, Some("cause"))
+        );
+        assert_eq!(failure.splat, splat());
+    }
+
+    #[test]
+    fn an_event_stays_short_whatever_a_scenario_says() {
+        let long = judged(Err(anyhow!("x".repeat(1 << 19))));
+        let report = serde_json::to_vec(&long).unwrap();
+        let result = of(
+            &ended(Some(0), &report, &b"line\n".repeat(1 << 16)),
+            Duration::ZERO,
+        );
+        assert!(serde_json::to_vec(&result).unwrap().len() < 20 << 10);
+        let mut many = judged(Ok(()));
+        many.measurements = (0..10_000).map(|n| (n.to_string(), n.into())).collect();
+        let report = serde_json::to_vec(&many).unwrap();
+        let result = of(&ended(Some(0), &report, b""), Duration::ZERO);
+        assert_eq!(
+            (result.outcome, result.measurements.len()),
+            (Outcome::Failed, 0)
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! The channel for events.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use anyhow::{Context as _, Result};
+use guest::event::Event;
+use guest::job::EVENT_PORT;
+use rustix::fs::OFlags;
+use rustix::termios::{OptionalActions, speed, tcdrain, tcgetattr, tcsetattr};
+
+/// The serial port to the host.
+pub(crate) struct Port(File);
+
+impl Port {
+    /// Opens it, and makes it pass on each byte as it is.
+    pub(crate) fn open() -> Result<Self> {
+        let port = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlags::NOCTTY.bits().cast_signed())
+            .open(EVENT_PORT)
+            .with_context(|| format!("cannot open the event port {EVENT_PORT}"))?;
+        let mut settings =
+            tcgetattr(&port).with_context(|| format!("{EVENT_PORT} is no terminal"))?;
+        settings.make_raw();
+        settings.set_speed(speed::B115200)?;
+        tcsetattr(&port, OptionalActions::Now, &settings)?;
+        Ok(Self(port))
+    }
+
+    /// Sends one event, as one line.
+    pub(crate) fn send(&mut self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_string(event)?;
+        line.push('\n');
+        self.0
+            .write_all(line.as_bytes())
+            .context("cannot write to the event port")
+    }
+
+    /// Waits until the last byte has left.
+    pub(crate) fn drain(&self) -> Result<()> {
+        tcdrain(&self.0).context("cannot drain the event port")
+    }
+}

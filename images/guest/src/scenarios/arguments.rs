@@ -1,0 +1,92 @@
+//! Arguments and return values.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::process;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::FExit;
+use fexit::{Btf, Ebpf, Feature};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "arguments_and_return_value",
+    "pointers, 32-bit and 64-bit arguments and both kinds of return value arrive exactly",
+    Feature::Fexit,
+    arguments_and_return_value,
+)];
+
+/// What one call of `vfs_fallocate` was given and returned.
+#[derive(Debug, PartialEq)]
+struct Call {
+    inode: u64,
+    mode: i32,
+    offset: i64,
+    len: i64,
+    ret: i32,
+}
+
+fn arguments_and_return_value(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::VFS_FALLOCATE)?;
+    let program: &mut FExit = ebpf
+        .program_mut("vfs_fallocate")
+        .context("no program")?
+        .try_into()?;
+    program.load("vfs_fallocate", &Btf::from_sys_fs()?)?;
+    program.attach()?;
+    ebpf.set_global("tgid", process::id())?;
+
+    let files = [File::create("one")?, File::create("two")?];
+    let keep = FallocateFlags::KEEP_SIZE;
+    let none = FallocateFlags::empty();
+    // Offsets and lengths that do not fit in 32 bits, and negative ones; files are sparse, so little is allocated.
+    for (file, mode, offset, len, answer) in [
+        (&files[0], none, 0, 4096, Ok(())),
+        (&files[1], keep, 0x1_2345_6000, 8192, Ok(())),
+        (&files[0], keep, 0, 0, Err(Errno::INVAL)),
+        (&files[1], none, -0x7654_3210_fedc, 1, Err(Errno::INVAL)),
+        (&files[0], keep, i64::MAX - 1, 4096, Err(Errno::FBIG)),
+        (
+            &files[1],
+            FallocateFlags::COLLAPSE_RANGE,
+            4096,
+            4096,
+            Err(Errno::OPNOTSUPP),
+        ),
+    ] {
+        let inode = file.metadata()?.ino();
+        let before: u64 = ebpf.global("calls")?;
+        let result = fallocate(file, mode, offset.cast_unsigned(), len);
+        ensure!(
+            result == answer,
+            "fallocate at {offset} gave {result:?}, not {answer:?}"
+        );
+        let calls = ebpf.global::<u64>("calls")? - before;
+        ensure!(calls == 1, "the program ran {calls} times, not once");
+        let ret = answer.err().map_or(0, |errno| -errno.raw_os_error());
+        let (mode, len) = (mode.bits().cast_signed(), len.cast_signed());
+        let expected = Call {
+            inode,
+            mode,
+            offset,
+            len,
+            ret,
+        };
+        let seen = Call {
+            inode: ebpf.global("seen_inode")?,
+            mode: ebpf.global("seen_mode")?,
+            offset: ebpf.global("seen_offset")?,
+            len: ebpf.global("seen_len")?,
+            ret: ebpf.global("seen_ret")?,
+        };
+        ensure!(
+            seen == expected,
+            "the program saw {seen:?}, but it was {expected:?}"
+        );
+    }
+    Ok(())
+}

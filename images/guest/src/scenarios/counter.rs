@@ -1,0 +1,120 @@
+//! A program that counts calls of a function, and the calls to count.
+
+use std::process;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fexit::maps::Array;
+use fexit::programs::{FExit, FExitLinkId, Target};
+use fexit::{Btf, Ebpf};
+use rustix::fs::{Access, access};
+
+use crate::objects;
+
+/// The function that most scenarios attach to: any path lookup calls it once.
+pub(super) const FUNCTION: &str = "filename_lookup";
+
+/// The counting program, in an object of its own.
+pub(super) struct Counter {
+    ebpf: Ebpf,
+    calls: Calls,
+}
+
+/// How many calls a [`Counter`] saw. It can be read when the counter is gone.
+#[derive(Clone)]
+pub(super) struct Calls(Array<u64>);
+
+impl Counter {
+    /// The program as it is after [`Ebpf::load`]: parsed, not yet in the kernel.
+    pub(super) fn parsed() -> Result<Self> {
+        let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
+        ebpf.set_global("tgid", process::id())?;
+        let calls = Calls(ebpf.map("calls").context("no map `calls`")?.try_into()?);
+        Ok(Self { ebpf, calls })
+    }
+
+    /// Loaded for [`FUNCTION`].
+    pub(super) fn loaded(btf: &Btf) -> Result<Self> {
+        let mut counter = Self::parsed()?;
+        counter.program()?.load(FUNCTION, btf)?;
+        Ok(counter)
+    }
+
+    /// Attached to [`FUNCTION`].
+    pub(super) fn attached(btf: &Btf) -> Result<(Self, FExitLinkId)> {
+        let mut counter = Self::loaded(btf)?;
+        let id = counter.program()?.attach()?;
+        Ok((counter, id))
+    }
+
+    pub(super) fn program(&mut self) -> Result<&mut FExit> {
+        let program = self
+            .ebpf
+            .program_mut("count_calls")
+            .context("no program `count_calls`")?;
+        Ok(program.try_into()?)
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+}
+
+impl Calls {
+    pub(super) fn get(&self) -> Result<u64> {
+        Ok(self.0.get(0)?)
+    }
+}
+
+/// Looks up a path: one call of [`FUNCTION`].
+pub(super) fn look_up() -> Result<()> {
+    access("/", Access::EXISTS).context("looking up /")
+}
+
+/// Makes a few calls of [`FUNCTION`] and demands that all of `firing` see each of them once, and none of `silent` any.
+///
+/// That something is silent means little by itself, so give a counter that fires beside it.
+pub(super) fn expect(firing: &[&Calls], silent: &[&Calls]) -> Result<()> {
+    const ROUNDS: u64 = 5;
+    let counts = |all: &[&Calls]| {
+        all.iter()
+            .map(|calls| calls.get())
+            .collect::<Result<Vec<_>>>()
+    };
+    let before = (counts(firing)?, counts(silent)?);
+    for _ in 0..ROUNDS {
+        look_up()?;
+    }
+    for (before, after) in before.0.iter().zip(counts(firing)?) {
+        let seen = after - before;
+        ensure!(
+            seen == ROUNDS,
+            "an attached program saw {seen} of {ROUNDS} calls"
+        );
+    }
+    for (before, after) in before.1.iter().zip(counts(silent)?) {
+        let seen = after - before;
+        ensure!(
+            seen == 0,
+            "a detached program still saw {seen} of {ROUNDS} calls"
+        );
+    }
+    Ok(())
+}
+
+/// Whether the kernel has a program with this id.
+pub(super) fn is_in_kernel(program_id: u32) -> bool {
+    Target::program_id(program_id, None).is_ok()
+}
+
+/// Demands an error that `pattern` matches.
+pub(super) fn expect_error<T, E: std::fmt::Debug>(
+    what: &str,
+    result: std::result::Result<T, E>,
+    pattern: impl FnOnce(&E) -> bool,
+) -> Result<E> {
+    match result {
+        Ok(_) => bail!("{what} succeeded"),
+        Err(error) if pattern(&error) => Ok(error),
+        Err(error) => bail!("{what} gave another error: {error:?}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! Global variables.
+
+use std::process;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::FExit;
+use fexit::{Btf, EbpfLoader, Feature, MapError};
+
+use super::counter::{FUNCTION, expect_error, look_up};
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "globals",
+    "variables of .data, .bss and .rodata are shared with the program, each way and to the byte",
+    Feature::Fexit,
+    globals,
+)];
+
+fn globals(_: &mut Context) -> Result<()> {
+    let mut ebpf = EbpfLoader::new()
+        .set_global("STEP", &7u32, true)
+        .set_global("no_such_variable", &1u8, false)
+        .load(objects::GLOBALS)?;
+    ensure!(
+        ebpf.global::<u64>("total")? == 1000,
+        ".data does not start as the source says"
+    );
+    ensure!(
+        ebpf.global::<[u8; 8]>("label")? == *b"initial\0",
+        "an array starts otherwise"
+    );
+    ebpf.set_global("tgid", process::id())?;
+    let program: &mut FExit = ebpf
+        .program_mut("globals")
+        .context("no program")?
+        .try_into()?;
+    program.load(FUNCTION, &Btf::from_sys_fs()?)?;
+    program.attach()?;
+
+    for _ in 0..3 {
+        look_up()?;
+    }
+    ensure!(ebpf.global::<u64>("calls")? == 3, ".bss: not 3 calls");
+    ensure!(
+        ebpf.global::<u64>("total")? == 1021,
+        ".data and .rodata: not 1000 + 3 * 7"
+    );
+    ensure!(
+        ebpf.global::<[u8; 8]>("label")? == *b"lnitial\0",
+        "an array was not written to"
+    );
+
+    // Written while the program is attached: it goes on from there, and nothing beside it changes.
+    ebpf.set_global("total", 5_000_000_000u64)?;
+    ebpf.set_global("flag", 0x5au8)?;
+    look_up()?;
+    ensure!(
+        ebpf.global::<u64>("total")? == 5_000_000_007,
+        ".data: the program did not see a write"
+    );
+    ensure!(
+        ebpf.global::<u8>("flag_seen")? == 0x5a,
+        ".bss: the program did not see a write"
+    );
+    ensure!(
+        ebpf.global::<u64>("calls")? == 4,
+        "a write changed the variable beside it"
+    );
+    ensure!(
+        ebpf.global::<[u8; 8]>("label")? == *b"mnitial\0",
+        "a write changed an array beside it"
+    );
+
+    ensure!(
+        ebpf.global::<u32>("STEP")? == 7,
+        ".rodata does not hold what was set"
+    );
+    ensure!(
+        ebpf.global::<u16>("UNTOUCHED")? == 0xbeef,
+        ".rodata does not hold what the source says"
+    );
+    refusals(&ebpf)
+}
+
+fn refusals(ebpf: &fexit::Ebpf) -> Result<()> {
+    expect_error(
+        "a write to .rodata",
+        ebpf.set_global("STEP", 8u32),
+        |error| matches!(error, MapError::ReadOnly { name } if name == "STEP"),
+    )?;
+    ensure!(
+        ebpf.global::<u32>("STEP")? == 7,
+        "a refused write took effect"
+    );
+    expect_error(
+        "a read of the wrong size",
+        ebpf.global::<u32>("total"),
+        |error| {
+            matches!(
+                error,
+                MapError::SizeMismatch {
+                    expected: 8,
+                    found: 4,
+                    ..
+                }
+            )
+        },
+    )?;
+    expect_error(
+        "an unknown variable",
+        ebpf.global::<u32>("tolal"),
+        |error| matches!(error, MapError::UnknownGlobal { known, .. } if known.contains("total")),
+    )?;
+    let required = EbpfLoader::new()
+        .set_global("tolal", &1u8, true)
+        .load(objects::GLOBALS);
+    let error = expect_error("a variable that must exist", required, |_| true)?.to_string();
+    ensure!(
+        error.contains("tolal"),
+        "the error does not name the variable: {error}"
+    );
+    Ok(())
+}

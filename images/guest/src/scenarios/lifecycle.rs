@@ -1,0 +1,213 @@
+//! Load, attach, detach, unload, and all of it again.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::ProgramError;
+use fexit::{Btf, Feature};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use super::counter::{Counter, expect, expect_error, is_in_kernel};
+use crate::scenario::{Context, Scenario, poll_until};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "load",
+        "a loaded program is in the kernel under its name, and does not run yet",
+        Feature::Fexit,
+        load,
+    ),
+    Scenario::new(
+        "attach",
+        "an attached program runs once at each call",
+        Feature::Fexit,
+        attach,
+    ),
+    Scenario::new(
+        "detach",
+        "a detached program does not run any more",
+        Feature::Fexit,
+        detach,
+    ),
+    Scenario::new(
+        "unload",
+        "unload detaches what the program owns, and the kernel forgets the program",
+        Feature::Fexit,
+        unload,
+    ),
+    Scenario::new(
+        "reload",
+        "after unload a program can be loaded again, also for another function",
+        Feature::Fexit,
+        reload,
+    ),
+    Scenario::new(
+        "debug_and_fd",
+        "Debug names program and links, and the descriptor is the program's, closed on exec",
+        Feature::Fexit,
+        debug_and_fd,
+    ),
+];
+
+fn load(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    let mut counter = Counter::loaded(&btf)?;
+    let info = counter.program()?.info()?;
+    ensure!(
+        info.name == "count_calls",
+        "the kernel calls the program `{}`",
+        info.name
+    );
+    ensure!(
+        is_in_kernel(info.id),
+        "the kernel has no program {}",
+        info.id
+    );
+    ensure!(
+        prog_type(&mut counter)? == "26",
+        "its type is not BPF_PROG_TYPE_TRACING"
+    );
+    expect(&[&witness.calls()], &[&counter.calls()])
+}
+
+fn attach(_: &mut Context) -> Result<()> {
+    let (counter, _id) = Counter::attached(&Btf::from_sys_fs()?)?;
+    expect(&[&counter.calls()], &[])
+}
+
+fn detach(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    let (mut counter, id) = Counter::attached(&btf)?;
+    expect(&[&witness.calls(), &counter.calls()], &[])?;
+    counter.program()?.detach(id)?;
+    expect(&[&witness.calls()], &[&counter.calls()])?;
+    let id = counter.program()?.info()?.id;
+    ensure!(is_in_kernel(id), "detach unloaded the program as well");
+    Ok(())
+}
+
+fn unload(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    let (mut counter, link_id) = Counter::attached(&btf)?;
+    let id = counter.program()?.info()?.id;
+    expect(&[&witness.calls(), &counter.calls()], &[])?;
+    ensure!(
+        is_in_kernel(id),
+        "the kernel has no program {id} while it is loaded"
+    );
+
+    counter.program()?.unload()?;
+    expect(&[&witness.calls()], &[&counter.calls()])?;
+    poll_until(
+        "an unloaded program leaves the kernel",
+        Duration::from_secs(10),
+        || Ok((!is_in_kernel(id)).then_some(())),
+    )?;
+    let program = counter.program()?;
+    let not_loaded = |error: &ProgramError| matches!(error, ProgramError::NotLoaded);
+    expect_error("fd after unload", program.fd().map(|_| ()), not_loaded)?;
+    expect_error("unload after unload", program.unload(), not_loaded)?;
+    expect_error("attach after unload", program.attach(), not_loaded)?;
+    let not_attached = |error: &ProgramError| matches!(error, ProgramError::NotAttached);
+    expect_error("detach after unload", program.detach(link_id), not_attached)?;
+    Ok(())
+}
+
+fn reload(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (mut counter, _id) = Counter::attached(&btf)?;
+    let calls = counter.calls();
+    expect(&[&calls], &[])?;
+
+    counter.program()?.unload()?;
+    counter.program()?.load(super::counter::FUNCTION, &btf)?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    expect(&[&witness.calls()], &[&calls])?;
+    counter.program()?.attach()?;
+    expect(&[&witness.calls(), &calls], &[])?;
+
+    counter.program()?.unload()?;
+    counter.program()?.load("vfs_open", &btf)?;
+    counter.program()?.attach()?;
+    expect(&[&witness.calls()], &[&calls])?;
+    let before = calls.get()?;
+    openat(CWD, "/dev/null", OFlags::RDONLY, Mode::empty())?;
+    let seen = calls.get()? - before;
+    ensure!(
+        seen == 1,
+        "loaded for vfs_open, the program saw {seen} calls of it, not one"
+    );
+    Ok(())
+}
+
+fn debug_and_fd(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    let parsed = format!("{:?}", counter.program()?);
+    ensure!(
+        parsed.contains("count_calls"),
+        "Debug does not name the program: {parsed}"
+    );
+    ensure!(
+        counter.program()?.raw_fd().is_none(),
+        "a program that is not loaded has a descriptor"
+    );
+
+    counter.program()?.load(super::counter::FUNCTION, &btf)?;
+    let loaded = format!("{:?}", counter.program()?);
+    let id = counter.program()?.attach()?;
+    let attached = format!("{:?} {id:?}", counter.program()?);
+    ensure!(
+        parsed != loaded && loaded != attached,
+        "Debug does not tell the states apart"
+    );
+
+    ensure!(
+        prog_type(&mut counter)? == "26",
+        "the descriptor is not a tracing program's"
+    );
+    let fd = counter.program()?.fd()?;
+    let raw_fd = fd.as_raw_fd();
+    let flags = rustix::io::fcntl_getfd(fd)?;
+    ensure!(
+        flags.contains(rustix::io::FdFlags::CLOEXEC),
+        "the descriptor survives exec"
+    );
+    ensure!(
+        counter.program()?.raw_fd() == Some(raw_fd),
+        "raw_fd and fd differ"
+    );
+
+    // The descriptor belongs to the program: a copy keeps the program in the kernel when that lets go of it.
+    let copy = counter.program()?.fd()?.try_clone_to_owned()?;
+    let id = counter.program()?.info()?.id;
+    drop(counter);
+    ensure!(
+        is_in_kernel(id),
+        "the copied descriptor does not hold the program"
+    );
+    drop(copy);
+    poll_until(
+        "the program leaves the kernel with its last descriptor",
+        Duration::from_secs(10),
+        || Ok((!is_in_kernel(id)).then_some(())),
+    )
+}
+
+/// What the kernel says of the type of the program behind the descriptor.
+fn prog_type(counter: &mut Counter) -> Result<String> {
+    let path = format!("/proc/self/fdinfo/{}", counter.program()?.fd()?.as_raw_fd());
+    let info = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("prog_type:"));
+    Ok(line
+        .with_context(|| format!("no program behind the descriptor: {info}"))?
+        .trim()
+        .to_owned())
+}

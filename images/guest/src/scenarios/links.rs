@@ -1,0 +1,71 @@
+//! Links that are taken out of the program.
+
+use anyhow::Result;
+use fexit::programs::ProgramError;
+use fexit::{Btf, Feature};
+
+use super::counter::{Counter, expect, expect_error};
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "take_link",
+        "a taken link keeps the program running after unload and without its object, until it is dropped",
+        Feature::Fexit,
+        take_link,
+    ),
+    Scenario::new(
+        "detach_unknown_link",
+        "an id of another program's link, or of one that is gone, is refused and detaches nothing",
+        Feature::Fexit,
+        detach_unknown_link,
+    ),
+];
+
+fn take_link(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    let (mut counter, id) = Counter::attached(&btf)?;
+    let calls = counter.calls();
+
+    let link = counter.program()?.take_link(id)?;
+    expect(&[&witness.calls(), &calls], &[])?;
+    counter.program()?.unload()?;
+    expect(&[&witness.calls(), &calls], &[])?;
+    drop(counter);
+    expect(&[&witness.calls(), &calls], &[])?;
+    drop(link);
+    expect(&[&witness.calls()], &[&calls])
+}
+
+fn detach_unknown_link(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (mut one, id_of_one) = Counter::attached(&btf)?;
+    let (mut two, id_of_two) = Counter::attached(&btf)?;
+    let both = (one.calls(), two.calls());
+    let not_attached = |error: &ProgramError| matches!(error, ProgramError::NotAttached);
+
+    expect_error(
+        "detach by another's id",
+        two.program()?.detach(id_of_one),
+        not_attached,
+    )?;
+    expect(&[&both.0, &both.1], &[])?;
+
+    // The id is used up by unload, even though the program is attached again.
+    two.program()?.unload()?;
+    two.program()?.load(super::counter::FUNCTION, &btf)?;
+    let id_of_second = two.program()?.attach()?;
+    expect_error(
+        "detach by an old id",
+        two.program()?.detach(id_of_two),
+        not_attached,
+    )?;
+    expect(&[&both.0, &both.1], &[])?;
+    expect_error(
+        "take_link by another's id",
+        one.program()?.take_link(id_of_second),
+        not_attached,
+    )?;
+    expect(&[&both.0, &both.1], &[])
+}

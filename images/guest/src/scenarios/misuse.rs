@@ -1,0 +1,128 @@
+//! Calls out of order, and functions that cannot be had: each is one clear error, and does no harm.
+
+use anyhow::{Result, ensure};
+use fexit::programs::ProgramError;
+use fexit::{Btf, BtfError, Feature};
+
+use super::counter::{Counter, FUNCTION, expect, expect_error};
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "attach_before_load",
+        "attach, fd and unload before load say that the program is not loaded",
+        Feature::Fexit,
+        attach_before_load,
+    ),
+    Scenario::new(
+        "load_twice",
+        "a second load is refused, and the first one stays good",
+        Feature::Fexit,
+        load_twice,
+    ),
+    Scenario::new(
+        "attach_twice",
+        "a second attach is refused while the first lives, and does not make the program run twice",
+        Feature::Fexit,
+        attach_twice,
+    ),
+    Scenario::new(
+        "unknown_function",
+        "a function that is not in BTF is named in the error, with the nearest that is",
+        Feature::Fexit,
+        unknown_function,
+    ),
+];
+
+fn attach_before_load(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    let not_loaded = |error: &ProgramError| matches!(error, ProgramError::NotLoaded);
+    let program = counter.program()?;
+    expect_error("attach before load", program.attach(), not_loaded)?;
+    expect_error("fd before load", program.fd().map(|_| ()), not_loaded)?;
+    expect_error("info before load", program.info(), not_loaded)?;
+    expect_error("unload before load", program.unload(), not_loaded)?;
+    program.load(FUNCTION, &btf)?;
+    program.attach()?;
+    expect(&[&counter.calls()], &[])
+}
+
+fn load_twice(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::loaded(&btf)?;
+    let already = |error: &ProgramError| matches!(error, ProgramError::AlreadyLoaded);
+    let id = counter.program()?.info()?.id;
+    expect_error(
+        "a second load",
+        counter.program()?.load(FUNCTION, &btf),
+        already,
+    )?;
+    expect_error(
+        "a load for another function",
+        counter.program()?.load("vfs_open", &btf),
+        already,
+    )?;
+    ensure!(
+        counter.program()?.info()?.id == id,
+        "the refused load put another program in place"
+    );
+    counter.program()?.attach()?;
+    expect(&[&counter.calls()], &[])
+}
+
+fn attach_twice(_: &mut Context) -> Result<()> {
+    let (mut counter, id) = Counter::attached(&Btf::from_sys_fs()?)?;
+    let calls = counter.calls();
+    let already = |error: &ProgramError| matches!(error, ProgramError::AlreadyAttached);
+    expect_error("a second attach", counter.program()?.attach(), already)?;
+    expect(&[&calls], &[])?;
+    let link = counter.program()?.take_link(id)?;
+    expect_error(
+        "attach while the link is taken",
+        counter.program()?.attach(),
+        already,
+    )?;
+    expect(&[&calls], &[])?;
+    link.detach();
+    counter.program()?.attach()?;
+    expect(&[&calls], &[])
+}
+
+fn unknown_function(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    let error = expect_error(
+        "load for a function that does not exist",
+        counter.program()?.load("filename_lookop", &btf),
+        |error| {
+            matches!(
+                error,
+                ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+            )
+        },
+    )?;
+    let text = error.to_string();
+    ensure!(
+        text.contains("`filename_lookop`"),
+        "the error does not name the function: {text}"
+    );
+    ensure!(
+        text.contains("filename_lookup"),
+        "the error does not name the nearest: {text}"
+    );
+    // `inode` is a name in BTF, but not a function's.
+    expect_error(
+        "load for a struct",
+        counter.program()?.load("inode", &btf),
+        |error| {
+            matches!(
+                error,
+                ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+            )
+        },
+    )?;
+    counter.program()?.load(FUNCTION, &btf)?;
+    counter.program()?.attach()?;
+    expect(&[&counter.calls()], &[])
+}

@@ -1,0 +1,129 @@
+//! Faults made on purpose, to show that the harness reports each for what it is.
+
+use std::fs;
+use std::io::Write;
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use fexit::Feature;
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::system::{RebootCommand, reboot};
+
+use crate::scenario::{Context, Scenario, skip};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    fault("selftest_fail", "fails", fail),
+    fault("selftest_skip", "skips itself", skipped),
+    fault("selftest_rust_panic", "panics, in Rust", rust_panic),
+    fault("selftest_killed", "dies by a signal", killed),
+    fault("selftest_no_result", "leaves without a result", no_result),
+    fault(
+        "selftest_flood",
+        "writes a megabyte of output, then fails at length",
+        flood,
+    ),
+    fault("selftest_orphan", "leaves a process behind", orphan),
+    fault(
+        "selftest_alone",
+        "finds no process left by those before it",
+        alone,
+    ),
+    fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
+    fault("selftest_panic", "makes the kernel panic", kernel_panic),
+    fault("selftest_init_hang", "stops /init for ever", init_hang),
+    fault("selftest_exit", "ends the VM before the run is done", exit),
+];
+
+const fn fault(
+    id: &'static str,
+    title: &'static str,
+    run: fn(&mut Context) -> Result<()>,
+) -> Scenario {
+    Scenario::new(id, title, Feature::Fexit, run).hidden()
+}
+
+fn fail(context: &mut Context) -> Result<()> {
+    context.measure("answers", 42);
+    Err(anyhow::anyhow!("the cause")).context("failed on purpose")
+}
+
+fn skipped(_: &mut Context) -> Result<()> {
+    Err(skip("skipped on purpose"))
+}
+
+#[allow(clippy::panic)] // on purpose
+fn rust_panic(_: &mut Context) -> Result<()> {
+    panic!("panicked on purpose")
+}
+
+fn killed(_: &mut Context) -> Result<()> {
+    kill_process(getpid(), Signal::KILL)?;
+    bail!("survived SIGKILL")
+}
+
+fn no_result(_: &mut Context) -> Result<()> {
+    process::exit(0)
+}
+
+fn flood(_: &mut Context) -> Result<()> {
+    let mut stderr = std::io::stderr().lock();
+    for number in 0..16 * 1024 {
+        writeln!(
+            stderr,
+            "line {number:5} of a flood, sixty-four bytes with its line's end"
+        )?;
+    }
+    bail!("{}", "drowned ".repeat(128 * 1024))
+}
+
+fn orphan(_: &mut Context) -> Result<()> {
+    process::Command::new("/proc/self/exe")
+        .args(["scenario", "selftest_hang"])
+        .spawn()?;
+    Ok(())
+}
+
+/// Holds if nothing of the scenarios before is left: beside process 1 there is only this one.
+fn alone(_: &mut Context) -> Result<()> {
+    let me = process::id().to_string();
+    for entry in fs::read_dir("/proc")? {
+        let pid = entry?.file_name().into_string().unwrap_or_default();
+        let is_process = pid.parse::<u32>().is_ok() && pid != "1" && pid != me;
+        // Kernel threads have no program; a process that ends meanwhile has none either.
+        if is_process && let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) {
+            bail!("process {pid} is left: {}", program.display());
+        }
+    }
+    Ok(())
+}
+
+fn hang(_: &mut Context) -> Result<()> {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn kernel_panic(_: &mut Context) -> Result<()> {
+    fs::write("/proc/sysrq-trigger", "c")?;
+    bail!("the kernel survived sysrq-c")
+}
+
+/// Freezes process 1 by a control group, which no signal could do.
+fn init_hang(context: &mut Context) -> Result<()> {
+    let root = "/sys/fs/cgroup";
+    mount("none", root, "cgroup2", MountFlags::empty(), None)?;
+    let group = format!("{root}/frozen");
+    rustix::fs::mkdirat(CWD, &group, 0o755.into())?;
+    fs::write(format!("{group}/cgroup.procs"), "1")?;
+    fs::write(format!("{group}/cgroup.freeze"), "1")?;
+    hang(context)
+}
+
+fn exit(_: &mut Context) -> Result<()> {
+    reboot(RebootCommand::Restart)?;
+    bail!("reboot(2) returned")
+}
