@@ -10,6 +10,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -285,7 +286,11 @@ fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
 fn what_is_kept_repeats_the_run() {
     let dir = tempfile::tempdir().unwrap();
     // A name that both QEMU and the shell would misread, were it not quoted.
-    let keep = dir.path().join("it's, kept");
+    // And relative: enough steps up lead to the root.
+    let root = "../".repeat(32);
+    let keep = Path::new(&root)
+        .join(dir.path().strip_prefix("/").unwrap())
+        .join("it's, kept");
     let (kernel, image) = (kernel(), image("panic"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.keep = Some(&keep);
@@ -303,7 +308,10 @@ fn what_is_kept_repeats_the_run() {
         Some(seen.finished.command.as_str())
     );
 
-    let again = Command::new(keep.join("run.sh")).output().unwrap();
+    let again = Command::new(keep.join("run.sh"))
+        .current_dir("/")
+        .output()
+        .unwrap();
     let (console, events) = (again.stdout, again.stderr);
     assert!(String::from_utf8_lossy(&console).contains("Attempted to kill init!"));
     assert!(String::from_utf8_lossy(&events).contains(r#"{"event":"started","scenario":"one"}"#));

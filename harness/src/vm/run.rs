@@ -13,7 +13,7 @@ use super::channel::{Channel, Channels, channel, in_memory, inherited};
 use super::command::{Paths, arguments};
 use super::ending::{Ending, Finished};
 use super::heard::{Heard, Sink};
-use super::keep::{Keep, by_hand_if_kept};
+use super::keep::{Keep, by_hand};
 use super::process::Process;
 use super::qemu::Qemu;
 use super::stop::Stop;
@@ -77,7 +77,7 @@ impl Vm {
                 stderr,
             },
             heard: Heard::new(started, keep),
-            command: by_hand_if_kept(qemu, config),
+            command: by_hand(qemu, config),
             _stays: PhantomData,
         })
     }
