@@ -26,6 +26,11 @@ const EVENT_BYTES: u64 = 32 << 20;
 const LAST_READS: usize = 64;
 
 /// A running VM. It ends when this is dropped, or when the thread that started it ends; so it stays there.
+///
+/// ```compile_fail
+/// fn moved_to_another_thread<T: Send>() {}
+/// moved_to_another_thread::<harness::vm::Vm>();
+/// ```
 #[derive(Debug)]
 pub struct Vm {
     process: Process,
