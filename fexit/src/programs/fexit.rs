@@ -97,6 +97,9 @@ impl FExit {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
         }
+        if self.is_session() && Feature::Session.is_in(btf) == Some(false) {
+            return Err(Feature::Session.unsupported().into());
+        }
         let section = (self.data.section.as_str(), self.data.section_target());
         let target = target::resolve(target, section, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
