@@ -6,6 +6,7 @@ mod example;
 mod globals;
 mod kinds;
 mod lifecycle;
+mod limits;
 mod links;
 mod maps;
 mod misuse;
@@ -14,6 +15,7 @@ mod refusals;
 mod selftest;
 mod sessions;
 mod signatures;
+mod verifier;
 
 use crate::scenario::Scenario;
 
@@ -28,6 +30,8 @@ const FAMILIES: &[&[Scenario]] = &[
     globals::SCENARIOS,
     maps::SCENARIOS,
     refusals::SCENARIOS,
+    verifier::SCENARIOS,
+    limits::SCENARIOS,
     privilege::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
