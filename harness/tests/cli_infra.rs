@@ -112,6 +112,38 @@ fn a_corrupt_download_is_refused_by_its_checksum() {
 }
 
 #[test]
+fn a_download_that_stalls_can_be_interrupted() {
+    let cache = tempfile::tempdir().unwrap();
+    let kernels = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let matrix = matrix_with_mirror(kernels.path(), &url);
+    let cache = cache.path().display().to_string();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--matrix",
+        &matrix,
+        "--cache-dir",
+        &cache,
+    ];
+    let mut command = harness(&args);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _asked = listener.accept().unwrap(); // and never answered
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    assert_eq!(ran.report()["kernels"][0]["error"], "interrupted");
+}
+
+#[test]
 fn a_report_that_cannot_be_printed() {
     let full = fs::OpenOptions::new()
         .write(true)

@@ -4,26 +4,22 @@ mod initramfs;
 mod jobs;
 mod one;
 mod outputs;
+mod pool;
 pub mod scenarios;
 mod watch;
 
-use std::{
-    fs,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-};
+use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result};
 
 use guest::scenario::Scenario;
+use one::Setup;
 pub use outputs::Sinks;
 
 use crate::{
     cli::RunArgs,
     error::usage,
-    interrupt::Interrupt,
+    interrupt::{INTERRUPTED, Interrupt},
     kernels,
     progress::Board,
     report::{KernelReport, Report, compare::Comparison, file, observed::none_reached},
@@ -45,9 +41,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     }
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(args.verbose);
-    let targets = one::resolve(&kernels, &names, &board)?;
+    let targets = one::resolve(&kernels, &names, &board, &interrupt)?;
 
-    let unfinished = |why: &str| {
+    let all_unfinished = |why: &str| {
         Report::new(
             names
                 .iter()
@@ -55,18 +51,25 @@ pub fn run(args: &RunArgs) -> Result<u8> {
                 .collect(),
         )
     };
-    let mut report = unfinished(NOT_FINISHED);
-    let ran = match one::Setup::new(args, &planned, &interrupt, &kernels) {
+    let mut report = all_unfinished(NOT_FINISHED);
+    let ran = match Setup::new(args, &planned, &interrupt, kernels, &board) {
         Ok(setup) => {
             let jobs = args.jobs.map_or_else(jobs::default, usize::from);
-            all(&setup, jobs, &targets, &board, &mut report, &sinks);
+            pool::run(&Arc::new(setup), jobs, targets, &mut report, &sinks);
             Ok(())
         }
         Err(error) => {
-            report = unfinished(&format!("{error:#}"));
+            report = all_unfinished(&format!("{error:#}"));
             Err(error)
         }
     };
+    if interrupt.stop().requested() {
+        for kernel in &mut report.kernels {
+            if kernel.error.as_deref() == Some(NOT_FINISHED) {
+                *kernel = unfinished(&kernel.requested, &planned, INTERRUPTED);
+            }
+        }
+    }
     // Whatever happened, there is a report, and it lists every kernel and every scenario.
     let written = sinks.finish(&report);
     match (ran, written) {
@@ -82,51 +85,6 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     }
     let judged = comparison.map_or(report.verdict.exit_code(), |c| c.exit_code());
     Ok(interrupt.exit_code().unwrap_or(judged))
-}
-
-/// Runs every kernel, `jobs` at once, and updates the report after each.
-fn all(
-    setup: &one::Setup<'_>,
-    jobs: usize,
-    targets: &[one::Target],
-    board: &Board,
-    report: &mut Report,
-    sinks: &Sinks,
-) {
-    let update = |report: &Report| {
-        if let Err(error) = sinks.update(report) {
-            board.say(format_args!(
-                "{error:#}; going on, the report will go to stdout"
-            ));
-        }
-    };
-    update(report);
-    let next = AtomicUsize::new(0);
-    let (sender, finished) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.min(targets.len()) {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || {
-                while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let line = board.line(&target.name);
-                    // The other end is there for as long as this thread.
-                    let _ = sender.send(setup.run(target, &line));
-                }
-            });
-        }
-        drop(sender);
-        for kernel in finished {
-            if let Some(place) = report
-                .kernels
-                .iter_mut()
-                .find(|k| k.requested == kernel.requested)
-            {
-                *place = kernel;
-            }
-            report.conclude();
-            update(report);
-        }
-    });
 }
 
 /// A kernel about which nothing is known but why.
