@@ -53,6 +53,7 @@ pub mod maps;
 mod object;
 #[cfg(test)]
 mod object_tests;
+mod privilege;
 pub mod programs;
 mod sys;
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl Object {
     /// `btf` is asked for only if the object has CO-RE relocations.
     pub(crate) fn relocated(
         &self,
-        btf: impl FnOnce() -> Result<Btf, ProgramError>,
+        btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Arc<Relocated>, ProgramError> {
         let mut slot = self
             .relocated

@@ -147,3 +147,52 @@ fn globals_that_do_not_fit_are_refused_by_name() {
         "{error}"
     );
 }
+
+#[test]
+fn programs_of_unknown_kinds_are_left_alone_with_their_relocations() {
+    let source = "#define CORE __attribute__((preserve_access_index))
+        struct task { int pid; long pad[4]; int other; } CORE;
+        SEC(\"fmod_ret/f\") int foreign(u64 *ctx) { return ((struct task *)ctx[0])->other; }
+        SEC(\"fexit/f\") int probe(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        int f(struct task *t) { return t->pid; }";
+    let imms_and_offsets = relocate(source, &kernel(KERNEL));
+    // `pid` lies at 40 there. A field is read at an offset, or after it was added.
+    let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
+    assert!(imms_and_offsets.iter().any(at_40), "{imms_and_offsets:?}");
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    assert_eq!(
+        object.extra.foreign.get("foreign").map(String::as_str),
+        Some("fmod_ret/f")
+    );
+}
+
+#[test]
+fn sessions_and_kernel_functions_pass_a_parser_that_knows_neither() {
+    let source = "#define CORE __attribute__((preserve_access_index))
+        struct task { int pid; } CORE;
+        extern int is_return(void *ctx) __attribute__((section(\".ksyms\")));
+        extern int other(void *ctx) __attribute__((section(\".ksyms\")));
+        SEC(\"fsession/f\") int session(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        SEC(\"fexit.multi/f*\") int many(u64 *ctx) { return is_return(ctx); }
+        SEC(\"fexit/f\") int probe(u64 *ctx) { return is_return(ctx) + other(ctx) + is_return(ctx); }
+        int f(struct task *t) { return t->pid; }";
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    assert_eq!(object.extra.sections["session"], "fsession/f");
+    assert_eq!(object.extra.sections["many"], "fexit.multi/f*");
+    assert_eq!(object.extra.kfuncs.len(), 2);
+    let calls: Vec<_> = relocate(source, &kernel(KERNEL))
+        .into_iter()
+        .filter(|insn| insn.code == 0x85)
+        .map(|insn| {
+            (
+                insn.src_reg(),
+                object.extra.kfuncs[insn.imm as usize].clone(),
+            )
+        })
+        .collect();
+    let kfunc = |name: &str| (2, name.to_owned());
+    assert_eq!(
+        calls,
+        [kfunc("is_return"), kfunc("other"), kfunc("is_return")]
+    );
+}

@@ -73,6 +73,33 @@ pub(crate) fn relocations(ext: &[u8]) -> Option<Vec<CoreRelocation>> {
     Some(found)
 }
 
+/// Removes the CO-RE relocations of all sections but those whose name, by its offset, is to be kept.
+pub(crate) fn keep_sections(ext: &mut [u8], keep: impl Fn(u32) -> bool) {
+    if relocations(ext).is_none_or(|all| all.is_empty()) {
+        return;
+    }
+    // Everything lies where `relocations` has found it.
+    let word = |at: usize| {
+        ext.get(at..at + 4)
+            .map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+    };
+    let start = word(4) as usize + word(24) as usize;
+    let end = start + word(28) as usize;
+    let size = word(start) as usize;
+    let mut kept = ext[start..start + 4].to_vec();
+    let mut at = start + 4;
+    while at < end {
+        let next = at + 8 + size * word(at + 4) as usize;
+        if keep(word(at)) {
+            kept.extend(&ext[at..next]);
+        }
+        at = next;
+    }
+    let len = if kept.len() == 4 { 0 } else { kept.len() };
+    ext[28..32].copy_from_slice(&u32::try_from(len).unwrap_or(0).to_ne_bytes());
+    ext[start..start + kept.len()].copy_from_slice(&kept);
+}
+
 /// The part of the kernel's BTF that an object's CO-RE relocations can see.
 pub(crate) struct Cut {
     /// BTF of its own, with ids from 1.

@@ -85,6 +85,12 @@ pub enum BtfError {
     },
 }
 
+impl BtfError {
+    pub(crate) fn is_permission(&self) -> bool {
+        matches!(self, Self::FileError { error, .. } if error.raw_os_error() == Some(libc::EPERM))
+    }
+}
+
 fn did_you_mean(nearest: &[String]) -> String {
     if nearest.is_empty() {
         String::new()
@@ -157,6 +163,14 @@ impl Btf {
 
     pub(crate) fn raw(&self) -> &Raw {
         &self.raw
+    }
+
+    /// The type id of the kernel's function of this name.
+    pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
+        let raw = &self.raw;
+        let named =
+            |t: &raw::Type<'_>| t.kind == Kind::Func && raw.is_named(t.name_off(), name.as_bytes());
+        raw.types().find(named).map(|t| t.id)
     }
 
     pub(crate) fn has_function(&self, name: &str) -> bool {

@@ -5,12 +5,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use aya_obj::generated::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn};
+use aya_obj::generated::{
+    BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
+};
 
 use super::Shared;
 use crate::btf::Btf;
 use crate::error::ProgramError;
 use crate::sys::{self, ProgLoad, TestRun};
+
+/// `call` of a helper, a subprogram or a kernel function.
+const CALL: u8 = 0x85;
 
 /// The first instruction of a 64-bit constant, which fills two.
 const LD_IMM64: u8 = 0x18;
@@ -107,18 +112,18 @@ impl ProgramData {
         })
     }
 
-    /// Loads the program. `btf` is asked for only if the object has CO-RE relocations. The outer error is ours, the
+    /// Loads the program. `btf` is asked for only if the object has CO-RE relocations or calls kernel functions. The outer error is ours, the
     /// inner one the kernel's, which the caller knows how to explain.
     pub(crate) fn load(
         &mut self,
         kind: &Kind<'_>,
-        btf: impl FnOnce() -> Result<Btf, ProgramError>,
+        btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Result<(), Refusal>, ProgramError> {
-        let relocated = self.shared.object.relocated(btf)?;
+        let relocated = self.shared.object.relocated(&btf)?;
         let function = relocated
             .function(&self.name)
             .ok_or(ProgramError::NotLoaded)?;
-        let insns = self.with_maps(&function.instructions)?;
+        let insns = self.resolved(&function.instructions, &btf)?;
         let license = CString::from(self.shared.object.parsed().license.as_c_str());
         let func_info = function.func_info.func_info_bytes();
         let line_info = function.line_info.line_info_bytes();
@@ -141,11 +146,19 @@ impl ProgramData {
         Ok(load_with_log(&attr).map(|(fd, log)| self.loaded = Some(Loaded { fd, log })))
     }
 
-    /// The instructions with each map's number replaced by its descriptor; maps that are missing are created.
-    fn with_maps(&self, instructions: &[bpf_insn]) -> Result<Vec<bpf_insn>, ProgramError> {
+    /// The instructions with each map's number replaced by its descriptor, and each kernel function's by its type id;
+    /// maps that are missing are created.
+    fn resolved(
+        &self,
+        instructions: &[bpf_insn],
+        btf: impl Fn() -> Result<Btf, ProgramError>,
+    ) -> Result<Vec<bpf_insn>, ProgramError> {
         let mut insns = instructions.to_vec();
         let mut at = 0;
         while let Some(insn) = insns.get_mut(at) {
+            if insn.code == CALL && u32::from(insn.src_reg()) == BPF_PSEUDO_KFUNC_CALL {
+                insn.imm = self.kfunc(insn.imm, &btf()?)?;
+            }
             let constant = insn.code == LD_IMM64;
             let refers = [BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE];
             if constant && refers.contains(&u32::from(insn.src_reg())) {
@@ -159,6 +172,22 @@ impl ProgramData {
             at += if constant { 2 } else { 1 };
         }
         Ok(insns)
+    }
+
+    fn kfunc(&self, number: i32, btf: &Btf) -> Result<i32, ProgramError> {
+        let kfuncs = &self.shared.object.extra.kfuncs;
+        let name = usize::try_from(number)
+            .ok()
+            .and_then(|number| kfuncs.get(number));
+        let id = name.and_then(|name| btf.function_id(name));
+        let missing = || ProgramError::Relocation {
+            reason: format!(
+                "program `{}` calls the kernel function `{}`, which this kernel does not have",
+                self.name,
+                name.map_or("?", String::as_str)
+            ),
+        };
+        id.map(u32::cast_signed).ok_or_else(missing)
     }
 }
 

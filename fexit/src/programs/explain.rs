@@ -6,6 +6,7 @@ use super::data::{ProgramData, Refusal};
 use super::target::Resolved;
 use crate::error::ProgramError;
 use crate::feature::Feature;
+use crate::privilege;
 use crate::sys::ENOTSUPP;
 
 /// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
@@ -25,7 +26,7 @@ const DENIED: &str = "it is on the kernel's deny list of functions that tracing 
 /// A refusal that has nothing to do with a target.
 pub(super) fn refused(name: &str, refusal: Refusal) -> ProgramError {
     if refusal.error.raw_os_error() == Some(libc::EPERM) {
-        return permission("load a BPF program");
+        return permission("load a BPF program", false);
     }
     if let Some(feature) = unknown_helper(&refusal.log).filter(|f| f.missing().is_some()) {
         return feature.unsupported().into();
@@ -46,9 +47,14 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
         reason: reason.to_owned(),
     };
     if errno == Some(libc::EPERM) {
-        return permission("load an fexit program");
+        return permission("load an fexit program", false);
     }
     if let Some(refusal) = Feature::Fexit.missing() {
+        return refusal.into();
+    }
+    if program.kind() == "fsession"
+        && let Some(refusal) = Feature::Session.missing()
+    {
         return refusal.into();
     }
     if program.may_sleep()
@@ -101,7 +107,7 @@ pub(super) fn attach(
     let errno = io_error.raw_os_error();
     let target_name = target.map_or("its target", |target| target.name.as_str());
     if errno == Some(libc::EPERM) {
-        return permission("attach an fexit program");
+        return permission("attach an fexit program", false);
     }
     if cookie.is_some()
         && errno == Some(libc::EINVAL)
@@ -134,12 +140,27 @@ pub(super) fn attach(
     }
 }
 
-fn permission(action: &'static str) -> ProgramError {
-    let missing = "run as root, or with CAP_BPF and CAP_PERFMON (Linux 5.8 and later), and where the \
-                   kernel counts locked memory (before 5.11) with `ulimit -l unlimited`";
+/// Whether functions of the kernel can be patched at present.
+///
+/// With ftrace off, 5.x refuses an attach, but 6.1 and 6.12 take it and never call the program.
+pub(super) fn ftrace_is_off() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
+}
+
+/// What to say of an attachment that the kernel took, and that will never fire.
+pub(super) fn never_fires(name: &str, target: Option<&Resolved>) -> ProgramError {
+    attach(
+        name,
+        target,
+        None,
+        io::Error::from_raw_os_error(libc::EBUSY),
+    )
+}
+
+pub(super) fn permission(action: &'static str, by_id: bool) -> ProgramError {
     ProgramError::Permission {
         action,
-        missing: missing.to_owned(),
+        missing: privilege::missing(by_id),
     }
 }
 

@@ -15,6 +15,11 @@ use crate::btf::Btf;
 use crate::feature::Feature;
 use crate::sys;
 
+// Newer than the bindings; from include/uapi/linux/bpf.h of 7.0 and 7.2.
+const BPF_TRACE_FSESSION: u32 = 58;
+const BPF_TRACE_FEXIT_MULTI: u32 = 60;
+const BPF_TRACE_FSESSION_MULTI: u32 = 61;
+
 /// A program that runs when a function returns, with its arguments and its return value.
 ///
 /// The function may be one of the kernel, of a module, or another BPF program; it is chosen by `load`. Beside a
@@ -100,14 +105,28 @@ impl FExit {
         Ok(())
     }
 
+    /// Whether the program runs at the entry of its target as well: `SEC("fsession/...")`.
+    pub fn is_session(&self) -> bool {
+        self.data.kind() == "fsession"
+    }
+
+    fn attach_type(&self, target: &Resolved) -> u32 {
+        match (self.is_session(), target.many.is_empty()) {
+            (false, true) => BPF_TRACE_FEXIT as u32,
+            (true, true) => BPF_TRACE_FSESSION,
+            (false, false) => BPF_TRACE_FEXIT_MULTI,
+            (true, false) => BPF_TRACE_FSESSION_MULTI,
+        }
+    }
+
     fn load_resolved(
         &mut self,
         target: &Resolved,
-        btf: impl FnOnce() -> Result<Btf, ProgramError>,
+        btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<(), ProgramError> {
         let kind = Kind {
             prog_type: BPF_PROG_TYPE_TRACING as u32,
-            attach_type: BPF_TRACE_FEXIT as u32,
+            attach_type: self.attach_type(target),
             flags: if self.data.may_sleep() {
                 BPF_F_SLEEPABLE
             } else {
@@ -172,15 +191,33 @@ impl FExit {
             explain::attach(&self.data.name, self.target.as_ref(), cookie, error)
         })?;
         let link = FExitLink::new(fd);
+        if self
+            .target
+            .as_ref()
+            .is_some_and(|target| !target.is_program)
+            && explain::ftrace_is_off()
+        {
+            return Err(explain::never_fires(&self.data.name, self.target.as_ref()));
+        }
         self.attached = Some(link.attachment());
         Ok(self.links.insert(link))
     }
 
     fn try_attach(&self, cookie: Option<u64>) -> std::io::Result<OwnedFd> {
-        let Ok(fd) = self.data.fd() else {
+        let (Ok(fd), Some(target)) = (self.data.fd(), &self.target) else {
             return Err(std::io::ErrorKind::NotFound.into());
         };
-        match sys::link_create(fd, BPF_TRACE_FEXIT as u32, cookie.unwrap_or(0)) {
+        let attach_type = self.attach_type(target);
+        if !target.many.is_empty() {
+            let cookies = cookie.map(|cookie| vec![cookie; target.many.len()]);
+            return sys::link_create_multi(
+                fd,
+                attach_type,
+                &target.many,
+                &cookies.unwrap_or_default(),
+            );
+        }
+        match sys::link_create(fd, attach_type, cookie.unwrap_or(0)) {
             // Before 5.19 that call does not take fexit programs, and the older one has no room for a cookie.
             Err(error) if cookie.is_none() && error.raw_os_error() == Some(libc::EINVAL) => {
                 sys::raw_tracepoint_open(fd)

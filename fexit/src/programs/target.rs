@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::Program;
+use super::{Program, explain};
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Btf, FunctionId};
 use crate::error::ProgramError;
@@ -30,6 +30,11 @@ pub enum Target<'a> {
     /// A function of the kernel, or of any loaded module if the kernel has none of that name; `module:function` for
     /// that module's. Minimum kernel 5.5, for modules 5.11.
     Function(&'a str),
+    /// Many functions of the kernel, by one link. Minimum kernel 7.2.
+    ///
+    /// The program is compiled as any other, but reads what it is given only by `bpf_get_func_arg` and its like: the
+    /// functions may differ in what they take. Source: `BPF_TRACE_FEXIT_MULTI` in include/uapi/linux/bpf.h.
+    Functions(&'a [&'a str]),
     /// A loaded BPF program, or the subprogram of that name in it. It needs BTF (`clang -g`) and the JIT. Minimum
     /// kernel 5.5; 6.8 if it is a tracing program itself.
     Program {
@@ -66,8 +71,11 @@ impl<'a> Target<'a> {
     ///
     /// [`ProgramError::TargetProgram`] when there is none.
     pub fn program_id(id: u32, function: Option<&'a str>) -> Result<Self, ProgramError> {
-        let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| ProgramError::TargetProgram {
-            reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
+        let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => explain::permission("look up a program by its id", true),
+            _ => ProgramError::TargetProgram {
+                reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
+            },
         })?;
         Ok(Self::OwnedProgram { fd, function })
     }
@@ -100,6 +108,8 @@ pub(super) struct Resolved {
     /// The program, or the BTF of the module, that the function belongs to.
     pub(super) owner: Option<OwnedFd>,
     pub(super) is_program: bool,
+    /// The functions' type ids, when they are many.
+    pub(super) many: Vec<u32>,
 }
 
 pub(super) fn resolve(
@@ -115,6 +125,7 @@ pub(super) fn resolve(
             function(name, btf)
         }
         Target::Function(name) => function(name, btf),
+        Target::Functions(names) => functions(names, btf),
         Target::Program { fd, function } => program(*fd, *function),
         Target::OwnedProgram { fd, function } => program(fd.as_fd(), *function),
     }
@@ -125,6 +136,9 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
         let module = name.contains(':');
         match Feature::ModuleTarget.is_in(btf) {
             Some(false) if module => ProgramError::Unsupported(Feature::ModuleTarget.unsupported()),
+            _ if error.is_permission() => {
+                explain::permission("look up the BTF of a kernel module", true)
+            }
             _ => ProgramError::Btf(error),
         }
     })?;
@@ -134,11 +148,54 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
         function,
         owner,
         is_program: false,
+        many: Vec::new(),
+    })
+}
+
+fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
+    if Feature::Multi.is_in(btf) == Some(false) {
+        return Err(Feature::Multi.unsupported().into());
+    }
+    let mut many = Vec::new();
+    for name in names {
+        let found = btf.function(name)?;
+        if found.module.is_some() {
+            return Err(ProgramError::TargetRefused {
+                target: (*name).to_owned(),
+                reason: "one link for many functions takes those of the kernel itself only"
+                    .to_owned(),
+            });
+        }
+        many.push(found.btf_id);
+    }
+    many.sort_unstable();
+    if many.is_empty() {
+        return Err(ProgramError::NoTarget {
+            section: "an empty list of functions".to_owned(),
+        });
+    }
+    let function = FunctionId {
+        btf_id: 0,
+        module: None,
+        arguments: 0,
+        takes_struct: false,
+    };
+    Ok(Resolved {
+        name: names.join(", "),
+        function,
+        owner: None,
+        is_program: false,
+        many,
     })
 }
 
 fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, ProgramError> {
-    let failed = |call| move |io_error| ProgramError::SyscallError { call, io_error };
+    let failed = |call| {
+        move |io_error: std::io::Error| match io_error.raw_os_error() {
+            Some(libc::EPERM) => explain::permission("look up the BTF of the target program", true),
+            _ => ProgramError::SyscallError { call, io_error },
+        }
+    };
     let (info, _) = sys::prog_info(fd).map_err(|error| ProgramError::TargetProgram {
         reason: format!("the descriptor is not a BPF program's ({error})"),
     })?;
@@ -187,5 +244,6 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         function,
         owner: Some(owner),
         is_program: true,
+        many: Vec::new(),
     })
 }

@@ -21,7 +21,9 @@ pub(crate) use object::{
     prog_info,
 };
 pub use program::TestRun;
-pub(crate) use program::{ProgLoad, link_create, prog_load, prog_test_run, raw_tracepoint_open};
+pub(crate) use program::{
+    ProgLoad, link_create, link_create_multi, prog_load, prog_test_run, raw_tracepoint_open,
+};
 
 use std::ffi::{CStr, c_long};
 use std::io;

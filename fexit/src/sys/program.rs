@@ -190,6 +190,37 @@ pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, data: &[u8], repeat: u32) -> i
     })
 }
 
+attr!(LinkCreateMultiAttr {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    ids: u64,
+    cookies: u64,
+    count: u32,
+    pad: u32,
+});
+
+/// Attaches a tracing program to many functions of the kernel, each with its cookie if there are any; from 7.2 on.
+pub(crate) fn link_create_multi(
+    prog: BorrowedFd<'_>,
+    attach_type: u32,
+    ids: &[u32],
+    cookies: &[u64],
+) -> io::Result<OwnedFd> {
+    bpf_fd(
+        bpf_cmd::BPF_LINK_CREATE,
+        &mut LinkCreateMultiAttr {
+            prog_fd: raw(prog),
+            attach_type,
+            ids: addr(ids),
+            cookies: addr(cookies),
+            count: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+            ..LinkCreateMultiAttr::default()
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,136 @@
+//! Changes to a copy of an object file that let a parser read it which does not know all that is in it.
+//!
+//! Every change keeps its place and length, so that no offset moves.
+
+use std::collections::HashSet;
+
+use aya_obj::generated::BPF_PSEUDO_KFUNC_CALL;
+use object::Endianness;
+use object::elf::{Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB};
+use object::read::elf::{SectionHeader, SectionTable, Sym};
+
+use super::{Extra, Header, Role, Section, elf_error, header_field, name_at, patch};
+use crate::btf::core;
+use crate::error::EbpfError;
+
+/// `call` with a function's number behind it; whose, its source register says.
+const CALL: u8 = 0x85;
+
+/// Where `sh_flags` stands in a section's header.
+const FLAGS_AT: usize = 8;
+
+/// Hides programs of unknown kinds, and gives those that are like fexit a name that says so.
+pub(super) fn kinds(
+    copy: &mut [u8],
+    header: &Header,
+    table: &SectionTable<'_, Header>,
+    endian: Endianness,
+    sections: &[Section],
+    extra: &Extra,
+) {
+    let mut hidden = HashSet::new();
+    for (index, (section, raw)) in sections.iter().zip(table.iter()).enumerate() {
+        match section.role {
+            Role::Foreign => {
+                // No longer a code section.
+                patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
+                hidden.insert(section.name.as_bytes());
+            }
+            Role::Renamed(alias) => {
+                if let Some(at) = name_at(table, header, endian, raw) {
+                    patch(copy, at, alias.as_bytes());
+                }
+                rename_in_btf(copy, sections, &section.name, alias);
+            }
+            _ => {}
+        }
+    }
+    if !hidden.is_empty() && !extra.core.is_empty() {
+        drop_relocations(copy, sections, extra, &hidden);
+    }
+}
+
+/// Sections are also named in the BTF, as a string of its own.
+fn rename_in_btf(copy: &mut [u8], sections: &[Section], name: &str, alias: &str) {
+    let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
+        return;
+    };
+    let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
+    let bytes = copy.get(btf.file.clone()).unwrap_or_default();
+    let found = bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted);
+    if let Some(at) = found {
+        patch(copy, btf.file.start + at + 1, alias.as_bytes());
+    }
+}
+
+/// The parser looks for the function of each CO-RE relocation: leave out those of hidden programs.
+fn drop_relocations(copy: &mut [u8], sections: &[Section], extra: &Extra, hidden: &HashSet<&[u8]>) {
+    let Some(section) = sections.iter().find(|section| section.name == ".BTF.ext") else {
+        return;
+    };
+    let Ok(local) = crate::btf::raw::Raw::parse(extra.btf.clone()) else {
+        return;
+    };
+    if let Some(ext) = copy.get_mut(section.file.clone()) {
+        core::keep_sections(ext, |name| {
+            local.string(name).is_none_or(|name| !hidden.contains(name))
+        });
+    }
+}
+
+/// Marks calls of kernel functions, which to the parser look like calls of functions that are missing.
+pub(super) fn kfuncs(
+    copy: &mut [u8],
+    table: &SectionTable<'_, Header>,
+    endian: Endianness,
+    data: &[u8],
+    sections: &[Section],
+    extra: &mut Extra,
+) -> Result<(), EbpfError> {
+    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+    for raw in table
+        .iter()
+        .filter(|section| section.sh_type(endian) == SHT_REL)
+    {
+        let Some(code) = sections.get(raw.info_link(endian).0) else {
+            continue;
+        };
+        let relocations: &[Rel64<Endianness>] =
+            raw.data_as_array(endian, data).map_err(elf_error)?;
+        for relocation in relocations {
+            let index = object::SymbolIndex(relocation.r_sym(endian) as usize);
+            let Ok(symbol) = symbols.symbol(index) else {
+                continue;
+            };
+            let offset = relocation.r_offset.get(endian) as usize;
+            let Some(at) = code
+                .file
+                .start
+                .checked_add(offset)
+                .filter(|at| code.file.contains(at))
+            else {
+                continue;
+            };
+            let is_call = copy.get(at) == Some(&CALL);
+            if !is_call || symbol.st_shndx(endian) != SHN_UNDEF {
+                continue;
+            }
+            let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+            let name = String::from_utf8_lossy(name).into_owned();
+            let known = extra.kfuncs.iter().position(|known| *known == name);
+            let number = known.unwrap_or_else(|| {
+                extra.kfuncs.push(name);
+                extra.kfuncs.len() - 1
+            });
+            patch(copy, at + 1, &[(BPF_PSEUDO_KFUNC_CALL as u8) << 4]);
+            patch(
+                copy,
+                at + 4,
+                &u32::try_from(number).unwrap_or(u32::MAX).to_ne_bytes(),
+            );
+        }
+    }
+    Ok(())
+}

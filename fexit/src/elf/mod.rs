@@ -1,0 +1,259 @@
+//! What `aya-obj` does not tell of an object file, and what it takes for granted.
+//!
+//! It parses every code section as a program and fails on kinds that it does not know, it does not keep what stands
+//! behind the slash of a section's name, knows no kernel functions (kfuncs), and indexes by offsets from the file without
+//! asking whether they fit. So the file is read here first: offsets are checked, and [`disguise`] makes a copy of it
+//! that holds nothing the parser trips over.
+
+mod disguise;
+
+use std::collections::BTreeMap;
+
+use aya_obj::ProgramSection;
+use object::Endianness;
+use object::elf::{
+    EM_BPF, FileHeader64, SHF_EXECINSTR, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SectionHeader64,
+};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
+
+use crate::btf::core::{self, CoreRelocation};
+use crate::error::EbpfError;
+
+/// Nobody needs more static data than this; the kernel's limit for one map is near it.
+const MAX_DATA: u64 = 256 << 20;
+
+/// A global variable and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Global {
+    /// The data section, which is also the map's name.
+    pub(crate) section: String,
+    pub(crate) offset: usize,
+    pub(crate) size: usize,
+}
+
+/// What the file says beside what `aya-obj` reads from it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    /// The section of each program, by the program's name.
+    pub(crate) sections: BTreeMap<String, String>,
+    /// The programs of kinds that nothing here can load, with their sections.
+    pub(crate) foreign: BTreeMap<String, String>,
+    pub(crate) globals: BTreeMap<String, Global>,
+    /// The kernel functions that are called; a call holds the place of its function here.
+    pub(crate) kfuncs: Vec<String>,
+    /// The object's own BTF.
+    pub(crate) btf: Vec<u8>,
+    pub(crate) core: Vec<CoreRelocation>,
+    /// Index of each section, by name.
+    pub(crate) section_index: BTreeMap<String, usize>,
+}
+
+/// What a section is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Programs of a kind that the parser knows.
+    Program,
+    /// Programs of a kind that it does not know, but that goes by another name.
+    Renamed(&'static str),
+    /// Programs of any other kind.
+    Foreign,
+    /// Subprograms.
+    Text,
+    /// Global variables.
+    Data,
+    Other,
+}
+
+/// A section, and where it lies in the file.
+#[derive(Debug)]
+struct Section {
+    name: String,
+    role: Role,
+    size: u64,
+    file: std::ops::Range<usize>,
+}
+
+fn malformed(what: impl Into<String>) -> EbpfError {
+    EbpfError::Malformed { what: what.into() }
+}
+
+fn elf_error(error: object::read::Error) -> EbpfError {
+    malformed(format!(
+        "it is not a 64-bit ELF file that can be read: {error}"
+    ))
+}
+
+type Header = FileHeader64<Endianness>;
+
+/// Reads the file, and returns a copy of it that the parser understands.
+pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
+    let header = Header::parse(data).map_err(elf_error)?;
+    let endian = header.endian().map_err(elf_error)?;
+    if header.e_machine.get(endian) != EM_BPF {
+        return Err(malformed(
+            "it is compiled for another machine; build it with `clang -target bpf`",
+        ));
+    }
+    if cfg!(target_endian = "little") != (endian == Endianness::Little) {
+        return Err(malformed(
+            "it is of the other byte order; build it with `-target bpf`, the host's own",
+        ));
+    }
+    let table = header.sections(endian, data).map_err(elf_error)?;
+    let sections = sections(&table, endian, data)?;
+    let mut extra = Extra::default();
+    for (index, section) in sections.iter().enumerate() {
+        let bytes = data.get(section.file.clone()).unwrap_or_default();
+        match section.name.as_str() {
+            ".BTF" => extra.btf = bytes.to_vec(),
+            ".BTF.ext" => {
+                extra.core = core::relocations(bytes)
+                    .ok_or_else(|| malformed("its .BTF.ext section is cut off"))?;
+            }
+            _ => {}
+        }
+        extra.section_index.insert(section.name.clone(), index);
+    }
+    symbols(&table, endian, data, &sections, &mut extra)?;
+    let mut copy = data.to_vec();
+    disguise::kfuncs(&mut copy, &table, endian, data, &sections, &mut extra)?;
+    disguise::kinds(&mut copy, header, &table, endian, &sections, &extra);
+    Ok((copy, extra))
+}
+
+fn sections(
+    table: &SectionTable<'_, Header>,
+    endian: Endianness,
+    data: &[u8],
+) -> Result<Vec<Section>, EbpfError> {
+    let mut sections = Vec::new();
+    let mut data_size = 0u64;
+    for section in table.iter() {
+        let name = table.section_name(endian, section).map_err(elf_error)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        let bytes = section.data(endian, data).map_err(elf_error)?;
+        let start = section.sh_offset(endian) as usize;
+        let code = section.sh_flags(endian) & u64::from(SHF_EXECINSTR) != 0 && !bytes.is_empty();
+        if code && !bytes.len().is_multiple_of(8) {
+            return Err(malformed(format!(
+                "code section `{name}` does not hold whole instructions"
+            )));
+        }
+        let role = role(&name, code);
+        if role == Role::Data {
+            data_size = data_size.saturating_add(section.sh_size(endian));
+        }
+        let file = start..start.saturating_add(bytes.len());
+        sections.push(Section {
+            name,
+            role,
+            size: section.sh_size(endian),
+            file,
+        });
+    }
+    if data_size > MAX_DATA {
+        return Err(malformed(format!(
+            "its data sections claim {data_size} bytes"
+        )));
+    }
+    Ok(sections)
+}
+
+fn role(name: &str, code: bool) -> Role {
+    if [".data", ".bss", ".rodata"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    {
+        return Role::Data;
+    }
+    if name.starts_with(".text") {
+        return Role::Text;
+    }
+    if !code {
+        return Role::Other;
+    }
+    let kind = name.split('/').next().unwrap_or_default();
+    match kind.strip_suffix(".s").unwrap_or(kind) {
+        "fsession" => Role::Renamed("fexit/__"),
+        "fexit.multi" => Role::Renamed("fexit/multi"),
+        _ if name.parse::<ProgramSection>().is_ok() => Role::Program,
+        _ => Role::Foreign,
+    }
+}
+
+/// Notes programs and variables, and checks that each symbol lies in its section.
+fn symbols(
+    table: &SectionTable<'_, Header>,
+    endian: Endianness,
+    data: &[u8],
+    sections: &[Section],
+    extra: &mut Extra,
+) -> Result<(), EbpfError> {
+    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+    for symbol in symbols.iter() {
+        let Some(section) = sections.get(usize::from(symbol.st_shndx(endian))) else {
+            continue;
+        };
+        let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        let (start, size) = (symbol.st_value(endian), symbol.st_size(endian));
+        if start.checked_add(size).is_none_or(|end| end > section.size) {
+            return Err(malformed(format!(
+                "symbol `{name}` reaches out of `{}`",
+                section.name
+            )));
+        }
+        match (section.role, symbol.st_type()) {
+            (Role::Program | Role::Renamed(_), STT_FUNC) => {
+                extra.sections.insert(name, section.name.clone());
+            }
+            (Role::Foreign, STT_FUNC) => {
+                extra.foreign.insert(name, section.name.clone());
+            }
+            (Role::Data, STT_OBJECT) => {
+                let (offset, size) = (start as usize, size as usize);
+                let section = section.name.clone();
+                extra.globals.insert(
+                    name,
+                    Global {
+                        section,
+                        offset,
+                        size,
+                    },
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Offset of a field in the header of section `index`, in the file.
+fn header_field(header: &Header, endian: Endianness, index: usize, field: usize) -> usize {
+    let size = usize::from(header.e_shentsize.get(endian));
+    (header.e_shoff.get(endian) as usize).saturating_add(index * size + field)
+}
+
+/// Writes over part of the file, if it is there.
+fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(slot) = at
+        .checked_add(bytes.len())
+        .and_then(|end| copy.get_mut(at..end))
+    {
+        slot.copy_from_slice(bytes);
+    }
+}
+
+/// The name of a section, where it lies in the file.
+fn name_at(
+    table: &SectionTable<'_, Header>,
+    header: &Header,
+    endian: Endianness,
+    section: &SectionHeader64<Endianness>,
+) -> Option<usize> {
+    let strings = table
+        .iter()
+        .nth(usize::from(header.e_shstrndx.get(endian)))?;
+    let start = usize::try_from(strings.sh_offset(endian)).ok()?;
+    start.checked_add(section.sh_name.get(endian) as usize)
+}

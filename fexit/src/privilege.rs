@@ -1,0 +1,84 @@
+//! What the process lacks when the kernel says `EPERM`.
+
+use std::fs;
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// The capabilities in force, from `CapEff` in `/proc/self/status`.
+fn effective(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What to give the process so that the call works.
+///
+/// `by_id` says that the call looks an object up by its id, which takes more than loading does.
+fn lacking(capabilities: u64, last_known: u32, by_id: bool) -> String {
+    let has = |capability: u32| capabilities >> capability & 1 == 1;
+    if has(CAP_SYS_ADMIN) {
+        return "the process has CAP_SYS_ADMIN, so something else forbids it: locked memory before Linux 5.11 \
+                (`ulimit -l unlimited`), kernel lockdown, a security module or a container"
+            .to_owned();
+    }
+    if by_id {
+        return "looking up a module's or another program's BTF by id takes CAP_SYS_ADMIN; run as root"
+            .to_owned();
+    }
+    if last_known < CAP_BPF {
+        return "before Linux 5.8 it takes CAP_SYS_ADMIN; run as root".to_owned();
+    }
+    let missing: Vec<&str> = [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter_map(|(capability, name)| (!has(capability)).then_some(name))
+        .collect();
+    if missing.is_empty() {
+        "CAP_BPF and CAP_PERFMON are there, but before Linux 5.11 locked memory counts: `ulimit -l unlimited`, \
+         or CAP_SYS_RESOURCE to lift the limit"
+            .to_owned()
+    } else {
+        format!(
+            "the process lacks {}; run as root, or give it that",
+            missing.join(" and ")
+        )
+    }
+}
+
+/// What this process lacks for a call that the kernel answered with `EPERM`.
+pub(crate) fn missing(by_id: bool) -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    let last = last.trim().parse().unwrap_or(CAP_BPF);
+    match effective(&status) {
+        Some(capabilities) => lacking(capabilities, last, by_id),
+        None => "run as root, or with CAP_BPF and CAP_PERFMON (Linux 5.8 and later)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_capability_is_named() {
+        let both = 1 << CAP_BPF | 1 << CAP_PERFMON;
+        assert!(lacking(0, 40, false).contains("lacks CAP_BPF and CAP_PERFMON;"));
+        assert!(lacking(1 << CAP_BPF, 40, false).contains("lacks CAP_PERFMON;"));
+        assert!(lacking(both, 40, false).contains("ulimit -l"));
+        assert!(lacking(both, 40, true).contains("CAP_SYS_ADMIN"));
+        assert!(lacking(0, 37, false).contains("before Linux 5.8 it takes CAP_SYS_ADMIN"));
+        assert!(lacking(1 << CAP_SYS_ADMIN, 40, false).contains("lockdown"));
+    }
+
+    #[test]
+    fn capabilities_are_read_from_status() {
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t000001ffffffffff\n"),
+            Some(0x1ff_ffff_ffff)
+        );
+        assert_eq!(effective("Name:\tx\n"), None);
+    }
+}
