@@ -30,6 +30,11 @@ fn take_link(_: &mut Context) -> Result<()> {
 
     let link = counter.program()?.take_link(id)?;
     expect(&[&witness.calls(), &calls], &[])?;
+    drop(link);
+    expect(&[&witness.calls()], &[&calls])?;
+
+    let id = counter.program()?.attach()?;
+    let link = counter.program()?.take_link(id)?;
     counter.program()?.unload()?;
     expect(&[&witness.calls(), &calls], &[])?;
     drop(counter);
