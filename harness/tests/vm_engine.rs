@@ -9,13 +9,16 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use common::{Seen, boot, image, kernel, run};
 use guest::event::Event;
-use harness::vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Stop};
+use harness::image::Initramfs;
+use harness::vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Stop, Vm};
 
 fn ready() -> Event {
     Event::Ready {
@@ -211,10 +214,83 @@ fn a_file_that_is_no_kernel_is_a_failure_of_qemu() {
 }
 
 #[test]
+fn an_image_without_init_is_a_panic() {
+    let (kernel, image) = (kernel(), Initramfs::new().to_bytes());
+    let config = Config::new(&kernel, &image, Accelerator::Tcg);
+    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let Ending::KernelPanic { message } = &seen.finished.ending else {
+        panic!("{:?}", seen.finished.ending)
+    };
+    assert!(message.contains("Unable to mount root fs"), "{message}");
+}
+
+#[test]
+fn a_guest_that_eats_its_memory_is_known_by_the_oom_killer() {
+    let seen = boot("eat-memory", |config| config.memory_mib = 128);
+    assert!(matches!(seen.finished.ending, Ending::KernelPanic { .. }));
+    let splats = seen.finished.console.splats();
+    assert!(
+        splats
+            .iter()
+            .any(|splat| splat.meaning == "the VM ran out of memory"),
+        "{splats:?}"
+    );
+    assert_eq!(seen.events, [ready(), started()]);
+}
+
+#[test]
+fn more_memory_than_there_is_is_a_failure_of_qemu() {
+    let seen = boot("done", |config| config.memory_mib = 1 << 30);
+    let Ending::QemuFailed { stderr, .. } = &seen.finished.ending else {
+        panic!("{:?}", seen.finished.ending)
+    };
+    assert!(stderr.contains("memory"), "{stderr}");
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    symlink("/dev/full", dir.path().join("console.log")).unwrap();
+    let (kernel, image) = (kernel(), image("done"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.keep = Some(dir.path());
+    let vm = Vm::start(&Qemu::find().unwrap(), &config).unwrap();
+    let error = format!(
+        "{:#}",
+        vm.run(&Stop::new().unwrap(), &mut |_| {}).unwrap_err()
+    );
+    assert!(
+        error.contains("cannot write") && error.contains("console.log: No space left"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let keep = file.path().join("kept");
+    let (kernel, image) = (kernel(), image("done"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.keep = Some(&keep);
+    let error = format!(
+        "{:#}",
+        Vm::start(&Qemu::find().unwrap(), &config).unwrap_err()
+    );
+    assert!(
+        error.contains(&format!("cannot make {}: Not a directory", keep.display())),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_is_kept_repeats_the_run() {
     let dir = tempfile::tempdir().unwrap();
     // A name that both QEMU and the shell would misread, were it not quoted.
-    let keep = dir.path().join("it's, kept");
+    // And relative: enough steps up lead to the root.
+    let root = "../".repeat(32);
+    let keep = Path::new(&root)
+        .join(dir.path().strip_prefix("/").unwrap())
+        .join("it's, kept");
     let (kernel, image) = (kernel(), image("panic"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.keep = Some(&keep);
@@ -232,7 +308,10 @@ fn what_is_kept_repeats_the_run() {
         Some(seen.finished.command.as_str())
     );
 
-    let again = Command::new(keep.join("run.sh")).output().unwrap();
+    let again = Command::new(keep.join("run.sh"))
+        .current_dir("/")
+        .output()
+        .unwrap();
     let (console, events) = (again.stdout, again.stderr);
     assert!(String::from_utf8_lossy(&console).contains("Attempted to kill init!"));
     assert!(String::from_utf8_lossy(&events).contains(r#"{"event":"started","scenario":"one"}"#));

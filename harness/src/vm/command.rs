@@ -175,3 +175,98 @@ fn quote(word: &OsStr) -> String {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+    use std::process::Command;
+
+    use super::*;
+
+    fn strings(arguments: &[OsString]) -> Vec<&str> {
+        arguments
+            .iter()
+            .map(|argument| argument.to_str().unwrap())
+            .collect()
+    }
+
+    fn arguments_of(change: impl FnOnce(&mut Config<'_>)) -> Vec<OsString> {
+        let mut config = Config::new(Path::new("/boot/vmlinuz"), b"", Accelerator::Tcg);
+        change(&mut config);
+        let paths = Paths {
+            initramfs: Path::new("/i"),
+            console: Path::new("/c"),
+            events: Path::new("/e,f"),
+        };
+        arguments(&config, &paths)
+    }
+
+    #[test]
+    fn each_half_of_a_device_comes_with_the_other() {
+        let all = arguments_of(|config| config.kernel_args = vec!["last".into()]);
+        let all = strings(&all);
+        for half in [
+            &[
+                "-chardev",
+                "file,id=console,path=/c",
+                "-serial",
+                "chardev:console",
+            ][..],
+            &[
+                "-chardev",
+                "file,id=events,path=/e,,f",
+                "-serial",
+                "chardev:events",
+            ],
+            &["-kernel", "/boot/vmlinuz", "-initrd", "/i"],
+            &["-accel", "tcg"],
+            &["-no-reboot"],
+        ] {
+            assert!(
+                all.windows(half.len()).any(|window| window == half),
+                "{half:?}"
+            );
+        }
+        let kernel =
+            "console=ttyS0 panic=-1 quiet loglevel=5 cryptomgr.notests no_timer_check last";
+        assert_eq!(all[all.len() - 2..], ["-append", kernel]);
+    }
+
+    #[test]
+    fn the_timer_is_tested_where_it_is_real() {
+        let all = arguments_of(|config| config.accelerator = Accelerator::Kvm);
+        let all = strings(&all);
+        assert!(all.windows(2).any(|window| window == ["-accel", "kvm"]));
+        assert!(!all.last().unwrap().contains("no_timer_check"));
+    }
+
+    #[test]
+    fn a_shell_reads_every_word_as_it_was() {
+        let words = [
+            "",
+            "plain-word=1,2",
+            "two words",
+            "it's",
+            "$HOME `x` \\ \"",
+            "a\nb",
+            "~",
+            "#",
+            "*",
+            "ü",
+        ];
+        let arguments: Vec<_> = std::iter::once("%s\\0")
+            .chain(words)
+            .map(OsString::from)
+            .collect();
+        let line = shell_line(Path::new("printf"), &arguments);
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words);
+    }
+
+    #[test]
+    fn a_comma_of_any_path_is_doubled() {
+        let path = OsString::from_vec(b"a,\xff,,".to_vec());
+        assert_eq!(escape(&path).into_vec(), b"a,,\xff,,,,");
+    }
+}

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::lines::Lines;
-use super::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
+use super::scan::{Scan, Splat};
+use super::splats::Severity;
 
 /// The start of the console is kept up to this size, and the end up to [`TAIL`]; what lies between may go.
 const HEAD: usize = 1 << 20;
@@ -11,23 +12,6 @@ const TAIL: usize = 3 << 20;
 
 /// A line of the console is cut here.
 const LINE: usize = 16 << 10;
-
-/// At most this many lines of one report are kept, and at most this many reports.
-const REPORT_LINES: usize = 80;
-const REPORTS: usize = 50;
-
-/// Something that the kernel complained about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Splat {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it says about the run.
-    pub meaning: &'static str,
-    /// The message that gave it away, without its time stamp.
-    pub message: String,
-    /// That line and what the kernel printed with it.
-    pub lines: Vec<String>,
-}
 
 /// What came out of the console.
 #[derive(Debug)]
@@ -111,84 +95,27 @@ impl Console {
     }
 }
 
-/// Finds splats, line by line, as they come.
-#[derive(Debug, Default)]
-struct Scan {
-    splats: Vec<Splat>,
-    /// Whether the last of them still goes on.
-    open: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Scan {
-    fn line(&mut self, line: &str) {
-        let message = message(line);
-        if message.starts_with(CUT_HERE) {
-            self.open = false;
-            return;
-        }
-        let open = if self.open {
-            self.splats.last().map(|splat| splat.severity)
-        } else {
-            None
-        };
-        // What a report says besides its first line belongs to it, unless it is worse.
-        let found = splats::find(message).filter(|pattern| Some(pattern.severity) > open);
-        if let Some(pattern) = found {
-            self.begin(pattern, message, line);
-        } else if open.is_some() {
-            self.go_on(message, line);
-        }
+    fn read(bytes: &[u8]) -> Console {
+        let mut console = Console::default();
+        console.push(bytes, |_| {});
+        console.finish(|_| {});
+        console
     }
 
-    fn begin(&mut self, pattern: &Pattern, message: &str, line: &str) {
-        self.open = self.has_room_for(pattern.severity);
-        if self.open {
-            self.splats.push(Splat {
-                severity: pattern.severity,
-                meaning: pattern.meaning,
-                message: message.to_owned(),
-                lines: vec![line.to_owned()],
-            });
-        }
+    #[test]
+    fn the_middle_goes_and_the_gap_is_told() {
+        let flood: String = (0..700_000).map(|n| format!("{n:06}\n")).collect();
+        let console = read(flood.as_bytes());
+        let text = console.text();
+        assert!(text.starts_with("000000\n") && text.ends_with("699999\n"));
+        let gap = format!("\n[... {} bytes ...]\n", flood.len() - HEAD - TAIL);
+        assert!(text.contains(&gap));
+        assert_eq!(text.len(), HEAD + TAIL + gap.len());
+        assert_eq!(console.last_lines(2), ["699998", "699999"]);
+        assert_eq!(read(b"one\r\ntwo").last_lines(9), ["one", "two"]);
     }
-
-    fn go_on(&mut self, message: &str, line: &str) {
-        if let Some(splat) = self.splats.last_mut() {
-            splat.lines.push(line.to_owned());
-            self.open = splat.lines.len() < REPORT_LINES && !message.starts_with(END_OF_REPORT);
-        }
-    }
-
-    /// The first panic is always recorded, whatever came before it.
-    fn has_room_for(&self, severity: Severity) -> bool {
-        let panicked = || {
-            self.splats
-                .iter()
-                .any(|splat| splat.severity == Severity::Panic)
-        };
-        self.splats.len() < REPORTS || (severity == Severity::Panic && !panicked())
-    }
-}
-
-/// A line without what printk puts in front: the time, and the caller where the kernel is built to say it.
-///
-/// What stands before the time is user space's, which left its own line open.
-fn message(line: &str) -> &str {
-    let mut message = line
-        .match_indices('[')
-        .find_map(|(start, _)| without_stamp(&line[start..]))
-        .unwrap_or(line);
-    while let Some(rest) = without_stamp(message) {
-        message = rest;
-    }
-    message
-}
-
-/// What follows `[   12.345678] ` or `[ T42] `.
-fn without_stamp(text: &str) -> Option<&str> {
-    let (inside, rest) = text.strip_prefix('[')?.split_once("] ")?;
-    let inside = inside.trim_ascii_start();
-    let number = inside.strip_prefix(['T', 'C']).unwrap_or(inside);
-    let digits = |c: char| c.is_ascii_digit() || c == '.';
-    (!number.is_empty() && number.chars().all(digits)).then_some(rest)
 }

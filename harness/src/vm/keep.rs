@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -28,15 +28,11 @@ impl Keep {
     /// Makes `dir` and writes what is known before the start: the initramfs and `run.sh`.
     pub(super) fn new(dir: &Path, qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let dir = dir
-            .canonicalize()
-            .with_context(|| format!("cannot find {}", dir.display()))?;
-        let initramfs = dir.join(INITRAMFS);
-        write(&initramfs, config.initramfs)?;
+        write(&dir.join(INITRAMFS), config.initramfs)?;
         let script = dir.join("run.sh");
         write(
             &script,
-            format!("#!/bin/sh\n{}", by_hand(qemu, config, &initramfs)).as_bytes(),
+            format!("#!/bin/sh\n{}\n", by_hand(qemu, config)).as_bytes(),
         )?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
             .with_context(|| format!("cannot make {} executable", script.display()))?;
@@ -71,20 +67,28 @@ impl Output {
 
 const INITRAMFS: &str = "initramfs.cpio";
 
-/// The command that repeats a run: the console on stdout, the events on stderr.
-pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>, initramfs: &Path) -> String {
+/// The command that repeats a run, from any directory: the console on stdout, the events on stderr. Where
+/// nothing is kept the initramfs is only named.
+pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
+    let initramfs = config
+        .keep
+        .map_or_else(|| INITRAMFS.into(), |dir| absolute(&dir.join(INITRAMFS)));
+    let kernel = absolute(config.kernel);
+    let config = Config {
+        kernel: &kernel,
+        ..config.clone()
+    };
     let paths = Paths {
-        initramfs,
+        initramfs: &initramfs,
         console: Path::new("/dev/stdout"),
         events: Path::new("/dev/stderr"),
     };
-    shell_line(&qemu.path, &arguments(config, &paths))
+    shell_line(&qemu.path, &arguments(&config, &paths))
 }
 
-/// The same where nothing was kept: the initramfs is only named.
-pub(super) fn by_hand_if_kept(qemu: &Qemu, config: &Config<'_>) -> String {
-    let dir = config.keep.unwrap_or(Path::new(""));
-    by_hand(qemu, config, &dir.join(INITRAMFS))
+/// Without a current directory the path has to do as it is.
+fn absolute(path: &Path) -> PathBuf {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {

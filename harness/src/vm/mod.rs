@@ -15,6 +15,7 @@ mod lines;
 mod process;
 mod qemu;
 mod run;
+mod scan;
 mod splats;
 mod stop;
 mod sys;
@@ -25,11 +26,12 @@ use std::time::Duration;
 use rustix::event::Timespec;
 
 pub use self::accel::{Accelerator, Choice, Mode};
-pub use self::console::{Console, Splat};
+pub use self::console::Console;
 pub use self::ending::{Ending, Finished};
 pub use self::heard::VmEvent;
 pub use self::qemu::Qemu;
 pub use self::run::Vm;
+pub use self::scan::Splat;
 pub use self::splats::Severity;
 pub use self::stop::Stop;
 

@@ -13,7 +13,7 @@ use super::channel::{Channel, Channels, channel, in_memory, inherited};
 use super::command::{Paths, arguments};
 use super::ending::{Ending, Finished};
 use super::heard::{Heard, Sink};
-use super::keep::{Keep, by_hand_if_kept};
+use super::keep::{Keep, by_hand};
 use super::process::Process;
 use super::qemu::Qemu;
 use super::stop::Stop;
@@ -26,6 +26,11 @@ const EVENT_BYTES: u64 = 32 << 20;
 const LAST_READS: usize = 64;
 
 /// A running VM. It ends when this is dropped, or when the thread that started it ends; so it stays there.
+///
+/// ```compile_fail
+/// fn moved_to_another_thread<T: Send>() {}
+/// moved_to_another_thread::<harness::vm::Vm>();
+/// ```
 #[derive(Debug)]
 pub struct Vm {
     process: Process,
@@ -77,7 +82,7 @@ impl Vm {
                 stderr,
             },
             heard: Heard::new(started, keep),
-            command: by_hand_if_kept(qemu, config),
+            command: by_hand(qemu, config),
             _stays: PhantomData,
         })
     }

@@ -80,6 +80,8 @@ pub(super) const PATTERNS: &[Pattern] = &[
         "as above, seen from another CPU"),
     row(Stall, Anywhere, "detected expedited stalls", "RCU stalled",
         "as above, for an expedited grace period"),
+    row(Stall, Anywhere, "kthread starved for", "RCU stalled",
+        "its thread did not get to run; on a busy host no wonder"),
     row(Stall, Anywhere, "rcu_tasks detected stalls", "RCU-tasks stalled",
         "what trampolines wait for before they are freed"),
     row(Stall, Start, "INFO: task ", "a task was blocked",

@@ -55,6 +55,13 @@ fn main() {
             say(DONE);
             write(EVENTS, br#"{"event":"star"#);
         }
+        "eat-memory" => {
+            say(STARTED);
+            let mut eaten = Vec::new();
+            loop {
+                eaten.push(vec![1_u8; 1 << 20]);
+            }
+        }
         "flood-events" => loop {
             write(EVENTS, format!("{STARTED}\n").repeat(1000).as_bytes());
         },
