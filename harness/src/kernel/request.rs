@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::debian::version;
 use super::matrix::{Matrix, Series};
+use super::url;
 use crate::error::usage;
 
 /// One kernel, asked for by name.
@@ -72,20 +73,28 @@ pub(super) fn expand(matrix: &Matrix, requests: &[String]) -> Result<Vec<String>
 }
 
 fn expand_word(matrix: &Matrix, word: &str) -> Result<Vec<String>> {
-    let mut names = matrix.series().iter().map(|series| series.name.clone());
-    let found: Vec<_> = match word {
-        "all" => names.collect(),
-        "latest" => names.next_back().into_iter().collect(),
-        _ if word.contains(['*', '?']) => names
-            .filter(|name| matches(word.as_bytes(), name.as_bytes()))
-            .collect(),
-        _ => Request::parse(matrix, word).map(|_| vec![word.to_owned()])?,
+    if url::is_url(word) {
+        url::parse(word)?;
+        return Ok(vec![word.to_owned()]);
+    }
+    let pattern = |series: &&Series| matches(word.as_bytes(), series.name.as_bytes());
+    let found: Vec<&Series> = match word {
+        "all" => matrix.usual().collect(),
+        "latest" => matrix.usual().next_back().into_iter().collect(),
+        _ if word.contains(['*', '?']) => {
+            let usual: Vec<_> = matrix.usual().filter(pattern).collect();
+            let any = || matrix.series().iter().filter(pattern).collect();
+            if usual.is_empty() { any() } else { usual }
+        }
+        _ => return Request::parse(matrix, word).map(|_| vec![word.to_owned()]),
     };
     if found.is_empty() {
-        Err(unknown(matrix, word))
-    } else {
-        Ok(found)
+        return Err(unknown(matrix, word));
     }
+    Ok(found
+        .into_iter()
+        .map(|series| series.name.clone())
+        .collect())
 }
 
 /// `*` stands for any text, `?` for one character.
