@@ -16,7 +16,7 @@ use super::request::Request;
 use super::source::{Artifact, Resolved};
 use super::unpack::unpack;
 use super::url::is_url;
-use super::{Kernel, Kernels, debian};
+use super::{Kernel, Kernels, Options, debian};
 
 impl Kernels {
     /// Brings a kernel into the cache, unless it is there. What is returned was verified down to its files.
@@ -37,7 +37,7 @@ impl Kernels {
             .is_some_and(|failed| failed.why == Why::Gone);
         let other = match self.matrix.find(&resolved.series) {
             Some(series) if self.options.offline => self.newest_cached(&series.name)?,
-            Some(series) if gone => Some(self.ask(
+            Some(series) if gone => Some(self.renewed()?.ask(
                 Request {
                     series,
                     exact: None,
@@ -57,6 +57,14 @@ impl Kernels {
             }
             _ => Err(error),
         }
+    }
+
+    /// With indices as they are now: one that is a day old may still list what is gone.
+    fn renewed(&self) -> Result<Self> {
+        Self::open(Options {
+            newest: true,
+            ..self.options.clone()
+        })
     }
 
     fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {

@@ -168,7 +168,12 @@ impl Client {
             ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
                 failed(url, error.to_string(), false)
             }
-            error => failed(url, error.to_string(), true),
+            error => {
+                let reason = error.to_string();
+                // Neither the library nor the system has a kind for this. Trying again does not help.
+                let unknown_host = reason.contains("Name or service not known");
+                failed(url, reason, !unknown_host)
+            }
         })?;
         let body = response.into_body();
         let length = body.content_length();

@@ -37,7 +37,7 @@ impl RemoteKey {
                 self.fingerprint
             );
         }
-        let context = || format!("cannot get key {} from {}", self.fingerprint, self.url);
+        let context = || format!("cannot get key {}", self.fingerprint);
         let bytes = client.get(&self.url, MAX_KEY).with_context(context)?;
         let text = String::from_utf8(bytes).with_context(context)?;
         let keyring = Keyring::with_fingerprint(&self.fingerprint, &text).with_context(context)?;

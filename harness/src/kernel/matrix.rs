@@ -144,7 +144,7 @@ impl Matrix {
         Self::parse(&text, lock, Some(path.to_owned())).map_err(|e| usage(format!("{name}: {e:#}")))
     }
 
-    fn parse(text: &str, lock: Lock, file: Option<PathBuf>) -> Result<Self> {
+    pub(super) fn parse(text: &str, lock: Lock, file: Option<PathBuf>) -> Result<Self> {
         let Data {
             source,
             packages,
@@ -270,5 +270,41 @@ impl Entry {
             source: source.clone(),
             packages: packages.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_sound() {
+        let matrix = Matrix::built_in().unwrap();
+        let usual: Vec<_> = matrix.usual().map(|series| series.name.as_str()).collect();
+        let debian = [
+            "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+        ];
+        assert_eq!(usual, debian);
+        for series in matrix.series() {
+            match matrix.source(series).unwrap() {
+                Source::Debian(archive) => {
+                    matrix.keyring(&archive.keyring).unwrap();
+                    assert!(archive.snapshot.is_some(), "{}", series.name);
+                }
+                Source::UbuntuMainline(builds) => assert_eq!(builds.key.fingerprint.len(), 40),
+                Source::Url(_) => {}
+            }
+        }
+        // A lock of another source would be passed over.
+        for locked in &matrix.lock.kernels {
+            assert_eq!(matrix.find(&locked.series).unwrap().source, locked.source);
+        }
+    }
+
+    #[test]
+    fn an_unknown_keyring_is_the_users() {
+        let error = Matrix::built_in().unwrap().keyring("nobody").unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), 2);
+        assert!(error.to_string().contains("keys/nobody.asc"), "{error}");
     }
 }

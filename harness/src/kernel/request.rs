@@ -152,10 +152,38 @@ fn list(matrix: &Matrix) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::lock::Lock;
+
+    /// The series of Debian, and one more that is not locked.
+    fn matrix() -> Matrix {
+        let names = [
+            "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+        ];
+        let locked = |name: &&str| {
+            format!(
+                "[[kernel]]\nseries = '{name}'\nversion = '{name}.1'\nsource = 's'\nverified_by = ''\n\
+                 [[kernel.package]]\nname = ''\nversion = ''\npath = ''\nsha256 = '{}'\n",
+                "0".repeat(64)
+            )
+        };
+        let lock: String = names.iter().map(locked).collect();
+        let text = format!(
+            "[source.s]\nkind = 'url'\nfiles = [{{ url = 'http://x', sha256 = '{}' }}]\n\
+             [[series]]\nnames = {names:?}\nsource = 's'\n\
+             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\n",
+            "0".repeat(64)
+        );
+        Matrix::parse(
+            &text,
+            Lock::parse(&format!("version = 1\n{lock}")).unwrap(),
+            None,
+        )
+        .unwrap()
+    }
 
     fn expand(requests: &[&str]) -> Result<Vec<String>> {
         let requests: Vec<_> = requests.iter().map(|&s| s.to_owned()).collect();
-        super::expand(&Matrix::built_in().unwrap(), &requests)
+        super::expand(&matrix(), &requests)
     }
 
     #[test]
@@ -182,20 +210,23 @@ mod tests {
             (11, "5.10", "7.3")
         );
         assert_eq!(expand(&["*"]).unwrap(), all);
+        // What is not locked must be asked for.
+        assert_eq!(expand(&["8.0,8.*"]).unwrap(), ["8.0"]);
+        assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
     }
 
     #[test]
     fn the_unknown_is_named_with_what_there_is() {
         let cases = [
             ("5.11", "the nearest is 5.10"),
-            ("4.19", "the nearest is 5.10"),
+            ("4.17", "the nearest is 4.18"),
             ("6.2.1", "the nearest is 6.1"),
-            ("99", "the nearest is 7.3"),
+            ("99", "the nearest is 8.0"),
             (
                 "lastest",
-                "unknown kernel \"lastest\". There are: 5.10, 6.1,",
+                "unknown kernel \"lastest\". There are: 4.18, 5.10, 6.1,",
             ),
-            ("8.*", "unknown kernel \"8.*\""),
+            ("9.*", "unknown kernel \"9.*\""),
             ("5.10.", "unknown kernel \"5.10.\""),
             ("5.10.1/../x", "unknown kernel"),
             ("", "no kernel is named"),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::Kernels;
 use super::debian::{self, Index, Lists, Snapshot, Wanted, version};
-use super::matrix::{Archive, Packages, Series, Source as Origin};
+use super::matrix::{Archive, Series, Source as Origin};
 use super::mirrors::first_good;
 use super::openpgp::Keyring;
 use super::progress::Notes;
@@ -39,76 +39,64 @@ impl Kernels {
     ) -> Result<Resolved> {
         let Request { series, exact } = request;
         let packages = self.matrix.packages(series)?;
-        let index = self.index(archive, notes)?;
         let wanted = Wanted {
             series: &series.name,
             packages,
             exact,
         };
-        let found = debian::newest(&index.packages, wanted)?;
-        if let Some(artifacts) = &found
-            && debian::is_complete(artifacts, packages)
-        {
-            return Ok(resolved(
-                request,
-                Kind::Debian,
-                artifacts.clone(),
-                &index.verified_by,
-            ));
+        let mut index = self.index(archive, self.options.newest, notes)?;
+        let mut found = debian::newest(&index.packages, wanted)?;
+        if found.is_none() && !self.options.offline {
+            // It may be younger than an index from the cache.
+            index = self.index(archive, true, notes)?;
+            found = debian::newest(&index.packages, wanted)?;
         }
-        // Its snapshot of some weeks ago may know the rest of it, or all of it.
-        let then = found
-            .as_ref()
-            .map(|artifacts| artifacts[0].version.as_str())
-            .or(exact);
-        let older = match then {
-            Some(version) => self.ask_snapshot(series, archive, packages, version, notes),
+        let current = |artifacts| resolved(request, Kind::Debian, artifacts, &index.verified_by);
+        let version = match found {
+            Some(artifacts) if debian::is_complete(&artifacts, packages) => {
+                return Ok(current(artifacts));
+            }
+            Some(ref artifacts) => Some(artifacts[0].version.clone()),
+            None => exact.map(str::to_owned),
+        };
+        // The index of an earlier day may know the rest of it, or all of it.
+        let older = match version {
+            Some(version) => self.ask_snapshot(series, archive, &version, notes),
             None => Ok(None),
         };
         match (older, found) {
-            (Ok(Some((artifacts, verified_by))), _) => Ok(resolved(
-                request,
-                Kind::DebianSnapshot,
-                artifacts,
-                &verified_by,
-            )),
+            (Ok(Some((artifacts, signed))), _) => {
+                Ok(resolved(request, Kind::DebianSnapshot, artifacts, &signed))
+            }
+            (Ok(None), Some(artifacts)) => Ok(current(artifacts)),
             (Err(error), Some(artifacts)) => {
                 notes.add(format!("the snapshot archive cannot help: {error:#}"));
-                Ok(resolved(
-                    request,
-                    Kind::Debian,
-                    artifacts,
-                    &index.verified_by,
-                ))
+                Ok(current(artifacts))
             }
-            (Ok(None), Some(artifacts)) => Ok(resolved(
-                request,
-                Kind::Debian,
-                artifacts,
-                &index.verified_by,
-            )),
             (older, None) => Err(not_there(request, &index, wanted, older.err())),
         }
     }
 
-    /// The index of an archive, read once for all series.
-    fn index(&self, archive: &Archive, notes: &Notes<'_>) -> Result<Arc<Index>> {
+    /// The index of an archive. It is read once for all series, unless it is to be renewed.
+    fn index(&self, archive: &Archive, renew: bool, notes: &Notes<'_>) -> Result<Arc<Index>> {
         let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = indices.get(&archive.suite) {
+        if let Some((renewed, index)) = indices.get(&archive.suite)
+            && (*renewed || !renew)
+        {
             return Ok(Arc::clone(index));
         }
         let keyring = self.matrix.keyring(&archive.keyring)?;
-        let index = Arc::new(self.lists().index(archive, &keyring, notes)?);
-        indices.insert(archive.suite.clone(), Arc::clone(&index));
+        let index = Arc::new(self.lists(renew).index(archive, &keyring, notes)?);
+        indices.insert(archive.suite.clone(), (renew, Arc::clone(&index)));
         Ok(index)
     }
 
-    fn lists(&self) -> Lists<'_> {
+    fn lists(&self, renew: bool) -> Lists<'_> {
         Lists {
             cache: &self.cache,
             client: &self.client,
             offline: self.options.offline,
-            renew: self.options.newest,
+            renew,
         }
     }
 
@@ -117,10 +105,10 @@ impl Kernels {
         &self,
         series: &Series,
         archive: &Archive,
-        packages: &Packages,
         exact: &str,
         notes: &Notes<'_>,
     ) -> Result<Option<(Vec<Artifact>, String)>> {
+        let packages = self.matrix.packages(series)?;
         let Some(snapshot) = self.snapshot(archive) else {
             return Ok(None);
         };
@@ -137,7 +125,7 @@ impl Kernels {
             exact: Some(&version),
         };
         for base in snapshot.archives(&first_seen) {
-            let index = self.lists().at(&base, archive, &keyring)?;
+            let index = self.lists(true).at(&base, archive, &keyring)?;
             if let Some(artifacts) = debian::newest(&index.packages, wanted)? {
                 notes.add(format!("{version} is as {base} had it"));
                 return Ok(Some((artifacts, index.verified_by)));

@@ -41,8 +41,8 @@ pub struct Kernels {
     pub(super) matrix: Matrix,
     pub(super) cache: Cache,
     pub(super) client: Client,
-    /// Several series share an archive; its index is read once.
-    pub(super) indices: Mutex<HashMap<String, Arc<Index>>>,
+    /// Several series share an archive. Its index is read once, or twice if it had to be renewed.
+    pub(super) indices: Mutex<HashMap<String, (bool, Arc<Index>)>>,
 }
 
 impl Kernels {
