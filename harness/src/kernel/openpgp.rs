@@ -11,23 +11,23 @@ use pgp::types::KeyDetails;
 /// An expired key is still accepted: old snapshots of an archive are signed by keys that were valid then, and a
 /// key is trusted because it is in the keyring, not because of its date. Who distrusts a key removes it.
 #[derive(Debug)]
-pub struct Keyring {
+pub(crate) struct Keyring {
     name: String,
     keys: Vec<SignedPublicKey>,
 }
 
 /// A text together with the key that vouches for it.
 #[derive(Debug)]
-pub struct Signed {
+pub(crate) struct Signed {
     /// What was signed, and nothing around it.
-    pub text: String,
+    pub(crate) text: String,
     /// The fingerprint of the key or subkey whose signature was found good.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 impl Keyring {
     /// Reads keys in ASCII armour.
-    pub fn parse(name: &str, armored: &str) -> Result<Self> {
+    pub(crate) fn parse(name: &str, armored: &str) -> Result<Self> {
         let context = || format!("the keyring {name} cannot be read");
         let (keys, _) =
             SignedPublicKey::from_armor_many(armored.as_bytes()).with_context(context)?;
@@ -45,8 +45,32 @@ impl Keyring {
         })
     }
 
+    /// Takes one key out of what a keyserver answered. Anybody can add to that, so whatever its owner has not signed
+    /// is left out.
+    pub(crate) fn with_fingerprint(fingerprint: &str, armored: &str) -> Result<Self> {
+        let (keys, _) = SignedPublicKey::from_armor_many(armored.as_bytes())
+            .context("this is no OpenPGP key")?;
+        for mut key in keys.filter_map(Result::ok) {
+            if !key
+                .fingerprint()
+                .to_string()
+                .eq_ignore_ascii_case(fingerprint)
+            {
+                continue;
+            }
+            let primary = key.primary_key.clone();
+            key.public_subkeys
+                .retain(|subkey| subkey.verify_bindings(&primary).is_ok());
+            return Ok(Self {
+                name: fingerprint.to_owned(),
+                keys: vec![key],
+            });
+        }
+        bail!("there is no key {fingerprint} in it")
+    }
+
     /// Verifies a text that is signed inline (`InRelease`).
-    pub fn verify_inline(&self, message: &str) -> Result<Signed> {
+    pub(crate) fn verify_inline(&self, message: &str) -> Result<Signed> {
         let (message, _) = CleartextSignedMessage::from_string(message)
             .context("this is no text signed with OpenPGP")?;
         let text = message.signed_text();
@@ -55,7 +79,7 @@ impl Keyring {
     }
 
     /// Verifies data whose signature is apart from it (`Release.gpg`). Returns the key's fingerprint.
-    pub fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String> {
+    pub(crate) fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String> {
         let context = "this is no OpenPGP signature";
         let (signatures, _) =
             DetachedSignature::from_armor_many(armored.as_bytes()).context(context)?;

@@ -240,7 +240,7 @@ fn a_package_without_a_kernel_is_named() {
         "6.1.5",
         b"no package at all".to_vec(),
     );
-    assert_contains(&infra(&archive.open(), "6.1"), &["is no Debian package"]);
+    assert_contains(&infra(&archive.open(), "6.1"), &["no x86 kernel image"]);
 }
 
 #[test]
