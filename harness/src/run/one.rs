@@ -1,7 +1,7 @@
 //! One kernel: resolved, fetched, booted, observed.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     cli::RunArgs,
     error::UsageError,
     interrupt::{INTERRUPTED, Interrupt},
-    kernel::{Kernel, Kernels, Resolved},
+    kernel::{self, Kernel, Kernels, Resolved},
     progress::{Board, Line},
     report::{KernelReport, KernelVerdict, observed::none_reached},
     vm::{self, Choice, Config, Limits, Qemu, Vm},
@@ -40,8 +40,26 @@ pub(super) struct Setup {
 /// A kernel to run, found or not.
 pub(super) struct Target {
     pub(super) name: String,
-    found: Result<Resolved, String>,
+    found: Result<Found, String>,
     resolve_ms: u64,
+}
+
+enum Found {
+    /// It may have to be downloaded.
+    InMatrix(Resolved),
+    /// The user's own.
+    Here(Kernel),
+}
+
+/// Takes a kernel of the user's own.
+pub(super) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
+    let started = Instant::now();
+    let kernel = kernel::local::open(image, modules)?;
+    Ok(Target {
+        name: kernel.requested.clone(),
+        found: Ok(Found::Here(kernel)),
+        resolve_ms: ms(started.elapsed()),
+    })
 }
 
 /// Finds out what each name stands for. Only a name that the user must mend is an error.
@@ -60,7 +78,9 @@ pub(super) fn resolve(
             let found = match kernels.resolve(name, &line) {
                 _ if interrupt.stop().requested() => Err(INTERRUPTED.to_owned()),
                 Err(error) if error.is::<UsageError>() => return Err(error),
-                found => found.map_err(|error| format!("{error:#}")),
+                found => found
+                    .map(Found::InMatrix)
+                    .map_err(|error| format!("{error:#}")),
             };
             Ok(Target {
                 name: name.clone(),
@@ -117,19 +137,15 @@ impl Setup {
 
     fn stages(&self, target: &Target, line: &Line, report: &mut KernelReport) -> Result<()> {
         anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
-        let resolved = target
+        let found = target
             .found
             .as_ref()
             .map_err(|why| anyhow::anyhow!("{why}"))?;
-        report.version = Some(resolved.version.clone());
-
-        line.phase("fetching");
-        let started = Instant::now();
-        let kernel = self.kernels.fetch(resolved, line)?;
-        report.phases_ms.fetch = Some(ms(started.elapsed()));
+        let kernel = self.fetch(found, line, report)?;
         report.release = Some(kernel.release.clone());
-        report.source = Some(kernel.source.clone());
+        report.version = Some(kernel.version.clone());
         report.warnings.extend(kernel.source.notes.iter().cloned());
+        report.source = Some(kernel.source.clone());
 
         line.phase("packing the initramfs");
         let started = Instant::now();
@@ -137,6 +153,19 @@ impl Setup {
         report.phases_ms.image = Some(ms(started.elapsed()));
         report.warnings.extend(warnings);
         self.attempts(&kernel, &initramfs, line, report)
+    }
+
+    fn fetch(&self, found: &Found, line: &Line, report: &mut KernelReport) -> Result<Kernel> {
+        let resolved = match found {
+            Found::Here(kernel) => return Ok(kernel.clone()),
+            Found::InMatrix(resolved) => resolved,
+        };
+        report.version = Some(resolved.version.clone());
+        line.phase("fetching");
+        let started = Instant::now();
+        let kernel = self.kernels.fetch(resolved, line)?;
+        report.phases_ms.fetch = Some(ms(started.elapsed()));
+        Ok(kernel)
     }
 
     fn attempts(
@@ -171,7 +200,10 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<bool> {
-        let keep = self.keep.as_ref().map(|dir| dir.join(&report.requested));
+        let keep = self
+            .keep
+            .as_ref()
+            .map(|dir| dir.join(folder_name(&report.requested)));
         let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
         config.memory_mib = MEMORY_MIB;
         config.limits = Limits {
@@ -194,6 +226,16 @@ impl Setup {
         watch.conclude(&finished, report);
         Ok(cut_off)
     }
+}
+
+/// A kernel may be asked for by a path or an address.
+fn folder_name(requested: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let name: String = requested
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    name.trim_matches(['_', '.']).to_owned()
 }
 
 pub(super) fn ms(duration: Duration) -> u64 {
