@@ -58,7 +58,10 @@ pub(super) fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
         .own
         .types()
         .filter(|t| t.kind == Kind::Func)
-        .filter_map(|t| std::str::from_utf8(scope.string(t.name_off())?).ok())
+        .filter_map(|t| scope.string(t.name_off()))
+        // Comparing is slow, and names of another length are not alike.
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= name.len() / 3)
+        .filter_map(|candidate| std::str::from_utf8(candidate).ok())
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(score, _)| *score > 0.8)
         .collect();

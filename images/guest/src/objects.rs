@@ -17,8 +17,11 @@ macro_rules! object {
 }
 
 pub(crate) const COUNT_CALLS: &[u8] = object!("count_calls");
+pub(crate) const FENTRY_TEST: &[u8] = object!("fentry_test");
 pub(crate) const FILENAME_LOOKUP: &[u8] = object!("filename_lookup");
 pub(crate) const GLOBALS: &[u8] = object!("globals");
 pub(crate) const KINDS: &[u8] = object!("kinds");
 pub(crate) const MAPS: &[u8] = object!("maps");
+pub(crate) const SESSION: &[u8] = object!("session");
+pub(crate) const SIGNATURES: &[u8] = object!("signatures");
 pub(crate) const VFS_FALLOCATE: &[u8] = object!("vfs_fallocate");

@@ -30,13 +30,14 @@ fn globals(_: &mut Context) -> Result<()> {
         ebpf.global::<[u8; 8]>("label")? == *b"initial\0",
         "an array starts otherwise"
     );
-    ebpf.set_global("tgid", process::id())?;
     let program: &mut FExit = ebpf
         .program_mut("globals")
         .context("no program")?
         .try_into()?;
     program.load(FUNCTION, &Btf::from_sys_fs()?)?;
     program.attach()?;
+    // Only now do calls count: attaching may look up paths of its own.
+    ebpf.set_global("tgid", process::id())?;
 
     for _ in 0..3 {
         look_up()?;

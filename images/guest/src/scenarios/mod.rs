@@ -9,7 +9,11 @@ mod lifecycle;
 mod links;
 mod maps;
 mod misuse;
+mod privilege;
+mod refusals;
 mod selftest;
+mod sessions;
+mod signatures;
 
 use crate::scenario::Scenario;
 
@@ -23,6 +27,10 @@ const FAMILIES: &[&[Scenario]] = &[
     kinds::SCENARIOS,
     globals::SCENARIOS,
     maps::SCENARIOS,
+    refusals::SCENARIOS,
+    privilege::SCENARIOS,
+    signatures::SCENARIOS,
+    sessions::SCENARIOS,
     selftest::SCENARIOS,
 ];
 
