@@ -1,10 +1,12 @@
 //! Signatures of archives.
 
 use anyhow::{Context, Result, anyhow, bail};
-use pgp::composed::{CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey};
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::Signature;
-use pgp::types::KeyDetails;
+use pgp::packet::{Signature, SignatureType};
+use pgp::types::{KeyDetails, VerifyingKey};
 
 /// The keys whose signature we accept, all of them equally.
 ///
@@ -114,30 +116,37 @@ impl Keyring {
     /// The fingerprint if the signature is good, `None` if it is of an unknown key.
     fn verify_one(&self, signature: &Signature, data: &[u8]) -> Result<Option<String>> {
         for key in &self.keys {
-            let subkeys = key.public_subkeys.iter().filter(|subkey| {
-                subkey
-                    .signatures
-                    .iter()
-                    .any(|binding| binding.key_flags().sign())
-            });
             if is_by(signature, key) {
-                check_hash(signature)?;
-                signature
-                    .verify(key, data)
-                    .map_err(|_| bad_signature(key))?;
-                return Ok(Some(key.fingerprint().to_string()));
+                return check(signature, key, data).map(Some);
             }
-            for subkey in subkeys {
-                if is_by(signature, subkey) {
-                    check_hash(signature)?;
-                    signature
-                        .verify(subkey, data)
-                        .map_err(|_| bad_signature(subkey))?;
-                    return Ok(Some(subkey.fingerprint().to_string()));
-                }
+            let can_sign = |subkey: &&SignedPublicSubKey| {
+                let mut bindings = subkey.signatures.iter();
+                bindings.any(|binding| binding.key_flags().sign())
+            };
+            let mut subkeys = key.public_subkeys.iter().filter(can_sign);
+            if let Some(subkey) = subkeys.find(|subkey| is_by(signature, *subkey)) {
+                return check(signature, subkey, data).map(Some);
             }
         }
         Ok(None)
+    }
+}
+
+/// The fingerprint of the key if the signature is good.
+fn check(signature: &Signature, key: &impl VerifyingKey, data: &[u8]) -> Result<String> {
+    let fingerprint = key.fingerprint().to_string();
+    if !matches!(
+        signature.typ(),
+        Some(SignatureType::Text | SignatureType::Binary)
+    ) {
+        bail!("the signature of key {fingerprint} is not one of a document");
+    }
+    check_hash(signature)?;
+    match signature.verify(key, data) {
+        Ok(()) => Ok(fingerprint),
+        Err(_) => {
+            bail!("BAD signature of key {fingerprint}: the text was changed after it was signed")
+        }
     }
 }
 
@@ -159,13 +168,6 @@ fn check_hash(signature: &Signature) -> Result<()> {
     }
 }
 
-fn bad_signature(key: &impl KeyDetails) -> anyhow::Error {
-    anyhow!(
-        "BAD signature of key {}: the text was changed after it was signed",
-        key.fingerprint()
-    )
-}
-
 fn issuers(signatures: &[Signature]) -> String {
     let names: Vec<_> = signatures
         .iter()
@@ -182,7 +184,7 @@ fn issuers(signatures: &[Signature]) -> String {
 mod tests {
     use super::*;
     use pgp::composed::{ArmorOptions, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
-    use pgp::packet::{SignatureConfig, SignatureType};
+    use pgp::packet::SignatureConfig;
     use pgp::types::Password;
     use rand::thread_rng;
 
@@ -273,6 +275,19 @@ mod tests {
         }
         assert!(keyring.verify_inline(&sign("text", &[&theirs])).is_err());
         assert!(keyring.verify_inline(&sign("text", &[])).is_err());
+    }
+
+    #[test]
+    fn a_primary_key_may_sign_itself() {
+        let ours = new_key();
+        let message = sign("text", &[&ours]);
+        let changed = message.replace("\ntext\n", "\ntest\n");
+        assert_ne!(message, changed);
+        let error = keyring(&[&ours])
+            .verify_inline(&changed)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("BAD signature of key"), "{error}");
     }
 
     #[test]

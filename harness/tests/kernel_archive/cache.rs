@@ -316,6 +316,14 @@ fn a_killed_download_is_started_anew() {
     archive.server.wait_for(&deb);
     victim.kill().unwrap();
     victim.wait().unwrap();
+    // As if it had been killed somewhat later.
+    let partial = fs::read_dir(archive.path("cache/kernels"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::write(partial.join("vmlinuz"), "half").unwrap();
 
     assert_contains(&infra(&archive.offline(), "6.1"), &["not in the cache"]);
     archive.server.put(&deb, Reply::Bytes(bytes));

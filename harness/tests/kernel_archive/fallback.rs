@@ -149,6 +149,14 @@ fn a_locked_kernel_on_a_broken_line_is_not_replaced() {
         .server
         .put(&Archive::deb_path("6.1.5"), Reply::Status(503));
     assert_contains(&infra(&archive.open(), "6.1"), &["status 503"]);
+    // The snapshot archive is for what is gone, not for what is late.
+    assert!(
+        !archive
+            .server
+            .requests()
+            .iter()
+            .any(|path| path.starts_with("/snap/"))
+    );
 }
 
 #[test]
