@@ -83,6 +83,15 @@ pub enum KernelsCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Check every byte of cached kernels
+    Verify {
+        /// A series (5.10), an exact version, a pattern (6.*), latest, or all
+        #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
+        kernels: Vec<String>,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Lock each series to the newest kernel that its archive has
     Update {
         /// Only these series
@@ -98,9 +107,10 @@ impl KernelsCommand {
     /// Which kernels it is about.
     pub fn store(&self) -> &StoreArgs {
         match self {
-            Self::List { store, .. } | Self::Fetch { store, .. } | Self::Update { store, .. } => {
-                store
-            }
+            Self::List { store, .. }
+            | Self::Fetch { store, .. }
+            | Self::Verify { store, .. }
+            | Self::Update { store, .. } => store,
         }
     }
 }
@@ -116,8 +126,12 @@ pub struct StoreArgs {
     #[arg(long, value_name = "FILE")]
     pub matrix: Option<PathBuf>,
 
-    /// Use only what the cache holds
+    /// Take the newest kernel of a series that its archive has, not the one that is locked
     #[arg(long)]
+    pub newest: bool,
+
+    /// Use only what the cache holds
+    #[arg(long, conflicts_with = "newest")]
     pub offline: bool,
 }
 
@@ -126,8 +140,16 @@ pub struct StoreArgs {
 pub struct RunArgs {
     /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, or all
     #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present_any = ["list", "kernel_image"])]
     pub kernels: Vec<String>,
+
+    /// Boot a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    #[arg(long, value_name = "FILE")]
+    pub kernel_image: Option<PathBuf>,
+
+    /// The modules of --kernel-image, if they are not where they belong to it
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    pub modules: Option<PathBuf>,
 
     /// Only the scenarios with these ids; * and ? match any
     #[arg(short, long = "scenario", value_name = "ID", value_delimiter = ',')]

@@ -24,7 +24,7 @@ pub fn print(args: &RunArgs) -> Result<u8> {
         ));
     }
     text.push_str("\nKernels:\n");
-    for line in kernels::table(&store).lines() {
+    for line in kernels::table(&store)?.lines() {
         text.push_str(&format!("  {line}\n"));
     }
     io::stdout()

@@ -25,7 +25,7 @@ const LINE_WIDTH: usize = 200;
 const TICK: Duration = Duration::from_millis(120);
 
 /// Where all kernels of a run show what they do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Board {
     live: Option<MultiProgress>,
     verbose: bool,
@@ -41,7 +41,7 @@ impl Board {
     }
 
     /// The line of one kernel.
-    pub fn line(&self, kernel: &str) -> Line<'_> {
+    pub fn line(&self, kernel: &str) -> Line {
         let bar = match &self.live {
             Some(live) => live.add(ProgressBar::new_spinner()),
             None => ProgressBar::hidden(),
@@ -50,7 +50,7 @@ impl Board {
         bar.set_style(style(SPINNER));
         bar.enable_steady_tick(TICK);
         Line {
-            board: self,
+            board: self.clone(),
             kernel: kernel.to_owned(),
             bar,
         }
@@ -149,13 +149,13 @@ fn excerpt(text: &str, count: usize) -> Vec<String> {
 
 /// One kernel's line on the board. It goes when this is dropped.
 #[derive(Debug)]
-pub struct Line<'a> {
-    board: &'a Board,
+pub struct Line {
+    board: Board,
     kernel: String,
     bar: ProgressBar,
 }
 
-impl Line<'_> {
+impl Line {
     /// Shows what is being done now.
     pub fn phase(&self, phase: &str) {
         self.bar.set_message(phase.to_owned());
@@ -201,7 +201,7 @@ impl Line<'_> {
     }
 }
 
-impl kernel::Progress for Line<'_> {
+impl kernel::Progress for Line {
     fn start(&self, what: &str, total: Option<u64>) {
         if self.board.live.is_none() {
             let size = total.map_or_else(String::new, |total| {
@@ -226,11 +226,11 @@ impl kernel::Progress for Line<'_> {
     }
 
     fn note(&self, message: &str) {
-        Line::note(self, message);
+        Self::note(self, message);
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for Line {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -5,11 +5,12 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::Stdio,
     thread,
+    time::{Duration, Instant},
 };
 
 use support::{Ran, harness, run, workspace};
@@ -112,6 +113,38 @@ fn a_corrupt_download_is_refused_by_its_checksum() {
 }
 
 #[test]
+fn a_download_that_stalls_can_be_interrupted() {
+    let cache = tempfile::tempdir().unwrap();
+    let kernels = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let matrix = matrix_with_mirror(kernels.path(), &url);
+    let cache = cache.path().display().to_string();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--matrix",
+        &matrix,
+        "--cache-dir",
+        &cache,
+    ];
+    let mut command = harness(&args);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _never_answered = asked(&listener);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    assert_eq!(ran.report()["kernels"][0]["error"], "interrupted");
+}
+
+#[test]
 fn a_report_that_cannot_be_printed() {
     let full = fs::OpenOptions::new()
         .write(true)
@@ -127,31 +160,45 @@ fn a_report_that_cannot_be_printed() {
     ran.one_error(3, &["cannot write the report to stdout", "/bin/false"]);
 }
 
-/// A copy of the matrix whose only mirror is `url`; returns its path.
+/// A matrix of one kernel, the locked 5.10, whose only mirror is `url`; returns its path.
 fn matrix_with_mirror(dir: &Path, url: &str) -> String {
+    let text = format!(
+        "[source.bullseye-security]\n\
+         kind = \"debian\"\n\
+         mirrors = [\"{url}\"]\n\
+         suite = \"bullseye-security\"\n\
+         keyring = \"debian-security\"\n\
+         [packages.cloud]\n\
+         required = [\"linux-image-{{abi}}-cloud-amd64\"]\n\
+         [[series]]\n\
+         names = [\"5.10\"]\n\
+         source = \"bullseye-security\"\n\
+         packages = \"cloud\"\n"
+    );
     let original = workspace().join("kernels");
-    let text = fs::read_to_string(original.join("kernels.toml")).unwrap();
-    let mut copy = String::new();
-    let mut skipping = false;
-    for line in text.lines() {
-        if line.starts_with("mirrors = [") {
-            copy.push_str(&format!("mirrors = [\"{url}\"]\n"));
-            skipping = true;
-        } else if skipping {
-            skipping = line != "]";
-        } else {
-            copy.push_str(line);
-            copy.push('\n');
-        }
-    }
-    fs::write(dir.join("kernels.toml"), copy).unwrap();
+    fs::write(dir.join("kernels.toml"), text).unwrap();
     fs::copy(original.join("kernels.lock"), dir.join("kernels.lock")).unwrap();
     fs::create_dir(dir.join("keys")).unwrap();
-    for key in fs::read_dir(original.join("keys")).unwrap() {
-        let key = key.unwrap();
-        fs::copy(key.path(), dir.join("keys").join(key.file_name())).unwrap();
-    }
+    let key = "keys/debian-security.asc";
+    fs::copy(original.join(key), dir.join(key)).unwrap();
     dir.join("kernels.toml").display().to_string()
+}
+
+/// The first connection, within a time in which the harness must have come to ask.
+fn asked(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return stream,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the harness never asked"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A web server that answers every request with `body`; its address.

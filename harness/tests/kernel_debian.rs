@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use harness::kernel::{Kernels, Options, Progress, modules};
+use harness::kernel::{Kernels, Options, Progress, commands, modules};
 
 struct Print;
 
@@ -62,10 +62,28 @@ fn every_series_is_fetched_and_found_again() {
 }
 
 #[test]
-#[ignore = "asks Debian, and writes the lock of the source tree"]
+#[ignore = "asks the archives, and writes the lock of the source tree"]
 fn renew_the_lock() {
     let kernels = Kernels::open(Options::default()).unwrap();
-    for change in harness::kernel::commands::update(&kernels, &[], &Print).unwrap() {
-        println!("{change:?}");
+    let start = Instant::now();
+    for change in commands::update(&kernels, &[], &Print).unwrap() {
+        println!(
+            "{} {:?} -> {:?}",
+            change.series,
+            change.old,
+            change.new.map_err(|e| e.to_string())
+        );
     }
+    println!("{:?}", start.elapsed());
+    let start = Instant::now();
+    for series in commands::list(&kernels).unwrap() {
+        println!("{series:?}");
+    }
+    println!("{:?}", start.elapsed());
+    let start = Instant::now();
+    println!(
+        "{:?} {:?}",
+        commands::verify(&kernels, &["all".into()]).unwrap(),
+        start.elapsed()
+    );
 }

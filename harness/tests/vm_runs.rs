@@ -212,3 +212,32 @@ fn by_hand(script: &Path) -> String {
     let output = std::process::Command::new(script).output().unwrap();
     String::from_utf8(output.stderr).unwrap()
 }
+
+#[test]
+fn a_kernel_of_the_users_own_is_run_and_kept_under_a_name_of_its_own() {
+    let (_, report) = on_5_10("selftest_skip", &[]);
+    let command = text(&report, "/kernels/0/qemu_command");
+    let image = command
+        .split_whitespace()
+        .skip_while(|word| *word != "-kernel")
+        .nth(1)
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("kept");
+    let args = [
+        "--kernel-image",
+        image,
+        "--scenario",
+        "attach",
+        "--keep",
+        keep.to_str().unwrap(),
+    ];
+    let ran = run(&mut harness(&args));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(text(&report, "/kernels/0/requested"), image);
+    assert_eq!(text(&report, "/kernels/0/source/kind"), "local");
+    assert!(text(&report, "/kernels/0/release").starts_with("5.10."));
+    let kept: Vec<_> = std::fs::read_dir(&keep).unwrap().collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+}

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Kernel;
+use super::image::Identity;
 use super::manifest::{self, Record, State};
 use super::source::{Resolved, Source};
 
@@ -60,6 +61,11 @@ impl Cache {
         self.root.join("lists").join(id)
     }
 
+    /// The file for a key that was fetched.
+    pub(super) fn key(&self, fingerprint: &str) -> PathBuf {
+        self.root.join("keys").join(format!("{fingerprint}.asc"))
+    }
+
     fn kernels(&self) -> PathBuf {
         self.root.join("kernels")
     }
@@ -73,11 +79,8 @@ impl Cache {
             .map(|a| a.sha256.as_bytes())
             .collect();
         let digest = manifest::digest(sums.concat().as_slice());
-        self.kernels().join(format!(
-            "{}_{}",
-            resolved.source.package_version,
-            &digest[..16]
-        ))
+        let version = tame(&resolved.source.package_version);
+        self.kernels().join(format!("{version}_{}", &digest[..16]))
     }
 
     /// Waits until no other process holds the lock; `on_wait` is called if there is a need to.
@@ -162,13 +165,17 @@ impl Cache {
         &self,
         partial: &Path,
         records: &[Record],
-        release: &str,
+        identity: Identity,
         resolved: &Resolved,
     ) -> Result<()> {
         let entry = Entry {
             series: resolved.series.clone(),
-            version: resolved.version.clone(),
-            release: release.to_owned(),
+            // A package knows better than the image, but an image that came alone is all there is.
+            version: match resolved.version.as_str() {
+                "" => identity.version,
+                version => version.to_owned(),
+            },
+            release: identity.release,
             source: resolved.source.clone(),
         };
         let context = || format!("cannot write {}", partial.display());
@@ -196,6 +203,14 @@ fn default_dir() -> Result<PathBuf> {
             bail!("neither XDG_CACHE_HOME nor HOME says where to keep kernels: use --cache-dir")
         }
     }
+}
+
+/// What can be part of a file name, whatever it was.
+fn tame(text: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "+-.~".contains(c);
+    let replace = |c: char| if harmless(c) { c } else { '_' };
+    let tame: String = text.chars().map(replace).take(100).collect();
+    tame.trim_start_matches('.').to_owned()
 }
 
 fn partial(path: &Path) -> Result<PathBuf> {
@@ -242,7 +257,7 @@ fn kernel(dir: &Path, resolved: &Resolved, entry: Entry) -> Kernel {
     source.artifacts = entry.source.artifacts;
     Kernel {
         requested: resolved.requested.clone(),
-        version: resolved.version.clone(),
+        version: entry.version,
         image: dir.join("vmlinuz"),
         modules: existing(dir.join("lib/modules").join(&entry.release)),
         config: existing(dir.join("config")),

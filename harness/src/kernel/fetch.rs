@@ -7,12 +7,16 @@ use anyhow::{Context, Error, Result, bail};
 
 use super::cache::Lookup;
 use super::http::Expected;
+use super::image::{self, Identity};
 use super::manifest::Record;
+use super::matrix::Source as Origin;
 use super::mirrors::{AllFailed, Why, first_good};
 use super::progress::{Notes, Progress};
 use super::request::Request;
 use super::source::{Artifact, Resolved};
-use super::{Kernel, Kernels, deb, debian, image};
+use super::unpack::unpack;
+use super::url::is_url;
+use super::{Kernel, Kernels, Options, debian};
 
 impl Kernels {
     /// Brings a kernel into the cache, unless it is there. What is returned was verified down to its files.
@@ -31,25 +35,20 @@ impl Kernels {
         let gone = error
             .downcast_ref::<AllFailed>()
             .is_some_and(|failed| failed.why == Why::Gone);
-        let other = if self.options.offline {
-            self.newest_cached(&resolved.series)?
-        } else if gone {
-            let series = self
-                .matrix
-                .find(&resolved.series)
-                .context("a series that is not in the matrix")?;
-            Some(self.indexed(
+        let other = match self.matrix.find(&resolved.series) {
+            Some(series) if self.options.offline => self.newest_cached(&series.name)?,
+            Some(series) if gone => Some(self.renewed()?.ask(
                 Request {
                     series,
                     exact: None,
                 },
                 notes,
-            )?)
-        } else {
-            None
+            )?),
+            _ => None,
         };
+        let entry = |resolved| self.cache.entry_dir(resolved);
         match other {
-            Some(other) if other.source.artifacts != resolved.source.artifacts => {
+            Some(other) if entry(&other) != entry(resolved) => {
                 notes.add(format!(
                     "{} {}: {error:#}; using {} instead: `harness kernels update` renews the lock",
                     resolved.series, resolved.source.package_version, other.source.package_version
@@ -58,6 +57,14 @@ impl Kernels {
             }
             _ => Err(error),
         }
+    }
+
+    /// With indices as they are now: one that is a day old may still list what is gone.
+    fn renewed(&self) -> Result<Self> {
+        Self::open(Options {
+            newest: true,
+            ..self.options.clone()
+        })
     }
 
     fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
@@ -128,14 +135,17 @@ impl Kernels {
         let mut records = Vec::new();
         for artifact in &mut resolved.source.artifacts {
             let deb = self.download(dir, &resolved.series, artifact, &vouched, notes)?;
-            records.extend(deb::unpack(&deb, dir)?);
+            records.extend(
+                unpack(&deb, dir).with_context(|| format!("cannot unpack {}", artifact.package))?,
+            );
             // Its contents have checksums of their own now; twice the space would buy nothing.
             fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
         }
-        let release = check(dir, &records)?;
-        self.cache.publish(dir, &records, &release, &resolved)
+        let identity = check(dir, &records)?;
+        self.cache.publish(dir, &records, identity, &resolved)
     }
 
+    /// Tries the mirrors of its source, then the snapshot archive.
     fn download(
         &self,
         dir: &Path,
@@ -145,38 +155,74 @@ impl Kernels {
         notes: &Notes<'_>,
     ) -> Result<PathBuf> {
         let path = dir.join("package.partial");
-        let mirrors = self.mirrors(series)?;
         let expected = Expected {
             size: artifact.size,
             sha256: &artifact.sha256,
             according_to,
         };
         let what = format!("{} {} is not to be had", artifact.package, artifact.version);
-        let url = first_good(&what, mirrors, notes, |base| {
-            let url = format!("{base}/{}", artifact.path);
-            self.client
-                .download(&url, expected, &path, notes.progress)?;
-            Ok(url)
-        })?;
-        artifact.url = Some(url);
+        let get = |url: &str| {
+            self.client.download(url, expected, &path, notes.progress)?;
+            Ok(url.to_owned())
+        };
+        let url = if is_url(&artifact.path) {
+            first_good(&what, std::slice::from_ref(&artifact.path), notes, get)
+        } else {
+            let on = |base: &String| format!("{}/{}", base.trim_end_matches('/'), artifact.path);
+            let urls: Vec<_> = self.mirrors(series)?.iter().map(on).collect();
+            first_good(&what, &urls, notes, get).or_else(|gone| {
+                match self.snapshot_url(series, artifact, &gone, notes) {
+                    Some(url) => first_good(&what, &[url], notes, get),
+                    None => Err(gone),
+                }
+            })
+        };
+        artifact.url = Some(url?);
         Ok(path)
+    }
+
+    /// Where the snapshot archive has a file that no mirror has any more.
+    fn snapshot_url(
+        &self,
+        series: &str,
+        artifact: &Artifact,
+        gone: &AllFailed,
+        notes: &Notes<'_>,
+    ) -> Option<String> {
+        let series = self.matrix.find(series)?;
+        let Ok(Origin::Debian(archive)) = self.matrix.source(series) else {
+            return None;
+        };
+        let snapshot = self.snapshot(archive).filter(|_| gone.why == Why::Gone)?;
+        match snapshot.locate(&artifact.package, &artifact.version) {
+            Ok(found) => {
+                notes.add(format!("{gone}; taken from the snapshot archive"));
+                Some(found.url)
+            }
+            Err(error) => {
+                notes.add(format!("the snapshot archive cannot help: {error:#}"));
+                None
+            }
+        }
     }
 }
 
-/// Whether the packages together make a kernel. Returns its release.
-fn check(dir: &Path, records: &[Record]) -> Result<String> {
+/// Whether the packages together make a kernel, and which.
+fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
     if !records.iter().any(|record| record.path == "vmlinuz") {
         bail!("there is no kernel image in its packages");
     }
-    let release = image::release(&dir.join("vmlinuz"))?;
-    let prefix = format!("lib/modules/{release}/");
+    let identity =
+        image::identify(&dir.join("vmlinuz")).context("what was downloaded cannot be booted")?;
+    let prefix = format!("lib/modules/{}/", identity.release);
     let foreign =
         |record: &&Record| record.path.starts_with("lib/") && !record.path.starts_with(&prefix);
     if let Some(record) = records.iter().find(foreign) {
         bail!(
-            "its image is {release}, but its packages hold {}",
+            "its image is {}, but its packages hold {}",
+            identity.release,
             record.path
         );
     }
-    Ok(release)
+    Ok(identity)
 }

@@ -11,6 +11,9 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use super::progress::Progress;
 
+/// A file whose size nobody told may be this large.
+const MAX_FILE: u64 = 4 << 30;
+
 /// How patient to be.
 #[derive(Clone, Debug)]
 pub struct Patience {
@@ -37,7 +40,7 @@ impl Default for Patience {
 
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
+pub(crate) enum HttpError {
     /// The server is sure that it has no such file.
     #[error("{url}: not found")]
     NotFound {
@@ -72,18 +75,18 @@ pub enum HttpError {
 
 /// What a file must be to be accepted.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
-    /// In bytes.
-    pub size: u64,
+pub(crate) struct Expected<'a> {
+    /// In bytes, if known.
+    pub(crate) size: Option<u64>,
     /// Lower-case hexadecimal.
-    pub sha256: &'a str,
+    pub(crate) sha256: &'a str,
     /// Who says so, for messages.
-    pub according_to: &'a str,
+    pub(crate) according_to: &'a str,
 }
 
 /// An HTTP client that reuses its connections.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     agent: ureq::Agent,
     patience: Patience,
 }
@@ -96,7 +99,7 @@ struct Attempt {
 
 impl Client {
     /// Certificates are checked against those of the system.
-    pub fn new(patience: Patience) -> Self {
+    pub(crate) fn new(patience: Patience) -> Self {
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
             .build();
@@ -115,10 +118,11 @@ impl Client {
     }
 
     /// A small file, of at most `limit` bytes.
-    pub fn get(&self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+    pub(crate) fn get(&self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
         self.retry(|| {
             let mut bytes = Vec::new();
             self.body(url)?
+                .0
                 .take(limit + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|e| broken(url, &e))?;
@@ -129,8 +133,8 @@ impl Client {
         })
     }
 
-    /// A file of known size and checksum, written to `path`. After an error, `path` may hold a part of it.
-    pub fn download(
+    /// A file of known checksum, written to `path`. After an error, `path` may hold a part of it.
+    pub(crate) fn download(
         &self,
         url: &str,
         expected: Expected<'_>,
@@ -139,48 +143,16 @@ impl Client {
     ) -> Result<(), HttpError> {
         let what = url.rsplit('/').next().unwrap_or(url);
         self.retry(|| {
-            progress.start(what, Some(expected.size));
-            let result = self.download_once(url, expected, path, progress);
+            let (body, length) = self.body(url)?;
+            progress.start(what, expected.size.or(length));
+            let result = receive(url, body, expected, path, progress);
             progress.finish();
             result
         })
     }
 
-    fn download_once(
-        &self,
-        url: &str,
-        expected: Expected<'_>,
-        path: &Path,
-        progress: &dyn Progress,
-    ) -> Result<(), Attempt> {
-        let disk = |source| Attempt {
-            error: HttpError::Disk {
-                path: path.display().to_string(),
-                source,
-            },
-            transient: false,
-        };
-        let mut body = self.body(url)?.take(expected.size + 1);
-        let mut file = File::create(path).map_err(disk)?;
-        let mut hash = Sha256::new();
-        let mut size = 0;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let n = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(broken(url, &e)),
-            };
-            hash.update(&buffer[..n]);
-            file.write_all(&buffer[..n]).map_err(disk)?;
-            size += n as u64;
-            progress.advance(n as u64);
-        }
-        expected.check(url, size, &hex(&hash.finalize()))
-    }
-
-    fn body(&self, url: &str) -> Result<impl Read, Attempt> {
+    /// What the server answers, and how long it says that will be.
+    fn body(&self, url: &str) -> Result<(impl Read + use<>, Option<u64>), Attempt> {
         let response = self.agent.get(url).call().map_err(|error| match error {
             ureq::Error::StatusCode(404 | 410) => Attempt {
                 error: HttpError::NotFound {
@@ -196,9 +168,16 @@ impl Client {
             ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
                 failed(url, error.to_string(), false)
             }
-            error => failed(url, error.to_string(), true),
+            error => {
+                let reason = error.to_string();
+                // Neither the library nor the system has a kind for this. Trying again does not help.
+                let unknown_host = reason.contains("Name or service not known");
+                failed(url, reason, !unknown_host)
+            }
         })?;
-        Ok(response.into_body().into_reader())
+        let body = response.into_body();
+        let length = body.content_length();
+        Ok((body.into_reader(), length))
     }
 
     fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T, Attempt>) -> Result<T, HttpError> {
@@ -216,25 +195,56 @@ impl Client {
     }
 }
 
+fn receive(
+    url: &str,
+    body: impl Read,
+    expected: Expected<'_>,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(), Attempt> {
+    let disk = |source| Attempt {
+        error: HttpError::Disk {
+            path: path.display().to_string(),
+            source,
+        },
+        transient: false,
+    };
+    let mut body = body.take(expected.size.unwrap_or(MAX_FILE) + 1);
+    let mut file = File::create(path).map_err(disk)?;
+    let mut hash = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(broken(url, &e)),
+        };
+        hash.update(&buffer[..n]);
+        file.write_all(&buffer[..n]).map_err(disk)?;
+        size += n as u64;
+        progress.advance(n as u64);
+    }
+    expected.check(url, size, &hex(&hash.finalize()))
+}
+
 impl Expected<'_> {
     fn check(&self, url: &str, size: u64, sha256: &str) -> Result<(), Attempt> {
         let Self {
-            size: wanted,
             sha256: wanted_hash,
             according_to,
+            ..
         } = *self;
+        let wanted = self.size.unwrap_or(size.min(MAX_FILE));
         if size < wanted {
-            return Err(failed(
-                url,
-                format!("it ended after {size} of {wanted} bytes"),
-                true,
-            ));
+            let reason = format!("it ended after {size} of {wanted} bytes");
+            return Err(failed(url, reason, true));
         }
         if size > wanted {
-            return Err(refused(
-                url,
-                format!("it is larger than the {wanted} bytes that {according_to} promises"),
-            ));
+            let reason =
+                format!("it is larger than the {wanted} bytes that {according_to} promises");
+            return Err(refused(url, reason));
         }
         if sha256 != wanted_hash {
             return Err(refused(
@@ -246,7 +256,7 @@ impl Expected<'_> {
     }
 
     /// Checks bytes that are in memory already.
-    pub fn check_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), HttpError> {
+    pub(crate) fn check_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), HttpError> {
         let sha256 = hex(&Sha256::digest(bytes));
         self.check(name, bytes.len() as u64, &sha256)
             .map_err(|attempt| attempt.error)

@@ -17,44 +17,45 @@ const HEADER: &str = "\
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub(crate) struct Lock {
     version: u32,
     /// Sorted as the matrix is.
     #[serde(default, rename = "kernel")]
-    pub kernels: Vec<Locked>,
+    pub(crate) kernels: Vec<Locked>,
 }
 
 /// What one series resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Locked {
+pub(crate) struct Locked {
     /// As `5.10`.
-    pub series: String,
+    pub(crate) series: String,
     /// The upstream version, as `5.10.262`.
-    pub version: String,
+    pub(crate) version: String,
     /// The source of the matrix that it came from.
-    pub source: String,
+    pub(crate) source: String,
     /// Who vouched for it then.
-    pub verified_by: String,
+    pub(crate) verified_by: String,
     /// What to download.
     #[serde(rename = "package")]
-    pub packages: Vec<Package>,
+    pub(crate) packages: Vec<Package>,
 }
 
 /// One file to download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Package {
+pub(crate) struct Package {
     /// The package's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The package's version.
-    pub version: String,
-    /// Relative to the archive's base.
-    pub path: String,
-    /// In bytes.
-    pub size: u64,
+    pub(crate) version: String,
+    /// Relative to the archive's base, or an address of its own.
+    pub(crate) path: String,
+    /// In bytes, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
     /// Hexadecimal.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Default for Lock {
@@ -68,7 +69,7 @@ impl Default for Lock {
 
 impl Lock {
     /// Reads a lock file, and refuses one that cannot be trusted to mean what it says.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let lock: Self = toml::from_str(text).context("this is no lock file")?;
         if lock.version != VERSION {
             bail!(
@@ -100,19 +101,19 @@ impl Lock {
     }
 
     /// The text of the file.
-    pub fn to_text(&self) -> Result<String> {
+    pub(crate) fn to_text(&self) -> Result<String> {
         Ok(format!("{HEADER}{}", toml::to_string(self)?))
     }
 
     /// What a series is locked to.
-    pub fn find(&self, series: &str) -> Option<&Locked> {
+    pub(crate) fn find(&self, series: &str) -> Option<&Locked> {
         self.kernels.iter().find(|locked| locked.series == series)
     }
 }
 
 impl Locked {
     /// What to download.
-    pub fn artifacts(&self) -> Vec<Artifact> {
+    pub(crate) fn artifacts(&self) -> Vec<Artifact> {
         self.packages.iter().map(Artifact::from).collect()
     }
 }
@@ -151,7 +152,7 @@ mod tests {
             name: name.into(),
             version: "7.3.4-1~bpo13+1".into(),
             path: format!("pool/main/l/linux/{name}.deb"),
-            size: 1_025_208,
+            size: Some(1_025_208),
             sha256: "e0".repeat(32),
         };
         let locked = |series: &str| Locked {

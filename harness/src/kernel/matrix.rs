@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::debian::version;
+use super::debian::{SnapshotOf, version};
 use super::lock::Lock;
 use super::openpgp::Keyring;
+use super::ubuntu::Builds;
+use super::url::Files;
 use crate::error::usage;
 
 const MATRIX: &str = include_str!("../../../kernels/kernels.toml");
@@ -24,70 +26,84 @@ const KEYRINGS: [(&str, &str); 2] = [
 
 /// Everything that can be asked for by name, with what vouches for it.
 #[derive(Debug)]
-pub struct Matrix {
+pub(crate) struct Matrix {
     series: Vec<Series>,
     sources: BTreeMap<String, Source>,
     packages: BTreeMap<String, Packages>,
     /// What each series resolved to when the lock was last renewed.
-    pub lock: Lock,
+    pub(crate) lock: Lock,
     /// The file it was read from; `None` for the one that is built in.
     file: Option<PathBuf>,
 }
 
 /// What `--kernel NAME` can name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Series {
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
     /// As `5.10`.
-    pub name: String,
+    pub(crate) name: String,
     /// Which source it comes from.
-    pub source: String,
+    pub(crate) source: String,
     /// Which list of packages makes a kernel of it.
-    packages: String,
+    packages: Option<String>,
+}
+
+/// Series that have all but their names in common.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    names: Vec<String>,
+    source: String,
+    packages: Option<String>,
 }
 
 /// Which packages make a kernel. `{abi}` in their names is what those of one kernel have in common.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Packages {
+pub(crate) struct Packages {
     /// Without these there is no kernel. The first decides which kernels there are.
-    pub required: Vec<String>,
+    pub(crate) required: Vec<String>,
     /// Modules, where the kernel boots without them: archives drop them earlier than the image.
     #[serde(default)]
-    pub optional: Vec<String>,
+    pub(crate) optional: Vec<String>,
 }
 
 /// Where kernels come from.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Source {
+pub(crate) enum Source {
     /// A Debian archive.
     Debian(Archive),
+    /// Ubuntu's builds of upstream releases.
+    UbuntuMainline(Builds),
+    /// Files at addresses of their own.
+    Url(Files),
 }
 
 /// A Debian archive, or one built like it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Archive {
+pub(crate) struct Archive {
     /// Base addresses, tried in this order.
-    pub mirrors: Vec<String>,
+    pub(crate) mirrors: Vec<String>,
     /// As `bookworm-security`.
-    pub suite: String,
+    pub(crate) suite: String,
     /// As `main`.
     #[serde(default = "main_component")]
-    pub component: String,
+    pub(crate) component: String,
     /// As `amd64`.
     #[serde(default = "amd64")]
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// The name of the keys that sign it.
-    pub keyring: String,
+    pub(crate) keyring: String,
+    /// Where to look for what has left the archive.
+    pub(crate) snapshot: Option<SnapshotOf>,
 }
 
 fn main_component() -> String {
     "main".to_owned()
 }
 
-fn amd64() -> String {
+pub(super) fn amd64() -> String {
     "amd64".to_owned()
 }
 
@@ -95,18 +111,25 @@ fn amd64() -> String {
 #[serde(deny_unknown_fields)]
 struct Data {
     source: BTreeMap<String, Source>,
+    #[serde(default)]
     packages: BTreeMap<String, Packages>,
-    series: Vec<Series>,
+    series: Vec<Entry>,
 }
+
+/// For kernels that do not come in packages.
+static NO_PACKAGES: Packages = Packages {
+    required: Vec::new(),
+    optional: Vec::new(),
+};
 
 impl Matrix {
     /// The one that is built in.
-    pub fn built_in() -> Result<Self> {
+    pub(crate) fn built_in() -> Result<Self> {
         Self::parse(MATRIX, Lock::parse(LOCK)?, None)
     }
 
     /// One from a file; the lock (`NAME.lock`) and the folder `keys` are looked for beside it.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display();
         let text =
             fs::read_to_string(path).map_err(|e| usage(format!("cannot read {name}: {e}")))?;
@@ -121,12 +144,13 @@ impl Matrix {
         Self::parse(&text, lock, Some(path.to_owned())).map_err(|e| usage(format!("{name}: {e:#}")))
     }
 
-    fn parse(text: &str, lock: Lock, file: Option<PathBuf>) -> Result<Self> {
+    pub(super) fn parse(text: &str, lock: Lock, file: Option<PathBuf>) -> Result<Self> {
         let Data {
             source,
             packages,
-            mut series,
+            series: entries,
         } = toml::from_str(text)?;
+        let mut series: Vec<_> = entries.into_iter().flat_map(Entry::series).collect();
         series.sort_by(|a, b| version::compare(&a.name, &b.name));
         let matrix = Self {
             series,
@@ -152,37 +176,43 @@ impl Matrix {
             {
                 bail!("series {name:?} is not named like a version");
             }
-            let Source::Debian(archive) = self.source(series)?;
-            if archive.mirrors.is_empty() {
-                bail!("source {} has no mirrors", series.source);
-            }
-            if !self
-                .packages(series)?
-                .required
-                .first()
-                .is_some_and(|first| first.contains("{abi}"))
-            {
-                bail!(
-                    "the first package of {} has no {{abi}} in its name",
-                    series.packages
-                );
-            }
+            self.check_source(series)
+                .with_context(|| format!("source {}", series.source))?;
+        }
+        Ok(())
+    }
+
+    fn check_source(&self, series: &Series) -> Result<()> {
+        let mirrors = match self.source(series)? {
+            Source::Debian(archive) => &archive.mirrors,
+            Source::UbuntuMainline(builds) => &builds.mirrors,
+            Source::Url(files) => return files.check(),
+        };
+        if mirrors.is_empty() {
+            bail!("it has no mirrors");
+        }
+        let first = self.packages(series)?.required.first();
+        if !first.is_some_and(|first| first.contains("{abi}")) {
+            bail!(
+                "{} needs a list of packages whose first name has an {{abi}}",
+                series.name
+            );
         }
         Ok(())
     }
 
     /// All series, the oldest first.
-    pub fn series(&self) -> &[Series] {
+    pub(crate) fn series(&self) -> &[Series] {
         &self.series
     }
 
     /// The series of this name.
-    pub fn find(&self, name: &str) -> Option<&Series> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Series> {
         self.series.iter().find(|series| series.name == name)
     }
 
     /// Where a series comes from.
-    pub fn source(&self, series: &Series) -> Result<&Source> {
+    pub(crate) fn source(&self, series: &Series) -> Result<&Source> {
         let Series { name, source, .. } = series;
         self.sources
             .get(source)
@@ -190,15 +220,27 @@ impl Matrix {
     }
 
     /// The packages that make a kernel of a series, with `{abi}` in their names.
-    pub fn packages(&self, series: &Series) -> Result<&Packages> {
+    pub(crate) fn packages(&self, series: &Series) -> Result<&Packages> {
         let Series { name, packages, .. } = series;
-        self.packages
-            .get(packages)
-            .with_context(|| format!("series {name} names an unknown list of packages, {packages}"))
+        match packages {
+            None => Ok(&NO_PACKAGES),
+            Some(list) => self.packages.get(list).with_context(|| {
+                format!("series {name} names an unknown list of packages, {list}")
+            }),
+        }
+    }
+
+    /// The series that `all` means: those that are locked, for any other may resolve to something else tomorrow.
+    /// Where nothing is locked, all.
+    pub(crate) fn usual(&self) -> impl DoubleEndedIterator<Item = &Series> {
+        let any = self.lock.kernels.is_empty();
+        self.series
+            .iter()
+            .filter(move |series| any || self.lock.find(&series.name).is_some())
     }
 
     /// The keys of an archive: from the folder `keys` beside the file, else those that are built in.
-    pub fn keyring(&self, name: &str) -> Result<Keyring> {
+    pub(crate) fn keyring(&self, name: &str) -> Result<Keyring> {
         if let Some(file) = &self.file {
             let path = file.with_file_name("keys").join(format!("{name}.asc"));
             if path.exists() {
@@ -213,5 +255,56 @@ impl Matrix {
                 "there is no keyring {name:?}: put it into keys/{name}.asc"
             ))),
         }
+    }
+}
+
+impl Entry {
+    fn series(self) -> impl Iterator<Item = Series> {
+        let Self {
+            names,
+            source,
+            packages,
+        } = self;
+        names.into_iter().map(move |name| Series {
+            name,
+            source: source.clone(),
+            packages: packages.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_sound() {
+        let matrix = Matrix::built_in().unwrap();
+        let usual: Vec<_> = matrix.usual().map(|series| series.name.as_str()).collect();
+        let debian = [
+            "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+        ];
+        assert_eq!(usual, debian);
+        for series in matrix.series() {
+            match matrix.source(series).unwrap() {
+                Source::Debian(archive) => {
+                    matrix.keyring(&archive.keyring).unwrap();
+                    assert!(archive.snapshot.is_some(), "{}", series.name);
+                }
+                Source::UbuntuMainline(builds) => assert_eq!(builds.key.fingerprint.len(), 40),
+                Source::Url(_) => {}
+            }
+        }
+        // A lock of another source would be passed over.
+        for locked in &matrix.lock.kernels {
+            assert_eq!(matrix.find(&locked.series).unwrap().source, locked.source);
+        }
+    }
+
+    #[test]
+    fn an_unknown_keyring_is_the_users() {
+        let error = Matrix::built_in().unwrap().keyring("nobody").unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), 2);
+        assert!(error.to_string().contains("keys/nobody.asc"), "{error}");
     }
 }

@@ -6,26 +6,32 @@
 
 mod cache;
 pub mod commands;
-mod deb;
 mod debian;
 mod fetch;
-pub mod http;
+mod http;
 mod image;
-pub mod lock;
+mod keys;
+pub mod local;
+mod lock;
 mod manifest;
-pub mod matrix;
+mod matrix;
 mod mirrors;
 pub mod modules;
-pub mod openpgp;
-pub mod progress;
+mod openpgp;
+mod progress;
 mod request;
-pub mod source;
+mod resolve;
+mod source;
 mod store;
+mod ubuntu;
+mod unpack;
+mod url;
 
 use std::path::PathBuf;
 
+pub use http::Patience;
 pub use progress::{Progress, Silent};
-pub use source::{Artifact, Resolved, Source};
+pub use source::{Artifact, Kind, Resolved, Source};
 pub use store::{Kernels, Options};
 
 /// A kernel that is ready to boot.

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
 
 use super::Kernel;
@@ -27,6 +27,7 @@ pub fn closure(kernel: &Kernel, names: &[&str]) -> Result<Vec<(String, PathBuf)>
     let tree = Tree::read(dir)?;
     let mut order = Order {
         tree: &tree,
+        release: &kernel.release,
         visited: HashSet::new(),
         loaded: Vec::new(),
     };
@@ -105,6 +106,7 @@ fn normal(name: &str) -> String {
 /// Depth first, so that what is needed comes first.
 struct Order<'a> {
     tree: &'a Tree,
+    release: &'a str,
     visited: HashSet<String>,
     loaded: Vec<(String, PathBuf)>,
 }
@@ -120,7 +122,13 @@ impl Order<'_> {
             }
             bail!("there is no module {name}, neither as a file nor built in");
         };
-        for needed in depends(path)? {
+        let info = info(path)?;
+        if let Some(release) = info.release
+            && release != self.release
+        {
+            bail!("{} was built for {release}", path.display());
+        }
+        for needed in info.depends {
             self.visit(&needed)
                 .with_context(|| format!("module {name} needs {needed}"))?;
         }
@@ -129,24 +137,37 @@ impl Order<'_> {
     }
 }
 
-/// What a module says that it needs.
-fn depends(path: &Path) -> Result<Vec<String>> {
+/// What a module says of itself.
+struct Info {
+    depends: Vec<String>,
+    /// The kernel it was built for.
+    release: Option<String>,
+}
+
+fn info(path: &Path) -> Result<Info> {
     let module = read_module(path)?;
     let context = || format!("{} is no kernel module", path.display());
     let elf = object::File::parse(&*module).with_context(context)?;
     let section = elf
         .section_by_name(".modinfo")
-        .ok_or_else(|| anyhow!("it has no .modinfo"))
+        .context("it has no .modinfo")
         .with_context(context)?;
-    let info = section.data().with_context(context)?;
-    let lists = info
-        .split(|&byte| byte == 0)
-        .filter_map(|field| field.strip_prefix(b"depends="));
-    Ok(lists
-        .flat_map(|list| list.split(|&byte| byte == b','))
-        .filter(|name| !name.is_empty())
-        .map(|name| normal(&String::from_utf8_lossy(name)))
-        .collect())
+    let text = String::from_utf8_lossy(section.data().with_context(context)?);
+    let fields = |name: &'static str| {
+        text.split('\0')
+            .filter_map(move |field| field.strip_prefix(name))
+    };
+    Ok(Info {
+        depends: fields("depends=")
+            .flat_map(|list| list.split(','))
+            .filter(|n| !n.is_empty())
+            .map(normal)
+            .collect(),
+        // "5.10.0-46-cloud-amd64 SMP mod_unload modversions"
+        release: fields("vermagic=")
+            .find_map(|magic| magic.split(' ').next())
+            .map(str::to_owned),
+    })
 }
 
 #[cfg(test)]
@@ -156,8 +177,9 @@ mod tests {
     use std::io::Write;
 
     /// The least that is an ELF file with a `.modinfo` section.
-    fn module(depends: &str) -> Vec<u8> {
-        let info = format!("license=GPL\0depends={depends}\0name=x\0");
+    fn module(release: &str, depends: &str) -> Vec<u8> {
+        let info =
+            format!("license=GPL\0vermagic={release} SMP mod_unload \0depends={depends}\0name=x\0");
         let names = "\0.modinfo\0.shstrtab\0";
         let info_at = 64;
         let names_at = info_at + info.len();
@@ -230,7 +252,11 @@ mod tests {
         for (path, depends) in modules {
             let path = dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, compress(path.to_str().unwrap(), &module(depends))).unwrap();
+            fs::write(
+                &path,
+                compress(path.to_str().unwrap(), &module("6.1.0", depends)),
+            )
+            .unwrap();
         }
         fs::write(
             dir.path().join("modules.builtin"),
@@ -305,6 +331,12 @@ mod tests {
         fs::write(dir.path().join("kernel/b.ko"), "rubbish").unwrap();
         assert!(
             error("a").contains("b.ko is no kernel module"),
+            "{}",
+            error("a")
+        );
+        fs::write(dir.path().join("kernel/b.ko"), module("6.1.1", "")).unwrap();
+        assert!(
+            error("a").contains("b.ko was built for 6.1.1"),
             "{}",
             error("a")
         );

@@ -1,33 +1,35 @@
 //! Signatures of archives.
 
 use anyhow::{Context, Result, anyhow, bail};
-use pgp::composed::{CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey};
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::Signature;
-use pgp::types::KeyDetails;
+use pgp::packet::{Signature, SignatureType};
+use pgp::types::{KeyDetails, VerifyingKey};
 
 /// The keys whose signature we accept, all of them equally.
 ///
 /// An expired key is still accepted: old snapshots of an archive are signed by keys that were valid then, and a
 /// key is trusted because it is in the keyring, not because of its date. Who distrusts a key removes it.
 #[derive(Debug)]
-pub struct Keyring {
+pub(crate) struct Keyring {
     name: String,
     keys: Vec<SignedPublicKey>,
 }
 
 /// A text together with the key that vouches for it.
 #[derive(Debug)]
-pub struct Signed {
+pub(crate) struct Signed {
     /// What was signed, and nothing around it.
-    pub text: String,
+    pub(crate) text: String,
     /// The fingerprint of the key or subkey whose signature was found good.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 impl Keyring {
     /// Reads keys in ASCII armour.
-    pub fn parse(name: &str, armored: &str) -> Result<Self> {
+    pub(crate) fn parse(name: &str, armored: &str) -> Result<Self> {
         let context = || format!("the keyring {name} cannot be read");
         let (keys, _) =
             SignedPublicKey::from_armor_many(armored.as_bytes()).with_context(context)?;
@@ -45,8 +47,32 @@ impl Keyring {
         })
     }
 
+    /// Takes one key out of what a keyserver answered. Anybody can add to that, so whatever its owner has not signed
+    /// is left out.
+    pub(crate) fn with_fingerprint(fingerprint: &str, armored: &str) -> Result<Self> {
+        let (keys, _) = SignedPublicKey::from_armor_many(armored.as_bytes())
+            .context("this is no OpenPGP key")?;
+        for mut key in keys.filter_map(Result::ok) {
+            if !key
+                .fingerprint()
+                .to_string()
+                .eq_ignore_ascii_case(fingerprint)
+            {
+                continue;
+            }
+            let primary = key.primary_key.clone();
+            key.public_subkeys
+                .retain(|subkey| subkey.verify_bindings(&primary).is_ok());
+            return Ok(Self {
+                name: fingerprint.to_owned(),
+                keys: vec![key],
+            });
+        }
+        bail!("there is no key {fingerprint} in it")
+    }
+
     /// Verifies a text that is signed inline (`InRelease`).
-    pub fn verify_inline(&self, message: &str) -> Result<Signed> {
+    pub(crate) fn verify_inline(&self, message: &str) -> Result<Signed> {
         let (message, _) = CleartextSignedMessage::from_string(message)
             .context("this is no text signed with OpenPGP")?;
         let text = message.signed_text();
@@ -55,7 +81,7 @@ impl Keyring {
     }
 
     /// Verifies data whose signature is apart from it (`Release.gpg`). Returns the key's fingerprint.
-    pub fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String> {
+    pub(crate) fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String> {
         let context = "this is no OpenPGP signature";
         let (signatures, _) =
             DetachedSignature::from_armor_many(armored.as_bytes()).context(context)?;
@@ -90,30 +116,37 @@ impl Keyring {
     /// The fingerprint if the signature is good, `None` if it is of an unknown key.
     fn verify_one(&self, signature: &Signature, data: &[u8]) -> Result<Option<String>> {
         for key in &self.keys {
-            let subkeys = key.public_subkeys.iter().filter(|subkey| {
-                subkey
-                    .signatures
-                    .iter()
-                    .any(|binding| binding.key_flags().sign())
-            });
             if is_by(signature, key) {
-                check_hash(signature)?;
-                signature
-                    .verify(key, data)
-                    .map_err(|_| bad_signature(key))?;
-                return Ok(Some(key.fingerprint().to_string()));
+                return check(signature, key, data).map(Some);
             }
-            for subkey in subkeys {
-                if is_by(signature, subkey) {
-                    check_hash(signature)?;
-                    signature
-                        .verify(subkey, data)
-                        .map_err(|_| bad_signature(subkey))?;
-                    return Ok(Some(subkey.fingerprint().to_string()));
-                }
+            let can_sign = |subkey: &&SignedPublicSubKey| {
+                let mut bindings = subkey.signatures.iter();
+                bindings.any(|binding| binding.key_flags().sign())
+            };
+            let mut subkeys = key.public_subkeys.iter().filter(can_sign);
+            if let Some(subkey) = subkeys.find(|subkey| is_by(signature, *subkey)) {
+                return check(signature, subkey, data).map(Some);
             }
         }
         Ok(None)
+    }
+}
+
+/// The fingerprint of the key if the signature is good.
+fn check(signature: &Signature, key: &impl VerifyingKey, data: &[u8]) -> Result<String> {
+    let fingerprint = key.fingerprint().to_string();
+    if !matches!(
+        signature.typ(),
+        Some(SignatureType::Text | SignatureType::Binary)
+    ) {
+        bail!("the signature of key {fingerprint} is not one of a document");
+    }
+    check_hash(signature)?;
+    match signature.verify(key, data) {
+        Ok(()) => Ok(fingerprint),
+        Err(_) => {
+            bail!("BAD signature of key {fingerprint}: the text was changed after it was signed")
+        }
     }
 }
 
@@ -135,13 +168,6 @@ fn check_hash(signature: &Signature) -> Result<()> {
     }
 }
 
-fn bad_signature(key: &impl KeyDetails) -> anyhow::Error {
-    anyhow!(
-        "BAD signature of key {}: the text was changed after it was signed",
-        key.fingerprint()
-    )
-}
-
 fn issuers(signatures: &[Signature]) -> String {
     let names: Vec<_> = signatures
         .iter()
@@ -158,7 +184,7 @@ fn issuers(signatures: &[Signature]) -> String {
 mod tests {
     use super::*;
     use pgp::composed::{ArmorOptions, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
-    use pgp::packet::{SignatureConfig, SignatureType};
+    use pgp::packet::SignatureConfig;
     use pgp::types::Password;
     use rand::thread_rng;
 
@@ -249,6 +275,19 @@ mod tests {
         }
         assert!(keyring.verify_inline(&sign("text", &[&theirs])).is_err());
         assert!(keyring.verify_inline(&sign("text", &[])).is_err());
+    }
+
+    #[test]
+    fn a_primary_key_may_sign_itself() {
+        let ours = new_key();
+        let message = sign("text", &[&ours]);
+        let changed = message.replace("\ntext\n", "\ntest\n");
+        assert_ne!(message, changed);
+        let error = keyring(&[&ours])
+            .verify_inline(&changed)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("BAD signature of key"), "{error}");
     }
 
     #[test]

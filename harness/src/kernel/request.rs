@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::debian::version;
 use super::matrix::{Matrix, Series};
+use super::url;
 use crate::error::usage;
 
 /// One kernel, asked for by name.
@@ -72,20 +73,28 @@ pub(super) fn expand(matrix: &Matrix, requests: &[String]) -> Result<Vec<String>
 }
 
 fn expand_word(matrix: &Matrix, word: &str) -> Result<Vec<String>> {
-    let mut names = matrix.series().iter().map(|series| series.name.clone());
-    let found: Vec<_> = match word {
-        "all" => names.collect(),
-        "latest" => names.next_back().into_iter().collect(),
-        _ if word.contains(['*', '?']) => names
-            .filter(|name| matches(word.as_bytes(), name.as_bytes()))
-            .collect(),
-        _ => Request::parse(matrix, word).map(|_| vec![word.to_owned()])?,
+    if url::is_url(word) {
+        url::parse(word)?;
+        return Ok(vec![word.to_owned()]);
+    }
+    let pattern = |series: &&Series| matches(word.as_bytes(), series.name.as_bytes());
+    let found: Vec<&Series> = match word {
+        "all" => matrix.usual().collect(),
+        "latest" => matrix.usual().next_back().into_iter().collect(),
+        _ if word.contains(['*', '?']) => {
+            let usual: Vec<_> = matrix.usual().filter(pattern).collect();
+            let any = || matrix.series().iter().filter(pattern).collect();
+            if usual.is_empty() { any() } else { usual }
+        }
+        _ => return Request::parse(matrix, word).map(|_| vec![word.to_owned()]),
     };
     if found.is_empty() {
-        Err(unknown(matrix, word))
-    } else {
-        Ok(found)
+        return Err(unknown(matrix, word));
     }
+    Ok(found
+        .into_iter()
+        .map(|series| series.name.clone())
+        .collect())
 }
 
 /// `*` stands for any text, `?` for one character.
@@ -143,10 +152,38 @@ fn list(matrix: &Matrix) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::lock::Lock;
+
+    /// The series of Debian, and one more that is not locked.
+    fn matrix() -> Matrix {
+        let names = [
+            "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+        ];
+        let locked = |name: &&str| {
+            format!(
+                "[[kernel]]\nseries = '{name}'\nversion = '{name}.1'\nsource = 's'\nverified_by = ''\n\
+                 [[kernel.package]]\nname = ''\nversion = ''\npath = ''\nsha256 = '{}'\n",
+                "0".repeat(64)
+            )
+        };
+        let lock: String = names.iter().map(locked).collect();
+        let text = format!(
+            "[source.s]\nkind = 'url'\nfiles = [{{ url = 'http://x', sha256 = '{}' }}]\n\
+             [[series]]\nnames = {names:?}\nsource = 's'\n\
+             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\n",
+            "0".repeat(64)
+        );
+        Matrix::parse(
+            &text,
+            Lock::parse(&format!("version = 1\n{lock}")).unwrap(),
+            None,
+        )
+        .unwrap()
+    }
 
     fn expand(requests: &[&str]) -> Result<Vec<String>> {
         let requests: Vec<_> = requests.iter().map(|&s| s.to_owned()).collect();
-        super::expand(&Matrix::built_in().unwrap(), &requests)
+        super::expand(&matrix(), &requests)
     }
 
     #[test]
@@ -173,20 +210,23 @@ mod tests {
             (11, "5.10", "7.3")
         );
         assert_eq!(expand(&["*"]).unwrap(), all);
+        // What is not locked must be asked for.
+        assert_eq!(expand(&["8.0,8.*"]).unwrap(), ["8.0"]);
+        assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
     }
 
     #[test]
     fn the_unknown_is_named_with_what_there_is() {
         let cases = [
             ("5.11", "the nearest is 5.10"),
-            ("4.19", "the nearest is 5.10"),
+            ("4.17", "the nearest is 4.18"),
             ("6.2.1", "the nearest is 6.1"),
-            ("99", "the nearest is 7.3"),
+            ("99", "the nearest is 8.0"),
             (
                 "lastest",
-                "unknown kernel \"lastest\". There are: 5.10, 6.1,",
+                "unknown kernel \"lastest\". There are: 4.18, 5.10, 6.1,",
             ),
-            ("8.*", "unknown kernel \"8.*\""),
+            ("9.*", "unknown kernel \"9.*\""),
             ("5.10.", "unknown kernel \"5.10.\""),
             ("5.10.1/../x", "unknown kernel"),
             ("", "no kernel is named"),

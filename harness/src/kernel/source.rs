@@ -11,10 +11,11 @@ pub struct Artifact {
     pub package: String,
     /// The package's version.
     pub version: String,
-    /// Where it is in its archive, relative to the archive's base.
+    /// Where it is: relative to the base of its archive, or an address of its own.
     pub path: String,
-    /// In bytes.
-    pub size: u64,
+    /// In bytes; absent where the source does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// Lower-case hexadecimal.
     pub sha256: String,
     /// Where it was downloaded from; absent until then.
@@ -30,6 +31,12 @@ pub enum Kind {
     Debian,
     /// Debian's archive of everything that its archives ever held.
     DebianSnapshot,
+    /// Ubuntu's builds of upstream releases.
+    UbuntuMainline,
+    /// A file at an address, whose checksum was given.
+    Url,
+    /// A file of the user's own.
+    Local,
 }
 
 /// Where a kernel came from.
@@ -68,8 +75,8 @@ impl Resolved {
         self.requested == self.series
     }
 
-    /// The number of bytes to download if it is not in the cache.
-    pub fn size(&self) -> u64 {
+    /// The number of bytes to download if it is not in the cache, where that is known.
+    pub fn size(&self) -> Option<u64> {
         self.source
             .artifacts
             .iter()

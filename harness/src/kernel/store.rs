@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::cache::Cache;
-use super::debian::{self, Index, Lists, Wanted, version};
+use super::debian::Index;
 use super::http::{Client, Patience};
-use super::matrix::{Archive, Matrix, Series, Source as Origin};
+use super::matrix::{Matrix, Series, Source as Origin};
 use super::progress::{Notes, Progress};
 use super::request::{self, Request};
-use super::source::{Artifact, Kind, Resolved, Source};
-use crate::error::usage;
+use super::source::{Kind, Resolved, Source};
+use super::url::{self, Files};
 
 const LOCK: &str = "kernels.lock";
 
@@ -41,8 +41,8 @@ pub struct Kernels {
     pub(super) matrix: Matrix,
     pub(super) cache: Cache,
     pub(super) client: Client,
-    /// Several series share an archive; its index is read once.
-    indices: Mutex<HashMap<String, Arc<Index>>>,
+    /// Several series share an archive. Its index is read once, or twice if it had to be renewed.
+    pub(super) indices: Mutex<HashMap<String, (bool, Arc<Index>)>>,
 }
 
 impl Kernels {
@@ -62,7 +62,7 @@ impl Kernels {
     }
 
     /// What there is to ask for.
-    pub fn matrix(&self) -> &Matrix {
+    pub(super) fn matrix(&self) -> &Matrix {
         &self.matrix
     }
 
@@ -73,44 +73,22 @@ impl Kernels {
 
     /// Finds out which kernel a name means, and what its files must hash to.
     pub fn resolve(&self, request: &str, progress: &dyn Progress) -> Result<Resolved> {
+        if url::is_url(request) {
+            let files = vec![url::parse(request)?];
+            return Ok(Files { files }.resolve(request, None));
+        }
         let notes = Notes::new(progress);
         let request = Request::parse(&self.matrix, request)?;
         let mut resolved = match self.locked(request, &notes)? {
             Some(resolved) => resolved,
             None => match self.cached(request)? {
                 Some(resolved) => resolved,
-                None => self.indexed(request, &notes)?,
+                None => self.ask(request, &notes)?,
             },
         };
         self.note_missing(&resolved, &notes)?;
         resolved.source.notes = notes.take();
         Ok(resolved)
-    }
-
-    fn note_missing(&self, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
-        let series = self
-            .matrix
-            .find(&resolved.series)
-            .context("a series that is not in the matrix")?;
-        let absent = |pattern: &&String| {
-            let mut artifacts = resolved.source.artifacts.iter();
-            !artifacts.any(|artifact| debian::abi(pattern, &artifact.package).is_some())
-        };
-        let optional = &self.matrix.packages(series)?.optional;
-        let missing: Vec<_> = optional
-            .iter()
-            .filter(absent)
-            .map(|p| p.replace("{abi}", "*"))
-            .collect();
-        if !missing.is_empty() {
-            notes.add(format!(
-                "{} {} is used without {}, which the archive has dropped from its index",
-                resolved.series,
-                resolved.source.package_version,
-                missing.join(" and ")
-            ));
-        }
-        Ok(())
     }
 
     /// The lock is for whoever asks for a series, or for exactly the version that is locked.
@@ -126,11 +104,18 @@ impl Kernels {
             ));
             return Ok(None);
         }
-        let source = origin(
-            series,
-            locked.artifacts(),
-            &format!("{LOCK} ({})", locked.verified_by),
-        );
+        let artifacts = locked.artifacts();
+        let source = Source {
+            kind: self.kind(series)?,
+            name: series.source.clone(),
+            package_version: artifacts
+                .first()
+                .map(|a| a.version.clone())
+                .unwrap_or_default(),
+            artifacts,
+            verified_by: format!("{LOCK} ({})", locked.verified_by),
+            notes: Vec::new(),
+        };
         let wanted = match exact {
             Some(exact) => source.is(exact),
             None => !self.options.newest,
@@ -164,90 +149,14 @@ impl Kernels {
 
     /// The newest kernel of a series that its archive has now.
     pub(super) fn newest(&self, request: Request<'_>, progress: &dyn Progress) -> Result<Resolved> {
-        self.indexed(request, &Notes::new(progress))
+        self.ask(request, &Notes::new(progress))
     }
 
-    pub(super) fn indexed(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
-        let Request { series, exact } = request;
-        let Origin::Debian(archive) = self.matrix.source(series)?;
-        let index = self.index(archive, notes)?;
-        let wanted = Wanted {
-            series: &series.name,
-            packages: self.matrix.packages(series)?,
-            exact,
-        };
-        let Some(artifacts) = debian::newest(&index.packages, wanted)? else {
-            let there_are = debian::versions(
-                &index.packages,
-                Wanted {
-                    exact: None,
-                    ..wanted
-                },
-            );
-            return match exact {
-                Some(exact) => Err(usage(format!(
-                    "{} has no kernel {exact}; of {} it has {}",
-                    series.source,
-                    series.name,
-                    if there_are.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        there_are.join(", ")
-                    }
-                ))),
-                None => bail!(
-                    "{} has no kernel of the series {}",
-                    series.source,
-                    series.name
-                ),
-            };
-        };
-        Ok(Resolved {
-            requested: request.text().to_owned(),
-            series: series.name.clone(),
-            version: version::upstream(&artifacts[0].version).to_owned(),
-            source: origin(series, artifacts, &index.verified_by),
+    fn kind(&self, series: &Series) -> Result<Kind> {
+        Ok(match self.matrix.source(series)? {
+            Origin::Debian(_) => Kind::Debian,
+            Origin::UbuntuMainline(_) => Kind::UbuntuMainline,
+            Origin::Url(_) => Kind::Url,
         })
-    }
-
-    fn index(&self, archive: &Archive, notes: &Notes<'_>) -> Result<Arc<Index>> {
-        let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = indices.get(&archive.suite) {
-            return Ok(Arc::clone(index));
-        }
-        let keyring = self.matrix.keyring(&archive.keyring)?;
-        let lists = Lists {
-            cache: &self.cache,
-            client: &self.client,
-            offline: self.options.offline,
-            renew: self.options.newest,
-        };
-        let index = Arc::new(lists.index(archive, &keyring, notes)?);
-        indices.insert(archive.suite.clone(), Arc::clone(&index));
-        Ok(index)
-    }
-
-    /// The base addresses of the archive that a series comes from.
-    pub(super) fn mirrors(&self, series: &str) -> Result<&[String]> {
-        let series = self
-            .matrix
-            .find(series)
-            .context("a series that is not in the matrix")?;
-        let Origin::Debian(archive) = self.matrix.source(series)?;
-        Ok(&archive.mirrors)
-    }
-}
-
-fn origin(series: &Series, artifacts: Vec<Artifact>, verified_by: &str) -> Source {
-    Source {
-        kind: Kind::Debian,
-        name: series.source.clone(),
-        package_version: artifacts
-            .first()
-            .map(|a| a.version.clone())
-            .unwrap_or_default(),
-        artifacts,
-        verified_by: verified_by.to_owned(),
-        notes: Vec::new(),
     }
 }

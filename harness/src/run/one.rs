@@ -1,6 +1,9 @@
 //! One kernel: resolved, fetched, booted, observed.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use guest::scenario::Scenario;
@@ -10,7 +13,7 @@ use crate::{
     cli::RunArgs,
     error::UsageError,
     interrupt::{INTERRUPTED, Interrupt},
-    kernel::{Kernel, Kernels, Resolved},
+    kernel::{self, Kernel, Kernels, Resolved},
     progress::{Board, Line},
     report::{KernelReport, KernelVerdict, observed::none_reached},
     vm::{self, Choice, Config, Limits, Qemu, Vm},
@@ -23,11 +26,13 @@ pub(super) const MEMORY_MIB: u32 = 512;
 const ATTEMPTS: u32 = 2;
 
 /// What all kernels of a run have in common.
-pub(super) struct Setup<'a> {
-    args: &'a RunArgs,
-    planned: &'a [&'static Scenario],
-    interrupt: &'a Interrupt,
-    kernels: &'a Kernels,
+pub(super) struct Setup {
+    timeout: Duration,
+    keep: Option<PathBuf>,
+    planned: Vec<&'static Scenario>,
+    pub(super) interrupt: Interrupt,
+    kernels: Kernels,
+    pub(super) board: Board,
     qemu: Qemu,
     accelerator: Choice,
 }
@@ -35,12 +40,35 @@ pub(super) struct Setup<'a> {
 /// A kernel to run, found or not.
 pub(super) struct Target {
     pub(super) name: String,
-    found: Result<Resolved, String>,
+    found: Result<Found, String>,
     resolve_ms: u64,
 }
 
+enum Found {
+    /// It may have to be downloaded.
+    InMatrix(Resolved),
+    /// The user's own.
+    Here(Kernel),
+}
+
+/// Takes a kernel of the user's own.
+pub(super) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
+    let started = Instant::now();
+    let kernel = kernel::local::open(image, modules)?;
+    Ok(Target {
+        name: kernel.requested.clone(),
+        found: Ok(Found::Here(kernel)),
+        resolve_ms: ms(started.elapsed()),
+    })
+}
+
 /// Finds out what each name stands for. Only a name that the user must mend is an error.
-pub(super) fn resolve(kernels: &Kernels, names: &[String], board: &Board) -> Result<Vec<Target>> {
+pub(super) fn resolve(
+    kernels: &Kernels,
+    names: &[String],
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<Vec<Target>> {
     names
         .iter()
         .map(|name| {
@@ -48,8 +76,11 @@ pub(super) fn resolve(kernels: &Kernels, names: &[String], board: &Board) -> Res
             line.phase("resolving");
             let started = Instant::now();
             let found = match kernels.resolve(name, &line) {
+                _ if interrupt.stop().requested() => Err(INTERRUPTED.to_owned()),
                 Err(error) if error.is::<UsageError>() => return Err(error),
-                found => found.map_err(|error| format!("{error:#}")),
+                found => found
+                    .map(Found::InMatrix)
+                    .map_err(|error| format!("{error:#}")),
             };
             Ok(Target {
                 name: name.clone(),
@@ -60,39 +91,43 @@ pub(super) fn resolve(kernels: &Kernels, names: &[String], board: &Board) -> Res
         .collect()
 }
 
-impl<'a> Setup<'a> {
+impl Setup {
     /// Looks for QEMU, and decides how it is to run.
     pub(super) fn new(
-        args: &'a RunArgs,
-        planned: &'a [&'static Scenario],
-        interrupt: &'a Interrupt,
-        kernels: &'a Kernels,
+        args: &RunArgs,
+        planned: &[&'static Scenario],
+        interrupt: &Interrupt,
+        kernels: Kernels,
+        board: &Board,
     ) -> Result<Self> {
         Ok(Self {
-            args,
-            planned,
-            interrupt,
+            timeout: args.timeout,
+            keep: args.keep.clone(),
+            planned: planned.to_vec(),
+            interrupt: interrupt.clone(),
             kernels,
+            board: board.clone(),
             qemu: Qemu::find()?,
             accelerator: vm::accel::choose(args.accel)?,
         })
     }
 
     /// Runs one kernel. Whatever goes wrong is in the report, which lists every scenario.
-    pub(super) fn run(&self, target: &Target, line: &Line<'_>) -> KernelReport {
+    pub(super) fn run(&self, target: &Target) -> KernelReport {
         let started = Instant::now();
+        let line = self.board.line(&target.name);
         let mut report = KernelReport {
             requested: target.name.clone(),
             ..KernelReport::default()
         };
         report.phases_ms.resolve = Some(target.resolve_ms);
-        if let Err(error) = self.stages(target, line, &mut report) {
+        if let Err(error) = self.stages(target, &line, &mut report) {
             let why = format!("{error:#}");
             let version = report
                 .version
                 .as_deref()
                 .and_then(|version| version.parse().ok());
-            report.scenarios = none_reached(self.planned, version, &why);
+            report.scenarios = none_reached(&self.planned, version, &why);
             report.verdict = KernelVerdict::Infra;
             report.error = Some(why);
         }
@@ -100,35 +135,44 @@ impl<'a> Setup<'a> {
         report
     }
 
-    fn stages(&self, target: &Target, line: &Line<'_>, report: &mut KernelReport) -> Result<()> {
+    fn stages(&self, target: &Target, line: &Line, report: &mut KernelReport) -> Result<()> {
         anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
-        let resolved = target
+        let found = target
             .found
             .as_ref()
             .map_err(|why| anyhow::anyhow!("{why}"))?;
-        report.version = Some(resolved.version.clone());
+        let kernel = self.fetch(found, line, report)?;
+        report.release = Some(kernel.release.clone());
+        report.version = Some(kernel.version.clone());
+        report.warnings.extend(kernel.source.notes.iter().cloned());
+        report.source = Some(kernel.source.clone());
 
+        line.phase("packing the initramfs");
+        let started = Instant::now();
+        let (initramfs, warnings) = initramfs::pack(&kernel, &self.planned)?;
+        report.phases_ms.image = Some(ms(started.elapsed()));
+        report.warnings.extend(warnings);
+        self.attempts(&kernel, &initramfs, line, report)
+    }
+
+    fn fetch(&self, found: &Found, line: &Line, report: &mut KernelReport) -> Result<Kernel> {
+        let resolved = match found {
+            Found::Here(kernel) => return Ok(kernel.clone()),
+            Found::InMatrix(resolved) => resolved,
+        };
+        report.version = Some(resolved.version.clone());
         line.phase("fetching");
         let started = Instant::now();
         let kernel = self.kernels.fetch(resolved, line)?;
         report.phases_ms.fetch = Some(ms(started.elapsed()));
-        report.release = Some(kernel.release.clone());
-        report.source = Some(kernel.source.clone());
-        report.warnings.extend(kernel.source.notes.iter().cloned());
-
-        line.phase("packing the initramfs");
-        let started = Instant::now();
-        let (initramfs, warnings) = initramfs::pack(&kernel, self.planned)?;
-        report.phases_ms.image = Some(ms(started.elapsed()));
-        report.warnings.extend(warnings);
-        self.attempts(&kernel, &initramfs, line, report)
+        Ok(kernel)
     }
 
     fn attempts(
         &self,
         kernel: &Kernel,
         initramfs: &[u8],
-        line: &Line<'_>,
+        line: &Line,
         report: &mut KernelReport,
     ) -> Result<()> {
         loop {
@@ -153,18 +197,17 @@ impl<'a> Setup<'a> {
         &self,
         kernel: &Kernel,
         initramfs: &[u8],
-        line: &Line<'_>,
+        line: &Line,
         report: &mut KernelReport,
     ) -> Result<bool> {
         let keep = self
-            .args
             .keep
             .as_ref()
-            .map(|dir| dir.join(&report.requested));
+            .map(|dir| dir.join(folder_name(&report.requested)));
         let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
         config.memory_mib = MEMORY_MIB;
         config.limits = Limits {
-            wall: self.args.timeout,
+            wall: self.timeout,
             ..Limits::default()
         };
         config.keep = keep.as_deref();
@@ -175,7 +218,7 @@ impl<'a> Setup<'a> {
         report.memory_mb = Some(config.memory_mib.into());
 
         line.phase("booting");
-        let mut watch = Watch::new(self.planned, report, line);
+        let mut watch = Watch::new(&self.planned, report, line);
         let vm = Vm::start(&self.qemu, &config)?;
         line.detail(vm.command_line());
         let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event))?;
@@ -183,6 +226,16 @@ impl<'a> Setup<'a> {
         watch.conclude(&finished, report);
         Ok(cut_off)
     }
+}
+
+/// A kernel may be asked for by a path or an address.
+fn folder_name(requested: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let name: String = requested
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    name.trim_matches(['_', '.']).to_owned()
 }
 
 pub(super) fn ms(duration: Duration) -> u64 {

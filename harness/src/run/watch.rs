@@ -21,7 +21,7 @@ const CONSOLE_TAIL: usize = 40;
 /// Listens to one VM.
 pub(super) struct Watch<'a> {
     observed: Observed,
-    line: &'a Line<'a>,
+    line: &'a Line,
     started: Instant,
     ready: Option<Instant>,
     count: usize,
@@ -34,7 +34,7 @@ impl<'a> Watch<'a> {
     pub(super) fn new(
         planned: &[&'static Scenario],
         report: &KernelReport,
-        line: &'a Line<'a>,
+        line: &'a Line,
     ) -> Self {
         let version = report
             .version

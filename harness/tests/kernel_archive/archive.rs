@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::kernel::http::Patience;
-use harness::kernel::{Kernels, Options};
+use harness::kernel::{Kernels, Options, Patience};
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, DetachedSignature, KeyType, SecretKeyParamsBuilder,
     SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
@@ -152,11 +151,13 @@ impl Archive {
     pub(crate) fn matrix(&self, mirrors: &[&str]) {
         let text = format!(
             "[source.test]\nkind = 'debian'\nmirrors = {mirrors:?}\nsuite = '{SUITE}'\nkeyring = 'test'\n\
+             snapshot = {{ base = '{}/snap', archive = 'debian', package = 'linux-signed' }}\n\
              [packages.one]\nrequired = ['linux-image-{{abi}}-cloud-amd64']\n\
              [packages.split]\nrequired = ['linux-binary-{{abi}}-cloud-amd64']\n\
              optional = ['linux-modules-{{abi}}-cloud-amd64']\n\
-             [[series]]\nname = '6.1'\nsource = 'test'\npackages = 'one'\n\
-             [[series]]\nname = '7.3'\nsource = 'test'\npackages = 'split'\n"
+             [[series]]\nnames = ['6.1']\nsource = 'test'\npackages = 'one'\n\
+             [[series]]\nnames = ['7.3']\nsource = 'test'\npackages = 'split'\n",
+            self.server.url
         );
         fs::write(self.path("kernels.toml"), text).unwrap();
     }

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use harness::kernel::commands::{self, Health};
 use harness::kernel::{Kernels, Options, Progress, Silent};
 
 use crate::archive::Archive;
@@ -165,6 +166,61 @@ fn only_a_thorough_look_finds_a_careful_forgery() {
 }
 
 #[test]
+fn the_commands_tell_what_is_there() {
+    let mut archive = Archive::new();
+    let cached = |archive: &Archive| commands::list(&archive.open()).unwrap()[0].clone();
+    let before = cached(&archive);
+    assert_eq!(
+        (
+            before.name.as_str(),
+            before.version,
+            before.cached,
+            before.in_all
+        ),
+        ("6.1", None, false, true)
+    );
+    commands::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
+    let locked = cached(&archive);
+    assert_eq!(
+        (locked.version.as_deref(), locked.cached),
+        (Some("6.1.5"), false)
+    );
+    assert_eq!(
+        locked.size,
+        Some(archive.server.bytes(&Archive::deb_path("6.1.5")).len() as u64)
+    );
+
+    let verify = |archive: &Archive| commands::verify(&archive.open(), &["6.1".into()]).unwrap();
+    assert_eq!(verify(&archive), [("6.1".into(), Health::Absent)]);
+    archive.add("6.1.6");
+    let requests = ["6.1".into(), "6.1.6".into(), "6.1.7".into()];
+    let fetched = commands::fetch(&archive.open(), &requests, &Silent).unwrap();
+    let versions: Vec<_> = fetched
+        .iter()
+        .map(|(_, kernel)| kernel.as_ref().ok().map(|k| &*k.version))
+        .collect();
+    assert_eq!(versions, [Some("6.1.5"), Some("6.1.6"), None]);
+    assert!(cached(&archive).cached);
+    assert_eq!(verify(&archive), [("6.1".into(), Health::Good)]);
+
+    let image = &fetched[0].1.as_ref().unwrap().image;
+    let before = fs::metadata(image).unwrap().modified().unwrap();
+    let mut bytes = fs::read(image).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(image, bytes).unwrap();
+    fs::File::options()
+        .append(true)
+        .open(image)
+        .unwrap()
+        .set_modified(before)
+        .unwrap();
+    let [(_, Health::Damaged(reason))] = &verify(&archive)[..] else {
+        panic!("not damaged")
+    };
+    assert_contains(reason, &["vmlinuz", "contents have changed"]);
+}
+
+#[test]
 fn a_copied_cache_is_good() {
     let archive = Archive::new();
     let kernel = get(&archive.open(), "6.1").unwrap();
@@ -260,6 +316,14 @@ fn a_killed_download_is_started_anew() {
     archive.server.wait_for(&deb);
     victim.kill().unwrap();
     victim.wait().unwrap();
+    // As if it had been killed somewhat later.
+    let partial = fs::read_dir(archive.path("cache/kernels"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::write(partial.join("vmlinuz"), "half").unwrap();
 
     assert_contains(&infra(&archive.offline(), "6.1"), &["not in the cache"]);
     archive.server.put(&deb, Reply::Bytes(bytes));

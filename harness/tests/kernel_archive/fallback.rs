@@ -75,7 +75,10 @@ fn the_lock_needs_no_index() {
     let mut archive = Archive::new();
     let changes = update(&archive);
     assert_eq!(
-        (changes[0].old.as_deref(), changes[0].new.as_str()),
+        (
+            changes[0].old.as_deref(),
+            changes[0].new.as_deref().unwrap()
+        ),
         (None, "6.1.5-1")
     );
     archive.add("6.1.6");
@@ -94,7 +97,10 @@ fn the_lock_needs_no_index() {
     assert_eq!(get(&newest, "6.1").unwrap().version, "6.1.6");
     let changes = update(&archive);
     assert_eq!(
-        (changes[0].old.as_deref(), changes[0].new.as_str()),
+        (
+            changes[0].old.as_deref(),
+            changes[0].new.as_deref().unwrap()
+        ),
         (Some("6.1.5-1"), "6.1.6-1")
     );
     assert_eq!(get(&archive.open(), "6.1").unwrap().version, "6.1.6");
@@ -107,15 +113,15 @@ fn what_is_locked_but_gone_is_replaced_by_the_newest() {
     archive
         .server
         .put(&Archive::deb_path("6.1.5"), Reply::Status(404));
-    // The cached index, still fresh, knows no other.
+    // The archive lists no other.
     assert_contains(
         &infra(&archive.open(), "6.1"),
         &["linux-image-6.1.5-cloud-amd64", "not found"],
     );
 
+    // The cached index is fresh, but what is gone from the pool must be gone from the index, too.
     archive.forget_all();
     archive.add("6.1.6");
-    age_index(&archive);
     let kernel = get(&archive.open(), "6.1").unwrap();
     assert_eq!(kernel.version, "6.1.6");
     let notes = kernel.source.notes.join("\n");
@@ -143,19 +149,44 @@ fn a_locked_kernel_on_a_broken_line_is_not_replaced() {
         .server
         .put(&Archive::deb_path("6.1.5"), Reply::Status(503));
     assert_contains(&infra(&archive.open(), "6.1"), &["status 503"]);
+    // The snapshot archive is for what is gone, not for what is late.
+    assert!(
+        !archive
+            .server
+            .requests()
+            .iter()
+            .any(|path| path.starts_with("/snap/"))
+    );
 }
 
 #[test]
-fn nothing_is_locked_unless_all_is_resolved() {
-    let archive = Archive::new();
+fn a_series_that_cannot_be_resolved_stays_locked_as_it_was() {
+    let mut archive = Archive::new();
     update(&archive);
-    let before = fs::read(archive.path("kernels.lock")).unwrap();
-    let error = commands::update(&archive.open(), &[], &Silent).unwrap_err();
+    archive.forget_all();
+    let release = "7.3.4-cloud-amd64";
+    let binary = crate::archive::deb(&[(
+        &format!("./usr/lib/modules/{release}/vmlinuz"),
+        &crate::archive::image(release),
+    )]);
+    archive.add_package("linux-binary-7.3.4-cloud-amd64", "7.3.4", binary);
+    let changes = commands::update(&archive.open(), &[], &Silent).unwrap();
+    let error = format!("{:#}", changes[0].new.as_ref().unwrap_err());
+    assert_contains(&error, &["series 6.1", "no kernel of the series"]);
+    assert_eq!(changes[1].new.as_ref().unwrap(), "7.3.4-1");
+    let list = commands::list(&archive.open()).unwrap();
+    let versions: Vec<_> = list
+        .iter()
+        .map(|series| series.version.as_deref())
+        .collect();
+    assert_eq!(versions, [Some("6.1.5"), Some("7.3.4")]);
+
+    let error = commands::update(&archive.open(), &["6.1.5".into()], &Silent).unwrap_err();
+    assert_eq!(exit_code(&error), 2);
     assert_contains(
-        &format!("{error:#}"),
-        &["series 7.3", "no kernel of the series"],
+        &error.to_string(),
+        &["only a series can be locked", "6.1.5"],
     );
-    assert_eq!(fs::read(archive.path("kernels.lock")).unwrap(), before);
 }
 
 #[test]

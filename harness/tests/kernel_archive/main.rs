@@ -7,7 +7,10 @@ mod cache;
 mod fallback;
 mod network;
 mod server;
+mod snapshot;
 mod tampering;
+mod ubuntu;
+mod url;
 
 use anyhow::Result;
 use harness::kernel::{Kernel, Kernels, Silent};

@@ -240,7 +240,27 @@ fn a_package_without_a_kernel_is_named() {
         "6.1.5",
         b"no package at all".to_vec(),
     );
-    assert_contains(&infra(&archive.open(), "6.1"), &["is no Debian package"]);
+    assert_contains(&infra(&archive.open(), "6.1"), &["no x86 kernel image"]);
+}
+
+#[test]
+fn an_index_that_was_exchanged_in_the_cache_is_fetched_again() {
+    let archive = Archive::new();
+    get(&archive.open(), "6.1").unwrap();
+    let list = fs::read_dir(archive.path("cache/lists"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    // Sound in itself, but not what was signed.
+    fs::write(
+        list.join("Packages.xz"),
+        xz(b"Package: linux-image-6.1.9-cloud-amd64\n"),
+    )
+    .unwrap();
+    assert_contains(&infra(&archive.offline(), "6.1"), &["--offline"]);
+    assert_eq!(get(&archive.open(), "6.1").unwrap().version, "6.1.5");
 }
 
 #[test]

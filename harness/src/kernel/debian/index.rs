@@ -14,7 +14,7 @@ use crate::kernel::manifest::digest;
 use crate::kernel::matrix::Archive;
 use crate::kernel::mirrors::{AllFailed, Why, first_good};
 use crate::kernel::openpgp::{Keyring, Signed};
-use crate::kernel::progress::Notes;
+use crate::kernel::progress::{Notes, Silent};
 
 /// Far more than any release file or package index of today.
 const MAX_RELEASE: u64 = 16 << 20;
@@ -48,10 +48,10 @@ pub(crate) struct Lists<'a> {
 
 /// An archive at one address, with the keys that it must be signed by.
 #[derive(Clone, Copy)]
-pub(crate) struct Mirror<'a> {
-    pub(crate) base: &'a str,
-    pub(crate) archive: &'a Archive,
-    pub(crate) keyring: &'a Keyring,
+struct Mirror<'a> {
+    base: &'a str,
+    archive: &'a Archive,
+    keyring: &'a Keyring,
 }
 
 /// The files that make an index: the release file as it was signed, and the packages.
@@ -130,6 +130,17 @@ impl Lists<'_> {
             }
             Ok(index)
         })
+    }
+
+    /// The index at one address, which was signed once. It is neither kept nor expected to be valid still.
+    pub(crate) fn at(&self, base: &str, archive: &Archive, keyring: &Keyring) -> Result<Index> {
+        let ignored = Notes::new(&Silent);
+        let mirror = Mirror {
+            base,
+            archive,
+            keyring,
+        };
+        self.fetch_from(mirror, &ignored).map(|(_, index)| index)
     }
 
     fn fetch_from(&self, mirror: Mirror<'_>, notes: &Notes<'_>) -> Result<(Files, Index)> {
@@ -221,7 +232,7 @@ impl ReleaseFiles {
 impl Listed {
     fn expected(&self) -> Expected<'_> {
         Expected {
-            size: self.size,
+            size: Some(self.size),
             sha256: &self.sha256,
             according_to: "the signed release file",
         }

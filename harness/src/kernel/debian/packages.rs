@@ -62,21 +62,22 @@ impl Stanza<'_> {
                 .map(str::to_owned)
                 .with_context(|| format!("the package index has no {field} for {package}"))
         };
+        let size: u64 = need("Size", self.size)?
+            .parse()
+            .with_context(|| format!("the Size of {package} is no number"))?;
         let artifact = Artifact {
             package: package.to_owned(),
             version: need("Version", self.version)?,
             path: need("Filename", self.filename)?,
-            size: need("Size", self.size)?
-                .parse()
-                .with_context(|| format!("the Size of {package} is no number"))?,
+            size: Some(size),
             sha256: need("SHA256", self.sha256)?.to_ascii_lowercase(),
             url: None,
         };
         if !is_sha256(&artifact.sha256) {
             bail!("the SHA256 of {package} is not 64 hexadecimal digits");
         }
-        if artifact.size > MAX_PACKAGE {
-            bail!("{package} claims to be {} bytes large", artifact.size);
+        if size > MAX_PACKAGE {
+            bail!("{package} claims to be {size} bytes large");
         }
         if artifact.path.starts_with('/') || artifact.path.split('/').any(|part| part == "..") {
             bail!(
@@ -240,7 +241,7 @@ mod tests {
                 package: "linux-image-5.10.0-46-cloud-amd64".into(),
                 version: "5.10.262-1".into(),
                 path: "pool/linux-image-5.10.0-46-cloud-amd64_5.10.262-1.deb".into(),
-                size: 42,
+                size: Some(42),
                 sha256: SHA.into(),
                 url: None,
             }]
@@ -317,7 +318,7 @@ mod tests {
             let found = newest(&index, wanted("6.1", &packages)).unwrap().unwrap();
             assert_eq!(
                 (found[0].version.as_str(), found[0].size),
-                ("6.1.1-1", 42),
+                ("6.1.1-1", Some(42)),
                 "{index:?}"
             );
         }

@@ -1,7 +1,7 @@
-//! From a Debian package to the few files of it that we boot.
+//! From what was downloaded to the few files of it that we boot.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,21 +12,53 @@ use super::manifest::{self, Record};
 
 /// Unpacks image, configuration and modules into `dir`: `vmlinuz`, `config` and `lib/modules/RELEASE/`.
 ///
-/// Everything else in the package (documentation, hooks, links into a build tree) is left out.
-pub(super) fn unpack(deb: &Path, dir: &Path) -> Result<Vec<Record>> {
-    let name = deb.display();
-    let file = File::open(deb).with_context(|| format!("cannot read {name}"))?;
-    let mut archive = ar::Archive::new(BufReader::new(file));
-    while let Some(member) = archive.next_entry() {
-        let member = member.with_context(|| format!("{name} is no Debian package"))?;
-        let id = String::from_utf8_lossy(member.header().identifier()).into_owned();
-        if let Some(compression) = id.trim_end_matches('/').strip_prefix("data.tar") {
-            let tar =
-                decompress(member, compression).with_context(|| format!("cannot unpack {name}"))?;
-            return unpack_tar(tar, dir).with_context(|| format!("cannot unpack {name}"));
+/// Takes a Debian package, an archive as `make tar-pkg` leaves it, or an image that is not packed at all.
+/// Everything else in a package (documentation, hooks, links into a build tree) is left out.
+pub(super) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
+    let mut reader = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut start = Vec::new();
+    Read::by_ref(&mut reader)
+        .take(512)
+        .read_to_end(&mut start)?;
+    reader.rewind()?;
+    match Format::of(&start) {
+        Format::Deb => unpack_deb(reader, dir),
+        Format::Image => Ok(vec![write(&mut reader, dir, Path::new("vmlinuz"))?]),
+        Format::Tar(compression) => unpack_tar(decompress(reader, compression)?, dir),
+    }
+}
+
+enum Format {
+    Deb,
+    Image,
+    /// With the ending that tells how it is compressed.
+    Tar(&'static str),
+}
+
+impl Format {
+    /// Goes by the contents: an address need not end in a file name.
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Self::Deb,
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Tar(".xz"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Tar(".zst"),
+            [0x1f, 0x8b, ..] => Self::Tar(".gz"),
+            _ if start.get(257..262) == Some(b"ustar") => Self::Tar(""),
+            _ => Self::Image,
         }
     }
-    bail!("{name} is a Debian package without data")
+}
+
+fn unpack_deb(reader: File, dir: &Path) -> Result<Vec<Record>> {
+    let mut archive = ar::Archive::new(BufReader::new(reader));
+    while let Some(member) = archive.next_entry() {
+        let member = member.context("it is a damaged Debian package")?;
+        let id = String::from_utf8_lossy(member.header().identifier()).into_owned();
+        if let Some(compression) = id.trim_end_matches('/').strip_prefix("data.tar") {
+            return unpack_tar(decompress(member, compression)?, dir);
+        }
+    }
+    bail!("it is a Debian package without data")
 }
 
 fn decompress<'a>(reader: impl Read + 'a, suffix: &str) -> Result<Box<dyn Read + 'a>> {
