@@ -3,13 +3,21 @@
 mod arguments;
 mod counter;
 mod example;
+mod fixture;
 mod globals;
+mod helpers;
 mod kinds;
 mod lifecycle;
 mod links;
 mod maps;
 mod misuse;
+mod module;
+mod pins;
 mod selftest;
+mod several;
+mod streams;
+mod targets;
+mod test_run;
 
 use crate::scenario::Scenario;
 
@@ -23,6 +31,13 @@ const FAMILIES: &[&[Scenario]] = &[
     kinds::SCENARIOS,
     globals::SCENARIOS,
     maps::SCENARIOS,
+    targets::SCENARIOS,
+    module::SCENARIOS,
+    several::SCENARIOS,
+    pins::SCENARIOS,
+    test_run::SCENARIOS,
+    helpers::SCENARIOS,
+    streams::SCENARIOS,
     selftest::SCENARIOS,
 ];
 
