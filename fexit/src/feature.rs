@@ -158,6 +158,18 @@ impl Feature {
         }
     }
 
+    /// Fails if the kernel that `btf` describes shows that it lacks this: to ask before trying what would do harm.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`]; not when the kernel's types do not tell.
+    pub fn require(self, btf: &Btf) -> Result<(), Unsupported> {
+        match self.is_in(btf) {
+            Some(false) => Err(self.unsupported()),
+            _ => Ok(()),
+        }
+    }
+
     /// The refusal to give when the kernel has shown that it lacks this.
     pub(crate) fn unsupported(self) -> Unsupported {
         Unsupported {

@@ -47,14 +47,26 @@ fn lacking(capabilities: u64, last_known: u32, by_id: bool) -> String {
     }
 }
 
-/// What this process lacks for a call that the kernel answered with `EPERM`.
-pub(crate) fn missing(by_id: bool) -> String {
+/// Whether the kernel knows no `CAP_BPF`, and the process lacks what it wants instead.
+pub(crate) fn only_administrators() -> bool {
+    let (capabilities, last_known) = here();
+    last_known < CAP_BPF && capabilities.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 0)
+}
+
+/// The capabilities of this process, and the last one that the kernel knows.
+fn here() -> (Option<u64>, u32) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    let last = last.trim().parse().unwrap_or(CAP_BPF);
-    match effective(&status) {
-        Some(capabilities) => lacking(capabilities, last, by_id),
-        None => "run as root, or with CAP_BPF and CAP_PERFMON (Linux 5.8 and later)".to_owned(),
+    (effective(&status), last.trim().parse().unwrap_or(CAP_BPF))
+}
+
+/// What this process lacks for a call that the kernel answered with `EPERM`.
+pub(crate) fn missing(by_id: bool) -> String {
+    match here() {
+        (Some(capabilities), last_known) => lacking(capabilities, last_known, by_id),
+        (None, _) => {
+            "run as root, or with CAP_BPF and CAP_PERFMON (Linux 5.8 and later)".to_owned()
+        }
     }
 }
 

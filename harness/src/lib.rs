@@ -1,5 +1,14 @@
 //! Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 
+pub mod cli;
 pub mod error;
+pub mod image;
+pub mod interrupt;
 pub mod kernel;
+pub mod kernels;
+pub mod list;
+pub mod progress;
+pub mod report;
+pub mod reports;
+pub mod run;
 pub mod vm;

@@ -1,2 +1,28 @@
-//! x
-fn main() {}
+//! The command line of the harness.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use harness::{
+    cli::{Cli, Command},
+    error::exit_code,
+    kernels, list, reports, run,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        None if cli.run.list => list::print(&cli.run),
+        None => run::run(&cli.run),
+        Some(Command::Compare { old, new }) => reports::compare(old, new),
+        Some(Command::Kernels { command }) => kernels::command(command),
+        Some(Command::Report { reports, outputs }) => reports::merge(reports, outputs),
+    };
+    match done {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit_code(&error).into()
+        }
+    }
+}

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::function::Scope;
 use super::raw::Kind;
-use super::{BtfError, MODULE_BTF, symbols};
+use super::symbols::{self, Trace};
+use super::{BtfError, MODULE_BTF};
 
 /// How many similar names an error lists.
 const NEAREST: usize = 3;
@@ -36,28 +37,19 @@ pub(super) fn unknown_module(name: &str) -> BtfError {
 
 /// What the symbol table says of a function that BTF does not list.
 fn reason(name: &str) -> String {
-    let symbols = symbols::table();
-    let mut variants = Vec::new();
-    for symbol in symbols
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2))
-    {
-        if symbol == name {
-            return "the function exists, but has no BTF: it is written in assembly, is an alias, or was \
-                    left out because its signature differs between copies"
-                .to_owned();
+    match symbols::trace(name) {
+        Trace::Function => {
+            "the function exists, but has no BTF: it is written in assembly, is an alias, or \
+                            was left out because its copies differ"
+                .to_owned()
         }
-        let suffix = symbol.strip_prefix(name);
-        if suffix.is_some_and(|suffix| suffix.starts_with('.') && !suffix.starts_with(".cold")) {
-            variants.push(symbol);
-        }
-    }
-    match variants.first() {
-        Some(variant) => format!(
-            "the compiler has only kept a changed copy of it (`{variant}`), which cannot be traced"
+        Trace::Changed(copy) => format!(
+            "the compiler has only kept a changed copy of it (`{copy}`), which cannot be traced"
         ),
-        None if symbols.is_empty() => "it does not exist there or was inlined".to_owned(),
-        None => "this kernel has no function of that name, or it was inlined everywhere".to_owned(),
+        Trace::None => {
+            "this kernel has no function of that name, or it was inlined everywhere".to_owned()
+        }
+        Trace::Unknown => "it does not exist there or was inlined".to_owned(),
     }
 }
 
@@ -66,7 +58,10 @@ pub(super) fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
         .own
         .types()
         .filter(|t| t.kind == Kind::Func)
-        .filter_map(|t| std::str::from_utf8(scope.string(t.name_off())?).ok())
+        .filter_map(|t| scope.string(t.name_off()))
+        // Comparing is slow, and names of another length are not alike.
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= name.len() / 3)
+        .filter_map(|candidate| std::str::from_utf8(candidate).ok())
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(score, _)| *score > 0.8)
         .collect();

@@ -173,7 +173,8 @@ impl Btf {
         raw.types().find(named).map(|t| t.id)
     }
 
-    pub(crate) fn has_function(&self, name: &str) -> bool {
+    /// Whether the kernel itself, not a module, has a function of this name in its BTF.
+    pub fn has_function(&self, name: &str) -> bool {
         self.has_named(Kind::Func, name)
     }
 

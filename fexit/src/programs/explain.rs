@@ -52,11 +52,6 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     if let Some(refusal) = Feature::Fexit.missing() {
         return refusal.into();
     }
-    if program.kind() == "fsession"
-        && let Some(refusal) = Feature::Session.missing()
-    {
-        return refusal.into();
-    }
     if program.may_sleep()
         && let Some(refusal) = Feature::Sleepable.missing()
     {
@@ -158,6 +153,9 @@ pub(super) fn never_fires(name: &str, target: Option<&Resolved>) -> ProgramError
 }
 
 pub(super) fn permission(action: &'static str, by_id: bool) -> ProgramError {
+    if !by_id && privilege::only_administrators() {
+        return Feature::Capabilities.unsupported().into();
+    }
     ProgramError::Permission {
         action,
         missing: privilege::missing(by_id),

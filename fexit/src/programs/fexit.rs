@@ -97,6 +97,9 @@ impl FExit {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
         }
+        if self.is_session() {
+            Feature::Session.require(btf)?;
+        }
         let section = (self.data.section.as_str(), self.data.section_target());
         let target = target::resolve(target, section, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
@@ -176,6 +179,11 @@ impl FExit {
         if last.is_some_and(|attachment| Arc::strong_count(attachment) > 1) {
             return Err(ProgramError::AlreadyAttached);
         }
+        // Asked before, not after: what this opens would be seen by a program that watches files being opened.
+        let target = self.target.as_ref();
+        if target.is_some_and(|target| !target.is_program) && explain::ftrace_is_off() {
+            return Err(explain::never_fires(&self.data.name, target));
+        }
         let fd = match self.try_attach(cookie) {
             Err(error) if is_spent(&error) && last.is_some_and(|last| last.is_pinned()) => {
                 return Err(ProgramError::AlreadyAttached);
@@ -191,14 +199,6 @@ impl FExit {
             explain::attach(&self.data.name, self.target.as_ref(), cookie, error)
         })?;
         let link = FExitLink::new(fd);
-        if self
-            .target
-            .as_ref()
-            .is_some_and(|target| !target.is_program)
-            && explain::ftrace_is_off()
-        {
-            return Err(explain::never_fires(&self.data.name, self.target.as_ref()));
-        }
         self.attached = Some(link.attachment());
         Ok(self.links.insert(link))
     }

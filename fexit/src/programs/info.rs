@@ -3,7 +3,34 @@
 use std::os::fd::BorrowedFd;
 
 use super::ProgramError;
-use crate::sys;
+use crate::sys::{self, IdKind};
+
+/// The ids of all programs in the kernel, whoever loaded them. Minimum kernel 4.13.
+///
+/// # Errors
+///
+/// [`ProgramError::SyscallError`]: it takes `CAP_SYS_ADMIN`.
+pub fn loaded_programs() -> Result<Vec<u32>, ProgramError> {
+    ids(IdKind::Prog, "BPF_PROG_GET_NEXT_ID")
+}
+
+/// The ids of all links in the kernel, of any kind, whoever made them. Minimum kernel 5.8.
+///
+/// # Errors
+///
+/// [`ProgramError::SyscallError`]: it takes `CAP_SYS_ADMIN`, and is `EINVAL` before 5.8.
+pub fn existing_links() -> Result<Vec<u32>, ProgramError> {
+    ids(IdKind::Link, "BPF_LINK_GET_NEXT_ID")
+}
+
+fn ids(kind: IdKind, call: &'static str) -> Result<Vec<u32>, ProgramError> {
+    let mut ids = Vec::new();
+    let failed = |io_error| ProgramError::SyscallError { call, io_error };
+    while let Some(id) = sys::next_id(kind, ids.last().copied().unwrap_or(0)).map_err(failed)? {
+        ids.push(id);
+    }
+    Ok(ids)
+}
 
 /// What the kernel knows of a loaded program (`bpf_prog_info`). Minimum kernel 4.13.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -113,12 +113,14 @@ pub(crate) fn link_info(fd: BorrowedFd<'_>) -> io::Result<(LinkInfoRaw, usize)> 
 pub(crate) enum IdKind {
     Prog,
     Btf,
+    Link,
 }
 
 pub(crate) fn fd_by_id(kind: IdKind, id: u32) -> io::Result<OwnedFd> {
     let cmd = match kind {
         IdKind::Prog => bpf_cmd::BPF_PROG_GET_FD_BY_ID,
         IdKind::Btf => bpf_cmd::BPF_BTF_GET_FD_BY_ID,
+        IdKind::Link => bpf_cmd::BPF_LINK_GET_FD_BY_ID,
     };
     bpf_fd(
         cmd,
@@ -134,6 +136,7 @@ pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
     let cmd = match kind {
         IdKind::Prog => bpf_cmd::BPF_PROG_GET_NEXT_ID,
         IdKind::Btf => bpf_cmd::BPF_BTF_GET_NEXT_ID,
+        IdKind::Link => bpf_cmd::BPF_LINK_GET_NEXT_ID,
     };
     let mut attr = IdAttr {
         id,

@@ -1,10 +1,12 @@
 //! Perf events as a way for BPF programs to send records, and waiting for any descriptor.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::time::Duration;
 
-/// `struct perf_event_attr`, first version, which every kernel takes.
+/// `struct perf_event_attr`, second version, which every kernel takes.
 #[repr(C)]
 #[derive(Default)]
 struct PerfEventAttr {
@@ -17,7 +19,8 @@ struct PerfEventAttr {
     flags: u64,
     wakeup_events: u32,
     bp_type: u32,
-    bp_addr: u64,
+    config1: u64,
+    config2: u64,
 }
 
 /// An event on one CPU that fires when a BPF program calls `bpf_perf_event_output`.
@@ -25,7 +28,6 @@ pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
     const PERF_TYPE_SOFTWARE: u32 = 1;
     const PERF_COUNT_SW_BPF_OUTPUT: u64 = 10;
     const PERF_SAMPLE_RAW: u64 = 1 << 10;
-    const PERF_FLAG_FD_CLOEXEC: u64 = 8;
     let attr = PerfEventAttr {
         kind: PERF_TYPE_SOFTWARE,
         size: u32::try_from(size_of::<PerfEventAttr>()).unwrap_or(0),
@@ -35,15 +37,42 @@ pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
         wakeup_events: 1,
         ..PerfEventAttr::default()
     };
-    let cpu = i32::try_from(cpu).unwrap_or(i32::MAX);
-    // SAFETY: `attr` is a live struct of the size that it names.
+    perf_event_open(&attr, i32::try_from(cpu).unwrap_or(i32::MAX))
+}
+
+/// Whether several functions of the kernel bear this name; `None` when that cannot be asked.
+///
+/// It asks for a kprobe at an offset that no function has: the kernel first counts the functions, then refuses, and
+/// nothing is ever set.
+pub(crate) fn names_several(function: &str) -> Option<bool> {
+    let kind = std::fs::read_to_string("/sys/bus/event_source/devices/kprobe/type").ok()?;
+    let name = CString::new(function).ok()?;
+    let attr = PerfEventAttr {
+        kind: kind.trim().parse().ok()?,
+        size: u32::try_from(size_of::<PerfEventAttr>()).unwrap_or(0),
+        config1: name.as_ptr() as u64,
+        config2: i32::MAX as u64,
+        ..PerfEventAttr::default()
+    };
+    match perf_event_open(&attr, 0).err()?.raw_os_error()? {
+        libc::EADDRNOTAVAIL => Some(true),
+        // It got as far as the offset. (`ENOENT` is also the answer for a name that it does not have.)
+        libc::EINVAL | libc::ENOENT | libc::EILSEQ | libc::ERANGE => Some(false),
+        _ => None,
+    }
+}
+
+fn perf_event_open(attr: &PerfEventAttr, cpu: i32) -> io::Result<OwnedFd> {
+    const PERF_FLAG_FD_CLOEXEC: u64 = 8;
+    let (any_process, no_group) = (-1, -1);
+    // SAFETY: `attr` is a live struct of the size that it names; a name in it is a live C string of the caller's.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
-            &raw const attr,
-            -1, // any process
+            ptr::from_ref(attr),
+            any_process,
             cpu,
-            -1, // no group
+            no_group,
             PERF_FLAG_FD_CLOEXEC,
         )
     };

@@ -1,1 +1,107 @@
-//! QEMU: the only part of the harness that knows of it.
+//! QEMU: its command line, the accelerator, and the life and death of one VM.
+//!
+//! [`Vm::start`] starts a VM and [`Vm::run`] stays with it to its end. Whatever happens in between, the answer
+//! is an [`Ending`]; an error is left for what is no fault of the VM, as a full disk. Nothing touches the disk
+//! unless [`Config::keep`] asks for it, and no VM outlives the thread that started it.
+
+pub mod accel;
+mod channel;
+mod command;
+mod console;
+mod ending;
+mod heard;
+mod keep;
+mod lines;
+mod process;
+mod qemu;
+mod run;
+mod scan;
+mod splats;
+mod stop;
+mod sys;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::Timespec;
+
+pub use self::accel::{Accelerator, Choice, Mode};
+pub use self::console::Console;
+pub use self::ending::{Ending, Finished};
+pub use self::heard::VmEvent;
+pub use self::qemu::Qemu;
+pub use self::run::Vm;
+pub use self::scan::Splat;
+pub use self::splats::Severity;
+pub use self::stop::Stop;
+
+/// One VM.
+#[derive(Clone, Debug)]
+pub struct Config<'a> {
+    /// The kernel, in any form that QEMU loads.
+    pub kernel: &'a Path,
+    /// The initramfs, as [`crate::image::build`] makes it.
+    pub initramfs: &'a [u8],
+    /// What runs the guest's instructions.
+    pub accelerator: Accelerator,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// More arguments for the kernel, after the harness's own.
+    pub kernel_args: Vec<String>,
+    /// How long what may take.
+    pub limits: Limits,
+    /// Leave console log, events, initramfs and the command in this directory.
+    pub keep: Option<&'a Path>,
+}
+
+impl<'a> Config<'a> {
+    /// A VM with one CPU, 512 MiB and the usual limits.
+    pub fn new(kernel: &'a Path, initramfs: &'a [u8], accelerator: Accelerator) -> Self {
+        Self {
+            kernel,
+            initramfs,
+            accelerator,
+            memory_mib: 512,
+            cpus: 1,
+            kernel_args: Vec::new(),
+            limits: Limits::default(),
+            keep: None,
+        }
+    }
+
+    /// The kernel's command line.
+    pub fn kernel_command_line(&self) -> String {
+        command::kernel_command_line(self)
+    }
+}
+
+/// How long a VM may take for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From start to end.
+    pub wall: Duration,
+    /// Without a byte on console or event channel.
+    pub silence: Duration,
+    /// From the last event, or from a panic, to the end of QEMU.
+    pub goodbye: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(600),
+            silence: Duration::from_secs(120),
+            goodbye: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A time for `poll`; one beyond its range becomes the longest it knows.
+fn timespec(duration: Duration) -> Timespec {
+    Timespec::try_from(duration).unwrap_or(Timespec {
+        tv_sec: i64::MAX,
+        tv_nsec: 0,
+    })
+}

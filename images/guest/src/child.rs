@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use guest::scenario::Context;
 use guest::scenarios;
 
+use crate::leaks::Census;
 use crate::outcome;
 
 /// The argument that makes this binary run a scenario.
@@ -41,7 +42,8 @@ fn report(id: &str) -> Result<()> {
     std::env::set_current_dir(&dir)?;
     let mut context = Context::default();
     let start = Instant::now();
-    let result = (scenario.run)(&mut context);
+    let before = Census::take();
+    let result = (scenario.run)(&mut context).and_then(|()| before.nothing_new());
     let result = outcome::judge(result, context.measurements, start.elapsed());
     pipe.write_all(&serde_json::to_vec(&result)?)
         .context("cannot hand the result back")

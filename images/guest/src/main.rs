@@ -3,6 +3,7 @@
 mod child;
 mod init;
 mod kmsg;
+mod leaks;
 mod mounts;
 mod outcome;
 mod port;

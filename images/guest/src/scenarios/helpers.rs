@@ -86,8 +86,13 @@ fn sleepable(_: &mut Context) -> Result<()> {
         }
     }
     let injection = Path::new("/sys/kernel/debug/error_injection").exists();
-    ensure!(!injection, "no system call is a target, although the kernel can inject errors");
-    Err(skip("this kernel, built without FUNCTION_ERROR_INJECTION, has no target for such programs"))
+    ensure!(
+        !injection,
+        "no system call is a target, although the kernel can inject errors"
+    );
+    Err(skip(
+        "this kernel, built without FUNCTION_ERROR_INJECTION, has no target for such programs",
+    ))
 }
 
 fn copies_from_user_space(ebpf: &mut Ebpf) -> Result<()> {
@@ -99,8 +104,14 @@ fn copies_from_user_space(ebpf: &mut Ebpf) -> Result<()> {
     let removed = fs::remove_dir("no such folder");
     ensure!(removed.is_err(), "a folder that is not there was removed");
     fexit(ebpf, "sleepable")?.test_run()?;
-    ensure!(ebpf.global::<u64>("calls")? == 1, "the program did not run once");
-    ensure!(ebpf.global::<i64>("result")? == 0, "bpf_copy_from_user failed");
+    ensure!(
+        ebpf.global::<u64>("calls")? == 1,
+        "the program did not run once"
+    );
+    ensure!(
+        ebpf.global::<i64>("result")? == 0,
+        "bpf_copy_from_user failed"
+    );
     let copied: [u8; 16] = ebpf.global("copied")?;
     ensure!(copied == bytes, "the program copied {copied:?}");
     Ok(())

@@ -13,8 +13,12 @@ mod maps;
 mod misuse;
 mod module;
 mod pins;
+mod privilege;
+mod refusals;
 mod selftest;
+mod sessions;
 mod several;
+mod signatures;
 mod streams;
 mod targets;
 mod test_run;
@@ -31,6 +35,8 @@ const FAMILIES: &[&[Scenario]] = &[
     kinds::SCENARIOS,
     globals::SCENARIOS,
     maps::SCENARIOS,
+    refusals::SCENARIOS,
+    privilege::SCENARIOS,
     targets::SCENARIOS,
     module::SCENARIOS,
     several::SCENARIOS,
@@ -38,6 +44,8 @@ const FAMILIES: &[&[Scenario]] = &[
     test_run::SCENARIOS,
     helpers::SCENARIOS,
     streams::SCENARIOS,
+    signatures::SCENARIOS,
+    sessions::SCENARIOS,
     selftest::SCENARIOS,
 ];
 

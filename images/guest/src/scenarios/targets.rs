@@ -183,7 +183,9 @@ fn unknown_subprogram(_: &mut Context) -> Result<()> {
         matches!(error, ProgramError::TargetProgram { .. })
     })?;
     let text = error.to_string();
-    let named = ["`scalded`", "scaled", "shifted"].iter().all(|name| text.contains(name));
+    let named = ["`scalded`", "scaled", "shifted"]
+        .iter()
+        .all(|name| text.contains(name));
     ensure!(
         named,
         "the error does not name the subprogram and those that are there: {text}"

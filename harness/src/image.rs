@@ -1,0 +1,315 @@
+//! The initramfs: everything that a VM has for a disk.
+//!
+//! The format is the kernel's own, a `newc` cpio archive. It is not compressed: unpacking costs the guest more
+//! than reading, by far so where every instruction is emulated. The same content always gives the same bytes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use cpio::newc::{self, ModeFileType};
+use guest::job::{JOB_PATH, Job, MODULES_DIR};
+
+/// The name that ends an archive, and so cannot be a file's.
+const END: &str = "TRAILER!!!";
+
+/// A file of the image: its absolute path and its content.
+pub type File = (String, Vec<u8>);
+
+/// An image in the making. Directories that a path needs come into being by themselves, with mode 0755.
+#[derive(Clone, Debug)]
+pub struct Initramfs<'a> {
+    /// By path without the leading slash, so that a directory always sorts before what it holds.
+    nodes: BTreeMap<String, Node<'a>>,
+}
+
+#[derive(Clone, Debug)]
+struct Node<'a> {
+    kind: Kind<'a>,
+    permissions: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Kind<'a> {
+    Dir,
+    File(Cow<'a, [u8]>),
+    CharDevice { major: u32, minor: u32 },
+}
+
+/// Why a node cannot be part of an image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The path is relative, or has an empty part, `.`, `..` or a NUL byte.
+    #[error(
+        "`{0}` cannot be a path in an initramfs: it must be absolute, without `.`, `..`, empty parts or NUL bytes"
+    )]
+    Path(String),
+    /// Part of the path is already something other than a directory.
+    #[error("`{path}` cannot be added to the initramfs: `/{parent}` is not a directory")]
+    Parent {
+        /// What was to be added.
+        path: String,
+        /// The part of it that is not a directory.
+        parent: String,
+    },
+    /// The path is there already.
+    #[error("`{0}` was added to the initramfs twice")]
+    Duplicate(String),
+    /// The format has 32 bits for a size.
+    #[error("`{0}` is too large for an initramfs: the format ends at 4 GiB")]
+    Size(String),
+    /// The job has no JSON form.
+    #[error("the job cannot be written as JSON: {0}")]
+    Job(String),
+}
+
+impl Default for Initramfs<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Initramfs<'a> {
+    /// An image that holds the root directory only.
+    pub fn new() -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a directory; one that is there already only changes its mode.
+    pub fn dir(&mut self, path: &str, permissions: u32) -> Result<&mut Self, ImageError> {
+        let key = self.make_parents(path)?;
+        match self.nodes.get(&key) {
+            Some(Node {
+                kind: Kind::File(_) | Kind::CharDevice { .. },
+                ..
+            }) => {
+                return Err(ImageError::Duplicate(path.to_owned()));
+            }
+            Some(_) | None => self.nodes.insert(
+                key,
+                Node {
+                    kind: Kind::Dir,
+                    permissions,
+                },
+            ),
+        };
+        Ok(self)
+    }
+
+    /// Adds a regular file.
+    pub fn file(
+        &mut self,
+        path: &str,
+        permissions: u32,
+        content: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<&mut Self, ImageError> {
+        let content = content.into();
+        if u32::try_from(content.len()).is_err() {
+            return Err(ImageError::Size(path.to_owned()));
+        }
+        self.add(
+            path,
+            Node {
+                kind: Kind::File(content),
+                permissions,
+            },
+        )
+    }
+
+    /// Adds a character device.
+    pub fn char_device(
+        &mut self,
+        path: &str,
+        permissions: u32,
+        (major, minor): (u32, u32),
+    ) -> Result<&mut Self, ImageError> {
+        self.add(
+            path,
+            Node {
+                kind: Kind::CharDevice { major, minor },
+                permissions,
+            },
+        )
+    }
+
+    fn add(&mut self, path: &str, node: Node<'a>) -> Result<&mut Self, ImageError> {
+        let key = self.make_parents(path)?;
+        if self.nodes.contains_key(&key) {
+            return Err(ImageError::Duplicate(path.to_owned()));
+        }
+        self.nodes.insert(key, node);
+        Ok(self)
+    }
+
+    /// Makes the directories that `path` lies in, and gives back its key.
+    fn make_parents(&mut self, path: &str) -> Result<String, ImageError> {
+        let bad = || ImageError::Path(path.to_owned());
+        let key = path.strip_prefix('/').ok_or_else(bad)?;
+        if key == END
+            || key.contains('\0')
+            || key.split('/').any(|part| matches!(part, "" | "." | ".."))
+        {
+            return Err(bad());
+        }
+        for (slash, _) in key.match_indices('/') {
+            let parent = &key[..slash];
+            match self.nodes.get(parent) {
+                Some(Node {
+                    kind: Kind::Dir, ..
+                }) => {}
+                Some(_) => {
+                    return Err(ImageError::Parent {
+                        path: path.to_owned(),
+                        parent: parent.to_owned(),
+                    });
+                }
+                None => {
+                    self.nodes.insert(
+                        parent.to_owned(),
+                        Node {
+                            kind: Kind::Dir,
+                            permissions: 0o755,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(key.to_owned())
+    }
+
+    /// Writes the archive.
+    pub fn write_to(&self, mut out: impl Write) -> io::Result<()> {
+        // The root has an entry of its own: without one it keeps whatever mode the kernel gave it.
+        let root = Node {
+            kind: Kind::Dir,
+            permissions: 0o755,
+        };
+        let all = std::iter::once((".", &root))
+            .chain(self.nodes.iter().map(|(path, node)| (path.as_str(), node)));
+        for (inode, (path, node)) in (1..).zip(all) {
+            node.write(inode, path, &mut out)?;
+        }
+        newc::trailer(out)?;
+        Ok(())
+    }
+
+    /// The archive as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing to a vector cannot fail.
+        let _ = self.write_to(&mut bytes);
+        bytes
+    }
+}
+
+impl Node<'_> {
+    fn write(&self, inode: u32, path: &str, out: &mut impl Write) -> io::Result<()> {
+        let entry = newc::Builder::new(path).ino(inode).mode(self.permissions);
+        let (entry, content): (_, &[u8]) = match &self.kind {
+            Kind::Dir => (
+                entry.nlink(2).set_mode_file_type(ModeFileType::Directory),
+                &[],
+            ),
+            Kind::File(content) => (entry.set_mode_file_type(ModeFileType::Regular), content),
+            Kind::CharDevice { major, minor } => (
+                entry
+                    .set_mode_file_type(ModeFileType::Char)
+                    .rdev_major(*major)
+                    .rdev_minor(*minor),
+                &[],
+            ),
+        };
+        let size = u32::try_from(content.len()).map_err(io::Error::other)?;
+        let mut writer = entry.write(out, size);
+        writer.write_all(content)?;
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+/// The image of one VM: `/init`, its job, its kernel modules (`NAME.ko` and content), and what else it needs.
+///
+/// `/dev/console` and `/dev/null` are there from the start, because no kernel mounts `devtmpfs` on an
+/// initramfs by itself, and without the first `/init` has no stdout.
+pub fn build(
+    init: &[u8],
+    job: &Job,
+    modules: &[File],
+    extra: &[File],
+) -> Result<Vec<u8>, ImageError> {
+    let job = serde_json::to_vec(job).map_err(|error| ImageError::Job(error.to_string()))?;
+    let mut image = Initramfs::new();
+    image
+        .char_device("/dev/console", 0o600, (5, 1))?
+        .char_device("/dev/null", 0o666, (1, 3))?
+        .file("/init", 0o755, init)?
+        .file(JOB_PATH, 0o644, job)?
+        .dir(MODULES_DIR, 0o755)?;
+    for (name, content) in modules {
+        image.file(&format!("{MODULES_DIR}/{name}"), 0o644, content)?;
+    }
+    for (path, content) in extra {
+        image.file(path, 0o644, content)?;
+    }
+    Ok(image.to_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_come_before_what_they_hold_whatever_the_order_of_calls() {
+        let (mut a, mut b) = (Initramfs::new(), Initramfs::new());
+        a.file("/x/y/z", 0o644, &b"z"[..])
+            .unwrap()
+            .dir("/x-", 0o700)
+            .unwrap();
+        b.dir("/x-", 0o700).unwrap().dir("/x/y", 0o755).unwrap();
+        b.file("/x/y/z", 0o644, &b"z"[..]).unwrap();
+        let names: Vec<_> = a.nodes.keys().map(String::as_str).collect();
+        assert_eq!(names, ["x", "x-", "x/y", "x/y/z"]);
+        assert_eq!(a.to_bytes(), b.to_bytes());
+    }
+
+    #[test]
+    fn paths_that_make_no_sense_are_refused() {
+        for path in [
+            "",
+            "/",
+            "init",
+            "/a//b",
+            "/a/",
+            "/./a",
+            "/a/../b",
+            "/a\0b",
+            "/TRAILER!!!",
+        ] {
+            let error = Initramfs::new().file(path, 0o644, &b""[..]).unwrap_err();
+            assert_eq!(error, ImageError::Path(path.into()), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_replaced_unnoticed() {
+        let mut image = Initramfs::new();
+        image.file("/a", 0o644, &b"1"[..]).unwrap();
+        assert_eq!(
+            image.file("/a", 0o644, &b"2"[..]).unwrap_err(),
+            ImageError::Duplicate("/a".into())
+        );
+        assert_eq!(
+            image.dir("/a", 0o755).unwrap_err(),
+            ImageError::Duplicate("/a".into())
+        );
+        assert_eq!(
+            image.file("/a/b", 0o644, &b""[..]).unwrap_err(),
+            ImageError::Parent {
+                path: "/a/b".into(),
+                parent: "a".into()
+            }
+        );
+    }
+}

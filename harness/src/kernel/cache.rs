@@ -1,0 +1,267 @@
+//! Where verified kernels are kept. Safe to share between processes, and to kill at any time:
+//! whatever is under its final name is complete, because it got there by a rename.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::Kernel;
+use super::image::Identity;
+use super::manifest::{self, Record, State};
+use super::source::{Resolved, Source};
+
+/// The folder of everything that was downloaded.
+#[derive(Debug)]
+pub(super) struct Cache {
+    root: PathBuf,
+}
+
+/// A lock between processes. The system lets go of it when the process dies, however that happens.
+#[derive(Debug)]
+pub(super) struct Guard {
+    _file: File,
+}
+
+/// `kernel.json` of a cached kernel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) series: String,
+    pub(super) version: String,
+    release: String,
+    pub(super) source: Source,
+}
+
+/// What the cache has to say about a kernel.
+pub(super) enum Lookup {
+    Absent,
+    Damaged(String),
+    Ready(Box<Kernel>),
+}
+
+const ENTRY: &str = "kernel.json";
+const MANIFEST: &str = "manifest";
+
+impl Cache {
+    pub(super) fn new(dir: Option<PathBuf>) -> Result<Self> {
+        let root = match dir {
+            Some(dir) => dir,
+            None => default_dir()?,
+        };
+        Ok(Self { root })
+    }
+
+    /// The folder for the files of an archive's index.
+    pub(super) fn lists(&self, id: &str) -> PathBuf {
+        self.root.join("lists").join(id)
+    }
+
+    /// The file for a key that was fetched.
+    pub(super) fn key(&self, fingerprint: &str) -> PathBuf {
+        self.root.join("keys").join(format!("{fingerprint}.asc"))
+    }
+
+    fn kernels(&self) -> PathBuf {
+        self.root.join("kernels")
+    }
+
+    /// Two kernels share a folder only if they are the same to the last bit.
+    pub(super) fn entry_dir(&self, resolved: &Resolved) -> PathBuf {
+        let sums: Vec<_> = resolved
+            .source
+            .artifacts
+            .iter()
+            .map(|a| a.sha256.as_bytes())
+            .collect();
+        let digest = manifest::digest(sums.concat().as_slice());
+        let version = tame(&resolved.source.package_version);
+        self.kernels().join(format!("{version}_{}", &digest[..16]))
+    }
+
+    /// Waits until no other process holds the lock; `on_wait` is called if there is a need to.
+    pub(super) fn lock(&self, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
+        let dir = self.root.join("locks");
+        fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot create the cache {}", dir.display()))?;
+        let path = dir.join(name);
+        let context = || format!("cannot lock {}", path.display());
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(context)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Guard { _file: file }),
+            Err(Errno::WOULDBLOCK) => on_wait(),
+            Err(error) => return Err(error).with_context(context),
+        }
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Guard { _file: file }),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error).with_context(context),
+            }
+        }
+    }
+
+    /// Looks a kernel up. With `thorough`, every byte of it is hashed; otherwise only files that look touched.
+    pub(super) fn lookup(&self, resolved: &Resolved, thorough: bool) -> Result<Lookup> {
+        let dir = self.entry_dir(resolved);
+        let Some(entry) = read_entry(&dir)? else {
+            return Ok(Lookup::Absent);
+        };
+        let manifest = dir.join(MANIFEST);
+        let records = match manifest::read(&manifest) {
+            Ok(records) => records,
+            Err(error) => return Ok(Lookup::Damaged(format!("{error:#}"))),
+        };
+        match manifest::check(&dir, &records, thorough) {
+            State::Damaged(reason) => return Ok(Lookup::Damaged(reason)),
+            State::Touched(records) => {
+                // Only saves the next run from hashing again, so a cache that is read-only may stay as it is.
+                let _ = write_atomically(&manifest, manifest::to_text(&records).as_bytes());
+            }
+            State::Good => {}
+        }
+        Ok(Lookup::Ready(Box::new(kernel(&dir, resolved, entry))))
+    }
+
+    /// All cached kernels of a series, complete but not checked.
+    pub(super) fn entries(&self, series: &str) -> Result<Vec<Entry>> {
+        let Ok(dirs) = fs::read_dir(self.kernels()) else {
+            return Ok(Vec::new());
+        };
+        let mut entries = Vec::new();
+        for dir in dirs.filter_map(Result::ok) {
+            if dir.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            // One that cannot be read is found out when it is looked up by name.
+            if let Ok(Some(entry)) = read_entry(&dir.path())
+                && entry.series == series
+            {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// An empty folder to build an entry in. Call it, and [`Cache::publish`], only with the entry's lock held.
+    pub(super) fn begin(&self, resolved: &Resolved) -> Result<PathBuf> {
+        let dir = partial(&self.entry_dir(resolved))?;
+        // Left by a process that was killed: nobody else can be at work here.
+        remove_dir(&dir)?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// Makes what was built in `partial` the cached kernel.
+    pub(super) fn publish(
+        &self,
+        partial: &Path,
+        records: &[Record],
+        identity: Identity,
+        resolved: &Resolved,
+    ) -> Result<()> {
+        let entry = Entry {
+            series: resolved.series.clone(),
+            // A package knows better than the image, but an image that came alone is all there is.
+            version: match resolved.version.as_str() {
+                "" => identity.version,
+                version => version.to_owned(),
+            },
+            release: identity.release,
+            source: resolved.source.clone(),
+        };
+        let context = || format!("cannot write {}", partial.display());
+        fs::write(partial.join(MANIFEST), manifest::to_text(records)).with_context(context)?;
+        fs::write(partial.join(ENTRY), serde_json::to_vec_pretty(&entry)?).with_context(context)?;
+        // One call for a thousand files. Without it, a power cut after the rename could leave them empty.
+        syncfs(File::open(partial).with_context(context)?).with_context(context)?;
+        let dir = self.entry_dir(resolved);
+        remove_dir(&dir)?;
+        fs::rename(partial, &dir).with_context(|| format!("cannot create {}", dir.display()))
+    }
+}
+
+fn default_dir() -> Result<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    match base {
+        Some(base) => Ok(base.join("fexit-harness")),
+        None => {
+            bail!("neither XDG_CACHE_HOME nor HOME says where to keep kernels: use --cache-dir")
+        }
+    }
+}
+
+/// What can be part of a file name, whatever it was.
+fn tame(text: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "+-.~".contains(c);
+    let replace = |c: char| if harmless(c) { c } else { '_' };
+    let tame: String = text.chars().map(replace).take(100).collect();
+    tame.trim_start_matches('.').to_owned()
+}
+
+fn partial(path: &Path) -> Result<PathBuf> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("a path without a name")?;
+    Ok(path.with_file_name(format!(".{name}.partial")))
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A reader sees the old content or the new one, and after a power cut one of the two.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = partial(path)?;
+    let context = || format!("cannot write {}", path.display());
+    let mut file = File::create(&partial).with_context(context)?;
+    file.write_all(bytes).with_context(context)?;
+    file.sync_all().with_context(context)?;
+    fs::rename(&partial, path).with_context(context)
+}
+
+fn read_entry(dir: &Path) -> Result<Option<Entry>> {
+    let path = dir.join(ENTRY);
+    match fs::read(&path) {
+        // Unreadable is as good as absent: it will be fetched again.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn kernel(dir: &Path, resolved: &Resolved, entry: Entry) -> Kernel {
+    let existing = |path: PathBuf| path.exists().then_some(path);
+    // What vouches for it is what was asked today; where it came from was known only when it was downloaded.
+    let mut source = resolved.source.clone();
+    source.artifacts = entry.source.artifacts;
+    Kernel {
+        requested: resolved.requested.clone(),
+        version: entry.version,
+        image: dir.join("vmlinuz"),
+        modules: existing(dir.join("lib/modules").join(&entry.release)),
+        config: existing(dir.join("config")),
+        release: entry.release,
+        source,
+    }
+}

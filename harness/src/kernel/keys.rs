@@ -1,0 +1,50 @@
+//! Which keys to trust: those in the repository, or one that is named by its fingerprint and fetched.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::cache::{Cache, write_atomically};
+use super::http::Client;
+use super::openpgp::Keyring;
+
+/// Far larger than any key.
+const MAX_KEY: u64 = 4 << 20;
+
+/// A key that is not in the repository. Its fingerprint is the anchor: no other key has the same.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RemoteKey {
+    /// Of the primary key, 40 hexadecimal digits.
+    pub(crate) fingerprint: String,
+    /// Where it can be had.
+    pub(crate) url: String,
+}
+
+impl RemoteKey {
+    /// The key, from the cache if it was fetched before.
+    pub(super) fn get(&self, cache: &Cache, client: &Client, offline: bool) -> Result<Keyring> {
+        let path = cache.key(&self.fingerprint);
+        if let Ok(text) = fs::read_to_string(&path)
+            && let Ok(keyring) = Keyring::with_fingerprint(&self.fingerprint, &text)
+        {
+            return Ok(keyring);
+        }
+        if offline {
+            bail!(
+                "key {} is not in the cache, and --offline forbids to fetch it",
+                self.fingerprint
+            );
+        }
+        let context = || format!("cannot get key {}", self.fingerprint);
+        let bytes = client.get(&self.url, MAX_KEY).with_context(context)?;
+        let text = String::from_utf8(bytes).with_context(context)?;
+        let keyring = Keyring::with_fingerprint(&self.fingerprint, &text).with_context(context)?;
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        }
+        write_atomically(&path, text.as_bytes())?;
+        Ok(keyring)
+    }
+}

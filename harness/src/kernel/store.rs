@@ -1,0 +1,162 @@
+//! The kernels that can be asked for, and the cache of those that were.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+
+use super::cache::Cache;
+use super::debian::Index;
+use super::http::{Client, Patience};
+use super::matrix::{Matrix, Series, Source as Origin};
+use super::progress::{Notes, Progress};
+use super::request::{self, Request};
+use super::source::{Kind, Resolved, Source};
+use super::url::{self, Files};
+
+const LOCK: &str = "kernels.lock";
+
+/// How kernels are looked for and kept.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where downloads are kept; `$XDG_CACHE_HOME/fexit-harness` or `~/.cache/fexit-harness` if absent.
+    pub cache_dir: Option<PathBuf>,
+    /// Never use the network.
+    pub offline: bool,
+    /// Another `kernels.toml`, with `kernels.lock` and `keys/` beside it.
+    pub matrix: Option<PathBuf>,
+    /// Ask the archives for the newest kernel of a series instead of going by the lock.
+    pub newest: bool,
+    /// Hash every byte of a cached kernel before it is used.
+    pub thorough: bool,
+    /// How long to wait for servers.
+    pub patience: Patience,
+}
+
+/// The kernels that can be asked for.
+#[derive(Debug)]
+pub struct Kernels {
+    pub(super) options: Options,
+    pub(super) matrix: Matrix,
+    pub(super) cache: Cache,
+    pub(super) client: Client,
+    /// Several series share an archive. Its index is read once, or twice if it had to be renewed.
+    pub(super) indices: Mutex<HashMap<String, (bool, Arc<Index>)>>,
+}
+
+impl Kernels {
+    /// Reads the matrix. Neither touches the network nor writes anything.
+    pub fn open(options: Options) -> Result<Self> {
+        let matrix = match &options.matrix {
+            Some(path) => Matrix::read(path)?,
+            None => Matrix::built_in()?,
+        };
+        Ok(Self {
+            cache: Cache::new(options.cache_dir.clone())?,
+            client: Client::new(options.patience.clone()),
+            indices: Mutex::default(),
+            matrix,
+            options,
+        })
+    }
+
+    /// What there is to ask for.
+    pub(super) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    /// One name per kernel from what the user typed: lists, `all`, `latest`, patterns, series, exact versions.
+    pub fn expand(&self, requests: &[String]) -> Result<Vec<String>> {
+        request::expand(&self.matrix, requests)
+    }
+
+    /// Finds out which kernel a name means, and what its files must hash to.
+    pub fn resolve(&self, request: &str, progress: &dyn Progress) -> Result<Resolved> {
+        if url::is_url(request) {
+            let files = vec![url::parse(request)?];
+            return Ok(Files { files }.resolve(request, None));
+        }
+        let notes = Notes::new(progress);
+        let request = Request::parse(&self.matrix, request)?;
+        let mut resolved = match self.locked(request, &notes)? {
+            Some(resolved) => resolved,
+            None => match self.cached(request)? {
+                Some(resolved) => resolved,
+                None => self.ask(request, &notes)?,
+            },
+        };
+        self.note_missing(&resolved, &notes)?;
+        resolved.source.notes = notes.take();
+        Ok(resolved)
+    }
+
+    /// The lock is for whoever asks for a series, or for exactly the version that is locked.
+    fn locked(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Option<Resolved>> {
+        let Request { series, exact } = request;
+        let Some(locked) = self.matrix.lock.find(&series.name) else {
+            return Ok(None);
+        };
+        if locked.source != series.source {
+            notes.add(format!(
+                "{LOCK} has {} from {}, but it now comes from {}: run `harness kernels update`",
+                series.name, locked.source, series.source
+            ));
+            return Ok(None);
+        }
+        let artifacts = locked.artifacts();
+        let source = Source {
+            kind: self.kind(series)?,
+            name: series.source.clone(),
+            package_version: artifacts
+                .first()
+                .map(|a| a.version.clone())
+                .unwrap_or_default(),
+            artifacts,
+            verified_by: format!("{LOCK} ({})", locked.verified_by),
+            notes: Vec::new(),
+        };
+        let wanted = match exact {
+            Some(exact) => source.is(exact),
+            None => !self.options.newest,
+        };
+        Ok(wanted.then(|| Resolved {
+            requested: request.text().to_owned(),
+            series: series.name.clone(),
+            version: locked.version.clone(),
+            source,
+        }))
+    }
+
+    /// An exact version that was verified before need not be looked up again, so it works without network.
+    fn cached(&self, request: Request<'_>) -> Result<Option<Resolved>> {
+        let Some(exact) = request.exact else {
+            return Ok(None);
+        };
+        let series = request.series;
+        let entry = self
+            .cache
+            .entries(&series.name)?
+            .into_iter()
+            .find(|entry| entry.source.name == series.source && entry.source.is(exact));
+        Ok(entry.map(|entry| Resolved {
+            requested: exact.to_owned(),
+            series: series.name.clone(),
+            version: entry.version,
+            source: entry.source,
+        }))
+    }
+
+    /// The newest kernel of a series that its archive has now.
+    pub(super) fn newest(&self, request: Request<'_>, progress: &dyn Progress) -> Result<Resolved> {
+        self.ask(request, &Notes::new(progress))
+    }
+
+    fn kind(&self, series: &Series) -> Result<Kind> {
+        Ok(match self.matrix.source(series)? {
+            Origin::Debian(_) => Kind::Debian,
+            Origin::UbuntuMainline(_) => Kind::UbuntuMainline,
+            Origin::Url(_) => Kind::Url,
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! `--list`: what there is to run, and on what.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+
+use crate::{cli::RunArgs, kernels, run::scenarios};
+
+/// Prints the scenarios, each with the kernel it claims to need, and the kernels.
+pub fn print(args: &RunArgs) -> Result<u8> {
+    let selected = scenarios::select(&args.scenarios)?;
+    let store = kernels::open(&args.store)?;
+    let width = selected
+        .iter()
+        .map(|scenario| scenario.id.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::from("Scenarios, and the kernel from which on each must pass:\n");
+    for scenario in selected {
+        let minimum = scenario.feature.minimum().to_string();
+        text.push_str(&format!(
+            "  {:<width$}  {minimum:<5}  {}\n",
+            scenario.id, scenario.title
+        ));
+    }
+    text.push_str("\nKernels:\n");
+    for line in kernels::table(&store)?.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")?;
+    Ok(0)
+}

@@ -1,0 +1,166 @@
+//! Reading reports, and writing files so that a reader never sees half of one.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use super::{Report, SCHEMA_VERSION};
+use crate::error::usage;
+
+/// Reads a report; whatever is wrong with it is the user's to mend.
+pub fn read(path: &Path) -> Result<Report> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u32,
+    }
+    let name = path.display();
+    let text = fs::read(path).map_err(|e| usage(format!("cannot read the report {name}: {e}")))?;
+    let Version { schema_version } = serde_json::from_slice(&text)
+        .map_err(|e| usage(format!("{name} is not a report of the harness: {e}")))?;
+    if schema_version != SCHEMA_VERSION {
+        return Err(usage(format!(
+            "{name} has format {schema_version}; this harness reads format {SCHEMA_VERSION}"
+        )));
+    }
+    serde_json::from_slice(&text)
+        .map_err(|e| usage(format!("{name} is not a whole report of the harness: {e}")))
+}
+
+/// The report as JSON text.
+pub fn json(report: &Report) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(report).context("the report has no JSON form")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A file that is replaced as a whole, again and again: a reader sees the old content or the new one.
+#[derive(Clone, Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+}
+
+impl OutputFile {
+    /// Finds out at once, before anything is booted for it, whether the file can be written.
+    pub fn prepare(path: &Path) -> Result<Self> {
+        let name = path.display();
+        // Renaming would replace a device or a pipe by a file, and a link by what it should lead to.
+        let path = match fs::canonicalize(path) {
+            Ok(existing) if !existing.is_file() => {
+                return Err(usage(format!(
+                    "cannot write {name}: it is not a regular file"
+                )));
+            }
+            Ok(existing) => existing,
+            Err(_) => path.to_owned(),
+        };
+        let file = Self { path };
+        tempfile::NamedTempFile::new_in(file.folder())
+            .map_err(|e| usage(format!("cannot write {name}: {e}")))?;
+        Ok(file)
+    }
+
+    /// Replaces the content.
+    pub fn replace(&self, content: &str) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::Builder::new()
+                .prefix(".harness-")
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+                .tempfile_in(self.folder())?;
+            file.write_all(content.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&self.path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::exit_code, report::testing};
+    use guest::event::Outcome;
+
+    fn report() -> Report {
+        let scenario = testing::scenario("attach", "fexit", "5.5", "5.10.1", Outcome::Failed);
+        Report::new(vec![testing::kernel("5.10.1", vec![scenario])])
+    }
+
+    #[test]
+    fn a_report_comes_back_as_it_was_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.json");
+        let file = OutputFile::prepare(&path).unwrap();
+        file.replace("old").unwrap();
+        file.replace(&json(&report()).unwrap()).unwrap();
+        assert_eq!(read(&path).unwrap(), report());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_goes_on_leading_to_the_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        OutputFile::prepare(&link).unwrap().replace("new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(link.is_symlink());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_wrong_usage() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [
+            dir.path().join("missing/report.json"),
+            dir.path().into(),
+            "/dev/null".into(),
+        ] {
+            let error = OutputFile::prepare(&path).unwrap_err();
+            assert_eq!(exit_code(&error), 2);
+            assert!(
+                error.to_string().contains(&path.display().to_string()),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let whole = json(&report()).unwrap();
+        for (content, wanted) in [
+            ("not json", "not a report"),
+            (
+                r#"{"schema_version": 99}"#,
+                "has format 99; this harness reads format 1",
+            ),
+            (r#"{"schema_version": 1}"#, "not a whole report"),
+            (&whole[..whole.len() / 2], "not a report"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let error = read(&path).unwrap_err();
+            assert_eq!(exit_code(&error), 2);
+            let message = error.to_string();
+            assert!(
+                message.contains(wanted) && message.contains("x.json"),
+                "{message}"
+            );
+        }
+        let error = read(&dir.path().join("none.json")).unwrap_err();
+        assert!(error.to_string().contains("none.json"), "{error}");
+    }
+}

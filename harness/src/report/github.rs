@@ -1,0 +1,104 @@
+//! GitHub Actions: annotations on the run's page, and the job's summary.
+
+use std::{env, fs, io::Write as _, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{KernelVerdict, Report, ScenarioVerdict, markdown, verdict::outcome_name};
+use crate::error::usage;
+
+/// Whether this is a job of GitHub Actions.
+pub fn is_here() -> bool {
+    env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// The file that GitHub shows as the job's summary.
+pub fn summary_path() -> Result<PathBuf> {
+    env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from).ok_or_else(
+        || usage("--summary needs GITHUB_STEP_SUMMARY, which GitHub Actions sets; use --markdown FILE elsewhere"),
+    )
+}
+
+/// Appends the Markdown page to the job's summary.
+pub fn append_summary(report: &Report, path: &PathBuf) -> Result<()> {
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(markdown::page(report).as_bytes()))
+        .with_context(|| format!("cannot append to the job's summary {}", path.display()))
+}
+
+/// One workflow command for each thing that is not ok.
+pub fn annotations(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for kernel in &report.kernels {
+        for scenario in kernel
+            .scenarios
+            .iter()
+            .filter(|s| s.verdict == ScenarioVerdict::NotOk)
+        {
+            let title = format!("{} on {}", scenario.id, kernel.title());
+            let error = scenario.error.as_deref().unwrap_or_default();
+            let outcome = outcome_name(scenario.outcome);
+            lines.push(command("error", &title, &format!("{outcome}: {error}")));
+        }
+        if let Some(error) = &kernel.error {
+            let level = if kernel.verdict == KernelVerdict::Infra {
+                "warning"
+            } else {
+                "error"
+            };
+            lines.push(command(level, &kernel.title(), error));
+        }
+    }
+    lines
+}
+
+/// Percent-encodes what would end a command, or one of its properties, early.
+fn command(level: &str, title: &str, message: &str) -> String {
+    let data = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+    };
+    let title = data(title).replace(':', "%3A").replace(',', "%2C");
+    format!("::{level} title={title}::{}", data(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{broken_kernel, kernel, scenario};
+    use guest::event::Outcome;
+
+    #[test]
+    fn one_line_for_each_trouble_and_none_for_what_is_ok() {
+        let scenarios = vec![
+            scenario("attach", "fexit", "5.5", "5.10.1", Outcome::Passed),
+            scenario("detach", "fexit", "5.5", "5.10.1", Outcome::TimedOut),
+        ];
+        let report = Report::new(vec![
+            kernel("5.10.1", scenarios),
+            broken_kernel("a:b,c", "100%\nlost"),
+        ]);
+        assert_eq!(
+            annotations(&report),
+            [
+                "::error title=detach on 5.10.1 (5.10.1-test)::timed-out: why <it> did%0Anot pass",
+                "::warning title=a%3Ab%2Cc::100%25%0Alost",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_summary_is_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.md");
+        fs::write(&path, "before\n").unwrap();
+        let report = Report::new(vec![broken_kernel("9.9", "x")]);
+        append_summary(&report, &path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("before\n{}", markdown::page(&report)));
+    }
+}

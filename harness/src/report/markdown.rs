@@ -1,0 +1,216 @@
+//! The report as Markdown: kernels across, scenarios down, for a job summary or a pull request.
+
+use std::fmt::Write as _;
+
+use guest::event::Outcome;
+
+use super::{
+    KernelReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,
+    verdict::outcome_name,
+};
+
+/// So many characters of an error are shown.
+const LINE_WIDTH: usize = 400;
+
+/// Renders the report.
+pub fn page(report: &Report) -> String {
+    let mut page = format!(
+        "## fexit on {} kernels: {}\n\n",
+        report.kernels.len(),
+        report.verdict
+    );
+    matrix(report, &mut page);
+    troubles(report, &mut page);
+    minimums(report, &mut page);
+    page
+}
+
+fn matrix(report: &Report, page: &mut String) {
+    let kernels = &report.kernels;
+    row(
+        page,
+        ["scenario", "from"]
+            .into_iter()
+            .chain(kernels.iter().map(|k| k.requested.as_str())),
+    );
+    row(page, std::iter::repeat_n("---", kernels.len() + 2));
+    for (id, minimum) in scenarios(report) {
+        let cells = kernels
+            .iter()
+            .map(|kernel| kernel.scenario(id).map_or("", cell));
+        row(page, [id, minimum].into_iter().chain(cells));
+    }
+    let verdicts: Vec<_> = kernels
+        .iter()
+        .map(|kernel| format!("**{}**", kernel.verdict))
+        .collect();
+    row(
+        page,
+        ["**verdict**", ""]
+            .into_iter()
+            .chain(verdicts.iter().map(String::as_str)),
+    );
+    let releases = kernels
+        .iter()
+        .map(|kernel| kernel.release.as_deref().unwrap_or("not known"));
+    row(page, ["release", ""].into_iter().chain(releases));
+}
+
+/// Every scenario that any kernel lists, in the order of first sight.
+fn scenarios(report: &Report) -> Vec<(&str, &str)> {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for scenario in report.kernels.iter().flat_map(|kernel| &kernel.scenarios) {
+        if !seen.iter().any(|(id, _)| *id == scenario.id) {
+            seen.push((&scenario.id, &scenario.minimum));
+        }
+    }
+    seen
+}
+
+fn cell(scenario: &ScenarioReport) -> &'static str {
+    match (scenario.verdict, scenario.outcome) {
+        (ScenarioVerdict::Ok, Outcome::Unsupported) => "✅ refused",
+        (ScenarioVerdict::Ok, _) => "✅",
+        (ScenarioVerdict::Unknown, _) => "❔ skipped",
+        (ScenarioVerdict::NotOk, Outcome::Passed) => "❌ passed",
+        (ScenarioVerdict::NotOk, Outcome::Unsupported) => "❌ refused",
+        (ScenarioVerdict::NotOk, Outcome::TimedOut) => "❌ timed out",
+        (ScenarioVerdict::NotOk, Outcome::Panicked) => "❌ panicked",
+        (ScenarioVerdict::NotOk, Outcome::Splat) => "❌ splat",
+        (ScenarioVerdict::NotOk, Outcome::Failed | Outcome::Skipped) => "❌ failed",
+    }
+}
+
+fn troubles(report: &Report, page: &mut String) {
+    let mut lines = Vec::new();
+    for kernel in &report.kernels {
+        if let Some(error) = &kernel.error {
+            lines.push(format!("- **{}**: {}", kernel.requested, one_line(error)));
+        }
+        for scenario in kernel
+            .scenarios
+            .iter()
+            .filter(|s| s.verdict == ScenarioVerdict::NotOk)
+        {
+            lines.push(format!(
+                "- **{}**, `{}` {}: {}",
+                kernel.requested,
+                scenario.id,
+                outcome_name(scenario.outcome),
+                one_line(scenario.error.as_deref().unwrap_or_default())
+            ));
+        }
+    }
+    if !lines.is_empty() {
+        let _ = write!(page, "\n### What is not ok\n\n{}\n", lines.join("\n"));
+    }
+    for kernel in report
+        .kernels
+        .iter()
+        .filter(|kernel| !kernel.console_tail.is_empty())
+    {
+        console(kernel, page);
+    }
+}
+
+fn console(kernel: &KernelReport, page: &mut String) {
+    let tail = kernel.console_tail.join("\n").replace("```", "'''");
+    let _ = write!(
+        page,
+        "\n<details><summary>Last lines of the console of {}</summary>\n\n```\n{tail}\n```\n\n</details>\n",
+        kernel.requested
+    );
+}
+
+fn minimums(report: &Report, page: &mut String) {
+    if report.minimums.is_empty() {
+        return;
+    }
+    page.push_str("\n### Minimum kernels\n\n");
+    row(
+        page,
+        [
+            "feature",
+            "claimed",
+            "refused up to",
+            "passed from",
+            "confirmed",
+        ],
+    );
+    row(page, ["---"; 5]);
+    for minimum in &report.minimums {
+        let seen = |version: &Option<String>| version.clone().unwrap_or_else(|| "–".to_owned());
+        let confirmed = match minimum.confirmed {
+            Confirmed::Both => "from both sides",
+            Confirmed::OneSide => "from one side",
+            Confirmed::Contradicted => "**contradicted**",
+            Confirmed::Unconfirmed => "no",
+        };
+        let (refused, passed) = (seen(&minimum.refused_up_to), seen(&minimum.passed_from));
+        row(
+            page,
+            [
+                &*minimum.feature,
+                &*minimum.claimed,
+                &*refused,
+                &*passed,
+                confirmed,
+            ],
+        );
+    }
+}
+
+fn row<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
+    page.push('|');
+    for cell in cells {
+        let _ = write!(page, " {} |", one_line(cell));
+    }
+    page.push('\n');
+}
+
+/// Text that neither ends a table's cell nor starts markup of its own, and is no longer than a page can bear.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line: String = words.chars().take(LINE_WIDTH).collect();
+    if line.len() < words.len() {
+        line.push_str("...");
+    }
+    line.replace('|', "\\|").replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{broken_kernel, kernel, scenario};
+
+    #[test]
+    fn kernels_across_scenarios_down() {
+        let on = |version: &str, cookie| {
+            let scenarios = vec![
+                scenario("attach", "fexit", "5.5", version, Outcome::Passed),
+                scenario("cookie", "cookie", "5.19", version, cookie),
+            ];
+            kernel(version, scenarios)
+        };
+        let report = Report::new(vec![
+            on("5.10.1", Outcome::Unsupported),
+            on("6.1.2", Outcome::Failed),
+            broken_kernel("9.9", "no | such\nkernel"),
+        ]);
+        let page = page(&report);
+        for line in [
+            "| scenario | from | 5.10.1 | 6.1.2 | 9.9 |",
+            "| attach | 5.5 | ✅ | ✅ |  |",
+            "| cookie | 5.19 | ✅ refused | ❌ failed |  |",
+            "| **verdict** |  | **ok** | **not-ok** | **infra** |",
+            "- **6.1.2**, `cookie` failed: why &lt;it> did not pass",
+            "- **9.9**: no \\| such kernel",
+            "| cookie | 5.19 | 5.10 | – | from one side |",
+        ] {
+            assert!(
+                page.lines().any(|l| l == line),
+                "no line\n{line}\nin\n{page}"
+            );
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What all kernels of a report together say about each feature's claimed minimum.
+
+use fexit::KernelVersion;
+use guest::event::Outcome;
+use serde::{Deserialize, Serialize};
+
+use super::{KernelReport, ScenarioReport};
+
+/// One feature: the claim, and what was observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minimum {
+    /// The feature's name.
+    pub feature: String,
+    /// The first kernel that is claimed to have it.
+    pub claimed: String,
+    /// The newest kernel that refused it cleanly.
+    pub refused_up_to: Option<String>,
+    /// The oldest kernel that it passed on.
+    pub passed_from: Option<String>,
+    /// What the two together say of the claim.
+    pub confirmed: Confirmed,
+}
+
+/// How well a claimed minimum is established.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confirmed {
+    /// Refused below the claim, and passed at or above it.
+    Both,
+    /// Only one of the two was seen.
+    OneSide,
+    /// A kernel below the claim passed, or one at or above it refused.
+    Contradicted,
+    /// No kernel of this run says anything about it.
+    Unconfirmed,
+}
+
+/// Sums up every feature, in the order of the first kernel's scenarios.
+pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {
+    let mut features: Vec<(&str, &str)> = Vec::new();
+    for scenario in kernels.iter().flat_map(|kernel| &kernel.scenarios) {
+        let key = (scenario.feature.as_str(), scenario.minimum.as_str());
+        if !features.contains(&key) {
+            features.push(key);
+        }
+    }
+    features
+        .into_iter()
+        .map(|(feature, claimed)| minimum(feature, claimed, kernels))
+        .collect()
+}
+
+fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
+    let mut refused: Option<KernelVersion> = None;
+    let mut passed: Option<KernelVersion> = None;
+    for kernel in kernels {
+        let Some(version) = kernel.version.as_deref().and_then(|v| v.parse().ok()) else {
+            continue;
+        };
+        let of_feature = |s: &&ScenarioReport| s.feature == feature && s.minimum == claimed;
+        let seen = |outcome: Outcome| {
+            kernel
+                .scenarios
+                .iter()
+                .filter(of_feature)
+                .any(|s| s.outcome == outcome)
+        };
+        if seen(Outcome::Unsupported) {
+            refused = refused.max(Some(version));
+        }
+        if seen(Outcome::Passed) {
+            passed = Some(passed.map_or(version, |oldest| oldest.min(version)));
+        }
+    }
+    Minimum {
+        feature: feature.to_owned(),
+        claimed: claimed.to_owned(),
+        refused_up_to: refused.map(series),
+        passed_from: passed.map(series),
+        confirmed: confirmed(claimed.parse().ok(), refused, passed),
+    }
+}
+
+fn series(version: KernelVersion) -> String {
+    version.series().to_string()
+}
+
+fn confirmed(
+    claimed: Option<KernelVersion>,
+    refused: Option<KernelVersion>,
+    passed: Option<KernelVersion>,
+) -> Confirmed {
+    let Some(claimed) = claimed else {
+        return Confirmed::Unconfirmed;
+    };
+    match (refused, passed) {
+        (Some(refused), _) if refused >= claimed => Confirmed::Contradicted,
+        (_, Some(passed)) if passed < claimed => Confirmed::Contradicted,
+        (Some(_), Some(_)) => Confirmed::Both,
+        (None, None) => Confirmed::Unconfirmed,
+        _ => Confirmed::OneSide,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{kernel, scenario};
+    use Outcome::{Failed, Passed, Skipped, Unsupported};
+
+    fn cookie(outcomes: &[(&str, Outcome)]) -> Minimum {
+        let kernels: Vec<_> = outcomes
+            .iter()
+            .map(|(version, outcome)| {
+                kernel(
+                    version,
+                    vec![scenario("cookie", "cookie", "5.19", version, *outcome)],
+                )
+            })
+            .collect();
+        observe(&kernels).remove(0)
+    }
+
+    #[test]
+    fn a_claim_is_confirmed_from_both_sides_from_one_or_not() {
+        for (outcomes, refused, passed, confirmed) in [
+            (
+                vec![
+                    ("6.12.1", Passed),
+                    ("5.15.3", Unsupported),
+                    ("5.10.2", Unsupported),
+                    ("6.1.9", Passed),
+                ],
+                Some("5.15"),
+                Some("6.1"),
+                Confirmed::Both,
+            ),
+            (
+                vec![("6.1.9", Passed)],
+                None,
+                Some("6.1"),
+                Confirmed::OneSide,
+            ),
+            (
+                vec![("5.10.2", Unsupported)],
+                Some("5.10"),
+                None,
+                Confirmed::OneSide,
+            ),
+            (
+                vec![("6.1.9", Failed), ("5.10.2", Skipped)],
+                None,
+                None,
+                Confirmed::Unconfirmed,
+            ),
+        ] {
+            let minimum = cookie(&outcomes);
+            assert_eq!(minimum.refused_up_to.as_deref(), refused, "{outcomes:?}");
+            assert_eq!(minimum.passed_from.as_deref(), passed, "{outcomes:?}");
+            assert_eq!(minimum.confirmed, confirmed, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn one_kernel_on_the_wrong_side_contradicts_the_claim() {
+        for wrong in [
+            ("6.1.9", Unsupported),
+            ("5.19.0", Unsupported),
+            ("5.18.99", Passed),
+        ] {
+            let minimum = cookie(&[("5.10.2", Unsupported), wrong, ("6.12.1", Passed)]);
+            assert_eq!(minimum.confirmed, Confirmed::Contradicted, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_feature_with_several_scenarios_is_named_once() {
+        let scenarios = |v: &str| {
+            vec![
+                scenario("attach", "fexit", "5.5", v, Passed),
+                scenario("detach", "fexit", "5.5", v, Passed),
+                scenario("cookie", "cookie", "5.19", v, Unsupported),
+            ]
+        };
+        let kernels = [kernel("5.10.2", scenarios("5.10.2"))];
+        let names: Vec<_> = observe(&kernels).into_iter().map(|m| m.feature).collect();
+        assert_eq!(names, ["fexit", "cookie"]);
+    }
+}

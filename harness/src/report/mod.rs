@@ -1,0 +1,173 @@
+//! The report: what one run of the harness saw, in a versioned format that scripts may rely on.
+//!
+//! `docs/report.md` describes the format for its readers and `docs/report.schema.json` for machines. Fields are
+//! added as needed; none is renamed or removed without a new [`SCHEMA_VERSION`].
+
+pub mod compare;
+pub mod file;
+pub mod github;
+pub mod junit;
+pub mod markdown;
+pub mod minimums;
+pub mod observed;
+mod slower;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+
+use guest::event::{Outcome, Refusal};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use crate::kernel::Source;
+pub use minimums::Minimum;
+pub use verdict::{Expected, KernelVerdict, ScenarioVerdict};
+
+/// The version of the report's format.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One run of the harness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`] of the harness that wrote it.
+    pub schema_version: u32,
+    /// The version of the harness that wrote it.
+    pub harness: String,
+    /// The worst that was seen: something not-ok, else anything that could not be judged, else ok.
+    pub verdict: KernelVerdict,
+    /// One entry for each kernel asked for, in the order asked.
+    pub kernels: Vec<KernelReport>,
+    /// What all kernels together say about each feature's claimed minimum.
+    pub minimums: Vec<Minimum>,
+}
+
+/// One kernel: where it came from, how it was booted, how each scenario went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KernelReport {
+    /// What the user asked for.
+    pub requested: String,
+    /// `uname -r`; null when it is not known because the kernel was never found.
+    pub release: Option<String>,
+    /// The upstream version, as `5.10.262`.
+    pub version: Option<String>,
+    /// Where its files came from.
+    pub source: Option<Source>,
+    /// `kvm` or `tcg`; null when no VM was started.
+    pub accelerator: Option<String>,
+    /// Why that accelerator.
+    pub accelerator_reason: Option<String>,
+    /// The version of QEMU.
+    pub qemu_version: Option<String>,
+    /// The memory of the VM, in MiB.
+    pub memory_mb: Option<u64>,
+    /// The kernel's command line.
+    pub command_line: Option<String>,
+    /// The QEMU command, ready for a shell.
+    pub qemu_command: Option<String>,
+    /// How many VMs were started; a failure of the infrastructure is tried once more.
+    pub attempts: u32,
+    /// What the scenarios add up to.
+    pub verdict: KernelVerdict,
+    /// Why the run of this kernel did not finish; null when it did.
+    pub error: Option<String>,
+    /// The console's last lines; empty when all is ok.
+    pub console_tail: Vec<String>,
+    /// What did not work as it should, yet stopped nothing.
+    pub warnings: Vec<String>,
+    /// How long each phase took.
+    pub phases_ms: Phases,
+    /// Every scenario asked for, in order, also those that were never reached.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+/// Milliseconds spent in each phase; null for a phase that was never entered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Finding out which file the name stands for.
+    pub resolve: Option<u64>,
+    /// Downloading, verifying and unpacking it; next to nothing when it is cached.
+    pub fetch: Option<u64>,
+    /// Packing the initramfs.
+    pub image: Option<u64>,
+    /// From starting QEMU to the guest's first event.
+    pub boot: Option<u64>,
+    /// From the guest's first event to the end of the VM.
+    pub scenarios: Option<u64>,
+    /// All of it, as the user waited.
+    pub total: Option<u64>,
+}
+
+/// One scenario on one kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioReport {
+    /// Its id.
+    pub id: String,
+    /// The feature that it needs.
+    pub feature: String,
+    /// The first kernel that it claims to pass on.
+    pub minimum: String,
+    /// What the claim says of this kernel; null when the kernel's version is not known.
+    pub expected: Option<Expected>,
+    /// What happened.
+    pub outcome: Outcome,
+    /// What happened held against what was expected.
+    pub verdict: ScenarioVerdict,
+    /// How long it ran; null when it never ran or never ended.
+    pub duration_us: Option<u64>,
+    /// Why it did not pass, was refused or was not reached; null when it passed.
+    pub error: Option<String>,
+    /// The refusal that the library gave, when it was unsupported.
+    pub refusal: Option<Refusal>,
+    /// The first warning or oops that the kernel printed meanwhile.
+    pub splat: Option<String>,
+    /// Figures that it took, each with its unit in its name.
+    pub measurements: BTreeMap<String, Value>,
+}
+
+impl Report {
+    /// Puts finished and unfinished kernels together and draws the conclusions: verdicts and minimums.
+    pub fn new(kernels: Vec<KernelReport>) -> Self {
+        let mut report = Self {
+            schema_version: SCHEMA_VERSION,
+            harness: env!("CARGO_PKG_VERSION").to_owned(),
+            verdict: KernelVerdict::Infra,
+            kernels,
+            minimums: Vec::new(),
+        };
+        report.conclude();
+        report
+    }
+
+    /// Draws the conclusions anew, after a kernel changed.
+    pub fn conclude(&mut self) {
+        self.verdict = KernelVerdict::worst(self.kernels.iter().map(|kernel| kernel.verdict));
+        self.minimums = minimums::observe(&self.kernels);
+    }
+}
+
+impl KernelReport {
+    /// The scenario of that id.
+    pub fn scenario(&self, id: &str) -> Option<&ScenarioReport> {
+        self.scenarios.iter().find(|scenario| scenario.id == id)
+    }
+
+    /// How many scenarios have that verdict.
+    pub fn count(&self, verdict: ScenarioVerdict) -> usize {
+        self.scenarios
+            .iter()
+            .filter(|scenario| scenario.verdict == verdict)
+            .count()
+    }
+
+    /// How a person calls this kernel: what was asked for, and what that turned out to be.
+    pub fn title(&self) -> String {
+        match &self.release {
+            Some(release) if *release != self.requested => {
+                format!("{} ({release})", self.requested)
+            }
+            _ => self.requested.clone(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From the guest's events and the way the VM ended to one kernel's part of the report.
+
+use std::collections::BTreeMap;
+
+use fexit::KernelVersion;
+use guest::{
+    event::{Event, Outcome, ScenarioResult},
+    scenario::Scenario,
+};
+
+use super::{Expected, KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, verdict};
+
+/// How a VM came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest said that it was done.
+    Done,
+    /// The guest broke off or broke the rules, in this way.
+    Broke(String),
+    /// The kernel panicked, and said this.
+    Panicked(String),
+    /// A limit was reached, and this says which.
+    TimedOut(String),
+    /// Nothing that the guest did: QEMU did not start or died, the disk is full, the user interrupted.
+    Infra(String),
+}
+
+/// What was heard of one VM so far.
+#[derive(Debug)]
+pub struct Observed {
+    planned: Vec<&'static Scenario>,
+    version: Option<KernelVersion>,
+    running: Option<String>,
+    results: BTreeMap<String, ScenarioResult>,
+    warnings: Vec<String>,
+    ready: bool,
+    done: bool,
+}
+
+impl Observed {
+    /// Nothing was heard yet of a kernel of that version.
+    pub fn new(planned: &[&'static Scenario], version: Option<KernelVersion>) -> Self {
+        Self {
+            planned: planned.to_vec(),
+            version,
+            running: None,
+            results: BTreeMap::new(),
+            warnings: Vec::new(),
+            ready: false,
+            done: false,
+        }
+    }
+
+    /// Takes in one event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Ready { .. } => self.ready = true,
+            Event::Warning { message } => self.warnings.push(message.clone()),
+            Event::Started { scenario } => self.running = Some(scenario.clone()),
+            Event::Finished { scenario, result } => {
+                self.running = None;
+                self.results.insert(scenario.clone(), result.clone());
+            }
+            Event::Done { .. } => self.done = true,
+            other => self.warnings.push(format!(
+                "the guest sent an event that is not known: {other:?}"
+            )),
+        }
+    }
+
+    /// The scenario that runs now.
+    pub fn running(&self) -> Option<&str> {
+        self.running.as_deref()
+    }
+
+    /// How a scenario went that was heard to finish.
+    pub fn judged(&self, id: &str) -> Option<ScenarioReport> {
+        let planned = self.planned.iter().find(|planned| planned.id == id)?;
+        Some(judge(planned, self.results.get(id)?.clone(), self.version))
+    }
+
+    /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and why it ended early.
+    pub fn conclude(mut self, ending: &Ending, report: &mut KernelReport) {
+        let trouble = self.trouble(ending);
+        self.blame_the_running_one(ending);
+        report.scenarios = self
+            .planned
+            .iter()
+            .map(|planned| {
+                let unreached = || not_reached(trouble.as_deref());
+                let result = self.results.remove(planned.id).unwrap_or_else(unreached);
+                judge(planned, result, self.version)
+            })
+            .collect();
+        report.verdict = verdict::kernel(&report.scenarios, self.done);
+        if trouble.is_some() && self.ready && !matches!(ending, Ending::Infra(_)) {
+            // What came of the guest's own work is never the infrastructure's fault.
+            report.verdict = KernelVerdict::NotOk;
+        }
+        let nothing_learned = || "no scenario could be judged: all were skipped".to_owned();
+        report.error =
+            trouble.or_else(|| (report.verdict == KernelVerdict::Infra).then(nothing_learned));
+        report.warnings.append(&mut self.warnings);
+    }
+
+    /// What was wrong with the way it ended, if anything.
+    fn trouble(&self, ending: &Ending) -> Option<String> {
+        let when = match (&self.running, self.ready, self.done) {
+            (_, false, _) => "before the guest reported that it runs".to_owned(),
+            (Some(id), ..) => format!("while {id} ran"),
+            (None, _, true) => "after the last scenario".to_owned(),
+            (None, ..) => "between two scenarios".to_owned(),
+        };
+        match ending {
+            Ending::Done => self.silent_about(),
+            Ending::Broke(how) => Some(format!("{how}, {when}")),
+            Ending::Panicked(message) => Some(format!("the kernel panicked {when}: {message}")),
+            Ending::TimedOut(limit) => Some(format!("{limit}, {when}")),
+            Ending::Infra(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// The guest said that it was done: did it speak of every scenario?
+    fn silent_about(&self) -> Option<String> {
+        let missing: Vec<_> = self
+            .planned
+            .iter()
+            .map(|planned| planned.id)
+            .filter(|id| !self.results.contains_key(*id))
+            .collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "the guest was done, yet never reported {}",
+                missing.join(", ")
+            )
+        })
+    }
+
+    /// The scenario that ran when the VM ended is the first suspect.
+    fn blame_the_running_one(&mut self, ending: &Ending) {
+        let Some(id) = self.running.take() else {
+            return;
+        };
+        let (outcome, error) = match ending {
+            Ending::Panicked(message) => {
+                (Outcome::Panicked, format!("the kernel panicked: {message}"))
+            }
+            Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
+            Ending::Done => (
+                Outcome::Failed,
+                "the guest was done with it unfinished".to_owned(),
+            ),
+            Ending::Broke(how) => (Outcome::Failed, how.clone()),
+            Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
+        };
+        self.results.insert(id, without_duration(outcome, error));
+    }
+}
+
+/// The scenarios of a kernel that was not run, or not yet.
+pub fn none_reached(
+    planned: &[&'static Scenario],
+    version: Option<KernelVersion>,
+    why: &str,
+) -> Vec<ScenarioReport> {
+    planned
+        .iter()
+        .map(|planned| judge(planned, not_reached(Some(why)), version))
+        .collect()
+}
+
+fn not_reached(why: Option<&str>) -> ScenarioResult {
+    let why = why.unwrap_or("the guest never reported it");
+    without_duration(Outcome::Skipped, format!("not reached: {why}"))
+}
+
+fn without_duration(outcome: Outcome, error: String) -> ScenarioResult {
+    ScenarioResult {
+        outcome,
+        duration_us: 0,
+        error: Some(error),
+        refusal: None,
+        measurements: BTreeMap::new(),
+        splat: None,
+    }
+}
+
+fn judge(
+    planned: &Scenario,
+    result: ScenarioResult,
+    running: Option<KernelVersion>,
+) -> ScenarioReport {
+    let minimum = planned.feature.minimum();
+    let expected = running.map(|running| verdict::expected(minimum, running));
+    let flaw = running.and_then(|running| flaw(expected?, &result, running));
+    let verdict = match flaw {
+        Some(_) => ScenarioVerdict::NotOk,
+        None => verdict::scenario(expected, result.outcome),
+    };
+    let unexplained = || (verdict != ScenarioVerdict::Ok).then(|| "no reason was given".to_owned());
+    ScenarioReport {
+        id: planned.id.to_owned(),
+        feature: planned.feature.name().to_owned(),
+        minimum: minimum.to_string(),
+        expected,
+        outcome: result.outcome,
+        verdict,
+        duration_us: (result.duration_us > 0).then_some(result.duration_us),
+        error: flaw.or(result.error).or_else(unexplained),
+        refusal: result.refusal,
+        splat: result.splat,
+        measurements: result.measurements,
+    }
+}
+
+/// A scenario can end as it should and still not be ok: it proves a claim wrong, its own or the library's, or the
+/// kernel complained.
+fn flaw(expected: Expected, result: &ScenarioResult, running: KernelVersion) -> Option<String> {
+    let reason = result.error.as_deref().unwrap_or("no reason was given");
+    match (result.outcome, expected) {
+        (Outcome::Passed, Expected::Unsupported) => Some(format!(
+            "passed on {running}, below its claimed minimum: the claim is wrong"
+        )),
+        (Outcome::Unsupported, Expected::Passed) => Some(format!(
+            "refused on {running}, at or above its claimed minimum: {reason}"
+        )),
+        (Outcome::Unsupported, Expected::Unsupported) => {
+            let splat = result
+                .splat
+                .as_deref()
+                .and_then(|splat| splat.lines().next());
+            splat
+                .map(|line| format!("refused, but the kernel printed: {line}"))
+                .or_else(|| verdict::flaw_of_refusal(result.refusal.as_ref(), running))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use super::*;
+use fexit::Feature;
+use guest::event::Refusal;
+
+const fn planned(id: &'static str, feature: Feature) -> Scenario {
+    Scenario::new(id, "", feature, |_| Ok(()))
+}
+
+const ATTACH: Scenario = planned("attach", Feature::Fexit);
+const COOKIE: Scenario = planned("cookie", Feature::Cookie);
+const UNLOAD: Scenario = planned("unload", Feature::Fexit);
+const PLANNED: [&Scenario; 3] = [&ATTACH, &COOKIE, &UNLOAD];
+
+fn ready() -> Event {
+    Event::Ready {
+        release: "5.10.0-46-cloud-amd64".into(),
+        uptime_us: 1,
+    }
+}
+
+fn started(id: &str) -> Event {
+    Event::Started {
+        scenario: id.into(),
+    }
+}
+
+fn finished(id: &str, outcome: Outcome) -> Event {
+    let refusal = (outcome == Outcome::Unsupported).then(|| Refusal {
+        feature: "cookie".into(),
+        minimum: "5.19".into(),
+    });
+    let result = ScenarioResult {
+        outcome,
+        duration_us: 7,
+        error: (outcome != Outcome::Passed).then(|| "why".to_owned()),
+        refusal,
+        measurements: BTreeMap::new(),
+        splat: None,
+    };
+    Event::Finished {
+        scenario: id.into(),
+        result,
+    }
+}
+
+fn run(events: &[Event], ending: &Ending) -> KernelReport {
+    let mut report = KernelReport {
+        version: Some("5.10.262".into()),
+        ..Default::default()
+    };
+    let mut observed = Observed::new(&PLANNED, "5.10.262".parse().ok());
+    events.iter().for_each(|event| observed.event(event));
+    observed.conclude(ending, &mut report);
+    assert_eq!(
+        report.scenarios.len(),
+        PLANNED.len(),
+        "a scenario is missing"
+    );
+    report
+}
+
+fn outcomes(report: &KernelReport) -> Vec<Outcome> {
+    report
+        .scenarios
+        .iter()
+        .map(|scenario| scenario.outcome)
+        .collect()
+}
+
+fn whole_run() -> Vec<Event> {
+    vec![
+        ready(),
+        started("attach"),
+        finished("attach", Outcome::Passed),
+        started("cookie"),
+        finished("cookie", Outcome::Unsupported),
+        started("unload"),
+        finished("unload", Outcome::Passed),
+        Event::Done { scenarios: 3 },
+    ]
+}
+
+#[test]
+fn a_whole_run_is_ok() {
+    let report = run(&whole_run(), &Ending::Done);
+    assert_eq!(
+        outcomes(&report),
+        [Outcome::Passed, Outcome::Unsupported, Outcome::Passed]
+    );
+    assert_eq!(
+        (report.verdict, report.error.as_deref()),
+        (KernelVerdict::Ok, None)
+    );
+    assert_eq!(report.scenarios[0].duration_us, Some(7));
+}
+
+#[test]
+fn a_run_cut_anywhere_is_never_ok_and_keeps_what_was_heard() {
+    let endings = [
+        Ending::Broke("the VM ended early".into()),
+        Ending::Panicked("Attempted to kill init!".into()),
+        Ending::TimedOut("longer than 9 s".into()),
+        Ending::Infra("QEMU was killed".into()),
+    ];
+    let whole = whole_run();
+    for ending in &endings {
+        for heard in 0..whole.len() {
+            let report = run(&whole[..heard], ending);
+            let kept = outcomes(&report)
+                .iter()
+                .filter(|o| **o == Outcome::Passed)
+                .count();
+            assert_eq!(kept, usize::from(heard >= 3) + usize::from(heard >= 7));
+            assert!(report.error.is_some(), "{ending:?} after {heard}");
+            let infra = heard == 0 || matches!(ending, Ending::Infra(_));
+            let wanted = if infra {
+                KernelVerdict::Infra
+            } else {
+                KernelVerdict::NotOk
+            };
+            assert_eq!(report.verdict, wanted, "{ending:?} after {heard}");
+        }
+    }
+}
+
+#[test]
+fn the_scenario_that_ran_at_the_end_is_blamed_and_later_ones_are_not_reached() {
+    for (ending, outcome) in [
+        (Ending::Broke("x".into()), Outcome::Failed),
+        (Ending::Panicked("x".into()), Outcome::Panicked),
+        (Ending::TimedOut("x".into()), Outcome::TimedOut),
+        (Ending::Infra("x".into()), Outcome::Skipped),
+    ] {
+        let report = run(&whole_run()[..4], &ending); // cookie has started
+        assert_eq!(
+            outcomes(&report),
+            [Outcome::Passed, outcome, Outcome::Skipped]
+        );
+        let verdicts: Vec<_> = report.scenarios.iter().map(|s| s.verdict).collect();
+        let blamed = match ending {
+            Ending::Infra(_) => ScenarioVerdict::Unknown,
+            _ => ScenarioVerdict::NotOk,
+        };
+        assert_eq!(
+            verdicts,
+            [ScenarioVerdict::Ok, blamed, ScenarioVerdict::Unknown]
+        );
+        let last = report.scenarios[2].error.as_deref().unwrap();
+        assert!(last.starts_with("not reached: "), "{last}");
+    }
+}
+
+#[test]
+fn a_panic_after_done_is_not_ok() {
+    let report = run(&whole_run(), &Ending::Panicked("late".into()));
+    assert_eq!(report.verdict, KernelVerdict::NotOk);
+    assert_eq!(
+        report.error.as_deref(),
+        Some("the kernel panicked after the last scenario: late")
+    );
+}
+
+#[test]
+fn a_scenario_that_the_guest_forgot_is_not_taken_for_ok() {
+    let mut events = whole_run();
+    events.drain(3..5);
+    let report = run(&events, &Ending::Done);
+    assert_eq!(report.scenarios[1].outcome, Outcome::Skipped);
+    assert_ne!(report.verdict, KernelVerdict::Ok);
+    assert!(report.error.unwrap().contains("never reported cookie"));
+}
+
+#[test]
+fn wrong_claims_are_not_ok_and_say_so() {
+    let mut events = whole_run();
+    events[2] = finished("attach", Outcome::Unsupported);
+    events[4] = finished("cookie", Outcome::Passed);
+    let report = run(&events, &Ending::Done);
+    let errors: Vec<_> = report
+        .scenarios
+        .iter()
+        .map(|s| s.error.clone().unwrap_or_default())
+        .collect();
+    assert_eq!(report.count(ScenarioVerdict::NotOk), 2);
+    assert!(
+        errors[0].starts_with("refused on 5.10.262, at or above"),
+        "{}",
+        errors[0]
+    );
+    assert!(
+        errors[1].starts_with("passed on 5.10.262, below"),
+        "{}",
+        errors[1]
+    );
+}
+
+#[test]
+fn a_refusal_that_the_kernel_complained_of_is_not_ok() {
+    let mut events = whole_run();
+    let Event::Finished { result, .. } = &mut events[4] else {
+        panic!("no result")
+    };
+    result.splat = Some("WARNING: CPU: 0\nCall Trace:".into());
+    let report = run(&events, &Ending::Done);
+    assert_eq!(report.scenarios[1].verdict, ScenarioVerdict::NotOk);
+    let error = report.scenarios[1].error.as_deref();
+    assert_eq!(
+        error,
+        Some("refused, but the kernel printed: WARNING: CPU: 0")
+    );
+    assert_eq!(report.verdict, KernelVerdict::NotOk);
+}
+
+#[test]
+fn whatever_is_not_ok_has_a_reason() {
+    let mut events = whole_run();
+    let mut broken = finished("attach", Outcome::Failed);
+    let Event::Finished { result, .. } = &mut broken else {
+        panic!("no result")
+    };
+    result.error = None;
+    events[2] = broken;
+    let report = run(&events, &Ending::Done);
+    assert_eq!(
+        report.scenarios[0].error.as_deref(),
+        Some("no reason was given")
+    );
+}
+
+#[test]
+fn all_skipped_teaches_nothing() {
+    let mut events = vec![ready()];
+    events.extend(PLANNED.iter().map(|p| finished(p.id, Outcome::Skipped)));
+    events.push(Event::Done { scenarios: 3 });
+    let report = run(&events, &Ending::Done);
+    assert_eq!(report.verdict, KernelVerdict::Infra);
+    assert!(report.error.unwrap().contains("all were skipped"));
+}
+
+#[test]
+fn a_kernel_that_was_never_run_lists_every_scenario_as_unknown() {
+    let scenarios = none_reached(&PLANNED, None, "no network");
+    assert_eq!(scenarios.len(), 3);
+    assert!(
+        scenarios
+            .iter()
+            .all(|s| s.verdict == ScenarioVerdict::Unknown)
+    );
+    assert_eq!(
+        scenarios[0].error.as_deref(),
+        Some("not reached: no network")
+    );
+}

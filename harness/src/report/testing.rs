@@ -1,0 +1,56 @@
+//! Small reports for the tests of this module.
+
+use std::collections::BTreeMap;
+
+use guest::event::Outcome;
+
+use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
+
+/// A scenario of 1 ms on a kernel of that version.
+pub(crate) fn scenario(
+    id: &str,
+    feature: &str,
+    minimum: &str,
+    version: &str,
+    outcome: Outcome,
+) -> ScenarioReport {
+    let expected = Some(verdict::expected(
+        minimum.parse().unwrap(),
+        version.parse().unwrap(),
+    ));
+    ScenarioReport {
+        id: id.into(),
+        feature: feature.into(),
+        minimum: minimum.into(),
+        expected,
+        outcome,
+        verdict: verdict::scenario(expected, outcome),
+        duration_us: Some(1000),
+        error: (outcome != Outcome::Passed).then(|| "why <it> did\nnot pass".into()),
+        refusal: None,
+        splat: None,
+        measurements: BTreeMap::new(),
+    }
+}
+
+/// A kernel that finished.
+pub(crate) fn kernel(version: &str, scenarios: Vec<ScenarioReport>) -> KernelReport {
+    KernelReport {
+        requested: version.into(),
+        release: Some(format!("{version}-test")),
+        version: Some(version.into()),
+        verdict: verdict::kernel(&scenarios, true),
+        scenarios,
+        ..KernelReport::default()
+    }
+}
+
+/// A kernel about which nothing could be learned.
+pub(crate) fn broken_kernel(requested: &str, error: &str) -> KernelReport {
+    KernelReport {
+        requested: requested.into(),
+        verdict: KernelVerdict::Infra,
+        error: Some(error.into()),
+        ..KernelReport::default()
+    }
+}

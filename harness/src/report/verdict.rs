@@ -1,0 +1,271 @@
+//! Holding what happened against what was claimed.
+
+use std::fmt;
+
+use fexit::KernelVersion;
+use guest::event::{Outcome, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::ScenarioReport;
+
+/// What a scenario's claimed minimum says of the running kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// The kernel is at or above the minimum.
+    Passed,
+    /// The kernel is below it: the library must refuse, and say why.
+    Unsupported,
+}
+
+/// Outcome against expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScenarioVerdict {
+    /// It happened as claimed.
+    Ok,
+    /// It did not, in either direction.
+    NotOk,
+    /// It did not run, so nothing is known.
+    Unknown,
+}
+
+/// What the scenarios of a kernel, or the kernels of a report, add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelVerdict {
+    /// All that ran is ok, and the run finished.
+    Ok,
+    /// The run did not finish for a reason that says nothing about fexit: download, QEMU, boot.
+    #[default]
+    Infra,
+    /// Something is not-ok.
+    NotOk,
+}
+
+/// What the claim says of a kernel.
+pub fn expected(minimum: KernelVersion, running: KernelVersion) -> Expected {
+    if running >= minimum {
+        Expected::Passed
+    } else {
+        Expected::Unsupported
+    }
+}
+
+/// Holds an outcome against what was expected; `None` when the running kernel's version is not known.
+pub fn scenario(expected: Option<Expected>, outcome: Outcome) -> ScenarioVerdict {
+    match (outcome, expected) {
+        (Outcome::Skipped, _) => ScenarioVerdict::Unknown,
+        (Outcome::Passed, Some(Expected::Passed))
+        | (Outcome::Unsupported, Some(Expected::Unsupported)) => ScenarioVerdict::Ok,
+        (Outcome::Passed | Outcome::Unsupported, None) => ScenarioVerdict::Unknown,
+        _ => ScenarioVerdict::NotOk,
+    }
+}
+
+/// Why a refusal is not a clean one, if so: it must name a kernel that is newer than the running one.
+pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Option<String> {
+    let Some(Refusal { feature, minimum }) = refusal else {
+        return Some("refused without naming a feature and its minimum kernel".to_owned());
+    };
+    match minimum.parse::<KernelVersion>() {
+        Ok(named) if named > running => None,
+        Ok(_) => Some(format!(
+            "refused because {feature} needs {minimum}, yet the kernel is {running}: the library's claim is wrong"
+        )),
+        Err(_) => Some(format!(
+            "refused, naming \"{minimum}\", which is no kernel version"
+        )),
+    }
+}
+
+/// What the scenarios of one kernel add up to. `finished` says that the guest reported `done`.
+pub fn kernel(scenarios: &[ScenarioReport], finished: bool) -> KernelVerdict {
+    let any = |verdict| scenarios.iter().any(|scenario| scenario.verdict == verdict);
+    if any(ScenarioVerdict::NotOk) {
+        KernelVerdict::NotOk
+    } else if finished && any(ScenarioVerdict::Ok) {
+        KernelVerdict::Ok
+    } else {
+        KernelVerdict::Infra // also when all were skipped: nothing was learned
+    }
+}
+
+impl KernelVerdict {
+    /// The worst of several; `infra` when there is none, for nothing was learned.
+    pub fn worst(verdicts: impl Iterator<Item = Self>) -> Self {
+        verdicts.max().unwrap_or(Self::Infra)
+    }
+
+    /// The exit status of a run with this verdict.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::NotOk => 1,
+            Self::Infra => 3,
+        }
+    }
+}
+
+impl fmt::Display for KernelVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::NotOk => "not-ok",
+            Self::Infra => "infra",
+        })
+    }
+}
+
+impl fmt::Display for ScenarioVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::NotOk => "not-ok",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// The name of an outcome, as the report spells it.
+pub fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "passed",
+        Outcome::Unsupported => "unsupported",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+        Outcome::TimedOut => "timed-out",
+        Outcome::Panicked => "panicked",
+        Outcome::Splat => "splat",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(s: &str) -> KernelVersion {
+        s.parse().unwrap()
+    }
+
+    #[test]
+    fn every_outcome_against_every_expectation() {
+        use Expected::{Passed as P, Unsupported as U};
+        use Outcome as O;
+        use ScenarioVerdict::{NotOk, Ok, Unknown};
+        let table = [
+            // outcome, expected passed, expected unsupported, version not known
+            (O::Passed, Ok, NotOk, Unknown),
+            (O::Unsupported, NotOk, Ok, Unknown),
+            (O::Failed, NotOk, NotOk, NotOk),
+            (O::Skipped, Unknown, Unknown, Unknown),
+            (O::TimedOut, NotOk, NotOk, NotOk),
+            (O::Panicked, NotOk, NotOk, NotOk),
+            (O::Splat, NotOk, NotOk, NotOk),
+        ];
+        for (outcome, at_or_above, below, no_version) in table {
+            assert_eq!(
+                scenario(Some(P), outcome),
+                at_or_above,
+                "{outcome:?}, expected passed"
+            );
+            assert_eq!(
+                scenario(Some(U), outcome),
+                below,
+                "{outcome:?}, expected unsupported"
+            );
+            assert_eq!(
+                scenario(None, outcome),
+                no_version,
+                "{outcome:?}, nothing expected"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_report() {
+        use Outcome::{Failed, Panicked, Passed, Skipped, Splat, TimedOut, Unsupported};
+        for outcome in [
+            Passed,
+            Unsupported,
+            Failed,
+            Skipped,
+            TimedOut,
+            Panicked,
+            Splat,
+        ] {
+            assert_eq!(
+                serde_json::to_value(outcome).unwrap(),
+                outcome_name(outcome)
+            );
+        }
+        for verdict in [
+            KernelVerdict::Ok,
+            KernelVerdict::NotOk,
+            KernelVerdict::Infra,
+        ] {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.to_string());
+        }
+        for verdict in [
+            ScenarioVerdict::Ok,
+            ScenarioVerdict::NotOk,
+            ScenarioVerdict::Unknown,
+        ] {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.to_string());
+        }
+    }
+
+    #[test]
+    fn the_minimum_itself_is_expected_to_pass() {
+        for (minimum, running, wanted) in [
+            ("5.5", "5.4.302", Expected::Unsupported),
+            ("5.5", "5.5.0", Expected::Passed),
+            ("5.10", "5.9.16", Expected::Unsupported), // as numbers, not as text
+            ("5.10", "5.10.0", Expected::Passed),
+            ("6.0", "5.19.17", Expected::Unsupported),
+            ("5.19", "6.1.192", Expected::Passed),
+        ] {
+            assert_eq!(
+                expected(version(minimum), version(running)),
+                wanted,
+                "{minimum} on {running}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_must_name_a_newer_kernel() {
+        let refusal = |minimum: &str| Refusal {
+            feature: "cookie".into(),
+            minimum: minimum.into(),
+        };
+        let running = version("5.10.262");
+        assert_eq!(flaw_of_refusal(Some(&refusal("5.19")), running), None);
+        for (given, part) in [
+            (
+                Some(refusal("5.10")),
+                "cookie needs 5.10, yet the kernel is 5.10.262",
+            ),
+            (Some(refusal("soon")), "no kernel version"),
+            (None, "without naming a feature"),
+        ] {
+            let flaw = flaw_of_refusal(given.as_ref(), running).unwrap();
+            assert!(flaw.contains(part), "{flaw}");
+        }
+    }
+
+    #[test]
+    fn the_worst_kernel_decides_and_not_ok_outweighs_infra() {
+        use KernelVerdict::{Infra, NotOk, Ok};
+        for (kernels, worst, exit) in [
+            (vec![Ok, Ok], Ok, 0),
+            (vec![Ok, Infra], Infra, 3),
+            (vec![NotOk, Infra, Ok], NotOk, 1),
+            (vec![Infra, NotOk], NotOk, 1),
+            (vec![], Infra, 3),
+        ] {
+            let verdict = KernelVerdict::worst(kernels.iter().copied());
+            assert_eq!((verdict, verdict.exit_code()), (worst, exit), "{kernels:?}");
+        }
+    }
+}

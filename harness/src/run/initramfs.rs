@@ -1,0 +1,55 @@
+//! What one kernel's VM is given: the guest, its job, and the modules that its scenarios need.
+
+use anyhow::{Context as _, Result};
+use guest::{job::Job, scenario::Scenario};
+
+use crate::{
+    image,
+    kernel::{
+        Kernel,
+        modules::{closure, read_module},
+    },
+};
+
+/// The guest, built together with the harness.
+const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+/// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
+/// so itself, and the others run.
+pub(super) fn pack(
+    kernel: &Kernel,
+    planned: &[&'static Scenario],
+) -> Result<(Vec<u8>, Vec<String>)> {
+    let mut job = Job {
+        scenarios: planned
+            .iter()
+            .map(|scenario| scenario.id.to_owned())
+            .collect(),
+        ..Job::default()
+    };
+    let (mut files, mut warnings) = (Vec::new(), Vec::new());
+    for module in planned.iter().flat_map(|scenario| scenario.modules) {
+        if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {
+            warnings.push(format!("{error:#}"));
+        }
+    }
+    warnings.dedup();
+    let image = image::build(INIT, &job, &files, &[]).context("cannot pack the initramfs")?;
+    Ok((image, warnings))
+}
+
+/// Adds a module after those that it depends on, each once.
+fn add(
+    kernel: &Kernel,
+    module: &str,
+    names: &mut Vec<String>,
+    files: &mut Vec<image::File>,
+) -> Result<()> {
+    for (name, path) in closure(kernel, &[module])? {
+        if !names.contains(&name) {
+            files.push((format!("{name}.ko"), read_module(&path)?));
+            names.push(name);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! One kernel: resolved, fetched, booted, observed.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use guest::scenario::Scenario;
+
+use super::{initramfs, watch::Watch};
+use crate::{
+    cli::RunArgs,
+    error::UsageError,
+    interrupt::{INTERRUPTED, Interrupt},
+    kernel::{self, Kernel, Kernels, Resolved},
+    progress::{Board, Line},
+    report::{KernelReport, KernelVerdict, observed::none_reached},
+    vm::{self, Choice, Config, Limits, Qemu, Vm},
+};
+
+/// The memory of a VM.
+pub(super) const MEMORY_MIB: u32 = 512;
+
+/// A failure of the infrastructure is tried once more.
+const ATTEMPTS: u32 = 2;
+
+/// What all kernels of a run have in common.
+pub(super) struct Setup {
+    timeout: Duration,
+    keep: Option<PathBuf>,
+    planned: Vec<&'static Scenario>,
+    pub(super) interrupt: Interrupt,
+    kernels: Kernels,
+    pub(super) board: Board,
+    qemu: Qemu,
+    accelerator: Choice,
+}
+
+/// A kernel to run, found or not.
+pub(super) struct Target {
+    pub(super) name: String,
+    found: Result<Found, String>,
+    resolve_ms: u64,
+}
+
+enum Found {
+    /// It may have to be downloaded.
+    InMatrix(Resolved),
+    /// The user's own.
+    Here(Kernel),
+}
+
+/// Takes a kernel of the user's own.
+pub(super) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
+    let started = Instant::now();
+    let kernel = kernel::local::open(image, modules)?;
+    Ok(Target {
+        name: kernel.requested.clone(),
+        found: Ok(Found::Here(kernel)),
+        resolve_ms: ms(started.elapsed()),
+    })
+}
+
+/// Finds out what each name stands for. Only a name that the user must mend is an error.
+pub(super) fn resolve(
+    kernels: &Kernels,
+    names: &[String],
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<Vec<Target>> {
+    names
+        .iter()
+        .map(|name| {
+            let line = board.line(name);
+            line.phase("resolving");
+            let started = Instant::now();
+            let found = match kernels.resolve(name, &line) {
+                _ if interrupt.stop().requested() => Err(INTERRUPTED.to_owned()),
+                Err(error) if error.is::<UsageError>() => return Err(error),
+                found => found
+                    .map(Found::InMatrix)
+                    .map_err(|error| format!("{error:#}")),
+            };
+            Ok(Target {
+                name: name.clone(),
+                found,
+                resolve_ms: ms(started.elapsed()),
+            })
+        })
+        .collect()
+}
+
+impl Setup {
+    /// Looks for QEMU, and decides how it is to run.
+    pub(super) fn new(
+        args: &RunArgs,
+        planned: &[&'static Scenario],
+        interrupt: &Interrupt,
+        kernels: Kernels,
+        board: &Board,
+    ) -> Result<Self> {
+        Ok(Self {
+            timeout: args.timeout,
+            keep: args.keep.clone(),
+            planned: planned.to_vec(),
+            interrupt: interrupt.clone(),
+            kernels,
+            board: board.clone(),
+            qemu: Qemu::find()?,
+            accelerator: vm::accel::choose(args.accel)?,
+        })
+    }
+
+    /// Runs one kernel. Whatever goes wrong is in the report, which lists every scenario.
+    pub(super) fn run(&self, target: &Target) -> KernelReport {
+        let started = Instant::now();
+        let line = self.board.line(&target.name);
+        let mut report = KernelReport {
+            requested: target.name.clone(),
+            ..KernelReport::default()
+        };
+        report.phases_ms.resolve = Some(target.resolve_ms);
+        if let Err(error) = self.stages(target, &line, &mut report) {
+            let why = format!("{error:#}");
+            let version = report
+                .version
+                .as_deref()
+                .and_then(|version| version.parse().ok());
+            report.scenarios = none_reached(&self.planned, version, &why);
+            report.verdict = KernelVerdict::Infra;
+            report.error = Some(why);
+        }
+        report.phases_ms.total = Some(target.resolve_ms + ms(started.elapsed()));
+        report
+    }
+
+    fn stages(&self, target: &Target, line: &Line, report: &mut KernelReport) -> Result<()> {
+        anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
+        let found = target
+            .found
+            .as_ref()
+            .map_err(|why| anyhow::anyhow!("{why}"))?;
+        let kernel = self.fetch(found, line, report)?;
+        report.release = Some(kernel.release.clone());
+        report.version = Some(kernel.version.clone());
+        report.warnings.extend(kernel.source.notes.iter().cloned());
+        report.source = Some(kernel.source.clone());
+
+        line.phase("packing the initramfs");
+        let started = Instant::now();
+        let (initramfs, warnings) = initramfs::pack(&kernel, &self.planned)?;
+        report.phases_ms.image = Some(ms(started.elapsed()));
+        report.warnings.extend(warnings);
+        self.attempts(&kernel, &initramfs, line, report)
+    }
+
+    fn fetch(&self, found: &Found, line: &Line, report: &mut KernelReport) -> Result<Kernel> {
+        let resolved = match found {
+            Found::Here(kernel) => return Ok(kernel.clone()),
+            Found::InMatrix(resolved) => resolved,
+        };
+        report.version = Some(resolved.version.clone());
+        line.phase("fetching");
+        let started = Instant::now();
+        let kernel = self.kernels.fetch(resolved, line)?;
+        report.phases_ms.fetch = Some(ms(started.elapsed()));
+        Ok(kernel)
+    }
+
+    fn attempts(
+        &self,
+        kernel: &Kernel,
+        initramfs: &[u8],
+        line: &Line,
+        report: &mut KernelReport,
+    ) -> Result<()> {
+        loop {
+            report.attempts += 1;
+            let cut_off = self.boot(kernel, initramfs, line, report)?;
+            let again = report.verdict == KernelVerdict::Infra
+                && cut_off
+                && report.attempts < ATTEMPTS
+                && !self.interrupt.stop().requested();
+            if !again {
+                return Ok(());
+            }
+            let why = report.error.take().unwrap_or_default();
+            let note = format!("tried once more, because: {why}");
+            line.note(&note);
+            report.warnings.push(note);
+        }
+    }
+
+    /// One VM, from start to end; whether it was cut off before the guest was done.
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        initramfs: &[u8],
+        line: &Line,
+        report: &mut KernelReport,
+    ) -> Result<bool> {
+        let keep = self
+            .keep
+            .as_ref()
+            .map(|dir| dir.join(folder_name(&report.requested)));
+        let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
+        config.memory_mib = MEMORY_MIB;
+        config.limits = Limits {
+            wall: self.timeout,
+            ..Limits::default()
+        };
+        config.keep = keep.as_deref();
+        report.command_line = Some(config.kernel_command_line());
+        report.accelerator = Some(config.accelerator.name().to_owned());
+        report.accelerator_reason = Some(self.accelerator.reason.clone());
+        report.qemu_version = Some(self.qemu.version.clone());
+        report.memory_mb = Some(config.memory_mib.into());
+
+        line.phase("booting");
+        let mut watch = Watch::new(&self.planned, report, line);
+        let vm = Vm::start(&self.qemu, &config)?;
+        line.detail(vm.command_line());
+        let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event))?;
+        let cut_off = finished.ending != vm::Ending::Done;
+        watch.conclude(&finished, report);
+        Ok(cut_off)
+    }
+}
+
+/// A kernel may be asked for by a path or an address.
+fn folder_name(requested: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let name: String = requested
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    name.trim_matches(['_', '.']).to_owned()
+}
+
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

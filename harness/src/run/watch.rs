@@ -1,0 +1,145 @@
+//! Listening to one VM: what it says goes to the board at once, and to the report at the end.
+
+use std::{collections::HashSet, time::Instant};
+
+use guest::{event::Event, scenario::Scenario};
+
+use super::one::ms;
+use crate::{
+    interrupt::INTERRUPTED,
+    progress::Line,
+    report::{
+        KernelReport, KernelVerdict,
+        observed::{Ending, Observed},
+    },
+    vm::{self, Finished, Severity, VmEvent},
+};
+
+/// Lines of the console that the report keeps when something is not ok.
+const CONSOLE_TAIL: usize = 40;
+
+/// Listens to one VM.
+pub(super) struct Watch<'a> {
+    observed: Observed,
+    line: &'a Line,
+    started: Instant,
+    ready: Option<Instant>,
+    count: usize,
+    of: usize,
+    boot_messages: HashSet<String>,
+    garbage: Vec<String>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        planned: &[&'static Scenario],
+        report: &KernelReport,
+        line: &'a Line,
+    ) -> Self {
+        let version = report
+            .version
+            .as_deref()
+            .and_then(|version| version.parse().ok());
+        Self {
+            observed: Observed::new(planned, version),
+            line,
+            started: Instant::now(),
+            ready: None,
+            count: 0,
+            of: planned.len(),
+            boot_messages: HashSet::new(),
+            garbage: Vec::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, event: VmEvent) {
+        match event {
+            VmEvent::Guest(event) => self.guest(&event),
+            VmEvent::Console(text) => {
+                self.line.detail(&text);
+                if self.ready.is_none() {
+                    self.boot_messages.insert(text);
+                }
+            }
+            VmEvent::Garbage { line, reason } => {
+                self.garbage.push(format!(
+                    "the guest sent what is no event ({reason}): {line}"
+                ));
+            }
+        }
+    }
+
+    fn guest(&mut self, event: &Event) {
+        self.observed.event(event);
+        match event {
+            Event::Ready { .. } => self.ready = Some(Instant::now()),
+            Event::Warning { message } => self.line.note(message),
+            Event::Started { scenario } => {
+                self.count += 1;
+                self.line.scenario(scenario, self.count, self.of);
+            }
+            Event::Finished { scenario, .. } => {
+                if let Some(judged) = self.observed.judged(scenario) {
+                    self.line.finished(&judged);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts everything into the report.
+    pub(super) fn conclude(self, finished: &Finished, report: &mut KernelReport) {
+        let end = Instant::now();
+        report.phases_ms.boot = self.ready.map(|ready| ms(ready - self.started));
+        report.phases_ms.scenarios = self.ready.map(|ready| ms(end - ready));
+        report.qemu_command = Some(finished.command.clone());
+        let running = self.observed.running().map(str::to_owned);
+        self.observed.conclude(&ending(&finished.ending), report);
+        if let Some(cut_off) = running.and_then(|id| report.scenario(&id)) {
+            self.line.finished(cut_off);
+        }
+        report.warnings.extend(self.garbage);
+        splats(finished, &self.boot_messages, report);
+        if report.verdict != KernelVerdict::Ok {
+            report.console_tail = finished.console.last_lines(CONSOLE_TAIL);
+        }
+    }
+}
+
+fn ending(ending: &vm::Ending) -> Ending {
+    let words = ending.to_string();
+    match ending {
+        vm::Ending::Done => Ending::Done,
+        vm::Ending::KernelPanic { message } => Ending::Panicked(message.clone()),
+        vm::Ending::EndedEarly | vm::Ending::Flooded { .. } => Ending::Broke(words),
+        vm::Ending::TimedOut { .. } | vm::Ending::Silent { .. } => Ending::TimedOut(words),
+        vm::Ending::QemuFailed { .. } => Ending::Infra(words),
+        vm::Ending::Interrupted => Ending::Infra(INTERRUPTED.to_owned()),
+    }
+}
+
+/// What the kernel complained about after the boot and no scenario answers for.
+fn splats(finished: &Finished, boot_messages: &HashSet<String>, report: &mut KernelReport) {
+    for splat in finished.console.splats() {
+        let at_boot = splat
+            .lines
+            .first()
+            .is_some_and(|line| boot_messages.contains(line));
+        let claimed = report.scenarios.iter().any(|scenario| {
+            scenario
+                .splat
+                .as_deref()
+                .is_some_and(|text| text.contains(&splat.message))
+        });
+        if claimed || splat.severity == Severity::Panic {
+            continue;
+        }
+        let complaint = format!("{}: {}", splat.meaning, splat.message);
+        if at_boot || splat.severity == Severity::Stall {
+            report.warnings.push(complaint);
+        } else {
+            report.verdict = KernelVerdict::NotOk;
+            report.error.get_or_insert(complaint);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Which accelerator a VM gets: KVM where it is real, otherwise QEMU's own translator (TCG).
+//!
+//! That `/dev/kvm` opens says little. Some hosts offer a KVM that interprets every instruction: it passes any
+//! test of a few instructions, and never boots a kernel. So a vCPU counts down for a moment, and its speed
+//! decides.
+
+use std::fmt;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// What the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// KVM if it is usable, otherwise TCG.
+    #[default]
+    Auto,
+    /// KVM, or an error that says why not.
+    Kvm,
+    /// TCG: slower, works everywhere.
+    Tcg,
+}
+
+/// What QEMU is told to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The processor runs the guest's instructions itself.
+    Kvm,
+    /// QEMU translates the guest's instructions.
+    Tcg,
+}
+
+impl Accelerator {
+    /// The name that QEMU has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An accelerator, and what decided for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The accelerator.
+    pub accelerator: Accelerator,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// A KVM slower than this, in instructions a second, is an emulated one: TCG is faster. A real one does
+/// thousands of millions, an emulated one about one million.
+const REAL: f64 = 100e6;
+
+/// Time for the countdown. A real KVM needs a thousandth of it.
+const BUDGET: Duration = Duration::from_millis(100);
+
+/// Time after which a KVM that does not come back from a system call is given up.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// What a look at KVM found.
+#[derive(Clone, Debug, PartialEq)]
+enum Kvm {
+    /// A vCPU ran at this many instructions a second.
+    Speed(f64),
+    /// It cannot be used, for this reason.
+    Unusable(String),
+}
+
+/// Decides, looking at KVM only if that can matter.
+pub fn choose(mode: Mode) -> Result<Choice> {
+    decide(mode, probe)
+}
+
+fn decide(mode: Mode, probe: impl FnOnce() -> Kvm) -> Result<Choice> {
+    if mode == Mode::Tcg {
+        let reason = "asked for".to_owned();
+        return Ok(Choice {
+            accelerator: Accelerator::Tcg,
+            reason,
+        });
+    }
+    let (usable, reason) = match probe() {
+        Kvm::Speed(speed) => {
+            let millions = speed / 1e6;
+            let rounded = if millions < 10.0 {
+                format!("{millions:.1}")
+            } else {
+                format!("{millions:.0}")
+            };
+            let emulated = if speed < REAL { ": emulated" } else { "" };
+            (
+                speed >= REAL,
+                format!("KVM runs {rounded} million instructions a second{emulated}"),
+            )
+        }
+        Kvm::Unusable(reason) => (false, reason),
+    };
+    match (mode, usable) {
+        (_, true) => Ok(Choice {
+            accelerator: Accelerator::Kvm,
+            reason,
+        }),
+        (Mode::Kvm, false) => {
+            bail!("KVM is not usable: {reason}; use `--accel auto` or `--accel tcg`")
+        }
+        (_, false) => Ok(Choice {
+            accelerator: Accelerator::Tcg,
+            reason,
+        }),
+    }
+}
+
+/// Looks at KVM from a thread of its own, which is left behind should KVM not answer.
+fn probe() -> Kvm {
+    let (sender, receiver) = mpsc::channel();
+    let worker = thread::Builder::new()
+        .name("kvm-probe".into())
+        .spawn(move || {
+            // The receiver may have given up; then nobody needs the answer.
+            let _ = sender.send(measure());
+        });
+    match worker {
+        Ok(_) => receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            Kvm::Unusable(format!(
+                "KVM did not run a few instructions within {PATIENCE:?}"
+            ))
+        }),
+        Err(error) => Kvm::Unusable(format!("no thread to look at KVM: {error}")),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn measure() -> Kvm {
+    use super::sys::kvm::{Loop, PER_TURN};
+
+    let mut failure = None;
+    let mut countdown = match Loop::new() {
+        Ok(countdown) => countdown,
+        Err(error) => return Kvm::Unusable(why(error.errno())),
+    };
+    let speed = speed_of(BUDGET, |turns| match countdown.time(turns) {
+        Ok(Some(elapsed)) => Some((PER_TURN * u64::from(turns), elapsed)),
+        Ok(None) => {
+            failure = Some("a vCPU of KVM did not finish a loop of a few instructions".to_owned());
+            None
+        }
+        Err(error) => {
+            failure = Some(format!("KVM cannot run a vCPU: {error}"));
+            None
+        }
+    });
+    failure.map_or(Kvm::Speed(speed), Kvm::Unusable)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn measure() -> Kvm {
+    Kvm::Unusable("the guests are x86_64 and this machine is not".to_owned())
+}
+
+/// The best speed over ever longer countdowns, in instructions a second. Stops as soon as it is beyond doubt,
+/// and never starts a countdown that the last one says would not end in time.
+fn speed_of(budget: Duration, mut countdown: impl FnMut(u32) -> Option<(u64, Duration)>) -> f64 {
+    let start = Instant::now();
+    let (mut best, mut turns) = (0.0_f64, 64);
+    while let Some((instructions, elapsed)) = countdown(turns) {
+        best = best.max(instructions as f64 / elapsed.as_secs_f64().max(1e-9));
+        let left = budget.saturating_sub(start.elapsed());
+        let fits = |factor| elapsed * factor <= left;
+        turns = match turns.checked_mul(4) {
+            _ if best >= REAL => break,
+            Some(longer) if fits(4) => longer,
+            _ if fits(1) => turns,
+            _ => break,
+        };
+    }
+    best
+}
+
+/// What opening or setting up KVM failed with, in words, with the way out where there is one.
+#[cfg(target_arch = "x86_64")]
+fn why(errno: i32) -> String {
+    match errno {
+        libc::ENOENT => "/dev/kvm is missing".to_owned(),
+        libc::EACCES | libc::EPERM => {
+            "/dev/kvm may not be opened: permission denied; add yourself to the group kvm"
+                .to_owned()
+        }
+        libc::ENODEV | libc::ENXIO => {
+            "/dev/kvm has no driver behind it; load kvm_intel or kvm_amd".to_owned()
+        }
+        _ => format!(
+            "KVM cannot make a VM: {}",
+            std::io::Error::from_raw_os_error(errno)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unusable() -> Kvm {
+        Kvm::Unusable("/dev/kvm is missing".into())
+    }
+
+    #[test]
+    fn auto_takes_kvm_only_where_it_is_real() {
+        let choice = |kvm| decide(Mode::Auto, || kvm).unwrap();
+        let real = choice(Kvm::Speed(2.345e9));
+        assert_eq!(real.accelerator, Accelerator::Kvm);
+        assert_eq!(real.reason, "KVM runs 2345 million instructions a second");
+        let emulated = choice(Kvm::Speed(0.97e6));
+        assert_eq!(emulated.accelerator, Accelerator::Tcg);
+        assert_eq!(
+            emulated.reason,
+            "KVM runs 1.0 million instructions a second: emulated"
+        );
+        assert_eq!(choice(unusable()).reason, "/dev/kvm is missing");
+        assert_eq!(choice(unusable()).accelerator, Accelerator::Tcg);
+    }
+
+    #[test]
+    fn kvm_asked_for_and_unusable_is_an_error_with_a_way_out() {
+        for (kvm, why) in [
+            (unusable(), "/dev/kvm is missing"),
+            (Kvm::Speed(1e6), "emulated"),
+        ] {
+            let error = decide(Mode::Kvm, || kvm).unwrap_err().to_string();
+            assert!(
+                error.contains(why) && error.contains("--accel tcg"),
+                "{error}"
+            );
+        }
+        let choice = decide(Mode::Kvm, || Kvm::Speed(1e9)).unwrap();
+        assert_eq!(choice.accelerator, Accelerator::Kvm);
+    }
+
+    #[test]
+    fn tcg_asked_for_never_looks_at_kvm() {
+        let choice = decide(Mode::Tcg, || unreachable!()).unwrap();
+        assert_eq!(choice.accelerator, Accelerator::Tcg);
+    }
+
+    /// A countdown at a fixed speed that takes no time of ours; gives back what was asked of it.
+    fn at_speed(speed: f64, budget: Duration) -> (f64, Duration) {
+        let mut total = Duration::ZERO;
+        let best = speed_of(budget, |turns| {
+            let elapsed = Duration::from_secs_f64(2.0 * f64::from(turns) / speed);
+            total += elapsed;
+            Some((2 * u64::from(turns), elapsed))
+        });
+        (best, total)
+    }
+
+    #[test]
+    fn a_real_kvm_is_known_at_the_first_countdown() {
+        let (best, total) = at_speed(2e9, BUDGET);
+        assert!(
+            best > REAL && total < Duration::from_micros(1),
+            "{best} {total:?}"
+        );
+    }
+
+    #[test]
+    fn no_countdown_is_begun_that_would_outlast_the_budget() {
+        let (best, total) = at_speed(1e3, BUDGET);
+        assert_eq!(
+            (best, total),
+            (1e3, Duration::from_millis(128)),
+            "only the first"
+        );
+    }
+
+    #[test]
+    fn one_slow_countdown_does_not_condemn_a_real_kvm() {
+        let mut calls = 0;
+        let best = speed_of(BUDGET, |turns| {
+            calls += 1;
+            let busy = Duration::from_millis(if calls == 1 { 20 } else { 0 });
+            Some((
+                2 * u64::from(turns),
+                busy + Duration::from_nanos(u64::from(turns)),
+            ))
+        });
+        assert!(best > REAL, "{best}");
+        assert_eq!(calls, 2);
+    }
+
+    #[test]
+    fn a_vcpu_that_stops_early_has_no_speed() {
+        assert_eq!(speed_of(BUDGET, |_| None), 0.0);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_refusal_to_open_says_what_to_do() {
+        assert_eq!(why(libc::ENOENT), "/dev/kvm is missing");
+        assert!(why(libc::EACCES).contains("group kvm"));
+        assert!(why(libc::ENODEV).contains("kvm_intel"));
+        assert!(why(libc::EMFILE).contains("Too many open files"));
+    }
+
+    #[test]
+    fn the_real_probe_comes_to_an_answer() {
+        let found = probe();
+        println!("{found:?}");
+        let choice = decide(Mode::Auto, || found.clone()).unwrap();
+        let real = matches!(found, Kvm::Speed(speed) if speed >= REAL);
+        assert_eq!(choice.accelerator == Accelerator::Kvm, real);
+    }
+}

@@ -1,0 +1,272 @@
+//! QEMU's command line.
+//!
+//! Most things take two halves, one that QEMU is told and one that the kernel is told. A [`Device`] keeps them
+//! together, so that neither is forgotten when the other changes.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use super::Config;
+use super::accel::Accelerator;
+
+/// What QEMU is told and what the kernel is told about one thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Device {
+    qemu: Vec<OsString>,
+    kernel: Vec<String>,
+}
+
+/// Where QEMU finds what it reads and puts what it writes.
+#[derive(Clone, Debug)]
+pub(super) struct Paths<'a> {
+    pub(super) initramfs: &'a Path,
+    pub(super) console: &'a Path,
+    pub(super) events: &'a Path,
+}
+
+impl Device {
+    fn new(qemu: &[&str], kernel: &[&str]) -> Self {
+        Self {
+            qemu: qemu.iter().map(OsString::from).collect(),
+            kernel: kernel.iter().map(|&arg| arg.to_owned()).collect(),
+        }
+    }
+}
+
+/// QEMU's arguments.
+pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString> {
+    let devices = devices(config, paths);
+    let append = append(config, &devices);
+    let mut arguments: Vec<_> = devices.into_iter().flat_map(|device| device.qemu).collect();
+    arguments.extend(["-append".into(), append.into()]);
+    arguments
+}
+
+/// The kernel's command line.
+pub(super) fn kernel_command_line(config: &Config<'_>) -> String {
+    let nowhere = Path::new("");
+    let paths = Paths {
+        initramfs: nowhere,
+        console: nowhere,
+        events: nowhere,
+    };
+    append(config, &devices(config, &paths))
+}
+
+fn devices(config: &Config<'_>, paths: &Paths<'_>) -> [Device; 7] {
+    [
+        machine(config),
+        loader(config.kernel, paths.initramfs),
+        serial("console", paths.console, &["console=ttyS0"]),
+        serial("events", paths.events, &[]),
+        ends_by_itself(),
+        says_what_matters(),
+        wastes_no_time(config.accelerator),
+    ]
+}
+
+fn append(config: &Config<'_>, devices: &[Device]) -> String {
+    let own = devices.iter().flat_map(|device| &device.kernel);
+    own.chain(&config.kernel_args)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Nothing but what is named here: no network, no disk, no display, no configuration of the user's.
+fn machine(config: &Config<'_>) -> Device {
+    Device::new(
+        &[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-machine",
+            "pc",
+            "-accel",
+            config.accelerator.name(),
+            // Everything that the accelerator has: kernel and JIT choose their code by it.
+            "-cpu",
+            "max",
+            "-m",
+            &config.memory_mib.to_string(),
+            "-smp",
+            &config.cpus.to_string(),
+        ],
+        &[],
+    )
+}
+
+fn loader(kernel: &Path, initramfs: &Path) -> Device {
+    let qemu = [
+        "-kernel".into(),
+        kernel.into(),
+        "-initrd".into(),
+        initramfs.into(),
+    ];
+    Device {
+        qemu: qemu.into(),
+        kernel: Vec::new(),
+    }
+}
+
+/// A plain 8250 port, `ttyS0` for the first one: every kernel has its driver built in.
+fn serial(id: &str, path: &Path, kernel: &[&str]) -> Device {
+    let mut chardev = OsString::from(format!("file,id={id},path="));
+    chardev.push(escape(path.as_os_str()));
+    let mut device = Device::new(&[], kernel);
+    device.qemu.extend(["-chardev".into(), chardev]);
+    device
+        .qemu
+        .extend(["-serial".into(), format!("chardev:{id}").into()]);
+    device
+}
+
+/// A panic becomes a reboot and a reboot becomes the end of QEMU.
+fn ends_by_itself() -> Device {
+    Device::new(&["-no-reboot"], &["panic=-1"])
+}
+
+/// Warnings and worse reach the console, the chatter of a boot does not: each of its bytes costs an exit from
+/// the guest. `quiet` alone would hide warnings too.
+fn says_what_matters() -> Device {
+    Device::new(&[], &["quiet", "loglevel=5"])
+}
+
+/// Leaves out self-tests that have nothing to do with BPF, and, where the guest's time is not its own, the test
+/// of the timer, which a busy host makes fail and then ends in a panic.
+fn wastes_no_time(accelerator: Accelerator) -> Device {
+    let mut device = Device::new(&[], &["cryptomgr.notests"]);
+    if accelerator == Accelerator::Tcg {
+        device.kernel.push("no_timer_check".to_owned());
+    }
+    device
+}
+
+/// In the value of an option QEMU reads two commas as one.
+fn escape(value: &OsStr) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut escaped = Vec::with_capacity(value.len());
+    for &byte in value.as_bytes() {
+        escaped.extend_from_slice(if byte == b',' {
+            b",,"
+        } else {
+            std::slice::from_ref(&byte)
+        });
+    }
+    OsString::from_vec(escaped)
+}
+
+/// A line for a shell that runs `program` with `arguments`.
+pub(super) fn shell_line(program: &Path, arguments: &[OsString]) -> String {
+    std::iter::once(program.as_os_str())
+        .chain(arguments.iter().map(OsString::as_os_str))
+        .map(quote)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn quote(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+    use std::process::Command;
+
+    use super::*;
+
+    fn strings(arguments: &[OsString]) -> Vec<&str> {
+        arguments
+            .iter()
+            .map(|argument| argument.to_str().unwrap())
+            .collect()
+    }
+
+    fn arguments_of(change: impl FnOnce(&mut Config<'_>)) -> Vec<OsString> {
+        let mut config = Config::new(Path::new("/boot/vmlinuz"), b"", Accelerator::Tcg);
+        change(&mut config);
+        let paths = Paths {
+            initramfs: Path::new("/i"),
+            console: Path::new("/c"),
+            events: Path::new("/e,f"),
+        };
+        arguments(&config, &paths)
+    }
+
+    #[test]
+    fn each_half_of_a_device_comes_with_the_other() {
+        let all = arguments_of(|config| config.kernel_args = vec!["last".into()]);
+        let all = strings(&all);
+        for half in [
+            &[
+                "-chardev",
+                "file,id=console,path=/c",
+                "-serial",
+                "chardev:console",
+            ][..],
+            &[
+                "-chardev",
+                "file,id=events,path=/e,,f",
+                "-serial",
+                "chardev:events",
+            ],
+            &["-kernel", "/boot/vmlinuz", "-initrd", "/i"],
+            &["-accel", "tcg"],
+            &["-no-reboot"],
+        ] {
+            assert!(
+                all.windows(half.len()).any(|window| window == half),
+                "{half:?}"
+            );
+        }
+        let kernel =
+            "console=ttyS0 panic=-1 quiet loglevel=5 cryptomgr.notests no_timer_check last";
+        assert_eq!(all[all.len() - 2..], ["-append", kernel]);
+    }
+
+    #[test]
+    fn the_timer_is_tested_where_it_is_real() {
+        let all = arguments_of(|config| config.accelerator = Accelerator::Kvm);
+        let all = strings(&all);
+        assert!(all.windows(2).any(|window| window == ["-accel", "kvm"]));
+        assert!(!all.last().unwrap().contains("no_timer_check"));
+    }
+
+    #[test]
+    fn a_shell_reads_every_word_as_it_was() {
+        let words = [
+            "",
+            "plain-word=1,2",
+            "two words",
+            "it's",
+            "$HOME `x` \\ \"",
+            "a\nb",
+            "~",
+            "#",
+            "*",
+            "ü",
+        ];
+        let arguments: Vec<_> = std::iter::once("%s\\0")
+            .chain(words)
+            .map(OsString::from)
+            .collect();
+        let line = shell_line(Path::new("printf"), &arguments);
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words);
+    }
+
+    #[test]
+    fn a_comma_of_any_path_is_doubled() {
+        let path = OsString::from_vec(b"a,\xff,,".to_vec());
+        assert_eq!(escape(&path).into_vec(), b"a,,\xff,,,,");
+    }
+}

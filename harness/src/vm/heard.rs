@@ -1,0 +1,171 @@
+//! What a VM had to tell so far, and what follows from it.
+
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use anyhow::Result;
+use guest::event::Event;
+
+use super::console::Console;
+use super::ending::Ending;
+use super::keep::Keep;
+use super::lines::{Line, Lines};
+
+/// An event longer than this is cut, and so is none.
+const EVENT_LINE: usize = 1 << 20;
+
+/// Of a line that is no event, this much is shown; and of such lines, so many.
+const GARBAGE_SHOWN: usize = 300;
+const GARBAGE_LINES: u64 = 20;
+
+/// The end of QEMU's own words that is kept.
+const STDERR: usize = 64 << 10;
+
+/// What a VM has to tell while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VmEvent {
+    /// The guest reported something.
+    Guest(Event),
+    /// A line of the event channel is no event.
+    Garbage {
+        /// How the line begins.
+        line: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line of the console.
+    Console(String),
+}
+
+/// Whoever wants to hear of it.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(VmEvent);
+
+/// What was read so far.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) console: Console,
+    events: Lines,
+    pub(super) event_bytes: u64,
+    pub(super) garbage: u64,
+    pub(super) stderr: Vec<u8>,
+    keep: Option<Keep>,
+    /// When a byte last came over console or event channel.
+    pub(super) last_sign: Instant,
+    /// When `done` or a panic came: from then on only the end of QEMU is awaited.
+    pub(super) farewell: Option<Instant>,
+    done: bool,
+}
+
+impl Heard {
+    pub(super) fn new(now: Instant, keep: Option<Keep>) -> Self {
+        Self {
+            console: Console::default(),
+            events: Lines::new(EVENT_LINE),
+            event_bytes: 0,
+            garbage: 0,
+            stderr: Vec::new(),
+            keep,
+            last_sign: now,
+            farewell: None,
+            done: false,
+        }
+    }
+
+    pub(super) fn console(&mut self, bytes: &[u8], sink: Sink<'_>) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.last_sign = Instant::now();
+        if let Some(keep) = &mut self.keep {
+            keep.console(bytes)?;
+        }
+        self.console
+            .push(bytes, |line| sink(VmEvent::Console(line)));
+        if self.farewell.is_none() && self.console.panic().is_some() {
+            self.farewell = Some(self.last_sign);
+        }
+        Ok(())
+    }
+
+    pub(super) fn events(&mut self, bytes: &[u8], sink: Sink<'_>) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.last_sign = Instant::now();
+        if let Some(keep) = &mut self.keep {
+            keep.events(bytes)?;
+        }
+        self.event_bytes += bytes.len() as u64;
+        let mut lines = Vec::new();
+        self.events.push(bytes, |line| lines.push(line));
+        for line in lines {
+            self.event(&line, sink);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, line: &Line, sink: Sink<'_>) {
+        if line.text.is_empty() {
+            return;
+        }
+        match parse(line) {
+            Ok(event) => {
+                if matches!(event, Event::Done { .. }) {
+                    self.done = true;
+                    self.farewell.get_or_insert(self.last_sign);
+                }
+                sink(VmEvent::Guest(event));
+            }
+            Err(reason) => {
+                self.garbage += 1;
+                if self.garbage <= GARBAGE_LINES {
+                    let line = line.text.chars().take(GARBAGE_SHOWN).collect();
+                    sink(VmEvent::Garbage { line, reason });
+                }
+            }
+        }
+    }
+
+    pub(super) fn stderr(&mut self, bytes: &[u8]) {
+        self.stderr.extend_from_slice(bytes);
+        let excess = self.stderr.len().saturating_sub(STDERR);
+        self.stderr.drain(..excess);
+    }
+
+    /// What came last may lack its line end.
+    pub(super) fn finish(&mut self, sink: Sink<'_>) {
+        self.console.finish(|line| sink(VmEvent::Console(line)));
+        if let Some(line) = self.events.finish() {
+            self.event(&line, sink);
+        }
+    }
+
+    /// How a VM ended that nobody ended.
+    pub(super) fn ending(&self, status: ExitStatus, stderr: &str) -> Ending {
+        if let Some(panic) = self.console.panic() {
+            let (_, message) = panic
+                .message
+                .split_once("not syncing: ")
+                .unwrap_or(("", &panic.message));
+            Ending::KernelPanic {
+                message: message.to_owned(),
+            }
+        } else if self.done {
+            Ending::Done
+        } else if status.success() {
+            Ending::EndedEarly
+        } else {
+            Ending::QemuFailed {
+                status,
+                stderr: stderr.to_owned(),
+            }
+        }
+    }
+}
+
+fn parse(line: &Line) -> Result<Event, String> {
+    if line.cut {
+        return Err(format!("it is longer than {EVENT_LINE} bytes"));
+    }
+    serde_json::from_str(&line.text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,96 @@
+//! What `--keep` leaves behind: enough to see what happened, and to repeat it by hand.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{self, Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Config;
+use super::command::{Paths, arguments, shell_line};
+use super::qemu::Qemu;
+
+/// The files of one run, written as it goes, so that nothing is lost however it ends.
+#[derive(Debug)]
+pub(super) struct Keep {
+    console: Output,
+    events: Output,
+}
+
+#[derive(Debug)]
+struct Output {
+    path: PathBuf,
+    file: File,
+}
+
+impl Keep {
+    /// Makes `dir` and writes what is known before the start: the initramfs and `run.sh`.
+    pub(super) fn new(dir: &Path, qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        write(&dir.join(INITRAMFS), config.initramfs)?;
+        let script = dir.join("run.sh");
+        write(
+            &script,
+            format!("#!/bin/sh\n{}\n", by_hand(qemu, config)).as_bytes(),
+        )?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("cannot make {} executable", script.display()))?;
+        Ok(Self {
+            console: Output::new(dir.join("console.log"))?,
+            events: Output::new(dir.join("events.jsonl"))?,
+        })
+    }
+
+    pub(super) fn console(&mut self, bytes: &[u8]) -> Result<()> {
+        self.console.write(bytes)
+    }
+
+    pub(super) fn events(&mut self, bytes: &[u8]) -> Result<()> {
+        self.events.write(bytes)
+    }
+}
+
+impl Output {
+    fn new(path: PathBuf) -> Result<Self> {
+        let file =
+            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file
+            .write_all(bytes)
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+const INITRAMFS: &str = "initramfs.cpio";
+
+/// The command that repeats a run, from any directory: the console on stdout, the events on stderr. Where
+/// nothing is kept the initramfs is only named.
+pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
+    let initramfs = config
+        .keep
+        .map_or_else(|| INITRAMFS.into(), |dir| absolute(&dir.join(INITRAMFS)));
+    let kernel = absolute(config.kernel);
+    let config = Config {
+        kernel: &kernel,
+        ..config.clone()
+    };
+    let paths = Paths {
+        initramfs: &initramfs,
+        console: Path::new("/dev/stdout"),
+        events: Path::new("/dev/stderr"),
+    };
+    shell_line(&qemu.path, &arguments(&config, &paths))
+}
+
+/// Without a current directory the path has to do as it is.
+fn absolute(path: &Path) -> PathBuf {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}

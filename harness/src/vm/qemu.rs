@@ -1,0 +1,149 @@
+//! The QEMU on this machine.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::process::Process;
+
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// Names another QEMU than the one on `PATH`.
+const VARIABLE: &str = "QEMU";
+
+/// `qemu-system-x86_64 --version` takes some ten milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A QEMU that answered when asked for its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qemu {
+    /// The program.
+    pub path: PathBuf,
+    /// Its version, as `7.2.22`.
+    pub version: String,
+}
+
+impl Qemu {
+    /// The QEMU that the environment variable `QEMU` names, otherwise the one on `PATH`.
+    pub fn find() -> Result<Self> {
+        Self::at(&locate(
+            env::var_os(VARIABLE),
+            env::var_os("PATH").as_deref(),
+        )?)
+    }
+
+    /// The QEMU at `path`.
+    pub fn at(path: &Path) -> Result<Self> {
+        let mut command = Command::new(path);
+        command
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let shown = path.display();
+        let mut process =
+            Process::spawn(command, &[]).with_context(|| format!("cannot run {shown}"))?;
+        if !process.wait(PATIENCE)? {
+            bail!("`{shown} --version` did not end within {PATIENCE:?}: is it a QEMU?");
+        }
+        let mut said = Vec::new();
+        if let Some(stdout) = process.stdout() {
+            process.end()?;
+            stdout.take(4096).read_to_end(&mut said)?;
+        }
+        let status = process.end()?;
+        let said = String::from_utf8_lossy(&said);
+        match version(&said) {
+            Some(version) if status.success() => Ok(Self {
+                path: path.to_owned(),
+                version: version.to_owned(),
+            }),
+            _ => bail!(
+                "`{shown} --version` ended with {status} and said {:?}: not a QEMU",
+                said.lines().next().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+fn locate(named: Option<OsString>, path: Option<&OsStr>) -> Result<PathBuf> {
+    match named.filter(|named| !named.is_empty()) {
+        Some(named) => Ok(named.into()),
+        None => on_path(path).with_context(|| {
+            format!(
+                "{PROGRAM} is not on PATH: install it (Debian and Ubuntu: `apt-get install qemu-system-x86`), \
+                 or name one in the environment variable {VARIABLE}"
+            )
+        }),
+    }
+}
+
+fn on_path(path: Option<&OsStr>) -> Option<PathBuf> {
+    env::split_paths(path?)
+        .map(|dir| dir.join(PROGRAM))
+        .find(|file| {
+            file.metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+}
+
+fn version(said: &str) -> Option<&str> {
+    let rest = said.strip_prefix("QEMU emulator version ")?;
+    rest.split_whitespace()
+        .next()
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_word_after_version() {
+        let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright (c)";
+        assert_eq!(version(debian), Some("7.2.22"));
+        assert_eq!(version("QEMU emulator version 10.0.0\n"), Some("10.0.0"));
+        for other in [
+            "",
+            "QEMU emulator version ",
+            "GNU bash, version 5.2.15",
+            "QEMU emulator version x",
+        ] {
+            assert_eq!(version(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_an_executable_file_counts() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [plain, program] = dirs.each_ref().map(|dir| dir.path().join(PROGRAM));
+        let path = env::join_paths(dirs.iter().map(tempfile::TempDir::path)).unwrap();
+        std::fs::write(&plain, "").unwrap();
+        assert_eq!(on_path(Some(&path)), None);
+        std::fs::create_dir(&program).unwrap();
+        assert_eq!(on_path(Some(&path)), None);
+        std::fs::remove_dir(&program).unwrap();
+        std::fs::copy("/bin/true", &program).unwrap();
+        assert_eq!(on_path(Some(&path)), Some(program));
+        assert_eq!(on_path(None), None);
+    }
+
+    #[test]
+    fn without_a_qemu_the_error_names_the_package_and_the_variable() {
+        let error = locate(Some("".into()), None).unwrap_err().to_string();
+        assert!(
+            error.contains("qemu-system-x86`") && error.contains("variable QEMU"),
+            "{error}"
+        );
+        assert_eq!(
+            locate(Some("/opt/qemu".into()), None).unwrap(),
+            Path::new("/opt/qemu")
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The life of one VM.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::channel::{Channel, Channels, channel, in_memory, inherited};
+use super::command::{Paths, arguments};
+use super::ending::{Ending, Finished};
+use super::heard::{Heard, Sink};
+use super::keep::{Keep, by_hand};
+use super::process::Process;
+use super::qemu::Qemu;
+use super::stop::Stop;
+use super::{Config, Limits, timespec};
+
+/// More than this on the event channel is a flood.
+const EVENT_BYTES: u64 = 32 << 20;
+
+/// After the end of QEMU each channel is emptied, by at most so many reads.
+const LAST_READS: usize = 64;
+
+/// A running VM. It ends when this is dropped, or when the thread that started it ends; so it stays there.
+///
+/// ```compile_fail
+/// fn moved_to_another_thread<T: Send>() {}
+/// moved_to_another_thread::<harness::vm::Vm>();
+/// ```
+#[derive(Debug)]
+pub struct Vm {
+    process: Process,
+    started: Instant,
+    limits: Limits,
+    channels: Channels,
+    heard: Heard,
+    command: String,
+    /// The kernel ends a VM with the thread that started it: not `Send`.
+    _stays: PhantomData<*const ()>,
+}
+
+impl Vm {
+    /// Starts QEMU. Initramfs, console and events are handed over as open files, so that nothing is left
+    /// behind, not even after SIGKILL.
+    pub fn start(qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
+        let keep = config
+            .keep
+            .map(|dir| Keep::new(dir, qemu, config))
+            .transpose()?;
+        let initramfs = in_memory(config.initramfs).context("no memory for the initramfs")?;
+        let (console, console_end) = channel().context("no pipe for the console")?;
+        let (events, events_end) = channel().context("no pipe for the events")?;
+        let paths = [&initramfs, &console_end, &events_end].map(inherited);
+        let paths = Paths {
+            initramfs: &paths[0],
+            console: &paths[1],
+            events: &paths[2],
+        };
+
+        let mut command = Command::new(&qemu.path);
+        command
+            .args(arguments(config, &paths))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let fds = [&initramfs, &console_end, &events_end].map(AsRawFd::as_raw_fd);
+        let started = Instant::now();
+        let mut process = Process::spawn(command, &fds)
+            .with_context(|| format!("cannot run {}", qemu.path.display()))?;
+        let stderr = Channel::of(process.stderr().map(OwnedFd::from))?;
+        Ok(Self {
+            process,
+            started,
+            limits: config.limits,
+            channels: Channels {
+                console,
+                events,
+                stderr,
+            },
+            heard: Heard::new(started, keep),
+            command: by_hand(qemu, config),
+            _stays: PhantomData,
+        })
+    }
+
+    /// The command that repeats the run by hand; with [`Config::keep`] its files exist.
+    pub fn command_line(&self) -> &str {
+        &self.command
+    }
+
+    /// Stays with the VM to its end, and passes on what it tells.
+    pub fn run(mut self, stop: &Stop, sink: Sink<'_>) -> Result<Finished> {
+        let cause = self.watch(stop, sink)?;
+        let status = self.process.end().context("cannot wait for QEMU")?;
+        self.empty(sink)?;
+        let stderr = String::from_utf8_lossy(&self.heard.stderr).into_owned();
+        let ending = cause.unwrap_or_else(|| self.heard.ending(status, &stderr));
+        Ok(Finished {
+            ending,
+            console: self.heard.console,
+            stderr,
+            garbage: self.heard.garbage,
+            elapsed: self.started.elapsed(),
+            command: self.command,
+        })
+    }
+
+    /// Reads until QEMU ends, or there is a cause to end it. No cause: what was heard says how it ended.
+    fn watch(&mut self, stop: &Stop, sink: Sink<'_>) -> Result<Option<Ending>> {
+        loop {
+            let ready = self.wait(stop, self.deadline().0)?;
+            if ready.stop {
+                return Ok(Some(Ending::Interrupted));
+            }
+            if ready.exited {
+                return Ok(None);
+            }
+            // Before any verdict: the harness itself may have been stopped for a while.
+            self.read(sink)?;
+            let bytes = self.heard.event_bytes;
+            if bytes > EVENT_BYTES {
+                return Ok(Some(Ending::Flooded { bytes }));
+            }
+            let (deadline, cause) = self.deadline();
+            if deadline <= Instant::now() {
+                return Ok(cause);
+            }
+        }
+    }
+
+    /// The next time at which patience ends, and what that means.
+    fn deadline(&self) -> (Instant, Option<Ending>) {
+        let Limits {
+            wall,
+            silence,
+            goodbye,
+        } = self.limits;
+        if let Some(farewell) = self.heard.farewell {
+            return (after(farewell, goodbye), None);
+        }
+        let timed_out = (after(self.started, wall), Some(Ending::TimedOut { wall }));
+        let silent = (
+            after(self.heard.last_sign, silence),
+            Some(Ending::Silent { silence }),
+        );
+        if timed_out.0 <= silent.0 {
+            timed_out
+        } else {
+            silent
+        }
+    }
+
+    fn wait(&self, stop: &Stop, deadline: Instant) -> Result<Ready> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let mut fds: Vec<PollFd<'_>> = [stop.readable(), self.process.exited()]
+            .into_iter()
+            .chain(self.channels.open())
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        match poll(&mut fds, Some(&timespec(limit))) {
+            Ok(_) => {
+                let ready = |at: usize| !fds[at].revents().is_empty();
+                Ok(Ready {
+                    stop: ready(0),
+                    exited: ready(1),
+                })
+            }
+            Err(Errno::INTR) => Ok(Ready {
+                stop: false,
+                exited: false,
+            }),
+            Err(error) => Err(error).context("cannot wait for QEMU"),
+        }
+    }
+
+    /// Reads once from every channel that has something; whether any had.
+    fn read(&mut self, sink: Sink<'_>) -> Result<bool> {
+        let mut buffer = [0; 64 << 10];
+        let (channels, heard) = (&mut self.channels, &mut self.heard);
+        let console = channels.console.read(&mut buffer)?;
+        heard.console(&buffer[..console], sink)?;
+        let events = channels.events.read(&mut buffer)?;
+        heard.events(&buffer[..events], sink)?;
+        let stderr = channels.stderr.read(&mut buffer)?;
+        heard.stderr(&buffer[..stderr]);
+        Ok(console + events + stderr > 0)
+    }
+
+    /// Reads what QEMU left in the channels. A process that it left behind may hold them open: no waiting.
+    fn empty(&mut self, sink: Sink<'_>) -> Result<()> {
+        for _ in 0..LAST_READS {
+            if !self.read(sink)? {
+                break;
+            }
+        }
+        self.heard.finish(sink);
+        Ok(())
+    }
+}
+
+/// A time that is always in range: what lies a century ahead never comes.
+fn after(start: Instant, duration: Duration) -> Instant {
+    start + duration.min(Duration::from_secs(100 * 365 * 24 * 3600))
+}
+
+struct Ready {
+    stop: bool,
+    exited: bool,
+}

@@ -1,0 +1,275 @@
+//! Reads the console for reports of the kernel that something is wrong.
+
+use super::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
+
+/// At most this many lines of one report are kept, and at most this many reports.
+const REPORT_LINES: usize = 80;
+const REPORTS: usize = 50;
+
+/// At most this many lines of a report come before the one that says what it is.
+const REPORT_HEAD: usize = 5;
+
+/// Something that the kernel complained about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splat {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it says about the run.
+    pub meaning: &'static str,
+    /// The message that gave it away, without its time stamp.
+    pub message: String,
+    /// That line and what the kernel printed with it, before and after.
+    pub lines: Vec<String>,
+}
+
+/// Finds splats, line by line, as they come.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) splats: Vec<Splat>,
+    /// Whether the last of them still goes on.
+    open: bool,
+    /// A report has begun, but these lines of it do not say yet what it is.
+    nameless: Option<Vec<String>>,
+}
+
+impl Scan {
+    /// Takes the next line.
+    pub(super) fn line(&mut self, line: &str) {
+        let message = message(line);
+        if message.starts_with(CUT_HERE) {
+            (self.open, self.nameless) = (false, Some(Vec::new()));
+            return;
+        }
+        let open = if self.open {
+            self.splats.last().map(|splat| splat.severity)
+        } else {
+            None
+        };
+        // What a report says besides its first line belongs to it, unless it is worse.
+        let found = splats::find(message).filter(|pattern| Some(pattern.severity) > open);
+        if let Some(pattern) = found {
+            self.begin(pattern, message, line);
+        } else if open.is_some() {
+            self.go_on(message, line);
+        } else if let Some(lines) = &mut self.nameless {
+            // Up to 6.18 the text of a WARN() comes before the line that says that it is one.
+            lines.push(line.to_owned());
+            self.nameless.take_if(|lines| lines.len() > REPORT_HEAD);
+        }
+    }
+
+    fn begin(&mut self, pattern: &Pattern, message: &str, line: &str) {
+        self.open = self.has_room_for(pattern.severity);
+        let mut lines = self.nameless.take().unwrap_or_default();
+        if self.open {
+            lines.push(line.to_owned());
+            self.splats.push(Splat {
+                severity: pattern.severity,
+                meaning: pattern.meaning,
+                message: message.to_owned(),
+                lines,
+            });
+        }
+    }
+
+    fn go_on(&mut self, message: &str, line: &str) {
+        if let Some(splat) = self.splats.last_mut() {
+            splat.lines.push(line.to_owned());
+            self.open = splat.lines.len() < REPORT_LINES && !message.starts_with(END_OF_REPORT);
+        }
+    }
+
+    /// The first panic is always recorded, whatever came before it.
+    fn has_room_for(&self, severity: Severity) -> bool {
+        let panicked = || {
+            self.splats
+                .iter()
+                .any(|splat| splat.severity == Severity::Panic)
+        };
+        self.splats.len() < REPORTS || (severity == Severity::Panic && !panicked())
+    }
+}
+
+/// A line without what printk puts in front: the time, and the caller where the kernel is built to say it.
+///
+/// What stands before the time is user space's, which left its own line open.
+fn message(line: &str) -> &str {
+    let mut message = line
+        .match_indices('[')
+        .find_map(|(start, _)| without_stamp(&line[start..]))
+        .unwrap_or(line);
+    while let Some(rest) = without_stamp(message) {
+        message = rest;
+    }
+    message
+}
+
+/// What follows `[   12.345678] ` or `[ T42] `.
+fn without_stamp(text: &str) -> Option<&str> {
+    let (inside, rest) = text.strip_prefix('[')?.split_once("] ")?;
+    let inside = inside.trim_ascii_start();
+    let number = inside.strip_prefix(['T', 'C']).unwrap_or(inside);
+    let digits = |c: char| c.is_ascii_digit() || c == '.';
+    (!number.is_empty() && number.chars().all(digits)).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::console::Console;
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Console {
+        let mut console = Console::default();
+        console.push(bytes, |_| {});
+        console.finish(|_| {});
+        console
+    }
+
+    /// Severity, message and number of lines of each splat.
+    fn splats(console: &Console) -> Vec<(Severity, &str, usize)> {
+        let splats = console.splats().iter();
+        splats
+            .map(|splat| (splat.severity, splat.message.as_str(), splat.lines.len()))
+            .collect()
+    }
+
+    macro_rules! console {
+        ($name:literal) => {
+            read(include_bytes!(concat!(
+                "../../tests/consoles/",
+                $name,
+                ".log"
+            )))
+        };
+    }
+
+    #[test]
+    fn a_warning_is_one_splat_and_keeps_its_text() {
+        let console = console!("5.10-warn");
+        let message = "WARNING: CPU: 0 PID: 1 at /build/splat.c:9 splat_init+0x30/0x1000 [splat]";
+        let [splat] = console.splats() else {
+            panic!("{:?}", console.splats())
+        };
+        assert_eq!(
+            (splat.severity, splat.message.as_str()),
+            (Severity::Warning, message)
+        );
+        assert!(splat.lines[0].ends_with("splat: a test of WARN"));
+        assert!(splat.lines.last().unwrap().contains("---[ end trace"));
+        assert_eq!(console.panic(), None);
+    }
+
+    #[test]
+    fn an_oops_is_one_splat_though_several_of_its_lines_look_like_one() {
+        let null = console!("5.10-oops");
+        let [splat] = null.splats() else {
+            panic!("{:?}", null.splats())
+        };
+        assert_eq!(splat.severity, Severity::Oops);
+        assert_eq!(
+            splat.message,
+            "BUG: kernel NULL pointer dereference, address: 0000000000000000"
+        );
+        assert!(
+            splat
+                .lines
+                .iter()
+                .any(|line| line.contains("Oops: 0002 [#1]"))
+        );
+
+        let bug = console!("6.1-bug");
+        let [splat] = bug.splats() else {
+            panic!("{:?}", bug.splats())
+        };
+        assert_eq!(splat.message, "kernel BUG at /build/splat.c:7!");
+    }
+
+    #[test]
+    fn an_oops_that_ends_in_a_panic_is_two_splats() {
+        let console = console!("6.1-oops-in-init");
+        let [oops, panic] = console.splats() else {
+            panic!("{:?}", console.splats())
+        };
+        assert_eq!(
+            (oops.severity, panic.severity),
+            (Severity::Oops, Severity::Panic)
+        );
+        assert!(
+            oops.message
+                .starts_with("general protection fault, probably for non-canonical")
+        );
+        assert_eq!(console.panic(), Some(panic));
+        assert!(
+            panic
+                .message
+                .ends_with("Attempted to kill init! exitcode=0x0000000b")
+        );
+    }
+
+    #[test]
+    fn a_panic_is_one_splat_with_its_trace() {
+        let console = console!("6.1-panic");
+        let [panic] = console.splats() else {
+            panic!("{:?}", console.splats())
+        };
+        assert_eq!(
+            panic.message,
+            "Kernel panic - not syncing: sysrq triggered crash"
+        );
+        assert!(
+            panic
+                .lines
+                .iter()
+                .any(|line| line.contains("__handle_sysrq")),
+            "{panic:?}"
+        );
+    }
+
+    #[test]
+    fn two_warnings_in_a_row_are_two_even_if_the_first_has_no_end() {
+        let twice = "[ 1.0] ------------[ cut here ]------------\n[ 1.0] WARNING: one\n".repeat(2);
+        let console = read(twice.as_bytes());
+        let expected = (Severity::Warning, "WARNING: one", 1);
+        assert_eq!(splats(&console), [expected, expected]);
+    }
+
+    #[test]
+    fn what_stands_before_the_message_does_not_hide_it() {
+        for line in [
+            "WARNING: x",
+            "[    1.5] WARNING: x",
+            "[12345.123456] WARNING: x\r",
+            "[    1.5][   T42] WARNING: x",
+            "[    1.5] [ C1] WARNING: x",
+            "prompt> [    1.5] WARNING: x",
+        ] {
+            assert_eq!(
+                splats(&read(line.as_bytes())),
+                [(Severity::Warning, "WARNING: x", 1)],
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_every_boot_prints_is_no_splat() {
+        let boot = "[    0.6] acpi PNP0A03:00: fail to add MMCONFIG information\n\
+                    [    0.0] Spectre V2 : WARNING: Unprivileged eBPF is enabled\n\
+                    [    1.0] traps: init[1] trap invalid opcode ip:55 sp:7f error:0 in init[55+3]\n\
+                    [    1.0] traps: init[1] general protection fault ip:55 sp:7f error:0 in init\n\
+                    [    1.0] tsc: Refined TSC clocksource calibration: 2599.975 MHz\n\
+                    [    1.0] [drm] no BUG: here\n";
+        assert_eq!(splats(&read(boot.as_bytes())), []);
+    }
+
+    #[test]
+    fn a_flood_of_reports_is_bounded_and_still_shows_the_panic() {
+        let mut flood = "------------[ cut here ]------------\nWARNING: x\n".repeat(10_000);
+        flood.push_str("Kernel panic - not syncing: at last\n");
+        flood.push_str(&"Kernel panic - not syncing: a copy\n".repeat(10_000));
+        let console = read(flood.as_bytes());
+        assert_eq!(console.splats().len(), REPORTS + 1);
+        assert!(console.panic().unwrap().message.ends_with("at last"));
+        assert_eq!(console.panic().unwrap().lines.len(), REPORT_LINES);
+    }
+}

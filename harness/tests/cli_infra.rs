@@ -1,0 +1,223 @@
+//! What is nobody's fault: exit status 3, one clear error, and a report that still lists everything.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{Ran, harness, run, workspace};
+
+/// The report says `infra`, why, and lists the scenario as never reached.
+#[track_caller]
+fn teaches_nothing(ran: &Ran, why: &[&str]) {
+    assert_eq!(ran.status, 3, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(report["verdict"], "infra");
+    for kernel in report["kernels"].as_array().unwrap() {
+        assert_eq!(kernel["verdict"], "infra");
+        let error = kernel["error"].as_str().unwrap();
+        for part in why {
+            assert!(error.contains(part), "no `{part}` in {error}");
+        }
+        let scenarios = kernel["scenarios"].as_array().unwrap();
+        assert_eq!(scenarios.len(), 1);
+        assert_eq!(scenarios[0]["verdict"], "unknown");
+    }
+}
+
+#[test]
+fn no_qemu_on_path() {
+    let empty = tempfile::tempdir().unwrap();
+    let args = ["--kernel", "5.10,6.1", "--scenario", "attach", "--offline"];
+    let ran = run(harness(&args).env("PATH", empty.path()));
+    ran.one_error(3, &["qemu-system-x86_64 is not on PATH", "install"]);
+    teaches_nothing(&ran, &["qemu-system-x86_64 is not on PATH"]);
+    assert_eq!(ran.report()["kernels"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_qemu_that_is_none() {
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--offline"];
+    let ran = run(harness(&args).env("QEMU", "/bin/false"));
+    ran.one_error(3, &["/bin/false"]);
+    teaches_nothing(&ran, &["/bin/false"]);
+}
+
+#[test]
+fn a_cache_that_cannot_be_written() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = file.path().join("cache").display().to_string();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--cache-dir",
+        &cache,
+    ];
+    let ran = run(&mut harness(&args));
+    ran.says(&[&cache]);
+    teaches_nothing(&ran, &[&cache]);
+}
+
+#[test]
+fn offline_with_nothing_in_the_cache() {
+    let cache = tempfile::tempdir().unwrap();
+    let cache = cache.path().display().to_string();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--offline",
+        "--cache-dir",
+        &cache,
+    ];
+    let ran = run(&mut harness(&args));
+    ran.says(&["--offline"]);
+    teaches_nothing(&ran, &["--offline"]);
+}
+
+#[test]
+fn a_corrupt_download_is_refused_by_its_checksum() {
+    let cache = tempfile::tempdir().unwrap();
+    let kernels = tempfile::tempdir().unwrap();
+    let matrix = matrix_with_mirror(kernels.path(), &serve(b"this is no kernel"));
+    let cache = cache.path().display().to_string();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--matrix",
+        &matrix,
+        "--cache-dir",
+        &cache,
+    ];
+    let ran = run(&mut harness(&args));
+    teaches_nothing(&ran, &["linux-image-5.10", "127.0.0.1"]);
+    let kept = fs::read_dir(Path::new(&cache).join("kernels"));
+    assert_eq!(
+        kept.map_or(0, Iterator::count),
+        0,
+        "something of it was kept"
+    );
+}
+
+#[test]
+fn a_download_that_stalls_can_be_interrupted() {
+    let cache = tempfile::tempdir().unwrap();
+    let kernels = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let matrix = matrix_with_mirror(kernels.path(), &url);
+    let cache = cache.path().display().to_string();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--matrix",
+        &matrix,
+        "--cache-dir",
+        &cache,
+    ];
+    let mut command = harness(&args);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _never_answered = asked(&listener);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    assert_eq!(ran.report()["kernels"][0]["error"], "interrupted");
+}
+
+#[test]
+fn a_report_that_cannot_be_printed() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--offline"];
+    let mut command = harness(&args);
+    command
+        .env("QEMU", "/bin/false")
+        .stdout(full)
+        .stderr(Stdio::piped());
+    let ran: Ran = command.spawn().unwrap().wait_with_output().unwrap().into();
+    ran.one_error(3, &["cannot write the report to stdout", "/bin/false"]);
+}
+
+/// A matrix of one kernel, the locked 5.10, whose only mirror is `url`; returns its path.
+fn matrix_with_mirror(dir: &Path, url: &str) -> String {
+    let text = format!(
+        "[source.bullseye-security]\n\
+         kind = \"debian\"\n\
+         mirrors = [\"{url}\"]\n\
+         suite = \"bullseye-security\"\n\
+         keyring = \"debian-security\"\n\
+         [packages.cloud]\n\
+         required = [\"linux-image-{{abi}}-cloud-amd64\"]\n\
+         [[series]]\n\
+         names = [\"5.10\"]\n\
+         source = \"bullseye-security\"\n\
+         packages = \"cloud\"\n"
+    );
+    let original = workspace().join("kernels");
+    fs::write(dir.join("kernels.toml"), text).unwrap();
+    fs::copy(original.join("kernels.lock"), dir.join("kernels.lock")).unwrap();
+    fs::create_dir(dir.join("keys")).unwrap();
+    let key = "keys/debian-security.asc";
+    fs::copy(original.join(key), dir.join(key)).unwrap();
+    dir.join("kernels.toml").display().to_string()
+}
+
+/// The first connection, within a time in which the harness must have come to ask.
+fn asked(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return stream,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the harness never asked"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A web server that answers every request with `body`; its address.
+fn serve(body: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            let length = body.len();
+            // The harness may hang up at any time.
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(body);
+        }
+    });
+    url
+}

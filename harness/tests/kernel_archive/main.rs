@@ -1,0 +1,35 @@
+//! Resolving, fetching and caching kernels, against a signed archive on a local server.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests are to panic")]
+
+mod archive;
+mod cache;
+mod fallback;
+mod network;
+mod server;
+mod snapshot;
+mod tampering;
+mod ubuntu;
+mod url;
+
+use anyhow::Result;
+use harness::kernel::{Kernel, Kernels, Silent};
+
+/// What a run does with one `--kernel`.
+fn get(kernels: &Kernels, request: &str) -> Result<Kernel> {
+    kernels.fetch(&kernels.resolve(request, &Silent)?, &Silent)
+}
+
+/// The whole message of the failure, which must be one of infrastructure.
+fn infra(kernels: &Kernels, request: &str) -> String {
+    let error = get(kernels, request).unwrap_err();
+    assert_eq!(harness::error::exit_code(&error), 3, "{error:#}");
+    format!("{error:#}")
+}
+
+#[track_caller]
+fn assert_contains(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{text:?} should say {part:?}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Whole runs of the real binary on real kernels, and guests that break down on purpose.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::Path;
+
+use support::{harness, report_file, run, scenarios};
+
+/// Runs scenarios on 5.10 and returns the exit status and the report.
+fn on_5_10(ids: &str, more: &[&str]) -> (i32, serde_json::Value) {
+    let ran = run(harness(&["--kernel", "5.10", "--scenario", ids]).args(more));
+    (ran.status, ran.report())
+}
+
+fn text<'a>(value: &'a serde_json::Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(|value| value.as_str())
+        .unwrap_or_default()
+}
+
+#[test]
+fn two_kernels_pass_every_scenario_and_the_report_has_it_all() {
+    let ran = run(&mut harness(&["--kernel", "5.10,6.1"]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(report["verdict"], "ok");
+    let listed = run(&mut harness(&["--list"])).stdout;
+    let listed: Vec<_> = listed
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(listed.len() > 10, "{listed:?}");
+    for (number, series) in ["5.10", "6.1"].into_iter().enumerate() {
+        let kernel = &report["kernels"][number];
+        assert_eq!(kernel["requested"], series);
+        assert!(
+            text(kernel, "/release").starts_with(&format!("{series}.")),
+            "{kernel}"
+        );
+        assert!(
+            text(kernel, "/version").starts_with(&format!("{series}.")),
+            "{kernel}"
+        );
+        assert_eq!(
+            text(kernel, "/source/artifacts/0/sha256").len(),
+            64,
+            "{kernel}"
+        );
+        assert!(
+            text(kernel, "/command_line").contains("console=ttyS0"),
+            "{kernel}"
+        );
+        for phase in ["resolve", "fetch", "image", "boot", "scenarios", "total"] {
+            assert!(
+                kernel["phases_ms"][phase].is_u64(),
+                "no {phase} in {}",
+                kernel["phases_ms"]
+            );
+        }
+        let ran = scenarios(&report, number);
+        assert_eq!(
+            ran.iter().map(|[id, ..]| id.as_str()).collect::<Vec<_>>(),
+            listed
+        );
+        assert!(ran.iter().all(|[_, _, verdict]| verdict == "ok"), "{ran:?}");
+        assert!(
+            ran.iter().any(|[_, outcome, _]| outcome == "passed"),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
+fn a_kernel_that_panics_keeps_what_came_before() {
+    let (status, report) = on_5_10("attach,selftest_panic,unload", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_panic", "panicked", "not-ok"]);
+    assert_eq!(after, ["unload", "skipped", "unknown"]);
+}
+
+#[test]
+fn a_scenario_that_hangs_is_ended_and_the_next_one_runs() {
+    let (status, report) = on_5_10("attach,selftest_hang,unload", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_hang", "timed-out", "not-ok"]);
+    assert_eq!(after, ["unload", "passed", "ok"]);
+}
+
+#[test]
+fn every_other_fault_is_told_apart_and_none_stops_the_run() {
+    let faults = [
+        ["selftest_fail", "failed", "not-ok"],
+        ["selftest_skip", "skipped", "unknown"],
+        ["selftest_rust_panic", "failed", "not-ok"],
+        ["selftest_killed", "failed", "not-ok"],
+        ["selftest_no_result", "failed", "not-ok"],
+        ["selftest_flood", "failed", "not-ok"],
+        ["selftest_orphan", "passed", "ok"],
+        ["attach", "passed", "ok"],
+    ];
+    let (status, report) = on_5_10(&faults.map(|[id, ..]| id).join(","), &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert_eq!(
+        scenarios(&report, 0),
+        faults.map(|fault| fault.map(str::to_owned))
+    );
+    for (number, why) in [
+        (0, "failed on purpose: the cause"),
+        (1, "skipped on purpose"),
+        (2, "panicked on purpose"),
+        (3, "signal 9"),
+        (4, "before it gave a result"),
+        (5, "drowned"),
+    ] {
+        let error = text(&report, &format!("/kernels/0/scenarios/{number}/error"));
+        assert!(error.contains(why), "no `{why}` in {error}");
+    }
+    assert_eq!(
+        report["kernels"][0]["scenarios"][0]["measurements"]["answers"],
+        42
+    );
+}
+
+#[test]
+fn where_all_is_skipped_nothing_is_learned() {
+    let (status, report) = on_5_10("selftest_skip", &[]);
+    assert_eq!((status, &report["verdict"]), (3, &"infra".into()));
+    assert!(text(&report, "/kernels/0/error").contains("all were skipped"));
+}
+
+#[test]
+fn a_guest_that_hangs_as_a_whole_is_ended_at_the_limit_of_the_vm() {
+    let (status, report) = on_5_10("attach,selftest_init_hang,unload", &["--timeout", "20"]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_init_hang", "timed-out", "not-ok"]);
+    assert_eq!(after, ["unload", "skipped", "unknown"]);
+    assert!(
+        text(&report, "/kernels/0/error").contains("still running after 20 s"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_guest_that_leaves_early_is_no_success() {
+    let (status, report) = on_5_10("attach,selftest_exit,unload", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_exit", "failed", "not-ok"]);
+    assert_eq!(after, ["unload", "skipped", "unknown"]);
+}
+
+/// The three scenarios of a run: the one that was listed first, the self-test, the other one. The guest's list
+/// decides the order; self-tests may stand anywhere in it.
+fn in_order(report: &serde_json::Value) -> [[String; 3]; 3] {
+    scenarios(report, 0).try_into().unwrap()
+}
+
+#[test]
+fn what_is_known_in_the_baseline_fails_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let baseline = dir.path().join("baseline.json");
+    let path = baseline.to_str().unwrap();
+    let args = ["--kernel", "5.10", "--scenario", "attach,selftest_exit"];
+    let ran = run(harness(&args).args(["--output", path]));
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert_eq!(report_file(&baseline)["verdict"], "not-ok");
+
+    let ran = run(harness(&args).args(["--baseline", path]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(ran.report()["verdict"], "not-ok");
+    ran.says(&["against the baseline:\nno change"]);
+}
+
+#[test]
+fn what_is_kept_repeats_the_run_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("kept");
+    let (status, report) = on_5_10(
+        "attach",
+        &["--keep", keep.to_str().unwrap(), "--accel", "tcg"],
+    );
+    assert_eq!(status, 0);
+    let kept = keep.join("5.10");
+    let script = std::fs::read_to_string(kept.join("run.sh")).unwrap();
+    assert!(
+        script.contains(text(&report, "/kernels/0/qemu_command")),
+        "{script}"
+    );
+    for file in ["console.log", "initramfs.cpio", "events.jsonl"] {
+        assert!(kept.join(file).exists(), "no {file}");
+    }
+    let events = by_hand(&kept.join("run.sh"));
+    assert!(
+        events.lines().last().unwrap().contains(r#""event":"done""#),
+        "{events}"
+    );
+}
+
+/// Runs a kept script; the events come on stderr.
+fn by_hand(script: &Path) -> String {
+    let output = std::process::Command::new(script).output().unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_kernel_of_the_users_own_is_run_and_kept_under_a_name_of_its_own() {
+    let (_, report) = on_5_10("selftest_skip", &[]);
+    let command = text(&report, "/kernels/0/qemu_command");
+    let image = command
+        .split_whitespace()
+        .skip_while(|word| *word != "-kernel")
+        .nth(1)
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("kept");
+    let args = [
+        "--kernel-image",
+        image,
+        "--scenario",
+        "attach",
+        "--keep",
+        keep.to_str().unwrap(),
+    ];
+    let ran = run(&mut harness(&args));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(text(&report, "/kernels/0/requested"), image);
+    assert_eq!(text(&report, "/kernels/0/source/kind"), "local");
+    assert!(text(&report, "/kernels/0/release").starts_with("5.10."));
+    let kept: Vec<_> = std::fs::read_dir(&keep).unwrap().collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+}

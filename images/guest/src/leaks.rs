@@ -1,0 +1,99 @@
+//! What a scenario leaves behind that the library should have closed: descriptors, programs and links.
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use fexit::programs::{existing_links, loaded_programs};
+use guest::scenario::poll_until;
+
+/// The kernel frees programs in its own time, and an emulator is slow.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What there is of each kind. What cannot be counted, for want of rights or on an old kernel, counts as nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    descriptors: HashSet<String>,
+    programs: HashSet<u32>,
+    links: HashSet<u32>,
+}
+
+impl Census {
+    pub(crate) fn take() -> Self {
+        let fds = fs::read_dir("/proc/self/fd")
+            .into_iter()
+            .flatten()
+            .flatten();
+        // The descriptor that lists them is gone by the time it is looked at.
+        let open = fds.filter_map(|fd| {
+            let target = fs::read_link(fd.path()).ok()?;
+            Some(format!(
+                "{} -> {}",
+                fd.file_name().display(),
+                target.display()
+            ))
+        });
+        Self {
+            descriptors: open.filter(|fd| !fd.contains("/proc/")).collect(),
+            programs: loaded_programs().unwrap_or_default().into_iter().collect(),
+            links: existing_links().unwrap_or_default().into_iter().collect(),
+        }
+    }
+
+    /// Demands that nothing is there that was not there before; what the kernel frees late is waited for.
+    pub(crate) fn nothing_new(&self) -> Result<()> {
+        poll_until(
+            "everything that the scenario opened is closed again",
+            PATIENCE,
+            || Ok(self.news().is_empty().then_some(())),
+        )
+        .or_else(|_| {
+            let news = self.news();
+            ensure!(
+                news.is_empty(),
+                "the scenario left behind {}",
+                news.join(", ")
+            );
+            Ok(())
+        })
+    }
+
+    fn news(&self) -> Vec<String> {
+        let now = Self::take();
+        let mut news: Vec<String> = now
+            .descriptors
+            .difference(&self.descriptors)
+            .map(|fd| format!("descriptor {fd}"))
+            .collect();
+        news.extend(
+            now.programs
+                .difference(&self.programs)
+                .map(|id| format!("program {id}")),
+        );
+        news.extend(
+            now.links
+                .difference(&self.links)
+                .map(|id| format!("link {id}")),
+        );
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_stays_open_is_named() {
+        let before = Census::take();
+        // Other tests open files meanwhile, so only this one counts.
+        let file = fs::File::open("/dev/null").unwrap();
+        let news = before.news();
+        assert!(
+            news.iter().any(|what| what.contains("/dev/null")),
+            "{news:?}"
+        );
+        drop(file);
+    }
+}

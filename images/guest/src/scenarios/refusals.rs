@@ -1,0 +1,213 @@
+//! Targets that are there and cannot be had: each is refused by name, with the reason.
+
+use std::collections::HashMap;
+use std::fs;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fexit::programs::ProgramError;
+use fexit::{Btf, BtfError, Feature};
+
+use super::counter::{Counter, FUNCTION, expect, expect_error};
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "ambiguous_name",
+        "a name that several functions bear is refused, and each of them is listed",
+        Feature::Fexit,
+        ambiguous_name,
+    ),
+    Scenario::new(
+        "function_without_btf",
+        "a function that is only an alias is not in BTF, and the error says that it exists",
+        Feature::Fexit,
+        function_without_btf,
+    ),
+    Scenario::new(
+        "changed_function",
+        "of a function that the compiler changed the error names the copy that is left",
+        Feature::Fexit,
+        changed_function,
+    ),
+    Scenario::new(
+        "denied_function",
+        "a function that tracing itself needs is refused by name",
+        Feature::Fexit,
+        denied_function,
+    ),
+    Scenario::new(
+        "ftrace_off",
+        "with ftrace switched off an attach is refused with the way out, and never passes in silence",
+        Feature::Fexit,
+        ftrace_off,
+    ),
+];
+
+/// Names of functions in the symbol table, with how often each is there.
+fn symbols() -> Result<HashMap<String, usize>> {
+    let mut names = HashMap::new();
+    for line in fs::read_to_string("/proc/kallsyms")?.lines() {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        if let [_, "t" | "T", name] = fields[..] {
+            *names.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(names)
+}
+
+fn ambiguous_name(context: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    let mut shared: Vec<_> = symbols()?
+        .into_iter()
+        .filter(|(_, times)| *times > 1)
+        .collect();
+    shared.sort();
+    let mut refused = 0;
+    for (name, times) in shared.iter().filter(|(name, _)| btf.has_function(name)) {
+        match counter.program()?.load(name, &btf) {
+            Err(ProgramError::Btf(BtfError::AmbiguousName { candidates, .. })) => {
+                ensure!(
+                    candidates.len() == *times,
+                    "{name}: {candidates:?} are not all {times}"
+                );
+                refused += 1;
+            }
+            Err(other) => {
+                bail!("{name}, which {times} functions bear, gave another error: {other}")
+            }
+            Ok(()) => bail!("{name}, which {times} functions bear, was loaded"),
+        }
+        if refused == 3 {
+            break;
+        }
+    }
+    ensure!(
+        refused == 3,
+        "only {refused} of {} shared names were refused",
+        shared.len()
+    );
+    context.measure("shared_names", shared.len());
+    // One that is unique still loads.
+    Ok(counter.program()?.load(FUNCTION, &btf)?)
+}
+
+fn unknown(name: &str) -> Result<String> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    let error = expect_error(name, counter.program()?.load(name, &btf), |error| {
+        matches!(
+            error,
+            ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+        )
+    })?;
+    let text = error.to_string();
+    ensure!(
+        text.contains(&format!("`{name}`")),
+        "the error does not name {name}: {text}"
+    );
+    Ok(text)
+}
+
+fn function_without_btf(_: &mut Context) -> Result<()> {
+    let text = unknown("__x64_sys_getppid")?;
+    ensure!(
+        text.contains("the function exists, but has no BTF"),
+        "{text}"
+    );
+    let text = unknown("no_such_function_anywhere")?;
+    ensure!(text.contains("no function of that name"), "{text}");
+    Ok(())
+}
+
+fn changed_function(_: &mut Context) -> Result<()> {
+    let symbols = symbols()?;
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    // Some copies are in BTF under the plain name: those can even be traced on some kernels.
+    let changed = symbols.keys().filter_map(|name| {
+        let (plain, suffix) = name.split_once('.')?;
+        let kept = ["isra.", "constprop.", "part."]
+            .iter()
+            .any(|s| suffix.starts_with(s));
+        (kept && !symbols.contains_key(plain)).then_some((plain, name))
+    });
+    for (plain, copy) in changed {
+        match counter.program()?.load(plain, &btf) {
+            Err(ProgramError::Btf(error @ BtfError::UnknownBtfTypeName { .. })) => {
+                let text = error.to_string();
+                let stem = copy.split('.').next().unwrap_or(copy);
+                ensure!(
+                    text.contains(&format!("`{stem}.")),
+                    "no copy of {plain} is named: {text}"
+                );
+                return Ok(());
+            }
+            Err(_) => {}
+            Ok(()) => counter.program()?.unload()?,
+        }
+    }
+    bail!("this kernel has no function that the compiler changed and BTF leaves out")
+}
+
+fn denied_function(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::parsed()?;
+    for name in ["migrate_disable", "migrate_enable"] {
+        let error = expect_error(name, counter.program()?.load(name, &btf), |error| {
+            matches!(
+                error,
+                // The kernel's list of 5.13 and later, or before that a kernel without such a function.
+                ProgramError::TargetRefused { .. }
+                    | ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+            )
+        })?;
+        let text = error.to_string();
+        ensure!(
+            text.contains(name),
+            "the error does not name {name}: {text}"
+        );
+        if matches!(error, ProgramError::TargetRefused { .. }) {
+            ensure!(text.contains("deny list"), "the reason is missing: {text}");
+        }
+    }
+    Ok(())
+}
+
+/// Switches ftrace back on, whatever happens to the scenario.
+struct BackOn;
+
+const SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
+
+impl Drop for BackOn {
+    fn drop(&mut self) {
+        let _ = fs::write(SWITCH, "1");
+    }
+}
+
+fn ftrace_off(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::loaded(&btf)?;
+    {
+        let _back_on = BackOn;
+        if fs::write(SWITCH, "0").is_err() {
+            // From 7.2 or so the kernel does not let itself be switched off: then nothing is in the way.
+            counter.program()?.attach()?;
+            return expect(&[&counter.calls()], &[]);
+        }
+        let error = expect_error(
+            "attach with ftrace off",
+            counter.program()?.attach(),
+            |error| matches!(error, ProgramError::AttachError { .. }),
+        )?;
+        let text = error.to_string();
+        ensure!(
+            text.contains("kernel.ftrace_enabled=1"),
+            "the way out is missing: {text}"
+        );
+    }
+    let on = fs::read_to_string(SWITCH).context("reading the switch")?;
+    ensure!(on.trim() == "1", "ftrace could not be switched on again");
+    counter.program()?.attach()?;
+    expect(&[&counter.calls()], &[])
+}

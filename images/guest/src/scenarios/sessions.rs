@@ -1,0 +1,86 @@
+//! One program for entry and exit of a function, and one program on many functions.
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::{FExit, Target};
+use fexit::{Btf, Ebpf, Feature};
+
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "session",
+        "one fsession program runs at entry and at exit, and tells them apart",
+        Feature::Session,
+        session,
+    ),
+    Scenario::new(
+        "many_functions",
+        "one program runs for each of several functions by one link, until it is dropped",
+        Feature::Multi,
+        many_functions,
+    ),
+];
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
+    Ok(ebpf
+        .program_mut(name)
+        .context("no such program")?
+        .try_into()?)
+}
+
+fn session(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::SESSION)?;
+    let session = program(&mut ebpf, "session")?;
+    ensure!(
+        session.is_session(),
+        "the program is not taken for a session"
+    );
+    session.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
+    session.attach()?;
+    session.test_run()?;
+    let seen: (u64, u64) = (ebpf.global("entries")?, ebpf.global("exits")?);
+    ensure!(
+        seen == (1, 1),
+        "one call was entered and left {seen:?} times"
+    );
+    let (entry, exit, ret): (i32, i32, i32) = (
+        ebpf.global("entry_arg")?,
+        ebpf.global("exit_arg")?,
+        ebpf.global("exit_ret")?,
+    );
+    ensure!(
+        (entry, exit, ret) == (1, 1, 2),
+        "it saw {entry} at entry, {exit} and {ret} at exit"
+    );
+    Ok(())
+}
+
+fn many_functions(_: &mut Context) -> Result<()> {
+    const FUNCTIONS: [&str; 3] = ["bpf_fentry_test1", "bpf_fentry_test2", "bpf_fentry_test3"];
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(objects::SESSION)?;
+    let many = program(&mut ebpf, "many")?;
+    many.load_target(&Target::Functions(&FUNCTIONS), &btf)?;
+    let id = many.attach()?;
+    let link = many.take_link(id)?;
+
+    // A program of its own makes the calls, so that they go on when the link is gone.
+    let mut caller = Ebpf::load(objects::FENTRY_TEST)?;
+    let one = program(&mut caller, "one")?;
+    one.load_target(&Target::Section, &btf)?;
+    one.test_run()?;
+    let calls = |ebpf: &Ebpf| ebpf.global::<u64>("calls");
+    ensure!(
+        calls(&ebpf)? == 3,
+        "three functions were called, it ran {} times",
+        calls(&ebpf)?
+    );
+    drop(link);
+    one.test_run()?;
+    ensure!(
+        calls(&ebpf)? == 3,
+        "it still ran after its link was dropped"
+    );
+    Ok(())
+}
