@@ -3,19 +3,25 @@
 mod arguments;
 mod counter;
 mod example;
+mod fixture;
 mod globals;
+mod helpers;
 mod kinds;
 mod lifecycle;
-mod limits;
 mod links;
 mod maps;
 mod misuse;
+mod module;
+mod pins;
 mod privilege;
 mod refusals;
 mod selftest;
 mod sessions;
+mod several;
 mod signatures;
-mod verifier;
+mod streams;
+mod targets;
+mod test_run;
 
 use crate::scenario::Scenario;
 
@@ -30,9 +36,14 @@ const FAMILIES: &[&[Scenario]] = &[
     globals::SCENARIOS,
     maps::SCENARIOS,
     refusals::SCENARIOS,
-    verifier::SCENARIOS,
-    limits::SCENARIOS,
     privilege::SCENARIOS,
+    targets::SCENARIOS,
+    module::SCENARIOS,
+    several::SCENARIOS,
+    pins::SCENARIOS,
+    test_run::SCENARIOS,
+    helpers::SCENARIOS,
+    streams::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
     selftest::SCENARIOS,
