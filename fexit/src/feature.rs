@@ -109,7 +109,7 @@ impl Feature {
                 Member("bpf_prog_info", "recursion_misses"),
             ),
             Self::LinkTarget => ("link-target", (5, 13), Evidence::None),
-            Self::FuncIp => ("func-ip", (5, 15), Evidence::None),
+            Self::FuncIp => ("func-ip", (5, 15), EnumValue("BPF_FUNC_get_func_ip")),
             Self::FuncArgs => ("func-args", (5, 17), EnumValue("BPF_FUNC_get_func_ret")),
             Self::Cookie => ("cookie", (5, 19), Struct("bpf_tramp_link")),
             Self::ProgramInfoTarget => (
