@@ -8,6 +8,7 @@ mod globals;
 mod helpers;
 mod kinds;
 mod lifecycle;
+mod limits;
 mod links;
 mod maps;
 mod misuse;
@@ -17,11 +18,11 @@ mod privilege;
 mod refusals;
 mod selftest;
 mod sessions;
-mod several;
 mod signatures;
 mod streams;
 mod targets;
 mod test_run;
+mod verifier;
 
 use crate::scenario::Scenario;
 
@@ -36,10 +37,11 @@ const FAMILIES: &[&[Scenario]] = &[
     globals::SCENARIOS,
     maps::SCENARIOS,
     refusals::SCENARIOS,
+    verifier::SCENARIOS,
+    limits::SCENARIOS,
     privilege::SCENARIOS,
     targets::SCENARIOS,
     module::SCENARIOS,
-    several::SCENARIOS,
     pins::SCENARIOS,
     test_run::SCENARIOS,
     helpers::SCENARIOS,

@@ -1,30 +1,19 @@
-//! Test runs, and what the kernel counts.
-
-use std::fs;
+//! Test runs.
 
 use anyhow::{Result, ensure};
 use fexit::programs::Target;
 use fexit::{Btf, Ebpf, Feature};
 
-use super::counter::{Counter, expect};
 use super::fixture::fexit;
 use crate::objects;
 use crate::scenario::{Context, Scenario};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "test_run",
-        "a test run calls the kernel's test functions, and arguments of each size arrive exactly",
-        Feature::TestRun,
-        test_run,
-    ),
-    Scenario::new(
-        "run_count",
-        "the kernel counts the runs of a program while statistics are on",
-        Feature::Fexit,
-        run_count,
-    ),
-];
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "test_run",
+    "a test run calls the kernel's test functions, and arguments of each size arrive exactly",
+    Feature::TestRun,
+    test_run,
+)];
 
 fn test_run(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
@@ -62,25 +51,5 @@ fn test_run(_: &mut Context) -> Result<()> {
     );
     let ret: i32 = ebpf.global("six_ret")?;
     ensure!(ret == 111, "bpf_fentry_test6 returned {ret}, not 111");
-    Ok(())
-}
-
-fn run_count(_: &mut Context) -> Result<()> {
-    const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-    let (mut counter, _id) = Counter::attached(&Btf::from_sys_fs()?)?;
-    expect(&[&counter.calls()], &[])?;
-    ensure!(
-        counter.program()?.info()?.run_count == 0,
-        "runs are counted while statistics are off"
-    );
-    fs::write(SWITCH, "1")?;
-    let before = (counter.calls().get()?, counter.program()?.info()?.run_count);
-    expect(&[&counter.calls()], &[])?;
-    let after = (counter.calls().get()?, counter.program()?.info()?);
-    fs::write(SWITCH, "0")?;
-    let (calls, runs) = (after.0 - before.0, after.1.run_count - before.1);
-    // Other processes call the function as well, and then the program runs but does not count.
-    ensure!(runs >= calls, "{calls} calls, but {runs} runs");
-    ensure!(after.1.run_time_ns > 0, "runs that took no time");
     Ok(())
 }
