@@ -109,7 +109,7 @@ impl Feature {
                 Member("bpf_prog_info", "recursion_misses"),
             ),
             Self::LinkTarget => ("link-target", (5, 13), Evidence::None),
-            Self::FuncIp => ("func-ip", (5, 15), Evidence::None),
+            Self::FuncIp => ("func-ip", (5, 15), EnumValue("BPF_FUNC_get_func_ip")),
             Self::FuncArgs => ("func-args", (5, 17), EnumValue("BPF_FUNC_get_func_ret")),
             Self::Cookie => ("cookie", (5, 19), Struct("bpf_tramp_link")),
             Self::ProgramInfoTarget => (
@@ -155,6 +155,18 @@ impl Feature {
             Evidence::Member(name, member) => Some(btf.has_member(name, member)),
             Evidence::Function(name) => Some(btf.has_function(name)),
             Evidence::None => None,
+        }
+    }
+
+    /// Fails if the kernel that `btf` describes shows that it lacks this: to ask before trying what would do harm.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`]; not when the kernel's types do not tell.
+    pub fn require(self, btf: &Btf) -> Result<(), Unsupported> {
+        match self.is_in(btf) {
+            Some(false) => Err(self.unsupported()),
+            _ => Ok(()),
         }
     }
 

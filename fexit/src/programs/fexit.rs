@@ -97,8 +97,8 @@ impl FExit {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
         }
-        if self.is_session() && Feature::Session.is_in(btf) == Some(false) {
-            return Err(Feature::Session.unsupported().into());
+        if self.is_session() {
+            Feature::Session.require(btf)?;
         }
         let section = (self.data.section.as_str(), self.data.section_target());
         let target = target::resolve(target, section, btf)?;

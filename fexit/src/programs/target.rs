@@ -153,9 +153,7 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
 }
 
 fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
-    if Feature::Multi.is_in(btf) == Some(false) {
-        return Err(Feature::Multi.unsupported().into());
-    }
+    Feature::Multi.require(btf)?;
     let mut many = Vec::new();
     for name in names {
         let found = btf.function(name)?;

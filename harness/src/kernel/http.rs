@@ -64,7 +64,7 @@ pub(crate) enum HttpError {
         reason: String,
     },
     /// The file could not be written.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}")]
     Disk {
         /// The file.
         path: String,

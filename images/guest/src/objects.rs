@@ -16,12 +16,22 @@ macro_rules! object {
     }};
 }
 
+pub(crate) const COOKIE: &[u8] = object!("cookie");
 pub(crate) const COUNT_CALLS: &[u8] = object!("count_calls");
 pub(crate) const FENTRY_TEST: &[u8] = object!("fentry_test");
 pub(crate) const FILENAME_LOOKUP: &[u8] = object!("filename_lookup");
+pub(crate) const FUNC_ARGS: &[u8] = object!("func_args");
+pub(crate) const FUNC_IP: &[u8] = object!("func_ip");
 pub(crate) const GLOBALS: &[u8] = object!("globals");
 pub(crate) const KINDS: &[u8] = object!("kinds");
 pub(crate) const MAPS: &[u8] = object!("maps");
+pub(crate) const MODULE_TARGET: &[u8] = object!("module_target");
+pub(crate) const RECURSION: &[u8] = object!("recursion");
+pub(crate) const REFUSED: &[u8] = object!("refused");
 pub(crate) const SESSION: &[u8] = object!("session");
 pub(crate) const SIGNATURES: &[u8] = object!("signatures");
+pub(crate) const SLEEPABLE: &[u8] = object!("sleepable");
+pub(crate) const STREAMS: &[u8] = object!("streams");
+pub(crate) const TRACE_XDP: &[u8] = object!("trace_xdp");
 pub(crate) const VFS_FALLOCATE: &[u8] = object!("vfs_fallocate");
+pub(crate) const XDP_TARGET: &[u8] = object!("xdp_target");

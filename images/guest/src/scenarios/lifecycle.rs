@@ -44,6 +44,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         reload,
     ),
     Scenario::new(
+        "reattach",
+        "detach, then attach again, as often as wanted: also where the kernel itself cannot",
+        Feature::Fexit,
+        reattach,
+    ),
+    Scenario::new(
         "debug_and_fd",
         "Debug names program and links, and the descriptor is the program's, closed on exec",
         Feature::Fexit,
@@ -143,6 +149,27 @@ fn reload(_: &mut Context) -> Result<()> {
         "loaded for vfs_open, the program saw {seen} calls of it, not one"
     );
     Ok(())
+}
+
+fn reattach(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (keeps_running, _id) = Counter::attached(&btf)?;
+    let mut counter = Counter::loaded(&btf)?;
+    let (witness, calls) = (keeps_running.calls(), counter.calls());
+    for _ in 0..3 {
+        let id = counter.program()?.attach()?;
+        expect(&[&witness, &calls], &[])?;
+        counter.program()?.detach(id)?;
+        expect(&[&witness], &[&calls])?;
+    }
+    // The same with a link that was taken, and dropped.
+    let id = counter.program()?.attach()?;
+    let link = counter.program()?.take_link(id)?;
+    expect(&[&witness, &calls], &[])?;
+    drop(link);
+    expect(&[&witness], &[&calls])?;
+    counter.program()?.attach()?;
+    expect(&[&witness, &calls], &[])
 }
 
 fn debug_and_fd(_: &mut Context) -> Result<()> {

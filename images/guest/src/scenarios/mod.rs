@@ -3,17 +3,26 @@
 mod arguments;
 mod counter;
 mod example;
+mod fixture;
 mod globals;
+mod helpers;
 mod kinds;
 mod lifecycle;
+mod limits;
 mod links;
 mod maps;
 mod misuse;
+mod module;
+mod pins;
 mod privilege;
 mod refusals;
 mod selftest;
 mod sessions;
 mod signatures;
+mod streams;
+mod targets;
+mod test_run;
+mod verifier;
 
 use crate::scenario::Scenario;
 
@@ -28,7 +37,15 @@ const FAMILIES: &[&[Scenario]] = &[
     globals::SCENARIOS,
     maps::SCENARIOS,
     refusals::SCENARIOS,
+    verifier::SCENARIOS,
+    limits::SCENARIOS,
     privilege::SCENARIOS,
+    targets::SCENARIOS,
+    module::SCENARIOS,
+    pins::SCENARIOS,
+    test_run::SCENARIOS,
+    helpers::SCENARIOS,
+    streams::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
     selftest::SCENARIOS,

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* A program that may sleep: it copies from user space, which may have to be paged in. */
+#include "common.h"
+
+/* Where user space has the bytes. */
+__u64 source = 0;
+
+__u64 calls = 0;
+__s64 result = -1;
+char copied[16] = {};
+
+SEC("fexit.s")
+int sleepable(void *ctx)
+{
+	if (!is_ours())
+		return 0;
+	calls++;
+	result = bpf_copy_from_user(copied, sizeof(copied), (void *)source);
+	return 0;
+}

@@ -1,0 +1,172 @@
+//! What a program can ask the kernel about the call that it sees.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::{ProgramError, Target};
+use fexit::{Btf, Ebpf, Feature};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
+
+use super::counter::look_up;
+use super::fixture::{attached, fexit, start};
+use crate::objects;
+use crate::scenario::{Context, Scenario, skip};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "cookie",
+        "each attachment gives the program the number that it was made with",
+        Feature::Cookie,
+        cookie,
+    ),
+    Scenario::new(
+        "sleepable",
+        "a program that may sleep copies from user space",
+        Feature::Sleepable,
+        sleepable,
+    ),
+    Scenario::new(
+        "func_args",
+        "bpf_get_func_arg and bpf_get_func_ret give what the context holds",
+        Feature::FuncArgs,
+        func_args,
+    ),
+    Scenario::new(
+        "func_ip",
+        "bpf_get_func_ip gives the address of the function",
+        Feature::FuncIp,
+        func_ip,
+    ),
+];
+
+fn cookie(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let cookies = [0x0123_4567_89ab_cdef_u64, u64::MAX];
+    let mut objects = Vec::new();
+    for cookie in cookies {
+        let mut ebpf = Ebpf::load(objects::COOKIE)?;
+        let program = fexit(&mut ebpf, "cookie")?;
+        program.load_target(&Target::Section, &btf)?;
+        program.attach_with_cookie(cookie)?;
+        start(&ebpf)?;
+        objects.push(ebpf);
+    }
+    look_up()?;
+    for (ebpf, cookie) in objects.iter().zip(cookies) {
+        let seen: u64 = ebpf.global("seen_cookie")?;
+        ensure!(
+            seen == cookie,
+            "attached with {cookie:#x}, the program saw {seen:#x}"
+        );
+    }
+    let plain = attached(objects::COOKIE, "cookie")?;
+    start(&plain)?;
+    look_up()?;
+    let seen: u64 = plain.global("seen_cookie")?;
+    ensure!(
+        seen == 0 && plain.global::<u64>("calls")? > 0,
+        "without a cookie it saw {seen:#x}"
+    );
+    Ok(())
+}
+
+fn sleepable(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(objects::SLEEPABLE)?;
+    let program = fexit(&mut ebpf, "sleepable")?;
+    // Kernels differ in what they let such programs trace: functions whose errors can be injected, as those of system
+    // calls if the kernel is built for that, and from 6.3 on a few by name.
+    for function in ["__x64_sys_rmdir", "bpf_fentry_test1"] {
+        match program.load(function, &btf) {
+            Ok(()) => return copies_from_user_space(&mut ebpf),
+            Err(ProgramError::TargetRefused { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let injection = Path::new("/sys/kernel/debug/error_injection").exists();
+    ensure!(
+        !injection,
+        "no system call is a target, although the kernel can inject errors"
+    );
+    Err(skip(
+        "this kernel, built without FUNCTION_ERROR_INJECTION, has no target for such programs",
+    ))
+}
+
+fn copies_from_user_space(ebpf: &mut Ebpf) -> Result<()> {
+    fexit(ebpf, "sleepable")?.attach()?;
+    let bytes = *b"sixteen bytes   ";
+    ebpf.set_global("source", bytes.as_ptr().addr() as u64)?;
+    start(ebpf)?;
+    // One of the two is the function that the program is attached to.
+    let removed = fs::remove_dir("no such folder");
+    ensure!(removed.is_err(), "a folder that is not there was removed");
+    fexit(ebpf, "sleepable")?.test_run()?;
+    ensure!(
+        ebpf.global::<u64>("calls")? == 1,
+        "the program did not run once"
+    );
+    ensure!(
+        ebpf.global::<i64>("result")? == 0,
+        "bpf_copy_from_user failed"
+    );
+    let copied: [u8; 16] = ebpf.global("copied")?;
+    ensure!(copied == bytes, "the program copied {copied:?}");
+    Ok(())
+}
+
+fn func_args(_: &mut Context) -> Result<()> {
+    const EINVAL: i64 = -22;
+    let ebpf = attached(objects::FUNC_ARGS, "func_args")?;
+    start(&ebpf)?;
+    let dir = open("/", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    for (path, ret) in [(c"proc", 0), (c"no such file", -2_i64)] {
+        let before: u64 = ebpf.global("calls")?;
+        let result = accessat(&dir, path, Access::EXISTS, AtFlags::empty());
+        ensure!(result.is_ok() == (ret == 0), "access gave {result:?}");
+        ensure!(
+            ebpf.global::<u64>("calls")? == before + 1,
+            "the program did not run once"
+        );
+        ensure!(
+            ebpf.global::<i64>("seen_count")? == 5,
+            "the function has five arguments"
+        );
+        // The upper half of a register that holds an int is not defined.
+        let [dfd, flags, seen] =
+            ["seen_dfd", "seen_flags", "seen_ret"].map(|name| ebpf.global::<u64>(name));
+        let low = |value: u64| (value as u32).cast_signed();
+        let seen = (low(dfd?), low(flags?), i64::from(low(seen?)));
+        ensure!(
+            seen == (dir.as_raw_fd(), 1, ret),
+            "the program saw {seen:?}"
+        );
+        let behind: i64 = ebpf.global("behind_the_last")?;
+        ensure!(
+            behind == EINVAL,
+            "an argument behind the last gave {behind}"
+        );
+    }
+    Ok(())
+}
+
+fn func_ip(_: &mut Context) -> Result<()> {
+    let ebpf = attached(objects::FUNC_IP, "func_ip")?;
+    start(&ebpf)?;
+    look_up()?;
+    let seen: u64 = ebpf.global("seen_ip")?;
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let is_ours = |line: &&str| line.split_whitespace().nth(2) == Some("filename_lookup");
+    let line = symbols
+        .lines()
+        .find(is_ours)
+        .context("kallsyms does not know filename_lookup")?;
+    let address = u64::from_str_radix(line.split(' ').next().unwrap_or_default(), 16)?;
+    ensure!(
+        seen == address,
+        "the program saw {seen:#x}, but the function is at {address:#x}"
+    );
+    Ok(())
+}

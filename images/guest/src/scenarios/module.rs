@@ -1,0 +1,111 @@
+//! Functions of kernel modules.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process;
+
+use anyhow::{Result, ensure};
+use fexit::programs::{ProgramError, Target};
+use fexit::{Btf, BtfError, Ebpf, Feature};
+
+use super::counter::expect_error;
+use super::fixture::fexit;
+use crate::objects;
+use crate::scenario::{Context, Scenario, skip};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "module_target",
+        "a function of a module is a target: named in the section, as module:function, or found by its name",
+        Feature::ModuleTarget,
+        module_target,
+    )
+    .modules(&["tun"]),
+    Scenario::new(
+        "unknown_module",
+        "a module that is not loaded, and a function that a module does not have, are named in the error",
+        Feature::ModuleTarget,
+        unknown_module,
+    )
+    .modules(&["tun"]),
+];
+
+const DEVICE: &str = "/dev/net/tun";
+
+fn need_module() -> Result<()> {
+    if Path::new("/sys/module/tun").exists() {
+        Ok(())
+    } else {
+        Err(skip("module tun is not loaded"))
+    }
+}
+
+fn module_target(_: &mut Context) -> Result<()> {
+    need_module()?;
+    let btf = Btf::from_sys_fs()?;
+    let inode = fs::metadata(DEVICE)?.ino();
+    for target in [
+        Target::Section,
+        Target::Function("tun:tun_chr_open"),
+        Target::Function("tun_chr_open"),
+    ] {
+        let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
+        ebpf.set_global("tgid", process::id())?;
+        let program = fexit(&mut ebpf, "module_target")?;
+        program.load_target(&target, &btf)?;
+        let link = program.attach()?;
+        drop(File::open(DEVICE)?);
+        let calls: u64 = ebpf.global("calls")?;
+        ensure!(
+            calls == 1,
+            "{target:?}: the program ran {calls} times, not once"
+        );
+        let seen = (
+            ebpf.global::<u64>("seen_inode")?,
+            ebpf.global::<i32>("seen_ret")?,
+        );
+        ensure!(
+            seen == (inode, 0),
+            "{target:?}: it saw {seen:?}, not inode {inode} and 0"
+        );
+        fexit(&mut ebpf, "module_target")?.detach(link)?;
+        drop(File::open(DEVICE)?);
+        ensure!(
+            ebpf.global::<u64>("calls")? == 1,
+            "{target:?}: the program ran after detach"
+        );
+    }
+    Ok(())
+}
+
+fn unknown_module(_: &mut Context) -> Result<()> {
+    need_module()?;
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
+    let program = fexit(&mut ebpf, "module_target")?;
+    for (target, named) in [
+        ("no_such_module:f", "no_such_module"),
+        ("tun:tun_chr_opem", "tun_chr_opem"),
+    ] {
+        let result = program.load(target, &btf);
+        if let Err(ProgramError::Unsupported(refusal)) = result {
+            return Err(refusal.into());
+        }
+        let error = expect_error(target, result, |error| {
+            let unknown = |error: &_| {
+                matches!(
+                    error,
+                    BtfError::UnknownModule { .. } | BtfError::UnknownBtfTypeName { .. }
+                )
+            };
+            matches!(error, ProgramError::Btf(error) if unknown(error))
+        })?;
+        let text = error.to_string();
+        ensure!(
+            text.contains(&format!("`{named}`")),
+            "the error does not name {named}: {text}"
+        );
+    }
+    Ok(())
+}

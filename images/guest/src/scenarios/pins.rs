@@ -1,0 +1,134 @@
+//! Links with a name, and what the kernel tells of links.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use fexit::programs::{FExitLink, LinkError};
+use fexit::{Btf, Feature};
+
+use super::counter::{Counter, expect, expect_error};
+use crate::scenario::{Context, Scenario, poll_until};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "pin_link",
+        "a pinned link runs on without its owner, is found again by its name, and ends by unpin and drop",
+        Feature::Link,
+        pin_link,
+    ),
+    Scenario::new(
+        "pin_taken_name",
+        "a failed pin neither ends the link nor touches the file that is there",
+        Feature::Link,
+        pin_taken_name,
+    ),
+    Scenario::new(
+        "link_info",
+        "the kernel tells the link's program and kind, and its target where it knows it",
+        Feature::LinkInfo,
+        link_info,
+    ),
+];
+
+/// How long the kernel may take to notice that a pin is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn pin_link(_: &mut Context) -> Result<()> {
+    let path = "/sys/fs/bpf/pin_link";
+    let btf = Btf::from_sys_fs()?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    let witness = (witness.calls(), witness);
+    let (mut counter, id) = Counter::attached(&btf)?;
+    let calls = counter.calls();
+
+    let pinned = counter.program()?.take_link(id)?.pin(path)?;
+    ensure!(
+        pinned.path() == Path::new(path) && Path::new(path).exists(),
+        "there is no pin"
+    );
+    drop(FExitLink::from(pinned));
+    drop(counter);
+    expect(&[&witness.0, &calls], &[])?;
+
+    let link = FExitLink::from_pin(path)?;
+    fs::remove_file(path)?;
+    expect(&[&witness.0, &calls], &[])?;
+    let copy = link.pin(path)?.unpin()?;
+    ensure!(
+        !Path::new(path).exists(),
+        "the pin is still there after unpin"
+    );
+    drop(link);
+    expect(&[&witness.0, &calls], &[])?;
+    drop(copy);
+    // The kernel lets go of what was pinned in its own time.
+    poll_until("the program does not run any more", PATIENCE, || {
+        Ok(expect(&[&witness.0], &[&calls]).ok())
+    })
+}
+
+fn pin_taken_name(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let path = "/sys/fs/bpf/pin_taken_name";
+    let ((mut one, id_of_one), (mut two, id_of_two)) =
+        (Counter::attached(&btf)?, Counter::attached(&btf)?);
+    let (one_calls, two_calls) = (one.calls(), two.calls());
+    let first = one.program()?.take_link(id_of_one)?.pin(path)?;
+    let second = two.program()?.take_link(id_of_two)?;
+    let is_pin_error = |error: &LinkError| matches!(error, LinkError::Pin { .. });
+    for bad in [path, "pin_outside_of_bpffs", "/sys/fs/bpf/no/such/folder"] {
+        let error = expect_error(bad, second.pin(bad), is_pin_error)?.to_string();
+        ensure!(
+            error.contains(bad),
+            "the error does not name the path: {error}"
+        );
+        expect(&[&one_calls, &two_calls], &[])?;
+    }
+    expect_error(
+        "no pin",
+        FExitLink::from_pin("/sys/fs/bpf/nothing"),
+        is_pin_error,
+    )?;
+    drop(second);
+    expect(&[&one_calls], &[&two_calls])?;
+    drop(first.unpin()?);
+    ensure!(
+        !Path::new(path).exists(),
+        "the pin is still there after unpin"
+    );
+    Ok(())
+}
+
+fn link_info(_: &mut Context) -> Result<()> {
+    const BPF_TRACE_FEXIT: u32 = 25;
+    let btf = Btf::from_sys_fs()?;
+    let (mut one, id_of_one) = Counter::attached(&btf)?;
+    let (mut two, id_of_two) = Counter::attached(&btf)?;
+    let link_of_one = one.program()?.take_link(id_of_one)?;
+    let link_of_two = two.program()?.take_link(id_of_two)?;
+    let infos = (link_of_one.info()?, link_of_two.info()?);
+    ensure!(
+        infos.0.id != infos.1.id && infos.0.id != 0,
+        "two links have one id: {infos:?}"
+    );
+    for (info, counter) in [(&infos.0, &mut one), (&infos.1, &mut two)] {
+        let program = counter.program()?.info()?;
+        ensure!(
+            info.program_id == program.id,
+            "{info:?} is not of program {}",
+            program.id
+        );
+        ensure!(
+            info.attach_type == BPF_TRACE_FEXIT,
+            "attach type {}",
+            info.attach_type
+        );
+        ensure!(
+            info.target == infos.0.target,
+            "one function, but two targets: {infos:?}"
+        );
+    }
+    Ok(())
+}

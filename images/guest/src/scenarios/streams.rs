@@ -1,0 +1,237 @@
+//! Maps through which a program reports more than a figure.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::maps::{PerCpuArray, PerCpuHashMap, PerfEventArray, PerfRecord, RingBuf};
+use fexit::programs::Target;
+use fexit::{Btf, Ebpf, Feature, Map};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
+
+use super::fixture::{attached, fexit, start, stop};
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "ring_buffer",
+        "records arrive whole and in order",
+        Feature::RingBuf,
+        ring_buffer,
+    ),
+    Scenario::new(
+        "perf_event_array",
+        "records arrive whole and in order, and those that did not fit are counted",
+        Feature::Fexit,
+        perf_event_array,
+    ),
+    Scenario::new(
+        "per_cpu_maps",
+        "array and hash have a value for each CPU, which add up",
+        Feature::Fexit,
+        per_cpu_maps,
+    ),
+    Scenario::new(
+        "lazy_maps",
+        "a map is created for the first program that uses it, not before",
+        Feature::Fexit,
+        lazy_maps,
+    ),
+];
+
+/// Long enough for any wake-up, on any machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Map> {
+    ebpf.map(name).with_context(|| format!("no map `{name}`"))
+}
+
+/// A folder to look things up in: its descriptor is known, so that records can be told.
+fn dir() -> Result<OwnedFd> {
+    Ok(open(
+        "/proc",
+        OFlags::PATH | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?)
+}
+
+/// Looks up what is there, or what is not; returns the record that a program makes of it.
+fn look_up(dir: &OwnedFd, number: u64, there: bool) -> Vec<u8> {
+    let path = if there { "self" } else { "no such file" };
+    let _ = accessat(dir, path, Access::EXISTS, AtFlags::empty());
+    let ret: i32 = if there { 0 } else { -2 };
+    let mut record = number.to_ne_bytes().to_vec();
+    record.extend(dir.as_raw_fd().to_ne_bytes());
+    record.extend(ret.to_ne_bytes());
+    record
+}
+
+fn ring_buffer(_: &mut Context) -> Result<()> {
+    let ebpf = attached(objects::STREAMS, "to_ring")?;
+    let mut ring: RingBuf = map(&ebpf, "ring")?.try_into()?;
+    ensure!(
+        !ring.wait(Some(Duration::ZERO))?,
+        "there is something to read before any call"
+    );
+    ensure!(
+        ring.next_record().is_none(),
+        "there is a record before any call"
+    );
+    let dir = dir()?;
+    start(&ebpf)?;
+    // Three times round the buffer of 4096 bytes, each record with its header taking 24.
+    for number in 0..512 {
+        let expected = look_up(&dir, number, number % 3 == 0);
+        ensure!(ring.wait(Some(PATIENCE))?, "no wake-up for record {number}");
+        let record = ring
+            .next_record()
+            .with_context(|| format!("no record {number}"))?;
+        ensure!(
+            *record == expected[..],
+            "record {number} is {:?}, not {expected:?}",
+            &*record
+        );
+    }
+    ensure!(ring.next_record().is_none(), "there is a record too many");
+
+    // Filled to the brim, it drops what comes after, and goes on once it is read.
+    let expected: Vec<_> = (512..1024)
+        .map(|number| look_up(&dir, number, true))
+        .collect();
+    let dropped: u64 = ebpf.global("dropped")?;
+    let mut kept = 0;
+    while let Some(record) = ring.next_record() {
+        ensure!(
+            *record == expected[kept][..],
+            "record {kept} of the full buffer is wrong"
+        );
+        kept += 1;
+    }
+    ensure!(
+        kept as u64 + dropped == 512 && kept > 100,
+        "{kept} kept and {dropped} dropped of 512"
+    );
+    let number: u64 = ebpf.global("number")?;
+    let expected = look_up(&dir, number, false);
+    ensure!(
+        ring.next_record().as_deref() == Some(&expected[..]),
+        "nothing after the overflow"
+    );
+    Ok(())
+}
+
+fn perf_event_array(_: &mut Context) -> Result<()> {
+    let ebpf = attached(objects::STREAMS, "to_events")?;
+    let mut events = PerfEventArray::open(map(&ebpf, "events")?, 1)?;
+    ensure!(
+        events.records().is_empty(),
+        "there is a record before any call"
+    );
+    let dir = dir()?;
+    start(&ebpf)?;
+    for number in 0..300 {
+        let expected = look_up(&dir, number, number % 3 == 0);
+        ensure!(
+            events.wait(Some(PATIENCE))?,
+            "no wake-up for record {number}"
+        );
+        match events.records().as_slice() {
+            // The kernel fills up to a multiple of eight.
+            [PerfRecord::Sample { data, .. }] if data.starts_with(&expected) => {}
+            other => anyhow::bail!("record {number} is {other:?}, not {expected:?}"),
+        }
+    }
+    for number in 300..800 {
+        look_up(&dir, number, true);
+    }
+    let mut records = events.records();
+    let kept = records.len() as u64;
+    // The count comes with the next record that fits.
+    look_up(&dir, 800, true);
+    records.extend(events.records());
+    let lost: u64 = records
+        .iter()
+        .map(|record| {
+            if let PerfRecord::Lost { count, .. } = record {
+                *count
+            } else {
+                0
+            }
+        })
+        .sum();
+    ensure!(
+        kept + lost == 500 && lost > 0,
+        "{kept} kept and {lost} lost of 500"
+    );
+    Ok(())
+}
+
+fn per_cpu_maps(_: &mut Context) -> Result<()> {
+    let ebpf = attached(objects::STREAMS, "to_counts")?;
+    let counts: PerCpuArray<u32> = map(&ebpf, "counts")?.try_into()?;
+    let by_result: PerCpuHashMap<i32, u64> = map(&ebpf, "by_result")?.try_into()?;
+    let cpus = counts.get(1)?.len();
+    let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let last: usize = possible
+        .trim()
+        .rsplit(['-', ','])
+        .next()
+        .unwrap_or_default()
+        .parse()?;
+    ensure!(cpus == last + 1, "{cpus} values, but CPUs {possible}");
+
+    counts.set(1, &vec![1000; cpus])?;
+    by_result.insert(-2, &vec![50; cpus])?;
+    let dir = dir()?;
+    start(&ebpf)?;
+    for there in [true, false, false] {
+        look_up(&dir, 0, there);
+    }
+    stop(&ebpf)?;
+    ensure!(
+        counts.get(1)?.iter().sum::<u32>() == 1000 * u32::try_from(cpus)? + 3,
+        "not 3 calls"
+    );
+    ensure!(
+        counts.get(0)?.iter().sum::<u32>() == 0,
+        "the element beside it changed"
+    );
+    let misses: u64 = by_result.get(&-2)?.iter().sum();
+    ensure!(
+        misses == 50 * cpus as u64 + 2,
+        "{misses} is not 50 for each CPU and 2"
+    );
+    let hits: u64 = by_result.get(&0)?.iter().sum();
+    ensure!(hits == 1, "{hits} hits, not one");
+    let mut keys: Vec<i32> = by_result.iter()?.map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    ensure!(keys == [-2, 0], "the hash has the keys {keys:?}");
+    Ok(())
+}
+
+fn lazy_maps(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::STREAMS)?;
+    let program = fexit(&mut ebpf, "to_counts")?;
+    program.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
+    program.attach()?;
+    for (name, created) in [
+        ("counts", true),
+        ("by_result", true),
+        ("ring", false),
+        ("events", false),
+    ] {
+        ensure!(
+            map(&ebpf, name)?.is_created() == created,
+            "`{name}`: created is not {created}"
+        );
+    }
+    map(&ebpf, "events")?.fd()?;
+    ensure!(
+        map(&ebpf, "events")?.is_created(),
+        "`events` was not created by asking for it"
+    );
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Targets that are BPF programs.
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::{OtherProgram, ProgramError, Target};
+use fexit::{Btf, Ebpf, Feature};
+
+use super::counter::{Counter, expect, expect_error};
+use super::fixture::{attached, fexit, start};
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "section_target",
+        "the function named in the section is the target when load is given none",
+        Feature::Fexit,
+        section_target,
+    ),
+    Scenario::new(
+        "program_target",
+        "an XDP program is a target, given by descriptor, as our own program, or by id",
+        Feature::ProgramTarget,
+        program_target,
+    ),
+    Scenario::new(
+        "subprogram_target",
+        "a static and a global subprogram are targets, with their arguments and return values",
+        Feature::ProgramTarget,
+        subprogram_target,
+    ),
+    Scenario::new(
+        "unknown_subprogram",
+        "a subprogram that the target does not have is named in the error",
+        Feature::ProgramTarget,
+        unknown_subprogram,
+    ),
+    Scenario::new(
+        "tracing_target",
+        "an fexit program is a target of another one",
+        Feature::TracingTarget,
+        tracing_target,
+    ),
+];
+
+/// The length of the packets, and what the XDP program makes of it.
+const LEN: i32 = 64;
+const FACTOR: i32 = LEN >> 4;
+const VERDICT: i32 = (LEN - 1000) + LEN * FACTOR;
+
+fn section_target(_: &mut Context) -> Result<()> {
+    let ebpf = attached(objects::FILENAME_LOOKUP, "filename_lookup")?;
+    start(&ebpf)?;
+    super::counter::look_up()?;
+    ensure!(
+        ebpf.global::<u64>("calls")? == 1,
+        "the program did not run once"
+    );
+
+    let mut counter = Counter::parsed()?;
+    let btf = Btf::from_sys_fs()?;
+    let load = counter.program()?.load_target(&Target::Section, &btf);
+    let error = expect_error("load for a section without a target", load, |error| {
+        matches!(error, ProgramError::NoTarget { .. })
+    })?;
+    ensure!(
+        error.to_string().contains("`fexit`"),
+        "the error does not name the section: {error}"
+    );
+    Ok(())
+}
+
+/// The XDP program, loaded.
+fn xdp() -> Result<Ebpf> {
+    let mut ebpf = Ebpf::load(objects::XDP_TARGET)?;
+    let program = ebpf
+        .program_mut("verdict")
+        .context("no program `verdict`")?;
+    <&mut OtherProgram>::try_from(program)?.load()?;
+    Ok(ebpf)
+}
+
+/// Runs the XDP program once on a packet of [`LEN`] bytes.
+fn run(xdp: &Ebpf) -> Result<()> {
+    let program = xdp.program("verdict").context("no program `verdict`")?;
+    let verdict = program
+        .test_run(&[0; LEN as usize])?
+        .return_value
+        .cast_signed();
+    ensure!(
+        verdict == VERDICT,
+        "the XDP program returned {verdict}, not {VERDICT}"
+    );
+    Ok(())
+}
+
+fn program_target(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let xdp = xdp()?;
+    let program = xdp.program("verdict").context("no program")?;
+    let id = <&OtherProgram>::try_from(program)?.info()?.id;
+    for (way, target) in [
+        (
+            "descriptor",
+            Target::Program {
+                fd: program.fd()?,
+                function: None,
+            },
+        ),
+        ("program", Target::program(program, None)?),
+        ("id", Target::program_id(id, None)?),
+        ("name", Target::program(program, Some("verdict"))?),
+    ] {
+        let mut ebpf = Ebpf::load(objects::TRACE_XDP)?;
+        fexit(&mut ebpf, "on_verdict")?.load_target(&target, &btf)?;
+        run(&xdp)?;
+        ensure!(
+            ebpf.global::<u64>("calls")? == 0,
+            "by {way}: the program ran before attach"
+        );
+        let link = fexit(&mut ebpf, "on_verdict")?.attach()?;
+        run(&xdp)?;
+        let seen = (
+            ebpf.global::<u64>("calls")?,
+            ebpf.global::<i32>("seen_ret")?,
+        );
+        ensure!(
+            seen == (1, VERDICT),
+            "by {way}: calls and result were {seen:?}"
+        );
+        fexit(&mut ebpf, "on_verdict")?.detach(link)?;
+        run(&xdp)?;
+        ensure!(
+            ebpf.global::<u64>("calls")? == 1,
+            "by {way}: the program ran after detach"
+        );
+    }
+    Ok(())
+}
+
+fn subprogram_target(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let xdp = xdp()?;
+    let mut ebpf = Ebpf::load(objects::TRACE_XDP)?;
+    let program = xdp.program("verdict").context("no program")?;
+    for (name, function, factor, ret) in [
+        ("on_shifted", "shifted", 0, LEN - 1000),
+        ("on_scaled", "scaled", FACTOR, LEN * FACTOR),
+    ] {
+        let tracer = fexit(&mut ebpf, name)?;
+        tracer.load_target(&Target::program(program, Some(function))?, &btf)?;
+        let link = tracer.attach()?;
+        let before: u64 = ebpf.global("calls")?;
+        run(&xdp)?;
+        let calls = ebpf.global::<u64>("calls")? - before;
+        ensure!(
+            calls == 1,
+            "{function}: the program ran {calls} times, not once"
+        );
+        let seen: [i32; 3] = [
+            ebpf.global("seen_len")?,
+            ebpf.global("seen_factor")?,
+            ebpf.global("seen_ret")?,
+        ];
+        ensure!(
+            seen == [LEN, factor, ret],
+            "{function}: the program saw {seen:?}"
+        );
+        fexit(&mut ebpf, name)?.detach(link)?;
+    }
+    Ok(())
+}
+
+fn unknown_subprogram(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let xdp = xdp()?;
+    let mut ebpf = Ebpf::load(objects::TRACE_XDP)?;
+    let target = Target::program(
+        xdp.program("verdict").context("no program")?,
+        Some("scalded"),
+    )?;
+    let load = fexit(&mut ebpf, "on_scaled")?.load_target(&target, &btf);
+    let error = expect_error("load for a subprogram that does not exist", load, |error| {
+        matches!(error, ProgramError::TargetProgram { .. })
+    })?;
+    let text = error.to_string();
+    let named = ["`scalded`", "scaled", "shifted"]
+        .iter()
+        .all(|name| text.contains(name));
+    ensure!(
+        named,
+        "the error does not name the subprogram and those that are there: {text}"
+    );
+
+    let mut not_loaded = Ebpf::load(objects::XDP_TARGET)?;
+    let program = not_loaded.program_mut("verdict").context("no program")?;
+    expect_error(
+        "a target that is not loaded",
+        Target::program(program, None),
+        |error| matches!(error, ProgramError::NotLoaded),
+    )?;
+    expect_error(
+        "an id that nothing has",
+        Target::program_id(u32::MAX, None),
+        |error| matches!(error, ProgramError::TargetProgram { .. }),
+    )?;
+    Ok(())
+}
+
+fn tracing_target(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (mut inner, _id) = Counter::attached(&btf)?;
+    let mut outer = Counter::parsed()?;
+    let fd = inner.program()?.fd()?.try_clone_to_owned()?;
+    outer
+        .program()?
+        .load_target(&Target::OwnedProgram { fd, function: None }, &btf)?;
+    expect(&[&inner.calls()], &[&outer.calls()])?;
+    outer.program()?.attach()?;
+    // Each lookup runs the inner program, and that the outer one.
+    expect(&[&inner.calls(), &outer.calls()], &[])?;
+    outer.program()?.unload()?;
+    expect(&[&inner.calls()], &[&outer.calls()])?;
+    ensure!(
+        inner.program()?.info()?.name == "count_calls",
+        "the inner program is gone"
+    );
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! What the verifier says, and what the kernel counts.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::maps::HashMap;
+use fexit::programs::{FExit, ProgramError, Target};
+use fexit::{Btf, Ebpf, EbpfLoader, Feature};
+
+use super::counter::{Counter, expect, expect_error, look_up};
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "verifier_refuses",
+        "a refused program brings the verifier's words, short in the message and whole beside it",
+        Feature::Fexit,
+        verifier_refuses,
+    ),
+    Scenario::new(
+        "verifier_log",
+        "the log of an accepted program is kept when asked for, and empty when not",
+        Feature::Fexit,
+        verifier_log,
+    ),
+    Scenario::new(
+        "run_statistics",
+        "the kernel counts each run of a program while its statistics are on",
+        Feature::Fexit,
+        run_statistics,
+    ),
+    Scenario::new(
+        "recursion_misses",
+        "a program that calls its own target is left out the second time, and that is counted",
+        Feature::RecursionMisses,
+        recursion_misses,
+    ),
+];
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
+    Ok(ebpf
+        .program_mut(name)
+        .context("no such program")?
+        .try_into()?)
+}
+
+fn verifier_refuses(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::REFUSED)?;
+    let load = program(&mut ebpf, "beyond")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
+    let error = expect_error("a read beyond the arguments", load, |error| {
+        matches!(error, ProgramError::LoadError { .. })
+    })?;
+    let text = error.to_string();
+    ensure!(
+        text.contains("`beyond`") && text.contains("invalid bpf_context access"),
+        "{text}"
+    );
+    ensure!(
+        text.lines().count() == 1,
+        "the message has more than one line: {text}"
+    );
+    let ProgramError::LoadError { verifier_log, .. } = error else {
+        return Ok(());
+    };
+    ensure!(
+        verifier_log.lines().count() > 2,
+        "this is not the whole log: {verifier_log}"
+    );
+    Ok(())
+}
+
+fn verifier_log(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    for (level, said) in [(0, false), (1, true), (2, true)] {
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(level)
+            .load(objects::REFUSED)?;
+        let fine = program(&mut ebpf, "fine")?;
+        fine.load_target(&Target::Section, &btf)?;
+        let log = fine.verifier_log();
+        ensure!(
+            log.contains("processed ") == said,
+            "level {level} gave: {log}"
+        );
+    }
+    Ok(())
+}
+
+fn run_statistics(_: &mut Context) -> Result<()> {
+    const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+    const RUNS: u64 = 7;
+    let (mut counter, _) = Counter::attached(&Btf::from_sys_fs()?)?;
+    let runs = |counter: &mut Counter| -> Result<(u64, u64)> {
+        let info = counter.program()?.info()?;
+        Ok((info.run_count, info.run_time_ns))
+    };
+    let before = counter.calls().get()?;
+    fs::write(SWITCH, "1").context("switching statistics on")?;
+    for _ in 0..RUNS {
+        look_up()?;
+    }
+    fs::write(SWITCH, "0")?;
+    let (count, nanoseconds) = runs(&mut counter)?;
+    let seen = counter.calls().get()? - before;
+    // The program also runs for other processes, whose calls it does not count itself.
+    ensure!(
+        count >= seen && seen >= RUNS,
+        "{count} runs were counted, the program saw {seen}"
+    );
+    ensure!(nanoseconds > 0, "{count} runs took no time at all");
+    expect(&[&counter.calls()], &[])?;
+    let after = runs(&mut counter)?;
+    ensure!(
+        after.0 == count,
+        "runs are still counted with statistics off"
+    );
+    Ok(())
+}
+
+fn recursion_misses(_: &mut Context) -> Result<()> {
+    const UPDATES: u64 = 3;
+    let btf = Btf::from_sys_fs()?;
+    // Without a guard the program would call itself without end.
+    Feature::RecursionMisses.require(&btf)?;
+    let mut ebpf = Ebpf::load(objects::RECURSION)?;
+    let knocker: HashMap<u32, u64> = ebpf.map("knocker").context("no map")?.try_into()?;
+    let recurses = program(&mut ebpf, "recurses")?;
+    recurses.load_target(&Target::Section, &btf)?;
+    recurses.attach()?;
+    ebpf.set_global("tgid", std::process::id())?;
+    for value in 0..UPDATES {
+        knocker.insert(7, value)?;
+    }
+    let calls: u64 = ebpf.global("calls")?;
+    let misses = program(&mut ebpf, "recurses")?.info()?.recursion_misses;
+    ensure!(
+        calls == UPDATES,
+        "{UPDATES} updates made it run {calls} times"
+    );
+    ensure!(
+        misses == Some(UPDATES),
+        "{misses:?} runs were left out, not {UPDATES}"
+    );
+    Ok(())
+}
