@@ -11,4 +11,5 @@ pub mod progress;
 pub mod report;
 pub mod reports;
 pub mod run;
+pub mod summary;
 pub mod vm;

@@ -9,13 +9,12 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
-    interrupt::INTERRUPTED,
     kernel,
-    report::{KernelReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
+    report::{ScenarioReport, ScenarioVerdict, verdict::outcome_name},
 };
 
 /// Enough for `mainline-5.15` and the like.
-const NAME_WIDTH: usize = 8;
+pub(crate) const NAME_WIDTH: usize = 8;
 
 /// Of an error so many lines are shown, and of each so many characters.
 const ERROR_LINES: usize = 24;
@@ -64,77 +63,10 @@ impl Board {
             None => writeln!(stderr(), "{line}"),
         };
     }
-
-    /// The whole run in a table, and what to look into.
-    pub fn summary(&self, report: &Report) {
-        self.say("");
-        self.say(format_args!(
-            "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
-            "kernel", "release", "verdict", "ok", "not-ok", "unknown", "boot", "total"
-        ));
-        for kernel in &report.kernels {
-            self.say(summary_line(kernel));
-        }
-        for trouble in report.kernels.iter().flat_map(troubles) {
-            self.say(trouble);
-        }
-    }
-}
-
-fn summary_line(kernel: &KernelReport) -> String {
-    let seconds = |ms: Option<u64>| {
-        ms.map_or_else(
-            || "–".to_owned(),
-            |ms| format!("{:.1} s", ms as f64 / 1000.0),
-        )
-    };
-    format!(
-        "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
-        kernel.requested,
-        kernel.release.as_deref().unwrap_or("–"),
-        kernel.verdict,
-        kernel.count(ScenarioVerdict::Ok),
-        kernel.count(ScenarioVerdict::NotOk),
-        kernel.count(ScenarioVerdict::Unknown),
-        seconds(kernel.phases_ms.boot),
-        seconds(kernel.phases_ms.total),
-    )
-}
-
-fn troubles(kernel: &KernelReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    for scenario in kernel
-        .scenarios
-        .iter()
-        .filter(|s| s.verdict == ScenarioVerdict::NotOk)
-    {
-        // The whole of it was printed when it happened.
-        let why = scenario
-            .error
-            .as_deref()
-            .and_then(|error| error.lines().next());
-        lines.push(format!(
-            "{}: {} {}: {}",
-            kernel.requested,
-            scenario.id,
-            outcome_name(scenario.outcome),
-            why.unwrap_or_default()
-        ));
-    }
-    if let Some(error) = &kernel.error {
-        lines.push(format!("{}: {error}", kernel.requested));
-        if kernel.error.as_deref() != Some(INTERRUPTED) {
-            lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
-            let command = kernel.qemu_command.iter();
-            lines
-                .extend(command.map(|c| format!("  again by hand, with the files of --keep: {c}")));
-        }
-    }
-    lines
 }
 
 /// The first lines of a text, none of them endless; the report has it all.
-fn excerpt(text: &str, count: usize) -> Vec<String> {
+pub(crate) fn excerpt(text: &str, count: usize) -> Vec<String> {
     let shortened = |line: &str| match line.char_indices().nth(LINE_WIDTH) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line.to_owned(),

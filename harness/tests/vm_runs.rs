@@ -130,6 +130,28 @@ fn every_other_fault_is_told_apart_and_none_stops_the_run() {
 }
 
 #[test]
+fn a_complaint_on_the_console_that_no_scenario_answers_for_is_not_ok() {
+    let (status, report) = on_5_10("attach,selftest_complaint", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert!(
+        scenarios(&report, 0)
+            .iter()
+            .all(|[_, _, verdict]| verdict == "ok")
+    );
+    let error = text(&report, "/kernels/0/error");
+    assert!(
+        error.starts_with("the kernel warned: WARNING: CPU: 0"),
+        "{error}"
+    );
+    let tail = report["kernels"][0]["console_tail"].as_array().unwrap();
+    assert!(
+        tail.iter()
+            .any(|line| line.as_str().unwrap().contains("on purpose")),
+        "{tail:?}"
+    );
+}
+
+#[test]
 fn where_all_is_skipped_nothing_is_learned() {
     let (status, report) = on_5_10("selftest_skip", &[]);
     assert_eq!((status, &report["verdict"]), (3, &"infra".into()));

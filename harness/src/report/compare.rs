@@ -4,7 +4,11 @@ use std::fmt;
 
 use guest::event::Outcome;
 
-use super::{KernelReport, Report, ScenarioReport, ScenarioVerdict, slower, verdict::outcome_name};
+use super::{
+    KernelReport, Report, ScenarioReport, ScenarioVerdict,
+    slower::{self, Slower},
+    verdict::outcome_name,
+};
 
 /// A scenario on a kernel whose verdict is another than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,19 +23,6 @@ pub struct Change {
     pub now: Option<Outcome>,
     /// Why, in the new report's words.
     pub error: Option<String>,
-}
-
-/// A scenario that takes longer, by more than the noise between the two reports explains.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Slower {
-    /// The kernel, as it was asked for.
-    pub kernel: String,
-    /// The scenario's id.
-    pub scenario: String,
-    /// How long it took, in microseconds.
-    pub before_us: u64,
-    /// How long it takes.
-    pub now_us: u64,
 }
 
 /// All that changed. A pair of kernel and scenario is in one of the first five lists at most.
@@ -54,15 +45,15 @@ pub struct Comparison {
 impl Comparison {
     /// Holds `new` against `old`. A kernel is the same if it was asked for by the same name.
     pub fn new(old: &Report, new: &Report) -> Self {
-        let mut comparison = Self::default();
+        let mut comparison = Self {
+            slower: slower::slower(old, new),
+            ..Self::default()
+        };
         for kernel in &new.kernels {
             let before = same_kernel(old, kernel);
             for scenario in &kernel.scenarios {
                 let before = before.and_then(|before| before.scenario(&scenario.id));
                 comparison.sort_in(kernel, before, scenario);
-            }
-            if let Some(before) = before {
-                comparison.slower.extend(slower::slower(before, kernel));
             }
         }
         for kernel in &old.kernels {
@@ -135,18 +126,6 @@ impl fmt::Display for Change {
             Some(error) => write!(f, " ({error})"),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Slower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |us: u64| us as f64 / 1000.0;
-        let (before, now) = (ms(self.before_us), ms(self.now_us));
-        write!(
-            f,
-            "{} on {}: {before:.1} ms -> {now:.1} ms",
-            self.scenario, self.kernel
-        )
     }
 }
 

@@ -10,7 +10,7 @@ pub mod junit;
 pub mod markdown;
 pub mod minimums;
 pub mod observed;
-mod slower;
+pub mod slower;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verdict;

@@ -1,15 +1,19 @@
 //! Which scenarios got slower beyond noise.
 //!
-//! Two reports rarely come from equally busy machines, so no fixed factor separates slower from noisy. The
-//! scenarios of one kernel, each held against itself, show both how much faster one machine was (the median of the
-//! ratios) and how much a ratio strays by chance (their median absolute deviation). What strays further is slower.
+//! Two reports rarely come from equally busy machines, and a burst of load can stretch a single scenario tenfold. So
+//! no figure is taken by itself. The scenarios of one kernel, each held against itself, show how much slower the
+//! machine was as a whole: the median of the ratios. What a scenario is slower by besides, the kernels must agree on:
+//! again the median, over all kernels that both reports have. How far these medians stray from scenario to scenario is
+//! the noise, and what strays further is slower.
 
-use super::{KernelReport, ScenarioVerdict, compare::Slower};
+use std::fmt;
+
+use super::{KernelReport, Report, ScenarioVerdict};
 
 /// Fewer scenarios than this say nothing about noise.
 const ENOUGH: usize = 5;
 
-/// How many deviations from the median are beyond chance.
+/// How many deviations are beyond chance.
 const DEVIATIONS: f64 = 4.0;
 
 /// A scenario is never called slower for less than this factor.
@@ -21,45 +25,117 @@ const MICROSECONDS: u64 = 20_000;
 /// Scales the median absolute deviation to a standard deviation of normally distributed noise.
 const TO_SIGMA: f64 = 1.4826;
 
-/// The scenarios of `now` that are ok in both and slower than `before`.
-pub(super) fn slower(before: &KernelReport, now: &KernelReport) -> Vec<Slower> {
-    let pairs: Vec<_> = now
-        .scenarios
-        .iter()
-        .filter(|scenario| scenario.verdict == ScenarioVerdict::Ok)
-        .filter_map(|scenario| {
-            let old = before.scenario(&scenario.id)?;
-            let both = old.duration_us.zip(scenario.duration_us)?;
-            (old.verdict == ScenarioVerdict::Ok && both.0 > 0).then_some((&scenario.id, both))
-        })
-        .collect();
-    if pairs.len() < ENOUGH {
-        return Vec::new();
+/// A scenario that takes longer, by more than the noise between the two reports explains.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slower {
+    /// The scenario's id.
+    pub scenario: String,
+    /// How many times as long it takes, the machines' difference taken out.
+    pub factor: f64,
+    /// On how many kernels it was measured.
+    pub kernels: usize,
+}
+
+/// One scenario on one kernel in both reports: the logarithm of how many times as long it takes now.
+struct Ratio<'a> {
+    scenario: &'a str,
+    ln: f64,
+    /// Whether the difference is worth a word.
+    noticeable: bool,
+}
+
+/// The scenarios that are ok in both reports and slower in `now`.
+pub(super) fn slower(before: &Report, now: &Report) -> Vec<Slower> {
+    let mut ratios = Vec::new();
+    for kernel in &now.kernels {
+        let same = before
+            .kernels
+            .iter()
+            .find(|old| old.requested == kernel.requested);
+        ratios.extend(same.map(|old| of_kernel(old, kernel)).unwrap_or_default());
     }
-    let ratio = |(before, now): (u64, u64)| (now as f64 / before as f64).ln();
-    let ratios: Vec<f64> = pairs.iter().map(|(_, both)| ratio(*both)).collect();
-    let centre = median(ratios.clone());
-    let noise = TO_SIGMA * median(ratios.iter().map(|ratio| (ratio - centre).abs()).collect());
-    let limit = centre + FACTOR.ln().max(DEVIATIONS * noise);
-    pairs
+    let scenarios: Vec<_> = ids(&ratios)
         .into_iter()
-        .filter(|(_, both)| ratio(*both) > limit && both.1 > both.0 + MICROSECONDS)
-        .map(|(id, (before_us, now_us))| Slower {
-            kernel: now.requested.clone(),
-            scenario: id.clone(),
-            before_us,
-            now_us,
+        .map(|id| of_scenario(id, &ratios))
+        .collect();
+    let noise = TO_SIGMA * median(scenarios.iter().map(|(ratio, _)| ratio.ln.abs()).collect());
+    let limit = FACTOR.ln().max(DEVIATIONS * noise);
+    scenarios
+        .into_iter()
+        .filter(|(ratio, _)| ratio.noticeable && ratio.ln > limit)
+        .map(|(ratio, kernels)| Slower {
+            scenario: ratio.scenario.to_owned(),
+            factor: ratio.ln.exp(),
+            kernels,
         })
         .collect()
 }
 
+/// The ratios of one kernel's scenarios, the machine's own taken out.
+fn of_kernel<'a>(before: &KernelReport, now: &'a KernelReport) -> Vec<Ratio<'a>> {
+    let ok = |verdict| verdict == ScenarioVerdict::Ok;
+    let mut ratios = Vec::new();
+    for scenario in now.scenarios.iter().filter(|scenario| ok(scenario.verdict)) {
+        let old = before.scenario(&scenario.id).filter(|old| ok(old.verdict));
+        let both = old.and_then(|old| old.duration_us.zip(scenario.duration_us));
+        if let Some((old_us, new_us)) = both.filter(|(old_us, new_us)| *old_us > 0 && *new_us > 0) {
+            ratios.push(Ratio {
+                scenario: &scenario.id,
+                ln: (new_us as f64 / old_us as f64).ln(),
+                noticeable: new_us > old_us + MICROSECONDS,
+            });
+        }
+    }
+    if ratios.len() < ENOUGH {
+        return Vec::new();
+    }
+    let machine = median(ratios.iter().map(|ratio| ratio.ln).collect());
+    ratios.iter_mut().for_each(|ratio| ratio.ln -= machine);
+    ratios
+}
+
+fn ids<'a>(ratios: &[Ratio<'a>]) -> Vec<&'a str> {
+    let mut ids = Vec::new();
+    for ratio in ratios {
+        if !ids.contains(&ratio.scenario) {
+            ids.push(ratio.scenario);
+        }
+    }
+    ids
+}
+
+/// What all kernels together say of a scenario, and how many they are.
+fn of_scenario<'a>(id: &'a str, ratios: &[Ratio<'a>]) -> (Ratio<'a>, usize) {
+    let of_it: Vec<_> = ratios.iter().filter(|ratio| ratio.scenario == id).collect();
+    let ratio = Ratio {
+        scenario: id,
+        ln: median(of_it.iter().map(|ratio| ratio.ln).collect()),
+        noticeable: of_it.iter().filter(|ratio| ratio.noticeable).count() * 2 > of_it.len(),
+    };
+    (ratio, of_it.len())
+}
+
+/// The lower one of two middles, so that one of two kernels alone does not decide; 0 of nothing.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 {
-        values[middle]
-    } else {
-        f64::midpoint(values[middle - 1], values[middle])
+    values
+        .get(values.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default()
+}
+
+impl fmt::Display for Slower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scenario,
+            factor,
+            kernels,
+        } = self;
+        write!(f, "{scenario} takes {factor:.1} times as long")?;
+        match kernels {
+            1 => f.write_str(" (measured on one kernel only: a busy machine can cause it)"),
+            _ => write!(f, " (the median of {kernels} kernels)"),
+        }
     }
 }
 
@@ -69,51 +145,80 @@ mod tests {
     use crate::report::testing;
     use guest::event::Outcome;
 
-    fn kernel(durations_ms: &[u64]) -> KernelReport {
-        let scenarios = durations_ms.iter().enumerate().map(|(i, ms)| {
-            let id = format!("s{i}");
-            let mut scenario = testing::scenario(&id, "fexit", "5.5", "6.1.0", Outcome::Passed);
-            scenario.duration_us = Some(ms * 1000);
-            scenario
+    fn report(kernels: &[&[u64]]) -> Report {
+        let kernels = kernels.iter().enumerate().map(|(number, durations_ms)| {
+            let scenarios = durations_ms.iter().enumerate().map(|(i, ms)| {
+                let id = format!("s{i}");
+                let mut scenario = testing::scenario(&id, "fexit", "5.5", "6.1.0", Outcome::Passed);
+                scenario.duration_us = Some(ms * 1000);
+                scenario
+            });
+            testing::kernel(&format!("6.{number}"), scenarios.collect())
         });
-        testing::kernel("6.1", scenarios.collect())
+        Report::new(kernels.collect())
     }
 
-    fn names(before: &[u64], now: &[u64]) -> Vec<String> {
-        slower(&kernel(before), &kernel(now))
-            .into_iter()
-            .map(|slower| slower.scenario)
-            .collect()
+    fn names(before: &[&[u64]], now: &[&[u64]]) -> Vec<String> {
+        let slower = slower(&report(before), &report(now));
+        slower.into_iter().map(|slower| slower.scenario).collect()
     }
 
-    const BEFORE: [u64; 6] = [100, 120, 80, 200, 150, 90];
+    const BEFORE: &[u64] = &[100, 120, 80, 200, 150, 90];
 
     #[test]
     fn one_that_strays_is_slower() {
-        assert_eq!(names(&BEFORE, &[104, 115, 83, 900, 148, 95]), ["s3"]);
+        assert_eq!(names(&[BEFORE], &[&[104, 115, 83, 900, 148, 95]]), ["s3"]);
     }
 
     #[test]
     fn a_slower_machine_is_not_a_slower_scenario() {
-        assert!(names(&BEFORE, &[300, 370, 235, 610, 440, 280]).is_empty());
-        assert_eq!(names(&BEFORE, &[300, 370, 235, 610, 2400, 280]), ["s4"]);
+        assert!(names(&[BEFORE], &[&[300, 370, 235, 610, 440, 280]]).is_empty());
+        assert_eq!(
+            names(&[BEFORE], &[&[300, 370, 235, 610, 2400, 280]]),
+            ["s4"]
+        );
     }
 
     #[test]
     fn noise_hides_what_it_could_have_caused() {
-        assert!(names(&BEFORE, &[250, 60, 200, 420, 75, 180]).is_empty());
+        assert!(names(&[BEFORE], &[&[250, 60, 200, 420, 75, 180]]).is_empty());
+    }
+
+    #[test]
+    fn a_burst_on_one_kernel_is_noise_and_the_same_on_most_is_not() {
+        let (calm, burst) = (
+            &[104, 115, 83, 210, 148, 95],
+            &[104, 115, 83, 2100, 148, 95],
+        );
+        let before = &[BEFORE, BEFORE, BEFORE];
+        assert!(names(before, &[calm, burst, calm]).is_empty());
+        assert_eq!(names(before, &[burst, burst, calm]), ["s3"]);
+        assert!(names(&[BEFORE, BEFORE], &[burst, calm]).is_empty());
     }
 
     #[test]
     fn too_few_or_too_small_to_tell() {
-        assert!(names(&[100, 100], &[100, 900]).is_empty());
-        assert!(names(&[1, 1, 1, 1, 1, 1], &[1, 1, 1, 1, 1, 9]).is_empty());
+        assert!(names(&[&[100, 100]], &[&[100, 900]]).is_empty());
+        assert!(names(&[&[1, 1, 1, 1, 1, 1]], &[&[1, 1, 1, 1, 1, 9]]).is_empty());
+        assert!(names(&[], &[]).is_empty());
     }
 
     #[test]
     fn what_failed_is_not_measured() {
-        let (before, mut now) = (kernel(&BEFORE), kernel(&[104, 115, 83, 900, 148, 95]));
-        now.scenarios[3].verdict = ScenarioVerdict::NotOk;
-        assert!(slower(&before, &now).is_empty());
+        let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
+        now.kernels[0].scenarios[3].verdict = ScenarioVerdict::NotOk;
+        assert!(slower(&report(&[BEFORE]), &now).is_empty());
+    }
+
+    #[test]
+    fn the_words_say_how_sure_it_is() {
+        let one = slower(
+            &report(&[BEFORE]),
+            &report(&[&[100, 120, 80, 800, 150, 90]]),
+        );
+        assert_eq!(
+            one[0].to_string(),
+            "s3 takes 4.0 times as long (measured on one kernel only: a busy machine can cause it)"
+        );
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     kernels,
     progress::Board,
     report::{KernelReport, Report, compare::Comparison, file, observed::none_reached},
+    summary,
 };
 
 const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
@@ -79,7 +80,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
 
 /// Shows what came out, and returns the exit status for it.
 fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
-    board.summary(report);
+    summary::lines(report)
+        .into_iter()
+        .for_each(|line| board.say(line));
     let Some(baseline) = baseline else {
         return report.verdict.exit_code();
     };

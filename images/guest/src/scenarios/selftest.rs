@@ -32,6 +32,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "finds no process left by those before it",
         alone,
     ),
+    fault(
+        "selftest_complaint",
+        "writes to the console what a kernel writes that warns",
+        complaint,
+    ),
     fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
     fault("selftest_panic", "makes the kernel panic", kernel_panic),
     fault("selftest_init_hang", "stops /init for ever", init_hang),
@@ -99,6 +104,14 @@ fn alone(_: &mut Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// As coming from user space it is no splat of this scenario, but on the console it looks like one.
+fn complaint(_: &mut Context) -> Result<()> {
+    Ok(fs::write(
+        "/dev/kmsg",
+        "<4>WARNING: CPU: 0 PID: 1 at nowhere.c:1, on purpose",
+    )?)
 }
 
 fn hang(_: &mut Context) -> Result<()> {
