@@ -23,7 +23,7 @@ int BPF_PROG(session, int a, int ret)
 
 __u64 calls = 0;
 
-SEC("fexit.multi")
+SEC("fexit.multi/bpf_fentry_test*")
 int many(void *ctx)
 {
 	calls++;

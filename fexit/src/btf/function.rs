@@ -149,6 +149,17 @@ impl Btf {
         self.function_of_any_module(name)
     }
 
+    /// The type ids of the kernel's functions whose names match `pattern`, in which `*` stands for anything.
+    pub(crate) fn functions_like(&self, pattern: &str) -> Vec<u32> {
+        let scope = self.scope();
+        let name = |t: &Type<'_>| scope.string(t.name_off()).unwrap_or_default();
+        let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
+        functions
+            .filter(|t| matches(pattern.as_bytes(), name(t)))
+            .map(|t| t.id)
+            .collect()
+    }
+
     fn module_function(&self, module: &str, name: &str) -> Result<FunctionId, BtfError> {
         let raw = self.module(module)?;
         let scope = Scope {
@@ -202,6 +213,15 @@ impl Btf {
             Ok(Some(data)) if name != "vmlinux" => Raw::parse_split(data, self.raw()),
             _ => Err(explain::unknown_module(name)),
         }
+    }
+}
+
+/// Whether `name` matches `pattern`, in which `*` stands for anything.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => name.is_empty(),
+        Some((b'*', rest)) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+        Some((byte, rest)) => name.first() == Some(byte) && matches(rest, &name[1..]),
     }
 }
 
@@ -287,5 +307,20 @@ impl Btf {
         for function in own.types() {
             let _ = (scope.describe(&function), scope.signature(&function));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        let matches = |pattern: &str, name: &str| matches(pattern.as_bytes(), name.as_bytes());
+        assert!(matches("bpf_fentry_test*", "bpf_fentry_test1"));
+        assert!(matches("*open*", "do_filp_open"));
+        assert!(matches("vfs_open", "vfs_open"));
+        assert!(!matches("vfs_*d", "vfs_write"));
+        assert!(!matches("vfs_open", "vfs_open2"));
     }
 }

@@ -14,12 +14,37 @@ use crate::sys::{self, IdKind};
 ///
 /// ```no_run
 /// # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
-/// # let btf = fexit::Btf::from_sys_fs()?;
+/// # let xdp = fexit::Ebpf::load_file("xdp.bpf.o")?;
 /// # let xdp_id = 7;
-/// use fexit::programs::{FExit, Target};
-/// let program: &mut FExit = ebpf.program_mut("on_verdict").unwrap().try_into()?;
-/// // A subprogram of somebody else's XDP program, given by the number that `bpftool prog` shows.
+/// use fexit::{Btf, programs::{FExit, Target}};
+///
+/// let btf = Btf::from_sys_fs()?;
+/// let program: &mut FExit = ebpf.program_mut("on_return").unwrap().try_into()?;
+///
+/// // The function that the program's section names.
+/// program.load_target(&Target::Section, &btf)?;
+/// program.unload()?;
+///
+/// // A function of the kernel, or of a module.
+/// program.load_target(&Target::Function("vfs_open"), &btf)?;
+/// program.unload()?;
+/// program.load_target(&Target::Function("nf_conntrack:nf_conntrack_in"), &btf)?;
+/// program.unload()?;
+///
+/// // A program of ours, and a subprogram of somebody else's: by number, by pinned name, by descriptor.
+/// let verdict = xdp.program("verdict").unwrap();
+/// program.load_target(&Target::program(verdict, None)?, &btf)?;
+/// program.unload()?;
 /// program.load_target(&Target::program_id(xdp_id, Some("parse_ip"))?, &btf)?;
+/// program.unload()?;
+/// program.load_target(&Target::pinned("/sys/fs/bpf/xdp", Some("parse_ip"))?, &btf)?;
+/// program.unload()?;
+/// let fd = verdict.fd()?;
+/// program.load_target(&Target::Program { fd, function: None }, &btf)?;
+/// program.unload()?;
+///
+/// // Many functions by one link, from 7.2 on.
+/// program.load_target(&Target::Functions(&["vfs_read", "vfs_write"]), &btf)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -30,7 +55,9 @@ pub enum Target<'a> {
     /// A function of the kernel, or of any loaded module if the kernel has none of that name; `module:function` for
     /// that module's. Minimum kernel 5.5, for modules 5.11.
     Function(&'a str),
-    /// Many functions of the kernel, by one link. Minimum kernel 7.2.
+    /// Many functions of the kernel, by one link; `*` in a name stands for anything. Minimum kernel 7.2.
+    ///
+    /// `SEC("fexit.multi/bpf_fentry_test*")` says the same in the section.
     ///
     /// The program is compiled as any other, but reads what it is given only by `bpf_get_func_arg` and its like: the
     /// functions may differ in what they take. Source: `BPF_TRACE_FEXIT_MULTI` in include/uapi/linux/bpf.h.
@@ -122,6 +149,9 @@ pub(super) fn resolve(
             let name = section.1.ok_or_else(|| ProgramError::NoTarget {
                 section: section.0.to_owned(),
             })?;
+            if section.0.starts_with("fexit.multi") {
+                return functions(&[name], btf);
+            }
             function(name, btf)
         }
         Target::Function(name) => function(name, btf),
@@ -156,6 +186,10 @@ fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
     Feature::Multi.require(btf)?;
     let mut many = Vec::new();
     for name in names {
+        if name.contains('*') {
+            many.extend(btf.functions_like(name));
+            continue;
+        }
         let found = btf.function(name)?;
         if found.module.is_some() {
             return Err(ProgramError::TargetRefused {
@@ -167,9 +201,11 @@ fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
         many.push(found.btf_id);
     }
     many.sort_unstable();
+    many.dedup();
     if many.is_empty() {
-        return Err(ProgramError::NoTarget {
-            section: "an empty list of functions".to_owned(),
+        return Err(ProgramError::TargetRefused {
+            target: names.join(", "),
+            reason: "no function of the kernel has such a name".to_owned(),
         });
     }
     let function = FunctionId {

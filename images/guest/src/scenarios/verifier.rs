@@ -63,6 +63,11 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
     let ProgramError::LoadError { verifier_log, .. } = error else {
         return Ok(());
     };
+    // Lines of the source are in the log only if the program was loaded with its line information.
+    ensure!(
+        verifier_log.contains("return ctx[11] != 0;"),
+        "the source is not in the log: {verifier_log}"
+    );
     ensure!(
         verifier_log.lines().count() > 2,
         "this is not the whole log: {verifier_log}"
