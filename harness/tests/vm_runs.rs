@@ -263,3 +263,26 @@ fn a_kernel_of_the_users_own_is_run_and_kept_under_a_name_of_its_own() {
     let kept: Vec<_> = std::fs::read_dir(&keep).unwrap().collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
 }
+
+#[test]
+fn a_disk_that_fills_up_is_infrastructure_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("5.10");
+    std::fs::create_dir(&kept).unwrap();
+    std::os::unix::fs::symlink("/dev/full", kept.join("events.jsonl")).unwrap();
+    let (status, report) = on_5_10("attach", &["--keep", dir.path().to_str().unwrap()]);
+    assert_eq!((status, &report["verdict"]), (3, &"infra".into()));
+    let error = text(&report, "/kernels/0/error");
+    assert!(
+        error.contains("events.jsonl") && error.contains("No space left"),
+        "{error}"
+    );
+    assert_eq!(scenarios(&report, 0)[0], ["attach", "skipped", "unknown"]);
+}
+
+#[test]
+fn a_slow_machine_can_be_given_more_time_for_each_scenario() {
+    let (_, report) = on_5_10("selftest_hang", &["--scenario-timeout", "3"]);
+    let error = text(&report, "/kernels/0/scenarios/0/error");
+    assert!(error.starts_with("still running after its 3s"), "{error}");
+}
