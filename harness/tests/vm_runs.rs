@@ -66,11 +66,19 @@ fn two_kernels_pass_every_scenario_and_the_report_has_it_all() {
             ran.iter().map(|[id, ..]| id.as_str()).collect::<Vec<_>>(),
             listed
         );
-        assert!(ran.iter().all(|[_, _, verdict]| verdict == "ok"), "{ran:?}");
         assert!(
             ran.iter().any(|[_, outcome, _]| outcome == "passed"),
             "{ran:?}"
         );
+        assert!(
+            ran.iter().any(|[_, outcome, _]| outcome == "unsupported"),
+            "{ran:?}"
+        );
+        for (at, [id, outcome, verdict]) in ran.iter().enumerate() {
+            let reason = text(kernel, &format!("/scenarios/{at}/error"));
+            let excused = outcome == "skipped" && !reason.starts_with("not reached");
+            assert!(verdict == "ok" || excused, "{id} {outcome}: {reason}");
+        }
     }
 }
 
