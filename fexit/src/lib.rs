@@ -35,12 +35,16 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! How it stands beside other libraries: [`comparison`].
+//!
 //! # Minimum kernel version
 //!
 //! Linux 5.5 on x86-64, built with `CONFIG_DEBUG_INFO_BTF`, `CONFIG_BPF_JIT` and `CONFIG_DYNAMIC_FTRACE`. What came later
 //! is a [`Feature`]; a kernel that lacks one gives [`Unsupported`], which says from which release on it exists.
 
 mod btf;
+#[doc = include_str!("comparison.md")]
+pub mod comparison {}
 mod ebpf;
 mod elf;
 mod error;

@@ -130,9 +130,11 @@ impl Btf {
     ///
     /// A bare name is looked for in the kernel first, then in every loaded module.
     pub(crate) fn function(&self, name: &str) -> Result<FunctionId, BtfError> {
-        if let Some((module, function)) = name.split_once(':') {
-            return self.module_function(module, function);
-        }
+        let name = match name.split_once(':') {
+            Some(("vmlinux", function)) => function,
+            Some((module, function)) => return self.module_function(module, function),
+            None => name,
+        };
         let found = self.scope().functions(name);
         if let Some(one) = the_only(self.scope(), name, "the kernel", &found)? {
             let candidates = symbols::namesakes(name);

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use aya_obj::generated::{
@@ -103,6 +104,17 @@ impl ProgramData {
 
     pub(crate) fn unload(&mut self) -> Result<(), ProgramError> {
         self.loaded.take().map(drop).ok_or(ProgramError::NotLoaded)
+    }
+
+    pub(crate) fn pin(&self, path: &Path) -> Result<(), ProgramError> {
+        let fd = self.fd()?;
+        CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(io::Error::from)
+            .and_then(|path| sys::obj_pin(fd, &path))
+            .map_err(|io_error| ProgramError::SyscallError {
+                call: "BPF_OBJ_PIN",
+                io_error,
+            })
     }
 
     pub(crate) fn test_run(&self, data: &[u8]) -> Result<TestRun, ProgramError> {

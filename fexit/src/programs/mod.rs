@@ -161,6 +161,16 @@ macro_rules! conversions {
                 self.data.fd().ok().map(|fd| fd.as_raw_fd())
             }
 
+            /// Pins it at `path`, a name that is free in a BPF file system: it stays loaded until that is removed.
+            /// Minimum kernel 4.4.
+            ///
+            /// # Errors
+            ///
+            /// [`ProgramError::NotLoaded`], or what the kernel answered, `EEXIST` if the name is taken.
+            pub fn pin<P: AsRef<std::path::Path>>(&self, path: P) -> Result<(), ProgramError> {
+                self.data.pin(path.as_ref())
+            }
+
             /// What the kernel knows of it: id, run count and time, target.
             ///
             /// # Errors

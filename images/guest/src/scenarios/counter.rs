@@ -54,6 +54,11 @@ impl Counter {
         Ok(program.try_into()?)
     }
 
+    /// The map that holds the count.
+    pub(super) fn map(&self) -> Result<&fexit::Map> {
+        self.ebpf.map("calls").context("no map `calls`")
+    }
+
     pub(super) fn calls(&self) -> Calls {
         self.calls.clone()
     }

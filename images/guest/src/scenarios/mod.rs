@@ -6,6 +6,7 @@ mod example;
 mod fixture;
 mod globals;
 mod helpers;
+mod interop;
 mod kinds;
 mod lifecycle;
 mod limits;
@@ -46,6 +47,7 @@ const FAMILIES: &[&[Scenario]] = &[
     test_run::SCENARIOS,
     helpers::SCENARIOS,
     streams::SCENARIOS,
+    interop::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
     selftest::SCENARIOS,

@@ -23,6 +23,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         program_target,
     ),
     Scenario::new(
+        "pinned_target",
+        "a program that is pinned in a BPF file system is a target, given by its name there",
+        Feature::ProgramTarget,
+        pinned_target,
+    ),
+    Scenario::new(
         "subprogram_target",
         "a static and a global subprogram are targets, with their arguments and return values",
         Feature::ProgramTarget,
@@ -134,6 +140,29 @@ fn program_target(_: &mut Context) -> Result<()> {
             "by {way}: the program ran after detach"
         );
     }
+    Ok(())
+}
+
+fn pinned_target(_: &mut Context) -> Result<()> {
+    const NAME: &str = "/sys/fs/bpf/pinned_target";
+    let btf = Btf::from_sys_fs()?;
+    let xdp = xdp()?;
+    <&OtherProgram>::try_from(xdp.program("verdict").context("no program")?)?.pin(NAME)?;
+    let target = Target::pinned(NAME, None);
+    std::fs::remove_file(NAME)?;
+    let mut ebpf = Ebpf::load(objects::TRACE_XDP)?;
+    let on_verdict = fexit(&mut ebpf, "on_verdict")?;
+    on_verdict.load_target(&target?, &btf)?;
+    on_verdict.attach()?;
+    run(&xdp)?;
+    ensure!(
+        ebpf.global::<u64>("calls")? == 1,
+        "the program did not run once"
+    );
+    let error = expect_error("a name that is gone", Target::pinned(NAME, None), |error| {
+        matches!(error, ProgramError::TargetProgram { .. })
+    })?;
+    ensure!(error.to_string().contains(NAME), "{error}");
     Ok(())
 }
 
