@@ -67,7 +67,10 @@ pub enum Command {
 pub enum KernelsCommand {
     /// List the kernels, and what each name stands for
     List {
-        /// As a JSON array, one object a kernel
+        /// Only these: a series (5.10), a pattern (6.*), latest, or all, which leaves out what is not locked
+        #[arg(value_name = "KERNEL", value_delimiter = ',')]
+        kernels: Vec<String>,
+        /// As a JSON array on one line, one object a kernel
         #[arg(long)]
         json: bool,
         /// Which kernels there are, and where they are kept.
@@ -167,6 +170,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "REPORT")]
     pub baseline: Option<PathBuf>,
 
+    /// A longer limit for each scenario, for a slow machine
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub scenario_timeout: Option<Duration>,
+
     /// The limit for one VM, from start to end
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
@@ -214,7 +221,7 @@ pub struct Outputs {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
-        Ok(0) => Err("a VM needs at least 1 second".to_owned()),
+        Ok(0) => Err("at least 1 second".to_owned()),
         Ok(seconds) if seconds <= MAX_TIMEOUT_S => Ok(Duration::from_secs(seconds)),
         Ok(_) => Err(format!("at most {MAX_TIMEOUT_S}, a day")),
         Err(_) => Err("not a whole number of seconds".to_owned()),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
 use crate::{
     cli::{KernelsCommand, StoreArgs},
@@ -32,7 +33,11 @@ pub fn open(args: &StoreArgs) -> Result<Kernels> {
 pub fn command(command: &KernelsCommand) -> Result<u8> {
     let kernels = open(command.store())?;
     let all_well = match command {
-        KernelsCommand::List { json, .. } => list(&kernels, *json),
+        KernelsCommand::List {
+            kernels: names,
+            json,
+            ..
+        } => list(&kernels, names, *json),
         KernelsCommand::Fetch { kernels: names, .. } => fetch(&kernels, names),
         KernelsCommand::Verify { kernels: names, .. } => verify(&kernels, names),
         KernelsCommand::Update { series, .. } => update(&kernels, series),
@@ -46,7 +51,7 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
 }
 
 /// A line a kernel: its name, what it stands for, where it comes from, whether it is here.
-pub fn table(kernels: &Kernels) -> Result<String> {
+pub fn table(series: &[Series]) -> String {
     let mut table = String::new();
     for Series {
         name,
@@ -56,26 +61,46 @@ pub fn table(kernels: &Kernels) -> Result<String> {
         cached,
         in_all,
         ..
-    } in commands::list(kernels)?
+    } in series
     {
         let version = version.as_deref().unwrap_or("not locked");
         let size = size.map_or_else(String::new, |size| format!("{:.0} MB", size as f64 / 1e6));
-        let here = if cached { "cached" } else { "" };
-        let mark = if in_all { ' ' } else { '-' };
+        let here = if *cached { "cached" } else { "" };
+        let mark = if *in_all { ' ' } else { '-' };
         let line = format!("{name:<5} {mark} {version:<10}  {size:>6}  {here:<6}  {source}");
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table.push_str("(- is not in `all`)\n");
-    Ok(table)
+    table
 }
 
-fn list(kernels: &Kernels, json: bool) -> Result<bool> {
-    let text = if json {
-        serde_json::to_string_pretty(&commands::list(kernels)?)? + "\n"
+/// On one line, as a job matrix of a CI wants it.
+fn array(series: &[Series]) -> Result<String> {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        kernel: &'a str,
+        #[serde(flatten)]
+        series: &'a Series,
+    }
+    let entries = series.iter().map(|series| Entry {
+        kernel: &series.name,
+        series,
+    });
+    let json = serde_json::to_string(&entries.collect::<Vec<_>>())?;
+    Ok(json + "\n")
+}
+
+fn list(kernels: &Kernels, names: &[String], json: bool) -> Result<bool> {
+    let mut series = commands::list(kernels)?;
+    if !names.is_empty() {
+        let names = kernels.expand(names)?;
+        series.retain(|series| names.contains(&series.name));
+    }
+    print(&if json {
+        array(&series)?
     } else {
-        table(kernels)?
-    };
-    print(&text)?;
+        table(&series)
+    })?;
     Ok(true)
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 
-use crate::{cli::RunArgs, kernels, run::scenarios};
+use crate::{cli::RunArgs, kernel::commands, kernels, run::scenarios};
 
 /// Prints the scenarios, each with the kernel it claims to need, and the kernels.
 pub fn print(args: &RunArgs) -> Result<u8> {
@@ -24,7 +24,7 @@ pub fn print(args: &RunArgs) -> Result<u8> {
         ));
     }
     text.push_str("\nKernels:\n");
-    for line in kernels::table(&store)?.lines() {
+    for line in kernels::table(&commands::list(&store)?).lines() {
         text.push_str(&format!("  {line}\n"));
     }
     io::stdout()

@@ -147,6 +147,14 @@ fn the_list_names_every_kernel_of_the_matrix_and_no_other() {
         .collect();
     listed.sort_unstable();
     assert_eq!(listed, names);
+    let ran = run(&mut harness(&["kernels", "list", "all", "--json"]));
+    assert_eq!(ran.stdout.lines().count(), 1, "a job matrix takes one line");
+    let all: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(
+        all.iter().any(|kernel| kernel["kernel"] == "5.10"),
+        "{all:?}"
+    );
+    assert!(all.iter().all(|kernel| kernel["in_all"] == true), "{all:?}");
     for command in [&["kernels", "list"][..], &["--list"]] {
         let ran = run(&mut harness(command));
         for name in &names {

@@ -1,5 +1,7 @@
 //! What one kernel's VM is given: the guest, its job, and the modules that its scenarios need.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use guest::{job::Job, scenario::Scenario};
 
@@ -19,12 +21,14 @@ const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 pub(super) fn pack(
     kernel: &Kernel,
     planned: &[&'static Scenario],
+    scenario_timeout: Option<Duration>,
 ) -> Result<(Vec<u8>, Vec<String>)> {
     let mut job = Job {
         scenarios: planned
             .iter()
             .map(|scenario| scenario.id.to_owned())
             .collect(),
+        scenario_timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         ..Job::default()
     };
     let (mut files, mut warnings) = (Vec::new(), Vec::new());

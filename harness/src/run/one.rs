@@ -28,6 +28,7 @@ const ATTEMPTS: u32 = 2;
 /// What all kernels of a run have in common.
 pub(super) struct Setup {
     timeout: Duration,
+    scenario_timeout: Option<Duration>,
     keep: Option<PathBuf>,
     planned: Vec<&'static Scenario>,
     pub(super) interrupt: Interrupt,
@@ -102,6 +103,7 @@ impl Setup {
     ) -> Result<Self> {
         Ok(Self {
             timeout: args.timeout,
+            scenario_timeout: args.scenario_timeout,
             keep: args.keep.clone(),
             planned: planned.to_vec(),
             interrupt: interrupt.clone(),
@@ -149,7 +151,7 @@ impl Setup {
 
         line.phase("packing the initramfs");
         let started = Instant::now();
-        let (initramfs, warnings) = initramfs::pack(&kernel, &self.planned)?;
+        let (initramfs, warnings) = initramfs::pack(&kernel, &self.planned, self.scenario_timeout)?;
         report.phases_ms.image = Some(ms(started.elapsed()));
         report.warnings.extend(warnings);
         self.attempts(&kernel, &initramfs, line, report)
@@ -206,10 +208,7 @@ impl Setup {
             .map(|dir| dir.join(folder_name(&report.requested)));
         let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
         config.memory_mib = MEMORY_MIB;
-        config.limits = Limits {
-            wall: self.timeout,
-            ..Limits::default()
-        };
+        config.limits = self.limits();
         config.keep = keep.as_deref();
         report.command_line = Some(config.kernel_command_line());
         report.accelerator = Some(config.accelerator.name().to_owned());
@@ -221,10 +220,23 @@ impl Setup {
         let mut watch = Watch::new(&self.planned, report, line);
         let vm = Vm::start(&self.qemu, &config)?;
         line.detail(vm.command_line());
-        let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event))?;
-        let cut_off = finished.ending != vm::Ending::Done;
-        watch.conclude(&finished, report);
+        let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event));
+        let cut_off = !matches!(&finished, Ok(finished) if finished.ending == vm::Ending::Done);
+        watch.conclude(finished.as_ref(), report);
         Ok(cut_off)
+    }
+
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        // A scenario that may take long may be silent for as long.
+        let silence = self
+            .scenario_timeout
+            .map_or(usual.silence, |limit| usual.silence.max(limit * 2));
+        Limits {
+            wall: self.timeout,
+            silence,
+            ..usual
+        }
     }
 }
 

@@ -87,18 +87,27 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Puts everything into the report.
-    pub(super) fn conclude(self, finished: &Finished, report: &mut KernelReport) {
+    /// Puts everything into the report. What was heard counts, also if the harness could not stay to the end.
+    pub(super) fn conclude(
+        self,
+        finished: Result<&Finished, &anyhow::Error>,
+        report: &mut KernelReport,
+    ) {
         let end = Instant::now();
         report.phases_ms.boot = self.ready.map(|ready| ms(ready - self.started));
         report.phases_ms.scenarios = self.ready.map(|ready| ms(end - ready));
-        report.qemu_command = Some(finished.command.clone());
         let running = self.observed.running().map(str::to_owned);
-        self.observed.conclude(&ending(&finished.ending), report);
+        let ending = match finished {
+            Ok(finished) => ending(&finished.ending),
+            Err(error) => Ending::Infra(format!("{error:#}")),
+        };
+        self.observed.conclude(&ending, report);
         if let Some(cut_off) = running.and_then(|id| report.scenario(&id)) {
             self.line.finished(cut_off);
         }
         report.warnings.extend(self.garbage);
+        let Ok(finished) = finished else { return };
+        report.qemu_command = Some(finished.command.clone());
         splats(finished, &self.boot_messages, report);
         if report.verdict != KernelVerdict::Ok {
             report.console_tail = finished.console.last_lines(CONSOLE_TAIL);
