@@ -39,6 +39,7 @@ fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBu
             duration_us: 1000,
             error: (outcome != Outcome::Passed).then(|| "it did not fire".to_owned()),
             refusal: None,
+            backported: false,
             measurements: [].into(),
             splat: None,
         };

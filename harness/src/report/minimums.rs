@@ -57,7 +57,9 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
         let Some(version) = kernel.version.as_deref().and_then(|v| v.parse().ok()) else {
             continue;
         };
-        let of_feature = |s: &&ScenarioReport| s.feature == feature && s.minimum == claimed;
+        // What somebody carried back says nothing about the release that brought it.
+        let of_feature =
+            |s: &&ScenarioReport| s.feature == feature && s.minimum == claimed && !s.backported;
         let seen = |outcome: Outcome| {
             kernel
                 .scenarios
@@ -185,5 +187,21 @@ mod tests {
         let kernels = [kernel("5.10.2", scenarios("5.10.2"))];
         let names: Vec<_> = observe(&kernels).into_iter().map(|m| m.feature).collect();
         assert_eq!(names, ["fexit", "cookie"]);
+    }
+
+    #[test]
+    fn what_was_carried_back_says_nothing_about_the_minimum() {
+        let mut early = scenario("cookie", "cookie", "5.19", "5.10.1", Passed);
+        early.backported = true;
+        let kernels = [
+            kernel("5.10.1", vec![early]),
+            kernel(
+                "6.1.1",
+                vec![scenario("cookie", "cookie", "5.19", "6.1.1", Passed)],
+            ),
+        ];
+        let [minimum] = observe(&kernels).try_into().unwrap();
+        assert_eq!(minimum.passed_from.as_deref(), Some("6.1"));
+        assert_eq!(minimum.confirmed, Confirmed::OneSide);
     }
 }

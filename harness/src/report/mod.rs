@@ -120,6 +120,9 @@ pub struct ScenarioReport {
     pub error: Option<String>,
     /// The refusal that the library gave, when it was unsupported.
     pub refusal: Option<Refusal>,
+    /// Whether it passed below its minimum because the kernel had the feature carried back.
+    #[serde(default)]
+    pub backported: bool,
     /// The first warning or oops that the kernel printed meanwhile.
     pub splat: Option<String>,
     /// Figures that it took, each with its unit in its name.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fexit::KernelVersion;
 use guest::{
-    event::{Event, Outcome, ScenarioResult},
+    event::{Event, Outcome, Refusal, ScenarioResult},
     scenario::Scenario,
 };
 
@@ -180,6 +180,7 @@ fn without_duration(outcome: Outcome, error: String) -> ScenarioResult {
         duration_us: 0,
         error: Some(error),
         refusal: None,
+        backported: false,
         measurements: BTreeMap::new(),
         splat: None,
     }
@@ -191,8 +192,14 @@ fn judge(
     running: Option<KernelVersion>,
 ) -> ScenarioReport {
     let minimum = planned.feature.minimum();
-    let expected = running.map(|running| verdict::expected(minimum, running));
-    let flaw = running.and_then(|running| flaw(expected?, &result, running));
+    let expected = running.map(|running| {
+        if result.backported {
+            Expected::Passed
+        } else {
+            verdict::expected(minimum, running)
+        }
+    });
+    let flaw = running.and_then(|running| flaw(planned, expected?, &result, running));
     let verdict = match flaw {
         Some(_) => ScenarioVerdict::NotOk,
         None => verdict::scenario(expected, result.outcome),
@@ -208,6 +215,7 @@ fn judge(
         duration_us: (result.duration_us > 0).then_some(result.duration_us),
         error: flaw.or(result.error).or_else(unexplained),
         refusal: result.refusal,
+        backported: result.backported,
         splat: result.splat,
         measurements: result.measurements,
     }
@@ -215,7 +223,12 @@ fn judge(
 
 /// A scenario can end as it should and still not be ok: it proves a claim wrong, its own or the library's, or the
 /// kernel complained.
-fn flaw(expected: Expected, result: &ScenarioResult, running: KernelVersion) -> Option<String> {
+fn flaw(
+    planned: &Scenario,
+    expected: Expected,
+    result: &ScenarioResult,
+    running: KernelVersion,
+) -> Option<String> {
     let reason = result.error.as_deref().unwrap_or("no reason was given");
     match (result.outcome, expected) {
         (Outcome::Passed, Expected::Unsupported) => Some(format!(
@@ -232,9 +245,21 @@ fn flaw(expected: Expected, result: &ScenarioResult, running: KernelVersion) -> 
             splat
                 .map(|line| format!("refused, but the kernel printed: {line}"))
                 .or_else(|| verdict::flaw_of_refusal(result.refusal.as_ref(), running))
+                .or_else(|| another_feature(planned, result.refusal.as_ref()?))
         }
         _ => None,
     }
+}
+
+/// A refusal that names another feature than the scenario is about proves nothing about that.
+fn another_feature(planned: &Scenario, refusal: &Refusal) -> Option<String> {
+    let own = planned.feature.name();
+    (refusal.feature != own).then(|| {
+        format!(
+            "refused for want of {}, before it came to {own}",
+            refusal.feature
+        )
+    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(crate) fn scenario(
         duration_us: Some(1000),
         error: (outcome != Outcome::Passed).then(|| "why <it> did\nnot pass".into()),
         refusal: None,
+        backported: false,
         splat: None,
         measurements: BTreeMap::new(),
     }

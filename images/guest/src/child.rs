@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use fexit::{Btf, KernelVersion};
+use guest::event::Outcome;
 use guest::scenario::Context;
 use guest::scenarios;
 
@@ -44,7 +46,11 @@ fn report(id: &str) -> Result<()> {
     let start = Instant::now();
     let before = Census::take();
     let result = (scenario.run)(&mut context).and_then(|()| before.nothing_new());
-    let result = outcome::judge(result, context.measurements, start.elapsed());
+    let mut result = outcome::judge(result, context.measurements, start.elapsed());
+    if result.outcome == Outcome::Passed && KernelVersion::current() < scenario.feature.minimum() {
+        result.backported =
+            Btf::from_sys_fs().is_ok_and(|btf| scenario.feature.is_in(&btf) == Some(true));
+    }
     pipe.write_all(&serde_json::to_vec(&result)?)
         .context("cannot hand the result back")
 }

@@ -58,6 +58,10 @@ pub struct ScenarioResult {
     /// The refusal that the library gave, when the outcome is `unsupported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
+    /// Whether the kernel is older than the claimed minimum and yet has the feature, as its own types show: somebody
+    /// carried it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backported: bool,
     /// Figures that the scenario took, each with its unit in its name (`fexit_ns`, `programs`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Value>,
@@ -108,6 +112,7 @@ mod tests {
                 duration_us: 7,
                 error: Some("two\nlines".into()),
                 refusal: None,
+                backported: false,
                 measurements: BTreeMap::new(),
                 splat: None,
             },

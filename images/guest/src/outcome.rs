@@ -118,6 +118,7 @@ fn result_of(outcome: Outcome, error: Option<String>, duration: Duration) -> Sce
         duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         error,
         refusal: None,
+        backported: false,
         measurements: BTreeMap::new(),
         splat: None,
     }

@@ -34,6 +34,7 @@ fn finished(id: &str, outcome: Outcome) -> Event {
         duration_us: 7,
         error: (outcome != Outcome::Passed).then(|| "why".to_owned()),
         refusal,
+        backported: false,
         measurements: BTreeMap::new(),
         splat: None,
     };
@@ -250,4 +251,52 @@ fn a_kernel_that_was_never_run_lists_every_scenario_as_unknown() {
         scenarios[0].error.as_deref(),
         Some("not reached: no network")
     );
+}
+
+/// A whole run on 5.10, with `change` made to the result of `cookie`, whose minimum is 5.19.
+fn with_cookie(outcome: Outcome, change: impl FnOnce(&mut ScenarioResult)) -> ScenarioReport {
+    let Event::Finished { mut result, .. } = finished("cookie", outcome) else {
+        unreachable!("it is finished")
+    };
+    change(&mut result);
+    let events = [
+        ready(),
+        started("cookie"),
+        Event::Finished {
+            scenario: "cookie".into(),
+            result,
+        },
+        Event::Done { scenarios: 1 },
+    ];
+    let report = run(&events, &Ending::Done);
+    report
+        .scenarios
+        .into_iter()
+        .find(|scenario| scenario.id == "cookie")
+        .unwrap()
+}
+
+#[test]
+fn passing_below_the_minimum_is_a_wrong_claim_unless_the_kernel_shows_the_feature() {
+    let claimed_too_late = with_cookie(Outcome::Passed, |_| {});
+    assert_eq!(claimed_too_late.verdict, ScenarioVerdict::NotOk);
+    let carried_back = with_cookie(Outcome::Passed, |result| result.backported = true);
+    assert_eq!(carried_back.verdict, ScenarioVerdict::Ok);
+    assert_eq!(carried_back.expected, Some(Expected::Passed));
+}
+
+#[test]
+fn a_refusal_for_want_of_another_feature_proves_nothing() {
+    assert_eq!(
+        with_cookie(Outcome::Unsupported, |_| {}).verdict,
+        ScenarioVerdict::Ok
+    );
+    let other = with_cookie(Outcome::Unsupported, |result| {
+        result.refusal = Some(Refusal {
+            feature: "fsession".into(),
+            minimum: "7.0".into(),
+        });
+    });
+    assert_eq!(other.verdict, ScenarioVerdict::NotOk);
+    assert!(other.error.unwrap().contains("for want of fsession"));
 }
