@@ -60,6 +60,8 @@ enum Evidence {
     Struct(&'static str),
     /// A member of a struct.
     Member(&'static str, &'static str),
+    /// A member of any struct: for one that stands in a struct without a name.
+    AnyMember(&'static str),
     /// A function.
     Function(&'static str),
     /// Nothing there tells; the answer to the call has to.
@@ -92,7 +94,7 @@ impl Feature {
     ];
 
     const fn row(self) -> (&'static str, (u16, u16), Evidence) {
-        use Evidence::{EnumValue, Function, Member, Struct};
+        use Evidence::{AnyMember, EnumValue, Function, Member, Struct};
         match self {
             Self::Fexit => ("fexit", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
             Self::ProgramTarget => ("program-target", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
@@ -108,7 +110,7 @@ impl Feature {
                 (5, 12),
                 Member("bpf_prog_info", "recursion_misses"),
             ),
-            Self::LinkTarget => ("link-target", (5, 13), Evidence::None),
+            Self::LinkTarget => ("link-target", (5, 13), AnyMember("target_obj_id")),
             Self::FuncIp => ("func-ip", (5, 15), EnumValue("BPF_FUNC_get_func_ip")),
             Self::FuncArgs => ("func-args", (5, 17), EnumValue("BPF_FUNC_get_func_ret")),
             Self::Cookie => ("cookie", (5, 19), Struct("bpf_tramp_link")),
@@ -153,6 +155,7 @@ impl Feature {
             Evidence::EnumValue(name) => Some(btf.has_enum_value(name)),
             Evidence::Struct(name) => Some(btf.has_struct(name)),
             Evidence::Member(name, member) => Some(btf.has_member(name, member)),
+            Evidence::AnyMember(member) => Some(btf.has_any_member(member)),
             Evidence::Function(name) => Some(btf.has_function(name)),
             Evidence::None => None,
         }

@@ -198,6 +198,14 @@ impl Btf {
             })
     }
 
+    pub(crate) fn has_any_member(&self, member: &str) -> bool {
+        let raw = &self.raw;
+        raw.types().filter(|t| t.kind == Kind::Struct).any(|t| {
+            t.members()
+                .any(|(off, _)| raw.is_named(off, member.as_bytes()))
+        })
+    }
+
     pub(crate) fn has_enum_value(&self, name: &str) -> bool {
         let raw = &self.raw;
         raw.types().any(|t| {

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::ProgramError;
+use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
 
 /// The ids of all programs in the kernel, whoever loaded them. Minimum kernel 4.13.
@@ -46,15 +47,41 @@ pub struct ProgramInfo {
     pub run_count: u64,
     /// How long it ran in all, in nanoseconds, under the same condition. Available from 5.1.
     pub run_time_ns: u64,
-    /// How often it was left out because it was running already on that CPU. Available from 5.12.
-    pub recursion_misses: Option<u64>,
     /// How many instructions the verifier looked at. Available from 5.16.
     pub verified_instructions: Option<u32>,
-    /// BTF object and type id of its target; the object is 0 for the kernel's own. Available from 6.0.
-    pub target: Option<(u32, u32)>,
+    recursion_misses: Option<u64>,
+    target: Option<(u32, u32)>,
 }
 
 impl ProgramInfo {
+    /// How often it was left out because it was running already on that CPU.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.12. Source: kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented").
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] before 5.12.
+    pub fn recursion_misses(&self) -> Result<u64, Unsupported> {
+        self.recursion_misses
+            .ok_or_else(|| Feature::RecursionMisses.unsupported())
+    }
+
+    /// Its target: the id of the BTF object that the function is in, and its type id there.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 6.0. Source: kernel commit b79c9fc9551b ("bpf: implement BPF_PROG_QUERY for BPF_LSM_CGROUP").
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] before 6.0.
+    pub fn target(&self) -> Result<(u32, u32), Unsupported> {
+        self.target
+            .ok_or_else(|| Feature::ProgramInfoTarget.unsupported())
+    }
+
     pub(super) fn of(fd: BorrowedFd<'_>) -> Result<Self, ProgramError> {
         // Ends of the fields of `struct bpf_prog_info`, by which a kernel tells what it filled in.
         const RECURSION_MISSES: usize = 216;
@@ -93,12 +120,23 @@ pub struct LinkInfo {
     pub program_id: u32,
     /// `BPF_TRACE_FEXIT`, 25.
     pub attach_type: u32,
-    /// What it is attached to: the id of the BTF object or program, and the function's type id in it. Available from
-    /// 5.13.
-    pub target: Option<(u32, u32)>,
+    target: Option<(u32, u32)>,
 }
 
 impl LinkInfo {
+    /// What it is attached to: the id of the BTF object, or of the program, and the function's type id in its BTF.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.13. Source: kernel commit 441e8c66b23e ("bpf: Return target info when a tracing bpf_link is queried").
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] before 5.13.
+    pub fn target(&self) -> Result<(u32, u32), Unsupported> {
+        self.target.ok_or_else(|| Feature::LinkTarget.unsupported())
+    }
+
     pub(super) fn of(fd: BorrowedFd<'_>) -> std::io::Result<Self> {
         let (info, _) = sys::link_info(fd)?;
         Ok(Self {

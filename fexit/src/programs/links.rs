@@ -116,7 +116,7 @@ impl FExitLink {
     ///
     /// # Minimum kernel version
     ///
-    /// 5.8; [`LinkInfo::target`] 5.13.
+    /// 5.8; [`LinkInfo::target()`] 5.13.
     ///
     /// # Errors
     ///

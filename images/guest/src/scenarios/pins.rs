@@ -26,9 +26,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "link_info",
-        "the kernel tells the link's program and kind, and its target where it knows it",
+        "the kernel tells the link's program and kind",
         Feature::LinkInfo,
         link_info,
+    ),
+    Scenario::new(
+        "link_target",
+        "the kernel tells what a link is attached to: the same for one function, another for another",
+        Feature::LinkTarget,
+        link_target,
+    ),
+    Scenario::new(
+        "program_info_target",
+        "the kernel tells what a program was loaded for: the same function as its link says",
+        Feature::ProgramInfoTarget,
+        program_info_target,
     ),
 ];
 
@@ -125,10 +137,41 @@ fn link_info(_: &mut Context) -> Result<()> {
             "attach type {}",
             info.attach_type
         );
-        ensure!(
-            info.target == infos.0.target,
-            "one function, but two targets: {infos:?}"
-        );
     }
+    Ok(())
+}
+
+/// A counter attached to `function`, and what the kernel says that its link is attached to.
+fn linked_to(function: &str) -> Result<(Counter, (u32, u32))> {
+    let mut counter = Counter::parsed()?;
+    counter.program()?.load(function, &Btf::from_sys_fs()?)?;
+    let id = counter.program()?.attach()?;
+    let link = counter.program()?.take_link(id)?;
+    Ok((counter, link.info()?.target()?))
+}
+
+fn link_target(_: &mut Context) -> Result<()> {
+    // Before 5.8 a link tells nothing at all: then it is not the target alone that is missing.
+    Feature::LinkTarget.require(&Btf::from_sys_fs()?)?;
+    let (_one, target) = linked_to("filename_lookup")?;
+    let (_two, same) = linked_to("filename_lookup")?;
+    let (_three, other) = linked_to("vfs_open")?;
+    ensure!(
+        target == same,
+        "one function, but the targets {target:?} and {same:?}"
+    );
+    ensure!(target != other, "two functions, but one target {target:?}");
+    Ok(())
+}
+
+fn program_info_target(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut counter = Counter::loaded(&btf)?;
+    let (_, of_program) = counter.program()?.info()?.target()?;
+    let (_attached, (_, of_link)) = linked_to("filename_lookup")?;
+    ensure!(
+        of_program == of_link,
+        "the program says {of_program}, its link {of_link}"
+    );
     Ok(())
 }
