@@ -190,9 +190,24 @@ fn sessions_and_kernel_functions_pass_a_parser_that_knows_neither() {
             )
         })
         .collect();
+    // The types of what lies outside do not keep the rest from the kernel.
+    assert!(object.btf_fd().is_some());
     let kfunc = |name: &str| (2, name.to_owned());
     assert_eq!(
         calls,
         [kfunc("is_return"), kfunc("other"), kfunc("is_return")]
     );
+}
+
+#[test]
+fn variables_outside_the_object_are_known_by_section_and_name() {
+    let source = "extern int CONFIG_HZ __attribute__((section(\".kconfig\")));
+        SEC(\"fexit/f\") int probe(void *ctx) { return CONFIG_HZ; }
+        SEC(\"fexit/g\") int other(void *ctx) { return 0; }
+        int f(int a) { return a; }";
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    let externs: Vec<_> = object.extra.externs.iter().collect();
+    assert_eq!(externs, [&("fexit/f".to_owned(), "CONFIG_HZ".to_owned())]);
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    assert!(object.btf_fd().is_some());
 }

@@ -11,10 +11,14 @@ use object::read::elf::{SectionHeader, SectionTable, Sym};
 
 use super::{Extra, Header, Role, Section, elf_error, header_field, name_at, patch};
 use crate::btf::core;
+use crate::btf::raw::{Kind, Raw, Type};
 use crate::error::EbpfError;
 
 /// `call` with a function's number behind it; whose, its source register says.
 const CALL: u8 = 0x85;
+
+/// `BTF_KIND_STRUCT`.
+const STRUCT: u32 = 4;
 
 /// Where `sh_flags` stands in a section's header.
 const FLAGS_AT: usize = 8;
@@ -70,13 +74,58 @@ fn drop_relocations(copy: &mut [u8], sections: &[Section], extra: &Extra, hidden
     let Some(section) = sections.iter().find(|section| section.name == ".BTF.ext") else {
         return;
     };
-    let Ok(local) = crate::btf::raw::Raw::parse(extra.btf.clone()) else {
+    let Ok(local) = Raw::parse(extra.btf.clone()) else {
         return;
     };
     if let Some(ext) = copy.get_mut(section.file.clone()) {
         core::keep_sections(ext, |name| {
             local.string(name).is_none_or(|name| !hidden.contains(name))
         });
+    }
+}
+
+/// Makes the types of what lies outside the object harmless.
+///
+/// Functions and variables of the kernel stand in the BTF in sections of their own (`.ksyms`, `.kconfig`) that the file
+/// does not have. The parser gives up on such a section, and older kernels on the linkage.
+pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
+    const EXTERN: u32 = 2;
+    let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
+        return;
+    };
+    let Ok(raw) = Raw::parse(extra.btf.clone()) else {
+        return;
+    };
+    let start = raw.bytes().as_ptr() as usize;
+    let at =
+        |t: &Type<'_>, word: usize| btf.file.start + t.bytes.as_ptr() as usize - start + 4 * word;
+    let integer = raw.types().find(|t| t.kind == Kind::Int);
+    for t in raw.types() {
+        match t.kind {
+            // Linkage: static.
+            Kind::Func if t.word(1) & 0xffff == EXTERN => {
+                patch(copy, at(&t, 1), &(t.word(1) & !0xffff).to_ne_bytes());
+            }
+            // Linkage: global.
+            Kind::Var if t.extra(0) == EXTERN => patch(copy, at(&t, 3), &1u32.to_ne_bytes()),
+            Kind::DataSec => {
+                let outside = raw.is_named(t.name_off(), b".ksyms")
+                    || raw.is_named(t.name_off(), b".kconfig");
+                let Some(integer) = integer.filter(|_| outside) else {
+                    continue;
+                };
+                // A struct is as long: of integers without names, all in one place.
+                let info = t.word(1) & 0xffff | STRUCT << 24;
+                for (word, value) in [(0, 0), (1, info), (2, integer.size_or_type())] {
+                    patch(copy, at(&t, word), &u32::to_ne_bytes(value));
+                }
+                for member in 0..t.vlen() {
+                    let words = [0, integer.id, 0u32].map(u32::to_ne_bytes).concat();
+                    patch(copy, at(&t, 3 + 3 * member), &words);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -94,7 +143,8 @@ pub(super) fn kfuncs(
         .iter()
         .filter(|section| section.sh_type(endian) == SHT_REL)
     {
-        let Some(code) = sections.get(raw.info_link(endian).0) else {
+        let target = sections.get(raw.info_link(endian).0);
+        let Some(code) = target.filter(|section| section.role.is_code()) else {
             continue;
         };
         let relocations: &[Rel64<Endianness>] =
@@ -113,12 +163,15 @@ pub(super) fn kfuncs(
             else {
                 continue;
             };
-            let is_call = copy.get(at) == Some(&CALL);
-            if !is_call || symbol.st_shndx(endian) != SHN_UNDEF {
+            if symbol.st_shndx(endian) != SHN_UNDEF {
                 continue;
             }
             let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
             let name = String::from_utf8_lossy(name).into_owned();
+            if copy.get(at) != Some(&CALL) {
+                extra.externs.insert((code.name.clone(), name));
+                continue;
+            }
             let known = extra.kfuncs.iter().position(|known| *known == name);
             let number = known.unwrap_or_else(|| {
                 extra.kfuncs.push(name);

@@ -7,7 +7,7 @@
 
 mod disguise;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya_obj::ProgramSection;
 use object::Endianness;
@@ -41,6 +41,8 @@ pub(crate) struct Extra {
     pub(crate) globals: BTreeMap<String, Global>,
     /// The kernel functions that are called; a call holds the place of its function here.
     pub(crate) kfuncs: Vec<String>,
+    /// The variables outside the object (`__kconfig`, `__ksym`) that code refers to: section and name.
+    pub(crate) externs: BTreeSet<(String, String)>,
     /// The object's own BTF.
     pub(crate) btf: Vec<u8>,
     pub(crate) core: Vec<CoreRelocation>,
@@ -62,6 +64,12 @@ enum Role {
     /// Global variables.
     Data,
     Other,
+}
+
+impl Role {
+    fn is_code(self) -> bool {
+        !matches!(self, Self::Data | Self::Other)
+    }
 }
 
 /// A section, and where it lies in the file.
@@ -117,6 +125,7 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     symbols(&table, endian, data, &sections, &mut extra)?;
     let mut copy = data.to_vec();
     disguise::kfuncs(&mut copy, &table, endian, data, &sections, &mut extra)?;
+    disguise::externs(&mut copy, &sections, &extra);
     disguise::kinds(&mut copy, header, &table, endian, &sections, &extra);
     Ok((copy, extra))
 }

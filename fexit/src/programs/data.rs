@@ -186,6 +186,17 @@ impl ProgramData {
         Ok(insns)
     }
 
+    /// The variables outside the object that the program, or a subprogram of the object, refers to.
+    pub(crate) fn externs(&self) -> Vec<&str> {
+        let externs = &self.shared.object.extra.externs;
+        let concerns = |section: &str| section == self.section || section.starts_with(".text");
+        externs
+            .iter()
+            .filter(|(section, _)| concerns(section))
+            .map(|(_, name)| name.as_str())
+            .collect()
+    }
+
     fn kfunc(&self, number: i32, btf: &Btf) -> Result<i32, ProgramError> {
         let kfuncs = &self.shared.object.extra.kfuncs;
         let name = usize::try_from(number)

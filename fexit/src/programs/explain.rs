@@ -24,15 +24,26 @@ const DENIED: &str = "it is on the kernel's deny list of functions that tracing 
                       migrate_disable; choose a caller of it";
 
 /// A refusal that has nothing to do with a target.
-pub(super) fn refused(name: &str, refusal: Refusal) -> ProgramError {
+pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     if refusal.error.raw_os_error() == Some(libc::EPERM) {
         return permission("load a BPF program", false);
     }
     if let Some(feature) = unknown_helper(&refusal.log).filter(|f| f.missing().is_some()) {
         return feature.unsupported().into();
     }
+    let externs = program.externs();
+    if !externs.is_empty() {
+        return ProgramError::Relocation {
+            reason: format!(
+                "program `{}` reads `{}` from outside the object, which this library does not provide; pass such \
+                 a value as a global constant (`EbpfLoader::set_global`)",
+                program.name,
+                externs.join("`, `")
+            ),
+        };
+    }
     ProgramError::LoadError {
-        name: name.to_owned(),
+        name: program.name.clone(),
         io_error: refusal.error,
         verifier_log: refusal.log,
     }
@@ -89,7 +100,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     if errno == Some(libc::EINVAL) && is_silent(log) {
         return target_refused(DENIED);
     }
-    refused(&program.name, refusal)
+    refused(program, refusal)
 }
 
 /// A refused attach.

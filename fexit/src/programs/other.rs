@@ -35,7 +35,7 @@ impl OtherProgram {
         })?;
         self.data
             .load(&kind, || Ok(Btf::from_sys_fs()?))?
-            .map_err(|refusal| explain::refused(&self.data.name, refusal))
+            .map_err(|refusal| explain::refused(&self.data, refusal))
     }
 
     /// Closes the program. fexit programs that are attached to it keep it loaded.
