@@ -14,6 +14,7 @@ mod links;
 mod maps;
 mod misuse;
 mod module;
+mod overhead;
 mod pins;
 mod privilege;
 mod refusals;
@@ -50,6 +51,7 @@ const FAMILIES: &[&[Scenario]] = &[
     interop::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
+    overhead::SCENARIOS,
     selftest::SCENARIOS,
 ];
 

@@ -1,0 +1,89 @@
+//! What a program costs the function that it is attached to, beside the other ways to be called.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{FEntry, KProbe};
+use fexit::{Btf, Ebpf, Feature};
+use rustix::process::getppid;
+
+use super::fixture::fexit;
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "overhead",
+    "nanoseconds that fexit, fentry, kprobe and kretprobe add to a call: figures, never a verdict",
+    Feature::Fexit,
+    overhead,
+)
+.timeout(Duration::from_secs(120))];
+
+const FUNCTION: &str = "__do_sys_getppid";
+const CALLS: u32 = 5_000;
+const ROUNDS: u32 = 7;
+
+/// Nanoseconds of one call: the quickest of several rounds, for whatever else runs only adds to it.
+fn per_call() -> f64 {
+    let round = |_| {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            std::hint::black_box(getppid());
+        }
+        start.elapsed()
+    };
+    let quickest = (0..ROUNDS).map(round).min().unwrap_or_default();
+    quickest.as_secs_f64() * 1e9 / f64::from(CALLS)
+}
+
+fn overhead(context: &mut Context) -> Result<()> {
+    let bare = per_call();
+    context.measure("bare_ns", bare.round());
+    let mut added = |name: &str| context.measure(name, (per_call() - bare).round());
+
+    let btf = Btf::from_sys_fs()?;
+    let mut ours = Ebpf::load(objects::OVERHEAD)?;
+    for (program, name) in [
+        ("fexit_empty", "fexit_empty_added_ns"),
+        ("fexit_counting", "fexit_counting_added_ns"),
+    ] {
+        let fexit = fexit(&mut ours, program)?;
+        fexit.load(FUNCTION, &btf)?;
+        fexit.attach()?;
+        added(name);
+        fexit.unload()?;
+    }
+    let calls: u64 = ours.global("calls")?;
+    let expected = u64::from(CALLS * ROUNDS);
+    ensure!(
+        calls >= expected,
+        "the counting program ran {calls} of {expected} times"
+    );
+
+    // The peers' programs are in aya's hands. A kernel without kprobes still gives the other figures.
+    let btf = aya::Btf::from_sys_fs()?;
+    let mut theirs = aya::Ebpf::load(objects::OVERHEAD)?;
+    let fentry: &mut FEntry = theirs
+        .program_mut("fentry_empty")
+        .context("no program")?
+        .try_into()?;
+    fentry.load(FUNCTION, &btf)?;
+    fentry.attach()?;
+    added("fentry_empty_added_ns");
+    fentry.unload()?;
+    for (program, name) in [
+        ("kprobe_empty", "kprobe_empty_added_ns"),
+        ("kretprobe_empty", "kretprobe_empty_added_ns"),
+    ] {
+        let probe: &mut KProbe = theirs
+            .program_mut(program)
+            .context("no program")?
+            .try_into()?;
+        probe.load()?;
+        if probe.attach(FUNCTION, 0).is_ok() {
+            added(name);
+        }
+        probe.unload()?;
+    }
+    Ok(())
+}
