@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use guest::job::Job;
+use guest::job::{Job, Work};
 use harness::image::{self, Initramfs};
 
 /// Runs `cpio` in `dir` on `archive`; it must succeed without a word on stderr.
@@ -142,9 +142,11 @@ fn contents_of_every_length_and_odd_names_survive() {
 #[test]
 fn a_built_image_has_init_job_modules_and_extras() {
     let job = Job {
-        scenarios: vec!["attach".into()],
+        work: Work::Scenarios {
+            ids: vec!["attach".into()],
+            timeout_s: Some(7),
+        },
         modules: vec!["veth".into()],
-        ..Job::default()
     };
     let modules = [("veth.ko".to_owned(), vec![7; 1000])];
     let extra = [("/objects/user.bpf.o".to_owned(), b"elf".to_vec())];

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::{job::Job, scenario::Scenario};
+use guest::{
+    job::{Job, Work},
+    scenario::Scenario,
+};
 
 use crate::{
     image,
@@ -23,14 +26,11 @@ pub(super) fn pack(
     planned: &[&'static Scenario],
     scenario_timeout: Option<Duration>,
 ) -> Result<(Vec<u8>, Vec<String>)> {
-    let mut job = Job {
-        scenarios: planned
-            .iter()
-            .map(|scenario| scenario.id.to_owned())
-            .collect(),
-        scenario_timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
-        ..Job::default()
-    };
+    let ids = planned.iter().map(|scenario| scenario.id.to_owned());
+    let mut job = Job::new(Work::Scenarios {
+        ids: ids.collect(),
+        timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
+    });
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
     for module in planned.iter().flat_map(|scenario| scenario.modules) {
         if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use guest::event::{Event, ScenarioResult};
-use guest::job::{JOB_PATH, Job, MODULES_DIR};
+use guest::job::{JOB_PATH, Job, MODULES_DIR, Work};
 use guest::scenarios;
 use rustix::io::Errno;
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
@@ -44,7 +44,7 @@ fn work() -> Result<()> {
         for message in warnings {
             port.send(&Event::Warning { message })?;
         }
-        run_all(&job, &mut port)
+        do_work(&job.work, &mut port)
     });
     if let Err(error) = &result {
         // The host may be listening to this port only.
@@ -56,20 +56,26 @@ fn work() -> Result<()> {
     result
 }
 
-fn run_all(job: &Job, port: &mut Port) -> Result<()> {
+fn do_work(work: &Work, port: &mut Port) -> Result<()> {
+    match work {
+        Work::Scenarios { ids, timeout_s } => run_all(ids, *timeout_s, port),
+    }
+}
+
+fn run_all(ids: &[String], longer_s: Option<u64>, port: &mut Port) -> Result<()> {
     let mut log = KernelLog::open();
     if let Err(error) = &log {
         let message = format!("cannot read the kernel's log, so splats go unseen: {error}");
         port.send(&Event::Warning { message })?;
     }
-    for id in &job.scenarios {
+    for id in ids {
         port.send(&Event::Started {
             scenario: id.clone(),
         })?;
         if let Ok(log) = &mut log {
             log.skip();
         }
-        let mut result = run_one(id, job.scenario_timeout_s);
+        let mut result = run_one(id, longer_s);
         if let Ok(log) = &mut log {
             outcome::note_splat(&mut result, log.splat());
         }
@@ -79,7 +85,7 @@ fn run_all(job: &Job, port: &mut Port) -> Result<()> {
         })?;
     }
     port.send(&Event::Done {
-        scenarios: job.scenarios.len(),
+        scenarios: ids.len(),
     })
 }
 

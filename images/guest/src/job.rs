@@ -11,15 +11,36 @@ pub const MODULES_DIR: &str = "/modules";
 /// The serial port that carries the events, and nothing else. The console is `ttyS0`.
 pub const EVENT_PORT: &str = "/dev/ttyS1";
 
-/// The work of one VM.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What one VM is given to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Ids of the scenarios to run, in this order.
-    pub scenarios: Vec<String>,
-    /// Modules to load before the first scenario, in this order, as names of files in [`MODULES_DIR`] without `.ko`.
+    /// What it is there for.
+    pub work: Work,
+    /// Modules to load before the work begins, in this order, as names of files in [`MODULES_DIR`] without `.ko`.
     #[serde(default)]
     pub modules: Vec<String>,
-    /// A longer time limit for each scenario, in seconds; a scenario's own limit holds when it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scenario_timeout_s: Option<u64>,
+}
+
+/// The work of one VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Work {
+    /// To run scenarios, one after the other.
+    Scenarios {
+        /// Their ids, in the order in which they run.
+        ids: Vec<String>,
+        /// A longer time limit for each, in seconds; a scenario's own limit holds when it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_s: Option<u64>,
+    },
+}
+
+impl Job {
+    /// A job that needs no modules.
+    pub fn new(work: Work) -> Self {
+        Self {
+            work,
+            modules: Vec::new(),
+        }
+    }
 }
