@@ -54,8 +54,11 @@ pub enum Command {
     /// Merge reports into one, and render it
     Report {
         /// Reports in JSON
-        #[arg(required = true)]
+        #[arg(required_unless_present = "expect")]
         reports: Vec<PathBuf>,
+        /// Kernels that must be in them, as --kernel names them: one that is not counts as not run
+        #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
+        expect: Vec<String>,
         /// What to write
         #[command(flatten)]
         outputs: Outputs,

@@ -16,7 +16,11 @@ fn main() -> ExitCode {
         None => run::run(&cli.run),
         Some(Command::Compare { old, new }) => reports::compare(old, new),
         Some(Command::Kernels { command }) => kernels::command(command),
-        Some(Command::Report { reports, outputs }) => reports::merge(reports, outputs),
+        Some(Command::Report {
+            reports,
+            expect,
+            outputs,
+        }) => reports::merge(reports, expect, outputs),
     };
     match done {
         Ok(status) => status.into(),

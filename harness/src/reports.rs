@@ -8,8 +8,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::Outputs,
-    report::{KernelReport, Report, compare::Comparison, file},
+    cli::{Outputs, StoreArgs},
+    kernels,
+    report::{KernelReport, Report, compare::Comparison, file, github},
     run::Sinks,
 };
 
@@ -21,7 +22,11 @@ pub fn compare(old: &Path, new: &Path) -> Result<u8> {
 }
 
 /// Merges reports, as the jobs of a CI write them, renders the result, and returns its exit status.
-pub fn merge(paths: &[PathBuf], outputs: &Outputs) -> Result<u8> {
+pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &Outputs) -> Result<u8> {
+    let expected = match expect {
+        [] => Vec::new(),
+        names => kernels::open(&StoreArgs::default())?.expand(names)?,
+    };
     let sinks = Sinks::prepare(outputs)?;
     let mut kernels: Vec<KernelReport> = Vec::new();
     for path in paths {
@@ -36,7 +41,23 @@ pub fn merge(paths: &[PathBuf], outputs: &Outputs) -> Result<u8> {
             }
         }
     }
+    let missing = missing(&expected, &kernels);
+    // What the reports themselves have was annotated by the jobs that wrote them.
+    github::annotate(&missing);
+    kernels.extend(missing);
     let report = Report::new(kernels);
     sinks.finish(&report)?;
     Ok(report.verdict.exit_code())
+}
+
+/// The kernels of which no report came.
+fn missing(expected: &[String], kernels: &[KernelReport]) -> Vec<KernelReport> {
+    let is_there = |name: &String| kernels.iter().any(|kernel| kernel.requested == *name);
+    let lost = |name: &String| KernelReport {
+        requested: name.clone(),
+        error: Some("no report has this kernel: its job ended before it wrote one".to_owned()),
+        ..KernelReport::default()
+    };
+    let absent = expected.iter().filter(|name| !is_there(name));
+    absent.map(lost).collect()
 }

@@ -151,10 +151,33 @@ fn reports_of_several_jobs_become_one_in_every_form() {
     let page = fs::read_to_string(&markdown).unwrap();
     assert!(page.contains("| detach | 5.5 | ✅ | ❌ failed |"), "{page}");
     assert_eq!(fs::read_to_string(&summary).unwrap(), page);
-    assert_eq!(
-        ran.stderr,
-        "::error title=detach on 6.1 (6.1.1)::failed: it did not fire\n"
-    );
+    assert_eq!(ran.stderr, "", "the job that ran it has annotated it");
+}
+
+#[test]
+fn a_kernel_whose_job_died_before_its_report_is_missed() {
+    use Outcome::Passed;
+    let dir = tempfile::tempdir().unwrap();
+    let one = write(dir.path(), "one.json", "5.10", [Passed, Passed]);
+    let merge = |expect: &str| {
+        let mut command = harness(&["report", "--expect", expect]);
+        run(command.arg(&one).env("GITHUB_ACTIONS", "true"))
+    };
+    let ran = merge("5.10");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+
+    let ran = merge("5.10,6.1");
+    assert_eq!((ran.status, &ran.report()["verdict"]), (3, &"infra".into()));
+    let lost = "no report has this kernel: its job ended before it wrote one";
+    assert_eq!(ran.report()["kernels"][1]["requested"], "6.1");
+    assert_eq!(ran.report()["kernels"][1]["error"], lost);
+    assert_eq!(ran.stderr, format!("::warning title=6.1::{lost}\n"));
+
+    let ran = run(&mut harness(&["report", "--expect", "all"]));
+    assert_eq!(ran.status, 3, "no job wrote any");
+    let kernels = ran.report()["kernels"].as_array().unwrap().len();
+    assert!(kernels > 10, "{kernels}");
+    merge("9.9").one_error(2, &["9.9"]);
 }
 
 #[test]

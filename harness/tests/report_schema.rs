@@ -10,8 +10,8 @@ fn report() -> Value {
     let scenario = |id: &str, expected: &str, refusal: Value, error: Value| {
         json!({
             "id": id, "feature": "cookie", "minimum": "5.19", "expected": expected, "outcome": expected,
-            "verdict": "ok", "duration_us": 8120, "error": error, "refusal": refusal, "splat": null,
-            "measurements": { "fexit_ns": 57 }
+            "verdict": "ok", "duration_us": 8120, "error": error, "refusal": refusal,
+            "backported": false, "splat": null, "measurements": { "fexit_ns": 57 }
         })
     };
     let refusal = json!({ "feature": "cookie", "minimum": "5.19" });

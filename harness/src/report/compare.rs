@@ -2,44 +2,51 @@
 
 use std::fmt;
 
-use guest::event::Outcome;
-
 use super::{
-    KernelReport, Report, ScenarioReport, ScenarioVerdict,
+    KernelReport, KernelVerdict, Report, ScenarioReport, ScenarioVerdict,
     slower::{self, Slower},
     verdict::outcome_name,
 };
 
-/// A scenario on a kernel whose verdict is another than before.
+/// A scenario on a kernel, or a kernel as a whole, whose verdict is another than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The kernel, as it was asked for.
     pub kernel: String,
-    /// The scenario's id.
-    pub scenario: String,
-    /// What happened before; `None` when the old report does not have it.
-    pub before: Option<Outcome>,
+    /// The scenario's id; `None` for the kernel as a whole.
+    pub scenario: Option<String>,
+    /// What happened before, a scenario's outcome or a kernel's verdict; `None` when the old report does not have it.
+    pub before: Option<String>,
     /// What happened now; `None` when the new report does not have it.
-    pub now: Option<Outcome>,
+    pub now: Option<String>,
     /// Why, in the new report's words.
     pub error: Option<String>,
 }
 
-/// All that changed. A pair of kernel and scenario is in one of the first five lists at most.
+/// All that changed. What is compared is in one of the first six lists at most.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparison {
     /// Not-ok now, and not known to be so before.
     pub regressed: Vec<Change>,
     /// Not-ok before, ok now.
     pub fixed: Vec<Change>,
-    /// Judged before, not now: skipped, or never reached.
+    /// Judged before, not now: skipped, or never reached. Also a kernel that is new, and could not be judged.
     pub lost: Vec<Change>,
+    /// Kernels that could be judged neither before nor now.
+    pub unjudged: Vec<Change>,
     /// Not in the old report.
     pub new: Vec<Change>,
     /// Not in the new report.
     pub gone: Vec<Change>,
     /// Ok in both, yet slower.
     pub slower: Vec<Slower>,
+}
+
+/// A scenario, or a kernel as a whole, in one of the two reports.
+struct Side {
+    verdict: ScenarioVerdict,
+    name: String,
+    error: Option<String>,
 }
 
 impl Comparison {
@@ -51,16 +58,20 @@ impl Comparison {
         };
         for kernel in &new.kernels {
             let before = same_kernel(old, kernel);
+            comparison.sort_in(kernel, None, before.map(whole), whole(kernel));
             for scenario in &kernel.scenarios {
                 let before = before.and_then(|before| before.scenario(&scenario.id));
-                comparison.sort_in(kernel, before, scenario);
+                let id = Some(scenario.id.as_str());
+                comparison.sort_in(kernel, id, before.map(part), part(scenario));
             }
         }
         for kernel in &old.kernels {
             let now = same_kernel(new, kernel);
             let gone = |s: &&ScenarioReport| now.is_none_or(|now| now.scenario(&s.id).is_none());
             for scenario in kernel.scenarios.iter().filter(gone) {
-                comparison.gone.push(change(kernel, Some(scenario), None));
+                let id = Some(scenario.id.as_str());
+                let change = change(kernel, id, Some(part(scenario)), None);
+                comparison.gone.push(change);
             }
         }
         comparison
@@ -78,18 +89,46 @@ impl Comparison {
     fn sort_in(
         &mut self,
         kernel: &KernelReport,
-        before: Option<&ScenarioReport>,
-        now: &ScenarioReport,
+        scenario: Option<&str>,
+        before: Option<Side>,
+        now: Side,
     ) {
         use ScenarioVerdict::{NotOk, Ok, Unknown};
-        let list = match (before.map(|before| before.verdict), now.verdict) {
+        let is_kernel = scenario.is_none();
+        let list = match (before.as_ref().map(|before| before.verdict), now.verdict) {
             (None | Some(Ok | Unknown), NotOk) => &mut self.regressed,
-            (None, Ok | Unknown) => &mut self.new,
             (Some(NotOk), Ok) => &mut self.fixed,
             (Some(Ok | NotOk), Unknown) => &mut self.lost,
+            (None, Unknown) if is_kernel => &mut self.lost,
+            (Some(Unknown), Unknown) if is_kernel => &mut self.unjudged,
+            // Its scenarios say that it is new.
+            (None, Ok) if is_kernel => return,
+            (None, Ok | Unknown) => &mut self.new,
             (Some(Ok), Ok) | (Some(NotOk), NotOk) | (Some(Unknown), Ok | Unknown) => return,
         };
-        list.push(change(kernel, before, Some(now)));
+        list.push(change(kernel, scenario, before, Some(now)));
+    }
+}
+
+/// What is wrong with a kernel as a whole, not-ok scenarios apart: it complained and nobody answers for it, it broke
+/// off, or nothing was learned.
+fn whole(kernel: &KernelReport) -> Side {
+    Side {
+        verdict: match (kernel.verdict, &kernel.error) {
+            (KernelVerdict::Infra, _) => ScenarioVerdict::Unknown,
+            (KernelVerdict::NotOk, Some(_)) => ScenarioVerdict::NotOk,
+            (KernelVerdict::NotOk, None) | (KernelVerdict::Ok, _) => ScenarioVerdict::Ok,
+        },
+        name: kernel.verdict.to_string(),
+        error: kernel.error.clone(),
+    }
+}
+
+fn part(scenario: &ScenarioReport) -> Side {
+    Side {
+        verdict: scenario.verdict,
+        name: outcome_name(scenario.outcome).to_owned(),
+        error: scenario.error.clone(),
     }
 }
 
@@ -102,26 +141,27 @@ fn same_kernel<'a>(report: &'a Report, kernel: &KernelReport) -> Option<&'a Kern
 
 fn change(
     kernel: &KernelReport,
-    before: Option<&ScenarioReport>,
-    now: Option<&ScenarioReport>,
+    scenario: Option<&str>,
+    before: Option<Side>,
+    now: Option<Side>,
 ) -> Change {
-    let named = before.or(now);
     Change {
         kernel: kernel.requested.clone(),
-        scenario: named
-            .map(|scenario| scenario.id.clone())
-            .unwrap_or_default(),
-        before: before.map(|scenario| scenario.outcome),
-        now: now.map(|scenario| scenario.outcome),
-        error: now.and_then(|scenario| scenario.error.clone()),
+        scenario: scenario.map(str::to_owned),
+        before: before.map(|before| before.name),
+        error: now.as_ref().and_then(|now| now.error.clone()),
+        now: now.map(|now| now.name),
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |outcome: Option<Outcome>| outcome.map_or("absent", outcome_name);
-        let (before, now) = (name(self.before), name(self.now));
-        write!(f, "{} on {}: {before} -> {now}", self.scenario, self.kernel)?;
+        let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "absent".to_owned());
+        match &self.scenario {
+            Some(scenario) => write!(f, "{scenario} on {}", self.kernel)?,
+            None => write!(f, "kernel {}", self.kernel)?,
+        }
+        write!(f, ": {} -> {}", name(&self.before), name(&self.now))?;
         match self.error.as_deref().and_then(|error| error.lines().next()) {
             Some(error) => write!(f, " ({error})"),
             None => Ok(()),
@@ -134,6 +174,7 @@ impl fmt::Display for Comparison {
         section(f, "regressed", &self.regressed)?;
         section(f, "fixed", &self.fixed)?;
         section(f, "no longer judged", &self.lost)?;
+        section(f, "judged neither before nor now", &self.unjudged)?;
         section(f, "new", &self.new)?;
         section(f, "gone", &self.gone)?;
         section(f, "slower", &self.slower)?;
@@ -155,6 +196,8 @@ fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[impl fmt::Display])
 mod tests {
     use super::*;
     use crate::report::testing;
+    use guest::event::Outcome;
+
     use Outcome::{Failed, Passed, Skipped, TimedOut};
 
     fn report(scenarios: &[(&str, Outcome)]) -> Report {
@@ -168,7 +211,7 @@ mod tests {
     fn ids(changes: &[Change]) -> Vec<&str> {
         changes
             .iter()
-            .map(|change| change.scenario.as_str())
+            .map(|change| change.scenario.as_deref().unwrap_or("the kernel"))
             .collect()
     }
 
@@ -237,5 +280,66 @@ mod tests {
             (vec!["a"], vec!["a"])
         );
         assert_eq!(comparison.exit_code(), 0);
+    }
+
+    /// A kernel whose scenarios are all ok, with this verdict of its own.
+    fn kernel(verdict: KernelVerdict, error: Option<&str>) -> Report {
+        let mut report = report(&[("a", Passed)]);
+        report.kernels[0].verdict = verdict;
+        report.kernels[0].error = error.map(str::to_owned);
+        report
+    }
+
+    #[test]
+    fn what_a_kernel_did_besides_its_scenarios_counts() {
+        let ok = kernel(KernelVerdict::Ok, None);
+        let warned = kernel(KernelVerdict::NotOk, Some("the kernel warned: x"));
+        let infra = kernel(KernelVerdict::Infra, Some("QEMU died"));
+        let nothing = Report::new(Vec::new());
+        for (old, new, status, said) in [
+            (
+                &ok,
+                &warned,
+                1,
+                "regressed:\n  kernel 6.1: ok -> not-ok (the kernel warned: x)\n",
+            ),
+            (&infra, &warned, 1, "regressed:\n  kernel 6.1: infra -> "),
+            (&nothing, &warned, 1, "regressed:\n  kernel 6.1: absent -> "),
+            (&warned, &warned, 0, "no change\n"),
+            (&warned, &ok, 0, "fixed:\n  kernel 6.1: not-ok -> ok\n"),
+            (
+                &ok,
+                &infra,
+                3,
+                "no longer judged:\n  kernel 6.1: ok -> infra (QEMU died)\n",
+            ),
+            (
+                &nothing,
+                &infra,
+                3,
+                "no longer judged:\n  kernel 6.1: absent -> infra",
+            ),
+            (
+                &infra,
+                &infra,
+                0,
+                "judged neither before nor now:\n  kernel 6.1: infra -> infra",
+            ),
+            (&infra, &ok, 0, "no change\n"),
+            (&nothing, &ok, 0, "new:\n  a on 6.1: absent -> passed\n"),
+        ] {
+            let comparison = Comparison::new(old, new);
+            let text = comparison.to_string();
+            assert!(text.starts_with(said), "{text} should start with {said}");
+            assert_eq!(comparison.exit_code(), status, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_ok_by_its_scenarios_alone_is_no_change_of_its_own() {
+        let new = report(&[("a", Failed)]);
+        assert_eq!(new.kernels[0].verdict, KernelVerdict::NotOk);
+        let comparison = Comparison::new(&report(&[("a", Passed)]), &new);
+        assert_eq!(ids(&comparison.regressed), ["a"]);
     }
 }

@@ -1,14 +1,20 @@
 //! GitHub Actions: annotations on the run's page, and the job's summary.
 
-use std::{env, fs, io::Write as _, path::PathBuf};
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result};
 
-use super::{KernelVerdict, Report, ScenarioVerdict, markdown, verdict::outcome_name};
+use super::{
+    KernelReport, KernelVerdict, Report, ScenarioVerdict, markdown, verdict::outcome_name,
+};
 use crate::error::usage;
 
 /// Whether this is a job of GitHub Actions.
-pub fn is_here() -> bool {
+fn is_here() -> bool {
     env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
 }
 
@@ -29,10 +35,19 @@ pub fn append_summary(report: &Report, path: &PathBuf) -> Result<()> {
         .with_context(|| format!("cannot append to the job's summary {}", path.display()))
 }
 
+/// Where it is a job of GitHub Actions, marks on the run's page whatever is not ok.
+pub fn annotate(kernels: &[KernelReport]) {
+    if is_here() {
+        for line in annotations(kernels) {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
 /// One workflow command for each thing that is not ok.
-pub fn annotations(report: &Report) -> Vec<String> {
+fn annotations(kernels: &[KernelReport]) -> Vec<String> {
     let mut lines = Vec::new();
-    for kernel in &report.kernels {
+    for kernel in kernels {
         for scenario in kernel
             .scenarios
             .iter()
@@ -83,7 +98,7 @@ mod tests {
             broken_kernel("a:b,c", "100%\nlost"),
         ]);
         assert_eq!(
-            annotations(&report),
+            annotations(&report.kernels),
             [
                 "::error title=detach on 5.10.1 (5.10.1-test)::timed-out: why <it> did%0Anot pass",
                 "::warning title=a%3Ab%2Cc::100%25%0Alost",

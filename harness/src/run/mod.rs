@@ -22,7 +22,7 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt},
     kernels,
     progress::Board,
-    report::{KernelReport, Report, compare::Comparison, file, observed::none_reached},
+    report::{KernelReport, Report, compare::Comparison, file, github, observed::none_reached},
     summary,
 };
 
@@ -74,6 +74,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         (Err(why), Ok(())) => return Err(why),
         (Err(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
     }
+    github::annotate(&report.kernels);
     let judged = show(&report, baseline.as_ref(), &board);
     Ok(interrupt.exit_code().unwrap_or(judged))
 }

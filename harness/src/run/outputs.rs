@@ -61,11 +61,6 @@ impl Sinks {
         if let Some(path) = &self.summary {
             github::append_summary(report, path)?;
         }
-        if github::is_here() {
-            for line in github::annotations(report) {
-                let _ = writeln!(io::stderr(), "{line}");
-            }
-        }
         written
     }
 }
