@@ -211,3 +211,35 @@ fn variables_outside_the_object_are_known_by_section_and_name() {
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
     assert!(object.btf_fd().is_some());
 }
+
+#[test]
+fn a_section_and_a_function_may_share_the_bytes_of_a_name() {
+    let source = "#define CORE __attribute__((preserve_access_index))
+        struct task { int pid; } CORE;
+        SEC(\"fsession\") int session(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        SEC(\"fsession/f\") int f(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        SEC(\"fsession.multi\") int multi(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        int g(struct task *t) { return t->pid; }";
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let kernel = kernel(KERNEL);
+    let relocated = object.relocated(|| Ok(kernel.clone())).unwrap();
+    for (name, section) in [
+        ("session", "fsession"),
+        ("f", "fsession/f"),
+        ("multi", "fsession.multi"),
+    ] {
+        assert_eq!(object.extra.sections[name], section);
+        let function = relocated.function(name).unwrap();
+        assert!(function.instructions.iter().any(at_40), "{name}");
+        // What the BTF says of the function is found under the section's other name too.
+        assert_eq!(function.func_info.func_info.len(), 1, "{name}");
+        let id = function.func_info.func_info[0].type_id;
+        let btf = object.parsed().btf.as_ref().unwrap().to_bytes();
+        let btf = crate::btf::raw::Raw::parse(btf).unwrap();
+        let offset = btf.by_id(id).unwrap().name_off();
+        assert!(btf.is_named(offset, name.as_bytes()), "{name}");
+        assert!(function.line_info.line_info.len() > 1, "{name}");
+    }
+}

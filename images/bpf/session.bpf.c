@@ -4,12 +4,15 @@
 
 __u64 entries = 0, exits = 0;
 __s32 entry_arg = 0, exit_arg = 0, exit_ret = 0;
+__u64 cookie = 0;
 
 extern _Bool bpf_session_is_return(void *ctx) __attribute__((section(".ksyms")));
 
-SEC("fsession/bpf_fentry_test1")
+/* The name of the program is the tail of its section's: they share their bytes in the object. */
+SEC("fsession")
 int BPF_PROG(session, int a, int ret)
 {
+	cookie = bpf_get_attach_cookie(ctx);
 	if (bpf_session_is_return(ctx)) {
 		exits++;
 		exit_arg = a;
@@ -27,5 +30,19 @@ SEC("fexit.multi/bpf_fentry_test*")
 int many(void *ctx)
 {
 	calls++;
+	cookie = bpf_get_attach_cookie(ctx);
+	return 0;
+}
+
+__u64 many_entries = 0, many_exits = 0;
+
+SEC("fsession.multi/bpf_fentry_test*")
+int session_many(void *ctx)
+{
+	if (bpf_session_is_return(ctx))
+		many_exits++;
+	else
+		many_entries++;
+	cookie = bpf_get_attach_cookie(ctx);
 	return 0;
 }

@@ -1,6 +1,6 @@
 //! Changes to a copy of an object file that let a parser read it which does not know all that is in it.
 //!
-//! Every change keeps its place and length, so that no offset moves.
+//! Every change keeps its place and length, so that no offset moves; `rename` does what takes more room.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use object::Endianness;
 use object::elf::{Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB};
 use object::read::elf::{SectionHeader, SectionTable, Sym};
 
-use super::{Extra, Header, Role, Section, elf_error, header_field, name_at, patch};
+use super::{Extra, Header, Role, Section, elf_error, header_field, patch};
 use crate::btf::core;
 use crate::btf::raw::{Kind, Raw, Type};
 use crate::error::EbpfError;
@@ -23,49 +23,24 @@ const STRUCT: u32 = 4;
 /// Where `sh_flags` stands in a section's header.
 const FLAGS_AT: usize = 8;
 
-/// Hides programs of unknown kinds, and gives those that are like fexit a name that says so.
+/// Hides programs of kinds that nothing here can load.
 pub(super) fn kinds(
     copy: &mut [u8],
     header: &Header,
-    table: &SectionTable<'_, Header>,
     endian: Endianness,
     sections: &[Section],
     extra: &Extra,
 ) {
     let mut hidden = HashSet::new();
-    for (index, (section, raw)) in sections.iter().zip(table.iter()).enumerate() {
-        match section.role {
-            Role::Foreign => {
-                // No longer a code section.
-                patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
-                hidden.insert(section.name.as_bytes());
-            }
-            Role::Renamed(alias) => {
-                if let Some(at) = name_at(table, header, endian, raw) {
-                    patch(copy, at, alias.as_bytes());
-                }
-                rename_in_btf(copy, sections, &section.name, alias);
-            }
-            _ => {}
+    for (index, section) in sections.iter().enumerate() {
+        if section.role == Role::Foreign {
+            // No longer a code section.
+            patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
+            hidden.insert(section.name.as_bytes());
         }
     }
     if !hidden.is_empty() && !extra.core.is_empty() {
         drop_relocations(copy, sections, extra, &hidden);
-    }
-}
-
-/// Sections are also named in the BTF, as a string of its own.
-fn rename_in_btf(copy: &mut [u8], sections: &[Section], name: &str, alias: &str) {
-    let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
-        return;
-    };
-    let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
-    let bytes = copy.get(btf.file.clone()).unwrap_or_default();
-    let found = bytes
-        .windows(wanted.len())
-        .position(|window| window == wanted);
-    if let Some(at) = found {
-        patch(copy, btf.file.start + at + 1, alias.as_bytes());
     }
 }
 

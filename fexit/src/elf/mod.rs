@@ -6,14 +6,13 @@
 //! that holds nothing the parser trips over.
 
 mod disguise;
+mod rename;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya_obj::ProgramSection;
 use object::Endianness;
-use object::elf::{
-    EM_BPF, FileHeader64, SHF_EXECINSTR, SHT_SYMTAB, STT_FUNC, STT_OBJECT, SectionHeader64,
-};
+use object::elf::{EM_BPF, FileHeader64, SHF_EXECINSTR, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 
 use crate::btf::core::{self, CoreRelocation};
@@ -55,8 +54,8 @@ pub(crate) struct Extra {
 enum Role {
     /// Programs of a kind that the parser knows.
     Program,
-    /// Programs of a kind that it does not know, but that goes by another name.
-    Renamed(&'static str),
+    /// Programs of a kind that it does not know, and that can go by another name.
+    Renamed,
     /// Programs of any other kind.
     Foreign,
     /// Subprograms.
@@ -126,7 +125,8 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     let mut copy = data.to_vec();
     disguise::kfuncs(&mut copy, &table, endian, data, &sections, &mut extra)?;
     disguise::externs(&mut copy, &sections, &extra);
-    disguise::kinds(&mut copy, header, &table, endian, &sections, &extra);
+    disguise::kinds(&mut copy, header, endian, &sections, &extra);
+    rename::sections(&mut copy, header, endian, &sections);
     Ok((copy, extra))
 }
 
@@ -183,8 +183,7 @@ fn role(name: &str, code: bool) -> Role {
     }
     let kind = name.split('/').next().unwrap_or_default();
     match kind.strip_suffix(".s").unwrap_or(kind) {
-        "fsession" => Role::Renamed("fexit/__"),
-        "fexit.multi" => Role::Renamed("fexit/multi"),
+        "fsession" | "fexit.multi" | "fsession.multi" => Role::Renamed,
         _ if name.parse::<ProgramSection>().is_ok() => Role::Program,
         _ => Role::Foreign,
     }
@@ -213,7 +212,7 @@ fn symbols(
             )));
         }
         match (section.role, symbol.st_type()) {
-            (Role::Program | Role::Renamed(_), STT_FUNC) => {
+            (Role::Program | Role::Renamed, STT_FUNC) => {
                 extra.sections.insert(name, section.name.clone());
             }
             (Role::Foreign, STT_FUNC) => {
@@ -251,18 +250,4 @@ fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
     {
         slot.copy_from_slice(bytes);
     }
-}
-
-/// The name of a section, where it lies in the file.
-fn name_at(
-    table: &SectionTable<'_, Header>,
-    header: &Header,
-    endian: Endianness,
-    section: &SectionHeader64<Endianness>,
-) -> Option<usize> {
-    let strings = table
-        .iter()
-        .nth(usize::from(header.e_shstrndx.get(endian)))?;
-    let start = usize::try_from(strings.sh_offset(endian)).ok()?;
-    start.checked_add(section.sh_name.get(endian) as usize)
 }

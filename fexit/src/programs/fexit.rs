@@ -100,17 +100,17 @@ impl FExit {
         if self.is_session() {
             Feature::Session.require(btf)?;
         }
-        let section = (self.data.section.as_str(), self.data.section_target());
-        let target = target::resolve(target, section, btf)?;
+        let target = target::resolve(target, &self.data, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
         self.target = Some(target);
         self.attached = None;
         Ok(())
     }
 
-    /// Whether the program runs at the entry of its target as well: `SEC("fsession/...")`.
+    /// Whether the program runs at the entry of its target as well: `SEC("fsession/...")`, and for many functions
+    /// `SEC("fsession.multi/...")`.
     pub fn is_session(&self) -> bool {
-        self.data.kind() == "fsession"
+        matches!(self.data.kind(), "fsession" | "fsession.multi")
     }
 
     fn attach_type(&self, target: &Resolved) -> u32 {

@@ -62,7 +62,10 @@ impl Program {
             .filter(|(name, _)| shared.object.parsed().programs.contains_key(name.as_str()));
         let program = |(name, section): (&String, &String)| {
             let data = ProgramData::new(name, section, Arc::clone(shared));
-            let program = if matches!(data.kind(), "fexit" | "fexit.multi" | "fsession") {
+            let program = if matches!(
+                data.kind(),
+                "fexit" | "fexit.multi" | "fsession" | "fsession.multi"
+            ) {
                 Self::FExit(FExit::new(data))
             } else {
                 Self::Other(OtherProgram::new(data))

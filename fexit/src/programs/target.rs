@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::data::ProgramData;
 use super::{Program, explain};
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Btf, FunctionId};
@@ -141,15 +142,17 @@ pub(super) struct Resolved {
 
 pub(super) fn resolve(
     target: &Target<'_>,
-    section: (&str, Option<&str>),
+    tracer: &ProgramData,
     btf: &Btf,
 ) -> Result<Resolved, ProgramError> {
     match target {
         Target::Section => {
-            let name = section.1.ok_or_else(|| ProgramError::NoTarget {
-                section: section.0.to_owned(),
-            })?;
-            if section.0.starts_with("fexit.multi") {
+            let name = tracer
+                .section_target()
+                .ok_or_else(|| ProgramError::NoTarget {
+                    section: tracer.section.clone(),
+                })?;
+            if tracer.kind().ends_with(".multi") {
                 return functions(&[name], btf);
             }
             function(name, btf)

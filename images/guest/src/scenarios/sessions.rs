@@ -16,11 +16,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "many_functions",
-        "one program runs for each of several functions by one link, until it is dropped",
+        "one program runs for each of several functions by one link, until it is dropped; so does a session",
         Feature::Multi,
         many_functions,
     ),
 ];
+
+const COOKIE: u64 = 0x1234_5678_9abc_def0;
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
     Ok(ebpf
@@ -36,8 +38,8 @@ fn session(_: &mut Context) -> Result<()> {
         session.is_session(),
         "the program is not taken for a session"
     );
-    session.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
-    session.attach()?;
+    session.load("bpf_fentry_test1", &Btf::from_sys_fs()?)?;
+    session.attach_with_cookie(COOKIE)?;
     session.test_run()?;
     let seen: (u64, u64) = (ebpf.global("entries")?, ebpf.global("exits")?);
     ensure!(
@@ -53,6 +55,12 @@ fn session(_: &mut Context) -> Result<()> {
         (entry, exit, ret) == (1, 1, 2),
         "it saw {entry} at entry, {exit} and {ret} at exit"
     );
+    expect_cookie(&ebpf)
+}
+
+fn expect_cookie(ebpf: &Ebpf) -> Result<()> {
+    let cookie: u64 = ebpf.global("cookie")?;
+    ensure!(cookie == COOKIE, "the program read the cookie {cookie:#x}");
     Ok(())
 }
 
@@ -62,7 +70,7 @@ fn many_functions(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::SESSION)?;
     let many = program(&mut ebpf, "many")?;
     many.load_target(&Target::Functions(&FUNCTIONS), &btf)?;
-    let id = many.attach()?;
+    let id = many.attach_with_cookie(COOKIE)?;
     let link = many.take_link(id)?;
 
     // A program of its own makes the calls, so that they go on when the link is gone.
@@ -76,6 +84,7 @@ fn many_functions(_: &mut Context) -> Result<()> {
         "three functions were called, it ran {} times",
         calls(&ebpf)?
     );
+    expect_cookie(&ebpf)?;
     drop(link);
     one.test_run()?;
     ensure!(
@@ -95,5 +104,16 @@ fn many_functions(_: &mut Context) -> Result<()> {
         "the pattern's functions made it run {} times",
         calls - 3
     );
-    Ok(())
+    program(&mut ebpf, "many")?.unload()?;
+
+    let session = program(&mut ebpf, "session_many")?;
+    session.load_target(&Target::Section, &btf)?;
+    session.attach_with_cookie(COOKIE)?;
+    one.test_run()?;
+    let seen: (u64, u64) = (ebpf.global("many_entries")?, ebpf.global("many_exits")?);
+    ensure!(
+        seen.0 >= 6 && seen.0 == seen.1,
+        "a session on many functions saw {seen:?} entries and exits"
+    );
+    expect_cookie(&ebpf)
 }
