@@ -3,19 +3,21 @@
 use std::path::Path;
 
 use super::function::Scope;
-use super::raw::Kind;
-use super::symbols::{self, Trace};
-use super::{BtfError, MODULE_BTF};
+use super::symbols::{Symbols, Trace};
+use super::{BtfError, MODULE_BTF, nearest};
 
-/// How many similar names an error lists.
-const NEAREST: usize = 3;
-
-pub(super) fn unknown_function(scope: Scope<'_>, name: &str, place: &str) -> BtfError {
+/// `symbols` are those of the place where the function was looked for, if they are known.
+pub(super) fn unknown_function(
+    scope: Scope<'_>,
+    name: &str,
+    place: &str,
+    symbols: Option<&Symbols>,
+) -> BtfError {
     BtfError::UnknownBtfTypeName {
         type_name: name.to_owned(),
         scope: place.to_owned(),
-        reason: reason(name),
-        nearest: nearest(scope, name),
+        reason: reason(symbols.map_or(Trace::Unknown, |symbols| symbols.trace(name))),
+        nearest: nearest::functions(scope, name),
     }
 }
 
@@ -36,8 +38,8 @@ pub(super) fn unknown_module(name: &str) -> BtfError {
 }
 
 /// What the symbol table says of a function that BTF does not list.
-fn reason(name: &str) -> String {
-    match symbols::trace(name) {
+fn reason(trace: Trace) -> String {
+    match trace {
         Trace::Function => {
             "the function exists, but has no BTF: it is written in assembly, is an alias, or \
                             was left out because its copies differ"
@@ -51,25 +53,4 @@ fn reason(name: &str) -> String {
         }
         Trace::Unknown => "it does not exist there or was inlined".to_owned(),
     }
-}
-
-pub(super) fn nearest(scope: Scope<'_>, name: &str) -> Vec<String> {
-    let mut scored: Vec<(f64, &str)> = scope
-        .own
-        .types()
-        .filter(|t| t.kind == Kind::Func)
-        .filter_map(|t| scope.string(t.name_off()))
-        // Comparing is slow, and names of another length are not alike.
-        .filter(|candidate| candidate.len().abs_diff(name.len()) <= name.len() / 3)
-        .filter_map(|candidate| std::str::from_utf8(candidate).ok())
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.8)
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    scored.dedup_by_key(|(_, candidate)| *candidate);
-    scored
-        .into_iter()
-        .take(NEAREST)
-        .map(|(_, candidate)| candidate.to_owned())
-        .collect()
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
+#[cfg(fuzzing)]
+use super::nearest;
 use super::raw::{Kind, Raw, Type};
 use super::{Btf, BtfError, MODULE_BTF, explain, symbols};
 use crate::sys::{self, IdKind};
@@ -137,8 +139,8 @@ impl Btf {
         };
         let found = self.scope().functions(name);
         if let Some(one) = the_only(self.scope(), name, "the kernel", &found)? {
-            let candidates = symbols::namesakes(name);
-            if !candidates.is_empty() {
+            let candidates = symbols::are_several(name).then(|| self.symbols().namesakes(name));
+            if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
                 return Err(BtfError::AmbiguousName {
                     name: name.to_owned(),
                     candidates,
@@ -169,7 +171,7 @@ impl Btf {
         let place = format!("module {module}");
         let found = scope.functions(name);
         let one = the_only(scope, name, &place, &found)?
-            .ok_or_else(|| explain::unknown_function(scope, name, &place))?;
+            .ok_or_else(|| explain::unknown_function(scope, name, &place, None))?;
         Ok(FunctionId {
             module: Some(module_fd(module)?),
             ..scope.describe(&one)
@@ -191,7 +193,12 @@ impl Btf {
             }
         }
         match bearers.as_slice() {
-            [] => Err(explain::unknown_function(self.scope(), name, "the kernel")),
+            [] => Err(explain::unknown_function(
+                self.scope(),
+                name,
+                "the kernel",
+                Some(self.symbols()),
+            )),
             [module] => self.module_function(module, name),
             several => Err(BtfError::AmbiguousName {
                 name: name.to_owned(),
@@ -299,7 +306,7 @@ impl Btf {
         for feature in crate::Feature::ALL {
             let _ = feature.is_in(self);
         }
-        let _ = explain::nearest(self.scope(), "filename_lookup");
+        let _ = nearest::functions(self.scope(), "filename_lookup");
     }
 
     pub(crate) fn describe_all(own: &Raw, base: Option<&Raw>) {

@@ -3,15 +3,17 @@
 pub(crate) mod core;
 mod explain;
 mod function;
+mod nearest;
 pub(crate) mod raw;
 mod symbols;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use raw::{Kind, Raw};
+use symbols::Symbols;
 
 pub(crate) use function::{FunctionId, describe};
 
@@ -111,7 +113,23 @@ fn did_you_mean(nearest: &[String]) -> String {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Btf {
-    raw: Arc<Raw>,
+    kernel: Arc<Kernel>,
+}
+
+#[derive(Debug)]
+struct Kernel {
+    raw: Raw,
+    /// Read when BTF does not tell enough.
+    symbols: OnceLock<Symbols>,
+}
+
+impl From<Raw> for Btf {
+    fn from(raw: Raw) -> Self {
+        let symbols = OnceLock::new();
+        Self {
+            kernel: Arc::new(Kernel { raw, symbols }),
+        }
+    }
 }
 
 impl Btf {
@@ -145,9 +163,7 @@ impl Btf {
             path: path.to_owned(),
             error,
         })?;
-        Ok(Self {
-            raw: Arc::new(Raw::parse(data)?),
-        })
+        Ok(Self::from(Raw::parse(data)?))
     }
 
     /// Reads BTF from memory, checking every record.
@@ -158,16 +174,20 @@ impl Btf {
     pub fn parse(data: &[u8]) -> Result<Self, BtfError> {
         let raw = Raw::parse(data.to_vec())?;
         raw.check()?;
-        Ok(Self { raw: Arc::new(raw) })
+        Ok(Self::from(raw))
     }
 
     pub(crate) fn raw(&self) -> &Raw {
-        &self.raw
+        &self.kernel.raw
+    }
+
+    fn symbols(&self) -> &Symbols {
+        self.kernel.symbols.get_or_init(Symbols::read)
     }
 
     /// The type id of the kernel's function of this name.
     pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
-        let raw = &self.raw;
+        let raw = self.raw();
         let named =
             |t: &raw::Type<'_>| t.kind == Kind::Func && raw.is_named(t.name_off(), name.as_bytes());
         raw.types().find(named).map(|t| t.id)
@@ -183,13 +203,13 @@ impl Btf {
     }
 
     fn has_named(&self, kind: Kind, name: &str) -> bool {
-        let raw = &self.raw;
+        let raw = self.raw();
         raw.types()
             .any(|t| t.kind == kind && raw.is_named(t.name_off(), name.as_bytes()))
     }
 
     pub(crate) fn has_member(&self, name: &str, member: &str) -> bool {
-        let raw = &self.raw;
+        let raw = self.raw();
         raw.types()
             .filter(|t| t.kind == Kind::Struct && raw.is_named(t.name_off(), name.as_bytes()))
             .any(|t| {
@@ -199,7 +219,7 @@ impl Btf {
     }
 
     pub(crate) fn has_any_member(&self, member: &str) -> bool {
-        let raw = &self.raw;
+        let raw = self.raw();
         raw.types().filter(|t| t.kind == Kind::Struct).any(|t| {
             t.members()
                 .any(|(off, _)| raw.is_named(off, member.as_bytes()))
@@ -207,7 +227,7 @@ impl Btf {
     }
 
     pub(crate) fn has_enum_value(&self, name: &str) -> bool {
-        let raw = &self.raw;
+        let raw = self.raw();
         raw.types().any(|t| {
             matches!(t.kind, Kind::Enum | Kind::Enum64)
                 && t.name_words()

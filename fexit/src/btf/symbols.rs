@@ -1,86 +1,83 @@
-//! How many functions of the kernel bear a name.
+//! What the kernel's symbol table knows of a function's name.
 //!
 //! BTF lists a name once, however many static functions bear it, and the kernel then attaches to the first that it
 //! finds: likely another one than was meant. Kernels that check this for kprobes (6.7, and stable ones since) tell at
-//! once. For the others there is only `/proc/kallsyms`, and reading it takes longer than all else that a load does, so
-//! that is done once in the life of a process.
+//! once. For the others there is only `/proc/kallsyms`. The kernel writes that table anew for each reader, line by
+//! line, which takes longer than all else that a load does. So it is read only where nothing else tells, once, and what
+//! is needed of it is kept.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::sync::OnceLock;
 
 use crate::sys::perf;
 
-/// A function of the kernel proper, as a line of the symbol table shows it: address and name.
-fn function(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut fields = line.splitn(3, |&byte| byte == b' ');
-    let (address, kind, name) = (fields.next()?, fields.next()?, fields.next()?);
-    let text = matches!(kind, b"t" | b"T" | b"w" | b"W");
-    (text && !name.contains(&b'\t')).then_some((address, name))
+/// An address in the table: 16 digits on a 64-bit machine.
+const ADDRESS_LEN: usize = 16;
+/// Where the kind of a symbol stands in its line, and where its name begins.
+const KIND_AT: usize = ADDRESS_LEN + 1;
+const NAME_AT: usize = ADDRESS_LEN + 3;
+
+/// The functions of the kernel proper, as the symbol table lists them; empty when the process may not read it.
+#[derive(Debug, Default)]
+pub(super) struct Symbols {
+    /// Their lines, the kinds left out: address, name, newline.
+    lines: Vec<u8>,
 }
 
-fn functions(table: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    table.split(|&byte| byte == b'\n').filter_map(function)
-}
-
-/// Reads the table; empty when the process may not.
-fn read_table() -> Vec<u8> {
-    fs::read("/proc/kallsyms").unwrap_or_default()
-}
-
-/// FNV-1a: the table has two hundred thousand names, and nobody attacks with them.
-fn hash(name: &[u8]) -> u64 {
-    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// Hashes of the names that several functions of the kernel bear, in order.
-fn shared_names(table: &[u8]) -> Vec<u64> {
-    let mut all: Vec<u64> = functions(table).map(|(_, name)| hash(name)).collect();
-    all.sort_unstable();
-    let mut shared: Vec<u64> = all
-        .windows(2)
-        .filter(|w| w[0] == w[1])
-        .map(|w| w[0])
-        .collect();
-    shared.dedup();
-    shared
-}
-
-/// The functions that bear this name, if they are several: `name at ADDRESS`.
-pub(super) fn namesakes(name: &str) -> Vec<String> {
-    if kernel_says_several(name).unwrap_or_else(|| table_says_several(name)) {
-        candidates(&read_table(), name)
-    } else {
-        Vec::new()
+impl Symbols {
+    pub(super) fn read() -> Self {
+        let mut lines = Vec::new();
+        if let Ok(table) = File::open("/proc/kallsyms") {
+            each_function(table, |address, name| {
+                lines.extend_from_slice(address);
+                lines.extend_from_slice(name);
+                lines.push(b'\n');
+            });
+        }
+        Self { lines }
     }
-}
 
-/// What the kernel says when asked for a kprobe on that name; `None` when it does not count names.
-fn kernel_says_several(name: &str) -> Option<bool> {
-    /// Every kernel has several functions of this name: slab constructors of file systems and the like.
-    const KNOWN_TO_BE_SEVERAL: &str = "init_once";
-    static COUNTS: OnceLock<bool> = OnceLock::new();
-    let several = perf::names_several(name)?;
-    let counts = || perf::names_several(KNOWN_TO_BE_SEVERAL) == Some(true);
-    (several || *COUNTS.get_or_init(counts)).then_some(several)
-}
+    fn functions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.lines.as_slice();
+        std::iter::from_fn(move || {
+            let (address, after) = rest.split_at_checked(ADDRESS_LEN)?;
+            let end = after.iter().position(|&byte| byte == b'\n')?;
+            rest = &after[end + 1..];
+            Some((address, &after[..end]))
+        })
+    }
 
-fn table_says_several(name: &str) -> bool {
-    static SHARED: OnceLock<Vec<u64>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| shared_names(&read_table()));
-    shared.binary_search(&hash(name.as_bytes())).is_ok()
-}
+    /// Each function of this name, if they are several: `name at ADDRESS`.
+    pub(super) fn namesakes(&self, name: &str) -> Vec<String> {
+        let bearers: Vec<String> = self
+            .functions()
+            .filter(|(_, found)| *found == name.as_bytes())
+            .map(|(address, _)| format!("{name} at 0x{}", String::from_utf8_lossy(address)))
+            .collect();
+        if bearers.len() > 1 {
+            bearers
+        } else {
+            Vec::new()
+        }
+    }
 
-fn candidates(table: &[u8], name: &str) -> Vec<String> {
-    let bearers: Vec<String> = functions(table)
-        .filter(|(_, found)| *found == name.as_bytes())
-        .map(|(address, _)| format!("{name} at 0x{}", String::from_utf8_lossy(address)))
-        .collect();
-    if bearers.len() > 1 {
-        bearers
-    } else {
-        Vec::new()
+    /// What is left of a function that BTF does not list.
+    pub(super) fn trace(&self, name: &str) -> Trace {
+        if self.lines.is_empty() {
+            return Trace::Unknown;
+        }
+        let mut changed = Trace::None;
+        for (_, found) in self.functions() {
+            match found.strip_prefix(name.as_bytes()) {
+                Some(b"") => return Trace::Function,
+                Some(suffix) if suffix.starts_with(b".") && !suffix.starts_with(b".cold") => {
+                    changed = Trace::Changed(String::from_utf8_lossy(found).into_owned());
+                }
+                _ => {}
+            }
+        }
+        changed
     }
 }
 
@@ -97,25 +94,84 @@ pub(super) enum Trace {
     Unknown,
 }
 
-pub(super) fn trace(name: &str) -> Trace {
-    trace_in(&read_table(), name)
+/// Hands on address and name of each function of the kernel proper, while the table is being read.
+fn each_function(mut table: impl Read, mut found: impl FnMut(&[u8], &[u8])) {
+    let mut buffer = vec![0; 64 << 10];
+    let mut filled = 0;
+    loop {
+        // A table that cannot be read to its end is one that ends early.
+        let read = table.read(&mut buffer[filled..]).unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        filled += read;
+        let mut start = 0;
+        while let Some(line) = line(&buffer[start..filled]) {
+            start += line.len() + 1;
+            // What has a module behind it is a module's, and so is all that follows.
+            if line.last() == Some(&b']') {
+                return;
+            }
+            if let (Some(address), Some(b't' | b'T' | b'w' | b'W'), Some(name)) = (
+                line.get(..ADDRESS_LEN),
+                line.get(KIND_AT),
+                line.get(NAME_AT..),
+            ) {
+                found(address, name);
+            }
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+    }
 }
 
-fn trace_in(table: &[u8], name: &str) -> Trace {
-    if table.is_empty() {
-        return Trace::Unknown;
-    }
-    let mut changed = Trace::None;
-    for (_, found) in functions(table) {
-        match found.strip_prefix(name.as_bytes()) {
-            Some(b"") => return Trace::Function,
-            Some(suffix) if suffix.starts_with(b".") && !suffix.starts_with(b".cold") => {
-                changed = Trace::Changed(String::from_utf8_lossy(found).into_owned());
-            }
-            _ => {}
-        }
-    }
-    changed
+/// The first line, without its end; it cannot end before its name begins.
+fn line(table: &[u8]) -> Option<&[u8]> {
+    let end = table
+        .get(NAME_AT..)?
+        .iter()
+        .position(|&byte| byte == b'\n')?;
+    table.get(..NAME_AT + end)
+}
+
+/// Whether several functions of the kernel bear this name.
+pub(super) fn are_several(name: &str) -> bool {
+    kernel_says_several(name).unwrap_or_else(|| table_says_several(name))
+}
+
+/// What the kernel says when asked for a kprobe on that name; `None` when it does not count names.
+fn kernel_says_several(name: &str) -> Option<bool> {
+    /// Every kernel has several functions of this name: slab constructors of file systems and the like.
+    const KNOWN_TO_BE_SEVERAL: &str = "init_once";
+    static COUNTS: OnceLock<bool> = OnceLock::new();
+    let several = perf::names_several(name)?;
+    let counts = || perf::names_several(KNOWN_TO_BE_SEVERAL) == Some(true);
+    (several || *COUNTS.get_or_init(counts)).then_some(several)
+}
+
+fn table_says_several(name: &str) -> bool {
+    static SHARED: OnceLock<Vec<u64>> = OnceLock::new();
+    let shared = SHARED
+        .get_or_init(|| File::open("/proc/kallsyms").map_or_else(|_| Vec::new(), shared_names));
+    shared.binary_search(&hash(name.as_bytes())).is_ok()
+}
+
+/// Hashes of the names that several functions of the kernel bear, in order.
+fn shared_names(table: impl Read) -> Vec<u64> {
+    let mut all = Vec::new();
+    each_function(table, |_, name| all.push(hash(name)));
+    all.sort_unstable();
+    let repeated = all.windows(2).filter(|w| w[0] == w[1]);
+    let mut shared: Vec<u64> = repeated.map(|w| w[0]).collect();
+    shared.dedup();
+    shared
+}
+
+/// FNV-1a: the table has two hundred thousand names, and nobody attacks with them.
+fn hash(name: &[u8]) -> u64 {
+    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -132,28 +188,57 @@ mod tests {
         ffffffffc0000000 t startup_64\t[nf_tables]\n\
         cut";
 
+    /// Gives a few bytes at a time, so that lines come in pieces.
+    struct Slowly<'a>(&'a [u8]);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+            let len = to.len().min(7);
+            self.0.read(&mut to[..len])
+        }
+    }
+
+    fn symbols(table: &[u8]) -> Symbols {
+        let mut lines = Vec::new();
+        each_function(Slowly(table), |address, name| {
+            lines.extend([address, name, b"\n"].concat());
+        });
+        Symbols { lines }
+    }
+
     #[test]
     fn only_functions_of_the_kernel_proper_count() {
         assert_eq!(shared_names(TABLE), [hash(b"init_once")]);
+        assert_eq!(shared_names(Slowly(TABLE)), [hash(b"init_once")]);
+        let symbols = symbols(TABLE);
         assert_eq!(
-            candidates(TABLE, "init_once"),
+            symbols.namesakes("init_once"),
             [
                 "init_once at 0xffffffff81000010",
                 "init_once at 0xffffffff81000020"
             ]
         );
-        assert!(candidates(TABLE, "state").is_empty());
-        assert!(candidates(TABLE, "startup_64").is_empty());
+        assert!(symbols.namesakes("state").is_empty());
+        assert!(symbols.namesakes("startup_64").is_empty());
     }
 
     #[test]
     fn what_is_left_of_a_function_is_found() {
-        assert_eq!(trace_in(TABLE, "state"), Trace::Function);
+        let symbols = symbols(TABLE);
+        assert_eq!(symbols.trace("state"), Trace::Function);
         assert_eq!(
-            trace_in(TABLE, "do_open"),
+            symbols.trace("do_open"),
             Trace::Changed("do_open.isra.0".to_owned())
         );
-        assert_eq!(trace_in(TABLE, "do_close"), Trace::None);
-        assert_eq!(trace_in(b"", "do_close"), Trace::Unknown);
+        assert_eq!(symbols.trace("do_close"), Trace::None);
+        assert_eq!(Symbols::default().trace("do_close"), Trace::Unknown);
+    }
+
+    #[test]
+    fn a_table_of_another_form_has_no_functions() {
+        let longest = [b'x'; 200_000];
+        for odd in [&b"0 T a\n\n\n"[..], &[b'\n'; 99], &longest] {
+            assert!(symbols(odd).lines.is_empty());
+        }
     }
 }
