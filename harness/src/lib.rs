@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod kernels;
 pub mod list;
 pub mod progress;
+pub mod recipe;
 pub mod report;
 pub mod reports;
 pub mod run;

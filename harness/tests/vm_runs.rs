@@ -54,6 +54,13 @@ fn two_kernels_pass_every_scenario_and_the_report_has_it_all() {
             text(kernel, "/command_line").contains("console=ttyS0"),
             "{kernel}"
         );
+        if kernel["accelerator"] == "tcg" {
+            let command = text(kernel, "/qemu_command");
+            assert!(
+                command.contains("/vmlinux/") && command.contains("acpi=off"),
+                "{command}"
+            );
+        }
         for phase in ["resolve", "fetch", "image", "boot", "scenarios", "total"] {
             assert!(
                 kernel["phases_ms"][phase].is_u64(),

@@ -46,6 +46,7 @@ pub(super) enum Lookup {
 
 const ENTRY: &str = "kernel.json";
 const MANIFEST: &str = "manifest";
+const IMAGE: &str = "vmlinuz";
 
 impl Cache {
     pub(super) fn new(dir: Option<PathBuf>) -> Result<Self> {
@@ -64,6 +65,11 @@ impl Cache {
     /// The file for a key that was fetched.
     pub(super) fn key(&self, fingerprint: &str) -> PathBuf {
         self.root.join("keys").join(format!("{fingerprint}.asc"))
+    }
+
+    /// The file for the uncompressed form of the image with this SHA-256.
+    pub(super) fn uncompressed(&self, sha256: &str) -> PathBuf {
+        self.root.join("vmlinux").join(sha256)
     }
 
     fn kernels(&self) -> PathBuf {
@@ -128,7 +134,10 @@ impl Cache {
             }
             State::Good => {}
         }
-        Ok(Lookup::Ready(Box::new(kernel(&dir, resolved, entry))))
+        Ok(match kernel(&dir, resolved, entry, &records) {
+            Some(kernel) => Lookup::Ready(Box::new(kernel)),
+            None => Lookup::Damaged(format!("{MANIFEST} does not list {IMAGE}")),
+        })
     }
 
     /// All cached kernels of a series, complete but not checked.
@@ -250,18 +259,20 @@ fn read_entry(dir: &Path) -> Result<Option<Entry>> {
     }
 }
 
-fn kernel(dir: &Path, resolved: &Resolved, entry: Entry) -> Kernel {
+fn kernel(dir: &Path, resolved: &Resolved, entry: Entry, records: &[Record]) -> Option<Kernel> {
     let existing = |path: PathBuf| path.exists().then_some(path);
     // What vouches for it is what was asked today; where it came from was known only when it was downloaded.
     let mut source = resolved.source.clone();
     source.artifacts = entry.source.artifacts;
-    Kernel {
+    let image = records.iter().find(|record| record.path == IMAGE)?;
+    Some(Kernel {
         requested: resolved.requested.clone(),
         version: entry.version,
-        image: dir.join("vmlinuz"),
+        image: dir.join(IMAGE),
+        sha256: image.sha256.clone(),
         modules: existing(dir.join("lib/modules").join(&entry.release)),
         config: existing(dir.join("config")),
         release: entry.release,
         source,
-    }
+    })
 }

@@ -30,6 +30,7 @@ pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
             .filter(|tree| is_module_dir(tree))
             .or_else(|| usual_modules(&path, &identity)),
     };
+    let sha256 = hash(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let artifact = Artifact {
         package: path
             .file_name()
@@ -39,13 +40,14 @@ pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
         version: identity.version.clone(),
         path: path.display().to_string(),
         size: fs::metadata(&path).map(|metadata| metadata.len()).ok(),
-        sha256: hash(&path).with_context(|| format!("cannot read {}", path.display()))?,
+        sha256: sha256.clone(),
         url: None,
     };
     Ok(Kernel {
         requested: image.display().to_string(),
         config: find_config(&path, &identity.release),
         image: path,
+        sha256,
         modules,
         source: Source {
             kind: Kind::Local,

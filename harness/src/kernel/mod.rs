@@ -26,6 +26,7 @@ mod store;
 mod ubuntu;
 mod unpack;
 mod url;
+mod vmlinux;
 
 use std::path::PathBuf;
 
@@ -45,6 +46,8 @@ pub struct Kernel {
     pub version: String,
     /// The bzImage.
     pub image: PathBuf,
+    /// SHA-256 of the image, in hexadecimal.
+    pub sha256: String,
     /// The folder of its modules (`.../lib/modules/RELEASE`). There need not be a `modules.dep` in it:
     /// [`modules::closure`] does without.
     pub modules: Option<PathBuf>,

@@ -276,6 +276,7 @@ mod tests {
             release: "6.1.0".into(),
             version: "6.1".into(),
             image: PathBuf::new(),
+            sha256: String::new(),
             modules: Some(dir.path().to_owned()),
             config: None,
             source,

@@ -15,6 +15,7 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{self, Kernel, Kernels, Resolved},
     progress::{Board, Line},
+    recipe::Recipe,
     report::{KernelReport, KernelVerdict, observed::none_reached},
     vm::{self, Choice, Config, Limits, Qemu, Vm},
 };
@@ -50,6 +51,21 @@ enum Found {
     InMatrix(Resolved),
     /// The user's own.
     Here(Kernel),
+}
+
+/// What is booted, and with which arguments besides the usual ones.
+struct Boot {
+    image: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Boot {
+    fn plain(kernel: &Kernel) -> Self {
+        Self {
+            image: kernel.image.clone(),
+            arguments: Vec::new(),
+        }
+    }
 }
 
 /// Takes a kernel of the user's own.
@@ -177,9 +193,10 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<()> {
+        let mut boot = self.fastest(kernel, line)?;
         loop {
             report.attempts += 1;
-            let cut_off = self.boot(kernel, initramfs, line, report)?;
+            let cut_off = self.vm(&boot, initramfs, line, report)?;
             let again = report.verdict == KernelVerdict::Infra
                 && cut_off
                 && report.attempts < ATTEMPTS
@@ -191,13 +208,28 @@ impl Setup {
             let note = format!("tried once more, because: {why}");
             line.note(&note);
             report.warnings.push(note);
+            boot = Boot::plain(kernel);
         }
     }
 
+    /// The fastest boot of a kernel, as far as its image allows.
+    fn fastest(&self, kernel: &Kernel, line: &Line) -> Result<Boot> {
+        let recipe = Recipe::fastest(kernel.version.parse().ok(), self.accelerator.accelerator)?;
+        let mut boot = Boot::plain(kernel);
+        boot.arguments = recipe.arguments;
+        if recipe.uncompressed {
+            match self.kernels.uncompressed(kernel) {
+                Ok(image) => boot.image = image,
+                Err(why) => line.detail(&format!("the guest unpacks its kernel itself: {why:#}")),
+            }
+        }
+        Ok(boot)
+    }
+
     /// One VM, from start to end; whether it was cut off before the guest was done.
-    fn boot(
+    fn vm(
         &self,
-        kernel: &Kernel,
+        boot: &Boot,
         initramfs: &[u8],
         line: &Line,
         report: &mut KernelReport,
@@ -206,7 +238,8 @@ impl Setup {
             .keep
             .as_ref()
             .map(|dir| dir.join(folder_name(&report.requested)));
-        let mut config = Config::new(&kernel.image, initramfs, self.accelerator.accelerator);
+        let mut config = Config::new(&boot.image, initramfs, self.accelerator.accelerator);
+        config.kernel_args.clone_from(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
         config.limits = self.limits();
         config.keep = keep.as_deref();
