@@ -58,6 +58,7 @@ fn what_must_never_be_written_is_invalid() {
         (kernel, "accelerator", json!("xen")),
         (kernel, "error", json!("ok, yet with an error")),
         (kernel, "verdict", json!("infra")), // without saying why
+        (kernel, "console_tail", json!(["of a run that was not ok"])),
         (kernel, "release", Value::Null),
         (kernel, "scenarios", json!([])), // ok without having learned anything
         (attach, "verdict", json!("not-ok")), // without saying why

@@ -118,6 +118,7 @@ fn every_other_fault_is_told_apart_and_none_stops_the_run() {
         ["selftest_killed", "failed", "not-ok"],
         ["selftest_no_result", "failed", "not-ok"],
         ["selftest_flood", "failed", "not-ok"],
+        ["selftest_log_flood", "failed", "not-ok"],
         ["selftest_orphan", "passed", "ok"],
         ["attach", "passed", "ok"],
     ];
@@ -134,6 +135,10 @@ fn every_other_fault_is_told_apart_and_none_stops_the_run() {
         (3, "signal 9"),
         (4, "before it gave a result"),
         (5, "drowned"),
+        (
+            6,
+            "it passed, but nobody knows whether the kernel complained, for its log cannot be read: it was overwritten",
+        ),
     ] {
         let error = text(&report, &format!("/kernels/0/scenarios/{number}/error"));
         assert!(error.contains(why), "no `{why}` in {error}");
@@ -291,6 +296,10 @@ fn a_disk_that_fills_up_is_infrastructure_and_named() {
     assert!(
         error.contains("events.jsonl") && error.contains("No space left"),
         "{error}"
+    );
+    assert!(
+        text(&report, "/kernels/0/qemu_command").contains("-kernel"),
+        "{report}"
     );
     assert_eq!(scenarios(&report, 0)[0], ["attach", "skipped", "unknown"]);
 }

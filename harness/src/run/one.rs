@@ -252,6 +252,7 @@ impl Setup {
         line.phase("booting");
         let mut watch = Watch::new(&self.planned, report, line);
         let vm = Vm::start(&self.qemu, &config)?;
+        report.qemu_command = Some(vm.command_line().to_owned());
         line.detail(vm.command_line());
         let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event));
         let cut_off = !matches!(&finished, Ok(finished) if finished.ending == vm::Ending::Done);

@@ -2,14 +2,14 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use guest::{event::Event, scenario::Scenario};
+use guest::{event::Event, job::LOG_MARK, scenario::Scenario};
 
 use super::one::ms;
 use crate::{
     interrupt::INTERRUPTED,
     progress::Line,
     report::{
-        KernelReport, KernelVerdict,
+        KernelReport, KernelVerdict, ScenarioVerdict,
         observed::{Ending, Observed},
     },
     vm::{self, Finished, Severity, VmEvent},
@@ -27,6 +27,7 @@ pub(super) struct Watch<'a> {
     count: usize,
     of: usize,
     boot_messages: HashSet<String>,
+    marked: bool,
     garbage: Vec<String>,
 }
 
@@ -48,6 +49,7 @@ impl<'a> Watch<'a> {
             count: 0,
             of: planned.len(),
             boot_messages: HashSet::new(),
+            marked: false,
             garbage: Vec::new(),
         }
     }
@@ -57,6 +59,7 @@ impl<'a> Watch<'a> {
             VmEvent::Guest(event) => self.guest(&event),
             VmEvent::Console(text) => {
                 self.line.detail(&text);
+                self.marked |= text.contains(LOG_MARK);
                 if self.ready.is_none() {
                     self.boot_messages.insert(text);
                 }
@@ -106,9 +109,15 @@ impl<'a> Watch<'a> {
             self.line.finished(cut_off);
         }
         report.warnings.extend(self.garbage);
+        report.console_tail.clear(); // of an earlier attempt
         let Ok(finished) = finished else { return };
-        report.qemu_command = Some(finished.command.clone());
         splats(finished, &self.boot_messages, report);
+        if finished.ending == vm::Ending::Done && !self.marked {
+            complain(
+                report,
+                "the console did not carry what the kernel logs: its complaints would have gone unseen",
+            );
+        }
         if report.verdict != KernelVerdict::Ok {
             report.console_tail = finished.console.last_lines(CONSOLE_TAIL);
         }
@@ -122,12 +131,12 @@ fn ending(ending: &vm::Ending) -> Ending {
         vm::Ending::KernelPanic { message } => Ending::Panicked(message.clone()),
         vm::Ending::EndedEarly | vm::Ending::Flooded { .. } => Ending::Broke(words),
         vm::Ending::TimedOut { .. } | vm::Ending::Silent { .. } => Ending::TimedOut(words),
-        vm::Ending::QemuFailed { .. } => Ending::Infra(words),
+        vm::Ending::QemuFailed { .. } | vm::Ending::Lost { .. } => Ending::Infra(words),
         vm::Ending::Interrupted => Ending::Infra(INTERRUPTED.to_owned()),
     }
 }
 
-/// What the kernel complained about after the boot and no scenario answers for.
+/// What the kernel complained about and no scenario answers for.
 fn splats(finished: &Finished, boot_messages: &HashSet<String>, report: &mut KernelReport) {
     for splat in finished.console.splats() {
         let at_boot = splat
@@ -135,20 +144,31 @@ fn splats(finished: &Finished, boot_messages: &HashSet<String>, report: &mut Ker
             .first()
             .is_some_and(|line| boot_messages.contains(line));
         let claimed = report.scenarios.iter().any(|scenario| {
-            scenario
-                .splat
-                .as_deref()
-                .is_some_and(|text| text.contains(&splat.message))
+            scenario.verdict == ScenarioVerdict::NotOk
+                && scenario
+                    .splat
+                    .as_deref()
+                    .is_some_and(|text| text.contains(&splat.message))
         });
         if claimed || splat.severity == Severity::Panic {
             continue;
         }
-        let complaint = format!("{}: {}", splat.meaning, splat.message);
-        if at_boot || splat.severity == Severity::Stall {
-            report.warnings.push(complaint);
-        } else {
-            report.verdict = KernelVerdict::NotOk;
-            report.error.get_or_insert(complaint);
+        let when = if at_boot { " at boot" } else { "" };
+        let complaint = format!("{}{when}: {}", splat.meaning, splat.message);
+        match splat.severity {
+            Severity::Stall => report.warnings.push(complaint),
+            // A warning that comes before fexit has done anything says nothing about it.
+            Severity::Warning if at_boot => report.warnings.push(complaint),
+            _ => complain(report, &complaint),
         }
     }
 }
+
+/// Something is wrong with the kernel as a whole.
+fn complain(report: &mut KernelReport, complaint: &str) {
+    report.verdict = KernelVerdict::NotOk;
+    report.error.get_or_insert_with(|| complaint.to_owned());
+}
+
+#[cfg(test)]
+mod tests;

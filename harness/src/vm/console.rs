@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use guest::splats::Severity;
+
 use super::lines::Lines;
 use super::scan::{Scan, Splat};
-use super::splats::Severity;
 
 /// The start of the console is kept up to this size, and the end up to [`TAIL`]; what lies between may go.
 const HEAD: usize = 1 << 20;
@@ -55,6 +56,15 @@ impl Console {
         }
     }
 
+    /// What came out of a console that printed `text`.
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        let mut console = Self::default();
+        console.push(text.as_bytes(), |_| {});
+        console.finish(|_| {});
+        console
+    }
+
     /// Everything that the kernel complained about, in order.
     pub fn splats(&self) -> &[Splat] {
         &self.scan.splats
@@ -99,23 +109,16 @@ impl Console {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8]) -> Console {
-        let mut console = Console::default();
-        console.push(bytes, |_| {});
-        console.finish(|_| {});
-        console
-    }
-
     #[test]
     fn the_middle_goes_and_the_gap_is_told() {
         let flood: String = (0..700_000).map(|n| format!("{n:06}\n")).collect();
-        let console = read(flood.as_bytes());
+        let console = Console::of(&flood);
         let text = console.text();
         assert!(text.starts_with("000000\n") && text.ends_with("699999\n"));
         let gap = format!("\n[... {} bytes ...]\n", flood.len() - HEAD - TAIL);
         assert!(text.contains(&gap));
         assert_eq!(text.len(), HEAD + TAIL + gap.len());
         assert_eq!(console.last_lines(2), ["699998", "699999"]);
-        assert_eq!(read(b"one\r\ntwo").last_lines(9), ["one", "two"]);
+        assert_eq!(Console::of("one\r\ntwo").last_lines(9), ["one", "two"]);
     }
 }

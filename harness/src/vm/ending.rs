@@ -41,6 +41,11 @@ pub enum Ending {
         /// The end of what it said.
         stderr: String,
     },
+    /// The harness could not follow it to its end, as when the disk is full that should take what is kept.
+    Lost {
+        /// What went wrong.
+        reason: String,
+    },
     /// Somebody asked for a stop.
     Interrupted,
 }
@@ -91,6 +96,7 @@ impl fmt::Display for Ending {
                     write!(f, ": {stderr}")
                 }
             }
+            Self::Lost { reason } => f.write_str(reason),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

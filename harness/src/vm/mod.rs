@@ -16,13 +16,13 @@ mod process;
 mod qemu;
 mod run;
 mod scan;
-mod splats;
 mod stop;
 mod sys;
 
 use std::path::Path;
 use std::time::Duration;
 
+pub use guest::splats::Severity;
 use rustix::event::Timespec;
 
 pub use self::accel::{Accelerator, Choice, Mode};
@@ -32,7 +32,6 @@ pub use self::heard::VmEvent;
 pub use self::qemu::Qemu;
 pub use self::run::Vm;
 pub use self::scan::Splat;
-pub use self::splats::Severity;
 pub use self::stop::Stop;
 
 /// One VM.

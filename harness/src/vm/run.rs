@@ -94,9 +94,11 @@ impl Vm {
 
     /// Stays with the VM to its end, and passes on what it tells.
     pub fn run(mut self, stop: &Stop, sink: Sink<'_>) -> Result<Finished> {
-        let cause = self.watch(stop, sink)?;
+        let cause = self.watch(stop, sink).unwrap_or_else(|error| lost(&error));
         let status = self.process.end().context("cannot wait for QEMU")?;
-        self.empty(sink)?;
+        let left = self.empty(sink).err().and_then(|error| lost(&error));
+        // The first trouble is the one to tell.
+        let cause = cause.or(left);
         let stderr = String::from_utf8_lossy(&self.heard.stderr).into_owned();
         let ending = cause.unwrap_or_else(|| self.heard.ending(status, &stderr));
         Ok(Finished {
@@ -200,6 +202,12 @@ impl Vm {
         self.heard.finish(sink);
         Ok(())
     }
+}
+
+/// The host could not follow the VM to its end.
+fn lost(error: &anyhow::Error) -> Option<Ending> {
+    let reason = format!("{error:#}");
+    Some(Ending::Lost { reason })
 }
 
 /// A time that is always in range: what lies a century ahead never comes.

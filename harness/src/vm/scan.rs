@@ -1,6 +1,6 @@
 //! Reads the console for reports of the kernel that something is wrong.
 
-use super::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
+use guest::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
 
 /// At most this many lines of one report are kept, and at most this many reports.
 const REPORT_LINES: usize = 80;
@@ -118,13 +118,6 @@ mod tests {
     use super::super::console::Console;
     use super::*;
 
-    fn read(bytes: &[u8]) -> Console {
-        let mut console = Console::default();
-        console.push(bytes, |_| {});
-        console.finish(|_| {});
-        console
-    }
-
     /// Severity, message and number of lines of each splat.
     fn splats(console: &Console) -> Vec<(Severity, &str, usize)> {
         let splats = console.splats().iter();
@@ -135,7 +128,7 @@ mod tests {
 
     macro_rules! console {
         ($name:literal) => {
-            read(include_bytes!(concat!(
+            Console::of(include_str!(concat!(
                 "../../tests/consoles/",
                 $name,
                 ".log"
@@ -228,7 +221,7 @@ mod tests {
     #[test]
     fn two_warnings_in_a_row_are_two_even_if_the_first_has_no_end() {
         let twice = "[ 1.0] ------------[ cut here ]------------\n[ 1.0] WARNING: one\n".repeat(2);
-        let console = read(twice.as_bytes());
+        let console = Console::of(&twice);
         let expected = (Severity::Warning, "WARNING: one", 1);
         assert_eq!(splats(&console), [expected, expected]);
     }
@@ -244,7 +237,7 @@ mod tests {
             "prompt> [    1.5] WARNING: x",
         ] {
             assert_eq!(
-                splats(&read(line.as_bytes())),
+                splats(&Console::of(line)),
                 [(Severity::Warning, "WARNING: x", 1)],
                 "{line}"
             );
@@ -259,7 +252,7 @@ mod tests {
                     [    1.0] traps: init[1] general protection fault ip:55 sp:7f error:0 in init\n\
                     [    1.0] tsc: Refined TSC clocksource calibration: 2599.975 MHz\n\
                     [    1.0] [drm] no BUG: here\n";
-        assert_eq!(splats(&read(boot.as_bytes())), []);
+        assert_eq!(splats(&Console::of(boot)), []);
     }
 
     #[test]
@@ -267,7 +260,7 @@ mod tests {
         let mut flood = "------------[ cut here ]------------\nWARNING: x\n".repeat(10_000);
         flood.push_str("Kernel panic - not syncing: at last\n");
         flood.push_str(&"Kernel panic - not syncing: a copy\n".repeat(10_000));
-        let console = read(flood.as_bytes());
+        let console = Console::of(&flood);
         assert_eq!(console.splats().len(), REPORTS + 1);
         assert!(console.panic().unwrap().message.ends_with("at last"));
         assert_eq!(console.panic().unwrap().lines.len(), REPORT_LINES);

@@ -63,22 +63,12 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
 }
 
 fn run_all(ids: &[String], longer_s: Option<u64>, port: &mut Port) -> Result<()> {
-    let mut log = KernelLog::open();
-    if let Err(error) = &log {
-        let message = format!("cannot read the kernel's log, so splats go unseen: {error}");
-        port.send(&Event::Warning { message })?;
-    }
+    let mut log = KernelLog::open("/dev/kmsg");
     for id in ids {
         port.send(&Event::Started {
             scenario: id.clone(),
         })?;
-        if let Ok(log) = &mut log {
-            log.skip();
-        }
-        let mut result = run_one(id, longer_s);
-        if let Ok(log) = &mut log {
-            outcome::note_splat(&mut result, log.splat());
-        }
+        let result = watched(&mut log, || run_one(id, longer_s));
         port.send(&Event::Finished {
             scenario: id.clone(),
             result,
@@ -87,6 +77,23 @@ fn run_all(ids: &[String], longer_s: Option<u64>, port: &mut Port) -> Result<()>
     port.send(&Event::Done {
         scenarios: ids.len(),
     })
+}
+
+/// Runs a scenario with an eye on the kernel's log.
+fn watched(
+    log: &mut Result<KernelLog, String>,
+    run: impl FnOnce() -> ScenarioResult,
+) -> ScenarioResult {
+    let skipped = log.as_mut().map_err(|why| why.clone()).and_then(|log| {
+        log.skip()?;
+        Ok(log)
+    });
+    let mut result = run();
+    match skipped.and_then(KernelLog::splat) {
+        Ok(splat) => outcome::note_splat(&mut result, splat),
+        Err(why) => outcome::note_blindness(&mut result, &why),
+    }
+    result
 }
 
 fn run_one(id: &str, longer_s: Option<u64>) -> ScenarioResult {

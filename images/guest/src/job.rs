@@ -21,6 +21,10 @@ pub struct Job {
     pub modules: Vec<String>,
 }
 
+/// What `/init` writes into the kernel's log before the first scenario. It must come out on the console: where it does
+/// not, the complaints of the kernel would not either.
+pub const LOG_MARK: &str = "fexit: the first scenario is about to begin";
+
 /// The work of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

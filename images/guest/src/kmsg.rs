@@ -1,87 +1,72 @@
 //! The kernel's log, and what in it spoils a run.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use guest::job::LOG_MARK;
+use guest::splats::{self, CUT_HERE, Severity};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-
-/// What a line begins with that says that the kernel is not well, and why each is here.
-const SPLATS: &[(&str, &str)] = &[
-    (
-        "------------[ cut here ]------------",
-        "opens what WARN and BUG print",
-    ),
-    ("WARNING: ", "WARN, lockdep, suspicious RCU usage"),
-    (
-        "BUG: ",
-        "bad page faults, KASAN, sleeping in atomic context, bad page state",
-    ),
-    ("kernel BUG at ", "BUG"),
-    ("Oops", "an exception in the kernel"),
-    ("general protection fault", "a wild pointer on x86"),
-    ("divide error: ", "an exception in the kernel"),
-    (
-        "invalid opcode: ",
-        "jumped into what is no code, as a trampoline freed too early",
-    ),
-    ("int3: ", "code that was being patched when it ran"),
-    ("stack segment: ", "a wild stack pointer"),
-    ("refcount_t: ", "an object freed twice or leaked"),
-    ("list_add ", "a corrupted list"),
-    ("list_del ", "a corrupted list"),
-    ("UBSAN: ", "undefined behaviour"),
-    ("kmemleak: ", "a leak"),
-    (
-        "INFO: trying to register non-static key",
-        "lockdep, on memory that is no lock",
-    ),
-    (
-        "Kernel panic - not syncing",
-        "the end; seldom read from here",
-    ),
-];
-
-/// Lines that match above, but only say that the emulator had to wait: that says nothing about the kernel.
-const HARMLESS: &[&str] = &["BUG: soft lockup", "BUG: workqueue lockup"];
 
 /// How many lines of a splat are kept.
 const LINES: usize = 60;
 
-/// The kernel's log from some moment on.
+/// The kernel's log from some moment on. What cannot be read is an error: a splat would go unseen.
 pub(crate) struct KernelLog(File);
 
 impl KernelLog {
-    pub(crate) fn open() -> io::Result<Self> {
+    /// Opens the log, and shows by a mark of its own that what is logged can be read.
+    pub(crate) fn open(path: &str) -> Result<Self, String> {
         let nonblock = OFlags::NONBLOCK.bits().cast_signed();
-        OpenOptions::new()
+        let log = OpenOptions::new()
             .read(true)
+            .write(true)
             .custom_flags(nonblock)
-            .open("/dev/kmsg")
-            .map(Self)
+            .open(path);
+        let mut log = Self(log.map_err(|error| format!("cannot open {path}: {error}"))?);
+        log.skip()?;
+        // Of a level that reaches the console; only its end makes a line readable.
+        log.0
+            .write_all(format!("<4>{LOG_MARK}\n").as_bytes())
+            .map_err(|error| format!("cannot write to {path}: {error}"))?;
+        let mut marked = false;
+        log.each(|record| marked |= String::from_utf8_lossy(record).contains(LOG_MARK))?;
+        marked
+            .then_some(log)
+            .ok_or_else(|| format!("what is written to {path} does not come out of it"))
     }
 
     /// Forgets what was logged so far.
-    pub(crate) fn skip(&mut self) {
-        // The log can always be sought to its end.
-        let _ = self.0.seek(SeekFrom::End(0));
+    pub(crate) fn skip(&mut self) -> Result<(), String> {
+        let end = self.0.seek(SeekFrom::End(0));
+        end.map(drop)
+            .map_err(|error| format!("cannot go to its end: {error}"))
     }
 
     /// The first splat since [`KernelLog::skip`], with the lines that follow it.
-    pub(crate) fn splat(&mut self) -> Option<String> {
-        let mut record = [0; 8192];
+    pub(crate) fn splat(&mut self) -> Result<Option<String>, String> {
         let mut splat = Splat::default();
+        self.each(|record| splat.take(record))?;
+        Ok(splat.text())
+    }
+
+    /// Reads what was logged meanwhile.
+    fn each(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), String> {
+        let mut record = [0; 8192];
         loop {
-            match self.0.read(&mut record) {
-                Ok(0) => break,
-                Ok(len) => splat.take(&record[..len]),
-                // Records were overwritten before they were read; the next read goes on behind them.
-                Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {}
-                Err(_) => break, // EAGAIN: that was all.
+            let read = self.0.read(&mut record);
+            match read.map_err(|error| Errno::from_io_error(&error).ok_or(error)) {
+                Ok(0) | Err(Ok(Errno::AGAIN)) => return Ok(()), // That was all.
+                Ok(len) => take(&record[..len]),
+                Err(Ok(Errno::INTR)) => {}
+                Err(Ok(Errno::PIPE)) => {
+                    return Err("it was overwritten before it was read".to_owned());
+                }
+                Err(Ok(error)) => return Err(error.to_string()),
+                Err(Err(error)) => return Err(error.to_string()),
             }
         }
-        splat.text()
     }
 }
 
@@ -116,14 +101,10 @@ fn kernel_text(record: &[u8]) -> Option<String> {
     (facility == 0).then(|| text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// What a busy host can cause too says nothing about the kernel.
 fn is_splat(line: &str) -> bool {
-    // Some subsystems put their name in front.
-    let line = ["watchdog: ", "rcu: ", "PANIC: "]
-        .iter()
-        .find_map(|p| line.strip_prefix(p))
-        .unwrap_or(line);
-    SPLATS.iter().any(|(start, _)| line.starts_with(start))
-        && !HARMLESS.iter().any(|start| line.starts_with(start))
+    line.starts_with(CUT_HERE)
+        || splats::find(line).is_some_and(|pattern| pattern.severity > Severity::Stall)
 }
 
 #[cfg(test)]
@@ -185,6 +166,26 @@ mod tests {
         ] {
             assert_eq!(splat(&[record]), None, "{record}");
         }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_an_error_that_says_so() {
+        let file = tempfile();
+        for (path, why) in [
+            ("/no/such/log", "cannot open /no/such/log: No such file"),
+            ("/dev/full", "cannot write to /dev/full: No space left"),
+            (&file, "does not come out of it"),
+        ] {
+            let error = KernelLog::open(path).err().unwrap_or_default();
+            assert!(error.contains(why), "{error} should say {why}");
+        }
+    }
+
+    /// A file takes what is written to it, and shows only what comes after that.
+    fn tempfile() -> String {
+        let path = std::env::temp_dir().join(format!("kmsg-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        path.display().to_string()
     }
 
     #[test]

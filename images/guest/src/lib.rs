@@ -1,5 +1,5 @@
-//! The vocabulary that host and guest share: the job that the host gives, the events that the guest sends, and
-//! the list of scenarios.
+//! The vocabulary that host and guest share: the job that the host gives, the events that the guest sends, the list
+//! of scenarios, and what a kernel prints that is not well.
 //!
 //! The same package builds `/init`. The harness links only this half, so that both sides read one definition of
 //! each event and one list of scenarios.
@@ -9,3 +9,4 @@ pub mod job;
 mod objects;
 pub mod scenario;
 pub mod scenarios;
+pub mod splats;

@@ -99,17 +99,36 @@ pub(crate) fn failed(error: &str, duration: Duration) -> ScenarioResult {
     result_of(Outcome::Failed, Some(bounded(error, TEXT_LIMIT)), duration)
 }
 
-/// Adds what the kernel complained of meanwhile.
+/// Adds what the kernel complained of meanwhile. A scenario that skipped itself is no excuse for it.
 pub(crate) fn note_splat(result: &mut ScenarioResult, splat: Option<String>) {
     let Some(splat) = splat else { return };
-    if result.outcome == Outcome::Passed {
+    if let Outcome::Passed | Outcome::Skipped = result.outcome {
+        let line = splat.lines().next().unwrap_or_default();
+        result.error = Some(format!("{}, but the kernel says: {line}", ended(result)));
         result.outcome = Outcome::Splat;
-        result.error = splat
-            .lines()
-            .next()
-            .map(|line| format!("it passed, but the kernel says: {line}"));
     }
     result.splat = Some(bounded(&splat, TEXT_LIMIT));
+}
+
+/// Notes that the kernel's log could not be read meanwhile: a scenario that seemed well fails.
+pub(crate) fn note_blindness(result: &mut ScenarioResult, why: &str) {
+    if let Outcome::Passed | Outcome::Skipped | Outcome::Unsupported = result.outcome {
+        let error = format!(
+            "{}, but nobody knows whether the kernel complained, for its log cannot be read: {why}",
+            ended(result)
+        );
+        result.error = Some(bounded(&error, TEXT_LIMIT));
+        result.outcome = Outcome::Failed;
+    }
+}
+
+/// How it seemed to end.
+fn ended(result: &ScenarioResult) -> String {
+    match (result.outcome, &result.error) {
+        (Outcome::Skipped, Some(why)) => format!("it skipped itself ({why})"),
+        (Outcome::Unsupported, Some(why)) => format!("it was refused ({why})"),
+        _ => "it passed".to_owned(),
+    }
 }
 
 fn result_of(outcome: Outcome, error: Option<String>, duration: Duration) -> ScenarioResult {
@@ -255,6 +274,35 @@ mod tests {
             (Outcome::Failed, Some("cause"))
         );
         assert_eq!(failure.splat, splat());
+    }
+
+    #[test]
+    fn a_skip_hides_no_splat() {
+        let mut skipped = judged(Err(skip("no module")));
+        note_splat(&mut skipped, Some("WARNING: CPU: 0".into()));
+        assert_eq!(skipped.outcome, Outcome::Splat);
+        assert_eq!(
+            skipped.error.as_deref(),
+            Some("it skipped itself (no module), but the kernel says: WARNING: CPU: 0")
+        );
+    }
+
+    #[test]
+    fn where_the_log_cannot_be_read_nothing_counts_as_well() {
+        for (result, error) in [
+            (Ok(()), "it passed, but nobody knows"),
+            (
+                Err(skip("no module")),
+                "it skipped itself (no module), but nobody",
+            ),
+            (Err(anyhow!("cause")), "cause"),
+        ] {
+            let mut result = judged(result);
+            note_blindness(&mut result, "it is gone");
+            assert_eq!(result.outcome, Outcome::Failed);
+            let said = result.error.unwrap_or_default();
+            assert!(said.starts_with(error), "{said}");
+        }
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "writes to the console what a kernel writes that warns",
         complaint,
     ),
+    fault(
+        "selftest_log_flood",
+        "overwrites the kernel's log before it can be read",
+        log_flood,
+    ),
     fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
     fault("selftest_panic", "makes the kernel panic", kernel_panic),
     fault("selftest_init_hang", "stops /init for ever", init_hang),
@@ -110,8 +115,19 @@ fn alone(_: &mut Context) -> Result<()> {
 fn complaint(_: &mut Context) -> Result<()> {
     Ok(fs::write(
         "/dev/kmsg",
-        "<4>WARNING: CPU: 0 PID: 1 at nowhere.c:1, on purpose",
+        "<4>WARNING: CPU: 0 PID: 1 at nowhere.c:1, on purpose\n",
     )?)
+}
+
+/// More than the log holds, of a level that does not reach the console.
+fn log_flood(_: &mut Context) -> Result<()> {
+    fs::write("/proc/sys/kernel/printk_devkmsg", "on\n").context("lift the limit on the log")?;
+    let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
+    let line = format!("<7>{}\n", "flood ".repeat(150));
+    for _ in 0..4096 {
+        log.write_all(line.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn hang(_: &mut Context) -> Result<()> {

@@ -1,4 +1,5 @@
-//! What a kernel prints when something is wrong with it: the patterns, as data.
+//! What a kernel prints when something is wrong with it: the patterns, as data. The guest looks for them in the
+//! kernel's log while a scenario runs, the host on the console from start to end.
 
 /// How bad it is. The order is the order of gravity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +16,7 @@ pub enum Severity {
 
 /// Where in a message the text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// At its start, after the time stamp.
     Start,
     /// Anywhere in it.
@@ -24,25 +25,24 @@ pub(super) enum Place {
 
 /// A text that shows something to be wrong.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pattern {
-    pub(super) text: &'static str,
-    pub(super) place: Place,
-    pub(super) severity: Severity,
+pub struct Pattern {
+    /// What is looked for.
+    pub text: &'static str,
+    /// Where it must stand.
+    pub place: Place,
+    /// How bad it is.
+    pub severity: Severity,
     /// What it says about the run.
-    pub(super) meaning: &'static str,
+    pub meaning: &'static str,
     /// Why the text is looked for in this form.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for whoever reads or changes the table")
-    )]
-    pub(super) reason: &'static str,
+    pub reason: &'static str,
 }
 
 /// The marker that the kernel puts before most of its reports; the next line says what it is.
-pub(super) const CUT_HERE: &str = "------------[ cut here ]------------";
+pub const CUT_HERE: &str = "------------[ cut here ]------------";
 
 /// What begins the last line of a report.
-pub(super) const END_OF_REPORT: &str = "---[ end ";
+pub const END_OF_REPORT: &str = "---[ end ";
 
 const fn row(
     severity: Severity,
@@ -65,7 +65,7 @@ use Severity::{Oops, Panic, Stall, Warning};
 
 /// The first pattern that fits counts: special ones stand before general ones.
 #[rustfmt::skip]
-pub(super) const PATTERNS: &[Pattern] = &[
+pub const PATTERNS: &[Pattern] = &[
     row(Panic, Anywhere, "Kernel panic - not syncing", "the kernel panicked",
         "printed by panic() in every release; anywhere, because what user space last wrote to the console may lack its line end"),
     row(Panic, Start, "PANIC: double fault", "the kernel panicked",
@@ -116,6 +116,14 @@ pub(super) const PATTERNS: &[Pattern] = &[
         "the checker for undefined behaviour"),
     row(Warning, Start, "refcount_t: ", "a reference count is wrong",
         "the text that comes with a WARN(), for when that was cut off"),
+    row(Warning, Start, "list_add ", "a list is corrupt",
+        "as above"),
+    row(Warning, Start, "list_del ", "a list is corrupt",
+        "as above"),
+    row(Warning, Anywhere, "new suspected memory leaks", "the kernel leaked memory",
+        "kmemleak, with its name and their number in front; its other lines only say that it runs"),
+    row(Warning, Start, "INFO: trying to register non-static key", "the kernel used a lock that is none",
+        "the lock checker's one report that does not begin with WARNING"),
     row(Warning, Start, "unchecked MSR access error", "the kernel touched a register that is not there",
         "x86; prints a stack trace as WARN() does"),
     row(Warning, Start, "Trying to vfree() ", "the kernel freed memory that it does not own",
@@ -123,7 +131,7 @@ pub(super) const PATTERNS: &[Pattern] = &[
 ];
 
 /// The pattern that fits a message (without its time stamp).
-pub(super) fn find(message: &str) -> Option<&'static Pattern> {
+pub fn find(message: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|pattern| match pattern.place {
         Start => message.starts_with(pattern.text),
         Anywhere => message.contains(pattern.text),
