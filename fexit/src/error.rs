@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::btf::BtfError;
 use crate::feature::Unsupported;
+use crate::programs::PinnedLink;
 
 /// Why an object could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +147,16 @@ pub enum ProgramError {
         missing: String,
     },
 
+    /// The program could not be pinned, or nothing could be opened under that name.
+    #[error("program at {}: {io_error}{}", path.display(), pin_hint(io_error))]
+    Pin {
+        /// The name.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        io_error: io::Error,
+    },
+
     /// A map that the program uses could not be created.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -251,17 +262,33 @@ pub enum MapError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// The name in the BPF file system.
-    #[error(
-        "link at {}: {error}; it takes a free name in a BPF file system (mount -t bpf bpf /sys/fs/bpf)",
-        path.display()
-    )]
+    /// The link could not be pinned, or nothing could be opened under that name.
+    #[error("link at {}: {error}{}", path.display(), pin_hint(error))]
     Pin {
         /// The name.
         path: PathBuf,
         /// Why.
         #[source]
         error: io::Error,
+    },
+
+    /// The pin could not be removed; the link is as it was.
+    #[error("the pin at {} stays: {error}", pinned.path().display())]
+    Unpin {
+        /// The link, to try again or to keep.
+        pinned: Box<PinnedLink>,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+
+    /// What is pinned there is no fexit link.
+    #[error("{} holds {found}, not an fexit link", path.display())]
+    WrongObject {
+        /// The name.
+        path: PathBuf,
+        /// What is there.
+        found: String,
     },
 
     /// The running kernel lacks a feature.
@@ -319,6 +346,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What to do when a name in a BPF file system cannot be made or opened.
+fn pin_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EEXIST) => "; choose a free name, or remove what is there",
+        Some(libc::ENOENT) => "; nothing is pinned under that name, or its folder does not exist",
+        Some(libc::EACCES) => "; it is no object of BPF, or its file permissions forbid it",
+        Some(libc::EPERM) => {
+            "; pins live in a BPF file system (mount -t bpf bpf /sys/fs/bpf), and take CAP_BPF or root"
+        }
+        _ => "",
+    }
 }
 
 /// The lines of a verifier log that say why: the last ones, without source lines and figures.

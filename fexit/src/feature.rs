@@ -184,6 +184,10 @@ impl Feature {
 
     /// The refusal to give after a call failed, if the kernel's types say that it lacks this.
     pub(crate) fn missing(self) -> Option<Unsupported> {
+        #[cfg(test)]
+        if let Some(lacks) = crate::sys::fake::lacks(self) {
+            return lacks.then(|| self.unsupported());
+        }
         let btf = Btf::from_sys_fs().ok()?;
         (self.is_in(&btf) == Some(false)).then(|| self.unsupported())
     }

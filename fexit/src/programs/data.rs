@@ -107,14 +107,10 @@ impl ProgramData {
     }
 
     pub(crate) fn pin(&self, path: &Path) -> Result<(), ProgramError> {
-        let fd = self.fd()?;
-        CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(io::Error::from)
-            .and_then(|path| sys::obj_pin(fd, &path))
-            .map_err(|io_error| ProgramError::SyscallError {
-                call: "BPF_OBJ_PIN",
-                io_error,
-            })
+        super::pin::pin(self.fd()?, path).map_err(|io_error| ProgramError::Pin {
+            path: path.to_owned(),
+            io_error,
+        })
     }
 
     pub(crate) fn test_run(&self, data: &[u8]) -> Result<TestRun, ProgramError> {

@@ -10,7 +10,7 @@ use aya_obj::generated::{
 use super::data::{Kind, ProgramData};
 use super::links::{Attachment, FExitLink, FExitLinkId, Links};
 use super::target::{self, Resolved, Target};
-use super::{ProgramError, TestRun, explain};
+use super::{ProgramError, TestRun, explain, info};
 use crate::btf::Btf;
 use crate::feature::Feature;
 use crate::sys;
@@ -19,6 +19,17 @@ use crate::sys;
 const BPF_TRACE_FSESSION: u32 = 58;
 const BPF_TRACE_FEXIT_MULTI: u32 = 60;
 const BPF_TRACE_FSESSION_MULTI: u32 = 61;
+
+/// Whether programs of this attach type are ours.
+pub(super) fn is_fexit(attach_type: u32) -> bool {
+    [
+        BPF_TRACE_FEXIT as u32,
+        BPF_TRACE_FSESSION,
+        BPF_TRACE_FEXIT_MULTI,
+        BPF_TRACE_FSESSION_MULTI,
+    ]
+    .contains(&attach_type)
+}
 
 /// A program that runs when a function returns, with its arguments and its return value.
 ///
@@ -154,7 +165,8 @@ impl FExit {
     ///
     /// # Errors
     ///
-    /// [`ProgramError::NotLoaded`]; [`ProgramError::AlreadyAttached`] while an attachment lives, taken or not;
+    /// [`ProgramError::NotLoaded`]; [`ProgramError::AlreadyAttached`] while an attachment lives, taken, pinned or given
+    /// away; before 5.8, and without `CAP_SYS_ADMIN` before 5.13, also when one that was given away may live;
     /// [`ProgramError::AttachError`] with what is wrong and what to do; [`ProgramError::Unsupported`].
     pub fn attach(&mut self) -> Result<FExitLinkId, ProgramError> {
         self.attach_cookie(None)
@@ -176,7 +188,7 @@ impl FExit {
     fn attach_cookie(&mut self, cookie: Option<u64>) -> Result<FExitLinkId, ProgramError> {
         self.data.fd()?;
         let last = self.attached.as_ref();
-        if last.is_some_and(|attachment| Arc::strong_count(attachment) > 1) {
+        if last.is_some_and(|last| Arc::strong_count(last) > 1) {
             return Err(ProgramError::AlreadyAttached);
         }
         // Asked before, not after: what this opens would be seen by a program that watches files being opened.
@@ -184,17 +196,19 @@ impl FExit {
         if target.is_some_and(|target| !target.is_program) && explain::ftrace_is_off() {
             return Err(explain::never_fires(&self.data.name, target));
         }
-        let fd = match self.try_attach(cookie) {
-            Err(error) if is_spent(&error) && last.is_some_and(|last| last.is_pinned()) => {
+        let mut fd = self.try_attach(cookie);
+        if let (Err(error), Some(last)) = (&fd, last)
+            && is_spent(error)
+        {
+            if self.is_linked(last) {
                 return Err(ProgramError::AlreadyAttached);
             }
             // A kernel before 5.13 lets a loaded program be attached only once in its life.
-            Err(error) if is_spent(&error) && last.is_some() => {
+            if Feature::LinkTarget.missing().is_some() {
                 self.reload()?;
-                self.try_attach(cookie)
+                fd = self.try_attach(cookie);
             }
-            other => other,
-        };
+        }
         let fd = fd.map_err(|error| {
             explain::attach(&self.data.name, self.target.as_ref(), cookie, error)
         })?;
@@ -226,15 +240,22 @@ impl FExit {
         }
     }
 
+    /// Whether somebody else keeps the last attachment: a pin, or who has a copy of the descriptor.
+    fn is_linked(&self, last: &Attachment) -> bool {
+        let asked = self.data.fd().ok().and_then(info::is_linked);
+        asked.unwrap_or_else(|| last.may_live())
+    }
+
+    /// Puts a fresh copy in the place of the loaded program, which stays if that fails.
     fn reload(&mut self) -> Result<(), ProgramError> {
-        self.data.unload()?;
-        let Some(target) = self.target.take() else {
-            return Err(ProgramError::NotLoaded);
-        };
+        let target = self.target.take().ok_or(ProgramError::NotLoaded)?;
         // Nothing is left to relocate, so the kernel's types are not asked for.
-        self.load_resolved(&target, || Ok(Btf::from_sys_fs()?))?;
+        let loaded = self.load_resolved(&target, || Ok(Btf::from_sys_fs()?));
         self.target = Some(target);
-        Ok(())
+        if loaded.is_ok() {
+            self.attached = None;
+        }
+        loaded
     }
 
     /// Ends an attachment that the program owns.

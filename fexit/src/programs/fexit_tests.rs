@@ -1,16 +1,18 @@
 //! The bookkeeping of load, attach, detach, take_link and unload, with answers made up for the kernel.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use aya_obj::generated::bpf_cmd::{
-    self, BPF_BTF_LOAD, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN,
+    self, BPF_BTF_LOAD, BPF_LINK_CREATE, BPF_LINK_GET_NEXT_ID, BPF_PROG_LOAD,
+    BPF_RAW_TRACEPOINT_OPEN,
 };
 
-use crate::programs::{FExit, ProgramError};
+use crate::programs::{FExit, FExitLink, LinkError, ProgramError};
 use crate::sys::fake;
 use crate::testing::compile;
-use crate::{Btf, BtfError, Ebpf};
+use crate::{Btf, BtfError, Ebpf, Feature};
 
 const SOURCE: &str = "
     SEC(\"fexit/traced\") int one(u64 *ctx) { return 0; }
@@ -89,15 +91,36 @@ fn a_taken_link_still_counts_as_attached_until_it_is_dropped() {
     program.attach().unwrap();
 }
 
+/// A kernel before 5.8: a loaded program is attached once in its life, and links have no ids.
+fn old_kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
+    fake::lacking(&[Feature::LinkTarget]);
+    let spent = Cell::new(false);
+    kernel(move |cmd, before| match (cmd, refuse(cmd, before)) {
+        (_, Some(errno)) => Some(errno),
+        (BPF_LINK_CREATE | BPF_LINK_GET_NEXT_ID, None) => Some(libc::EINVAL),
+        (BPF_RAW_TRACEPOINT_OPEN, None) => spent.replace(true).then_some(libc::EBUSY),
+        (BPF_PROG_LOAD, None) => {
+            spent.set(false);
+            None
+        }
+        _ => None,
+    })
+}
+
 #[test]
 fn attaching_again_loads_anew_only_where_the_kernel_cannot() {
-    for (errno, reloads) in [(None, 0), (Some(libc::EBUSY), 1), (Some(libc::ENOENT), 1)] {
+    for (lacking, errno, reloads) in [
+        (&[][..], None, 0),
+        (&[Feature::LinkTarget], Some(libc::EBUSY), 1),
+        (&[Feature::LinkTarget], Some(libc::ENOENT), 1),
+    ] {
         let (mut ebpf, btf) = fixture();
         let calls = kernel(move |cmd, before| match cmd {
             BPF_LINK_CREATE => Some(libc::EINVAL), // as before 5.19
             BPF_RAW_TRACEPOINT_OPEN if before == 1 => errno,
             _ => None,
         });
+        fake::lacking(lacking);
         let program = fexit(&mut ebpf);
         program.load("traced", &btf).unwrap();
         let id = program.attach().unwrap();
@@ -106,6 +129,105 @@ fn attaching_again_loads_anew_only_where_the_kernel_cannot() {
         program.detach(id).unwrap();
         assert_eq!(count(&calls, BPF_PROG_LOAD), 1 + reloads, "{errno:?}");
     }
+}
+
+#[test]
+fn a_kernel_that_can_attach_again_means_what_it_says() {
+    let (mut ebpf, btf) = fixture();
+    let calls =
+        kernel(|cmd, before| (cmd == BPF_LINK_CREATE && before == 1).then_some(libc::EBUSY));
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let id = program.attach().unwrap();
+    program.detach(id).unwrap();
+    let error = program.attach().unwrap_err();
+    assert!(matches!(error, ProgramError::AttachError { .. }), "{error}");
+    assert_eq!(count(&calls, BPF_PROG_LOAD), 1);
+}
+
+#[test]
+fn a_reload_that_fails_leaves_the_program_loaded() {
+    let (mut ebpf, btf) = fixture();
+    // Two tries a load: without a log, and with one.
+    old_kernel(|cmd, before| {
+        (cmd == BPF_PROG_LOAD && (1..3).contains(&before)).then_some(libc::ENOMEM)
+    });
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let id = program.attach().unwrap();
+    program.detach(id).unwrap();
+    let error = program.attach().unwrap_err();
+    assert!(matches!(error, ProgramError::LoadError { .. }), "{error}");
+    assert!(program.fd().is_ok());
+    program.attach().unwrap();
+}
+
+#[test]
+fn a_link_that_was_given_away_may_live() {
+    let (mut ebpf, btf) = fixture();
+    let calls = old_kernel(|_, _| None);
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let id = program.attach().unwrap();
+    let given = OwnedFd::from(program.take_link(id).unwrap());
+    for held in [Some(given), None] {
+        let error = program.attach().unwrap_err();
+        assert!(matches!(error, ProgramError::AlreadyAttached), "{error}");
+        drop(held);
+    }
+    assert_eq!(count(&calls, BPF_PROG_LOAD), 1);
+    // The way out.
+    program.unload().unwrap();
+    program.load("traced", &btf).unwrap();
+    program.attach().unwrap();
+}
+
+#[test]
+fn a_pin_keeps_the_program_attached_until_its_file_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| dir.path().join(name));
+    let (mut ebpf, btf) = fixture();
+    let calls = old_kernel(|_, _| None);
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let id = program.attach().unwrap();
+    let link = program.take_link(id).unwrap();
+    // The kernel makes these.
+    paths
+        .iter()
+        .for_each(|path| std::fs::write(path, "").unwrap());
+    let [one, two] = paths.each_ref().map(|path| link.pin(path).unwrap());
+    drop(one.unpin().unwrap());
+    drop((link, FExitLink::from(two)));
+    let error = program.attach().unwrap_err();
+    assert!(matches!(error, ProgramError::AlreadyAttached), "{error}");
+    std::fs::remove_file(&paths[1]).unwrap();
+    program.attach().unwrap();
+    assert_eq!(count(&calls, BPF_PROG_LOAD), 2);
+}
+
+#[test]
+fn a_pin_that_cannot_be_removed_gives_the_link_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("link");
+    let (mut ebpf, btf) = fixture();
+    kernel(|_, _| None);
+    let program = fexit(&mut ebpf);
+    program.load("traced", &btf).unwrap();
+    let id = program.attach().unwrap();
+    std::fs::write(&path, "").unwrap();
+    let pinned = program.take_link(id).unwrap().pin(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let error = pinned.unpin().unwrap_err();
+    let LinkError::Unpin { pinned, .. } = error else {
+        panic!("{error}")
+    };
+    assert!(matches!(
+        program.attach(),
+        Err(ProgramError::AlreadyAttached)
+    ));
+    drop(FExitLink::from(*pinned));
+    program.attach().unwrap();
 }
 
 #[test]

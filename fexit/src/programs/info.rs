@@ -1,6 +1,6 @@
 //! What the kernel knows of loaded programs and of links.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::ProgramError;
 use crate::feature::{Feature, Unsupported};
@@ -27,10 +27,26 @@ pub fn existing_links() -> Result<Vec<u32>, ProgramError> {
 fn ids(kind: IdKind, call: &'static str) -> Result<Vec<u32>, ProgramError> {
     let mut ids = Vec::new();
     let failed = |io_error| ProgramError::SyscallError { call, io_error };
-    while let Some(id) = sys::next_id(kind, ids.last().copied().unwrap_or(0)).map_err(failed)? {
+    let mut last = 0;
+    while let Some(id) = sys::next_id(kind, last).map_err(failed)? {
         ids.push(id);
+        last = id;
     }
     Ok(ids)
+}
+
+/// Whether any link in the kernel is of this program; `None` where it does not tell, or not this process.
+pub(super) fn is_linked(program: BorrowedFd<'_>) -> Option<bool> {
+    let id = sys::prog_info(program).ok()?.0.id;
+    for link in existing_links().ok()? {
+        match sys::fd_by_id(IdKind::Link, link) {
+            Ok(fd) if sys::link_info(fd.as_fd()).ok()?.0.prog_id == id => return Some(true),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => return None,
+            // It may be gone since.
+            _ => {}
+        }
+    }
+    Some(false)
 }
 
 /// What the kernel knows of a loaded program (`bpf_prog_info`). Minimum kernel 4.13.

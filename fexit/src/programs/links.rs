@@ -1,17 +1,16 @@
 //! Links: who owns an attachment, and how it ends.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::info::LinkInfo;
+use super::pin::{self, Pin};
 use crate::error::{LinkError, ProgramError};
 use crate::feature::Feature;
-use crate::sys;
 
 /// Names one attachment of one program, and never another one: not after it was detached, not in another object.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -20,12 +19,20 @@ pub struct FExitLinkId(u64);
 /// What the program knows of an attachment whose link it may have given away.
 #[derive(Debug, Default)]
 pub(super) struct Attachment {
-    pinned: AtomicBool,
+    /// Its descriptor went to somebody whom nothing here can follow.
+    given_away: AtomicBool,
+    pins: Mutex<Vec<Pin>>,
 }
 
 impl Attachment {
-    pub(super) fn is_pinned(&self) -> bool {
-        self.pinned.load(Ordering::Relaxed)
+    /// Whether it may live on when no [`FExitLink`] of it is left.
+    pub(super) fn may_live(&self) -> bool {
+        self.given_away.load(Ordering::Relaxed)
+            || self.with_pins(|pins| pins.iter().any(Pin::is_there))
+    }
+
+    fn with_pins<T>(&self, work: impl FnOnce(&mut Vec<Pin>) -> T) -> T {
+        work(&mut self.pins.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -73,19 +80,15 @@ impl FExitLink {
             path: path.to_owned(),
             error,
         };
-        let c_path = c_path(path).map_err(failed)?;
         let copy = self.fd.try_clone().map_err(failed)?;
-        sys::obj_pin(self.fd.as_fd(), &c_path)
+        let pin = Pin::make(self.fd.as_fd(), path)
             .map_err(|error| lacking(Feature::Link, error, failed))?;
-        self.attachment.pinned.store(true, Ordering::Relaxed);
+        self.attachment.with_pins(|pins| pins.push(pin.clone()));
         let link = Self {
             fd: copy,
             attachment: self.attachment(),
         };
-        Ok(PinnedLink {
-            link,
-            path: path.to_owned(),
-        })
+        Ok(PinnedLink { link, pin })
     }
 
     /// The link that is pinned at `path`. The pin stays.
@@ -96,19 +99,21 @@ impl FExitLink {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Pin`] when there is none.
+    /// [`LinkError::Pin`] when there is none; [`LinkError::WrongObject`] when something else of BPF is there. Before 5.8
+    /// the kernel does not tell an fexit link from one of fentry.
     pub fn from_pin<P: AsRef<Path>>(path: P) -> Result<Self, LinkError> {
         let path = path.as_ref();
         let failed = |error| LinkError::Pin {
             path: path.to_owned(),
             error,
         };
-        let fd = sys::obj_get(&c_path(path).map_err(failed)?).map_err(failed)?;
-        let link = Self::new(fd);
-        match link.info() {
-            // Any object of BPF can be pinned there; before 5.8 the kernel does not tell which this is.
-            Err(LinkError::SyscallError { error, .. }) => Err(failed(error)),
-            _ => Ok(link),
+        let fd = pin::open(path).map_err(failed)?;
+        match pin::other_than_fexit(fd.as_fd()).map_err(failed)? {
+            Some(found) => Err(LinkError::WrongObject {
+                path: path.to_owned(),
+                found,
+            }),
+            None => Ok(Self::new(fd)),
         }
     }
 
@@ -143,10 +148,6 @@ fn lacking(
     refusal.map_or_else(|| failed(error), LinkError::from)
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
-    Ok(CString::new(path.as_os_str().as_encoded_bytes())?)
-}
-
 impl AsFd for FExitLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -155,7 +156,11 @@ impl AsFd for FExitLink {
 
 impl From<FExitLink> for OwnedFd {
     /// Gives the attachment away: it ends when the last copy of the descriptor is closed.
+    ///
+    /// Whether it still lives, the kernel tells from 5.8 on, to a process with `CAP_SYS_ADMIN`. Where nobody tells,
+    /// the program counts as attached until it is unloaded.
     fn from(link: FExitLink) -> Self {
+        link.attachment.given_away.store(true, Ordering::Relaxed);
         link.fd
     }
 }
@@ -165,33 +170,37 @@ impl From<FExitLink> for OwnedFd {
 #[must_use = "the pin stays, but only this object can remove it safely"]
 pub struct PinnedLink {
     link: FExitLink,
-    path: PathBuf,
+    pin: Pin,
 }
 
 impl PinnedLink {
     /// Where it is pinned.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.pin.path()
     }
 
     /// Removes the pin and gives the link back, which detaches when dropped unless somebody else has it as well.
     ///
+    /// # Minimum kernel version
+    ///
+    /// 5.7.
+    ///
     /// # Errors
     ///
-    /// [`LinkError::Pin`] when the file cannot be removed, or is another link's by now: then it is left alone.
+    /// [`LinkError::Unpin`], which gives the pinned link back, when the file cannot be removed or is another one by
+    /// now: that is left alone.
     pub fn unpin(self) -> Result<FExitLink, LinkError> {
-        let failed = |error| LinkError::Pin {
-            path: self.path.clone(),
-            error,
-        };
-        if let (Ok(there), Ok(mine)) = (FExitLink::from_pin(&self.path), self.link.info())
-            && there.info()?.id != mine.id
-        {
-            return Err(failed(io::Error::other("another link is pinned there now")));
+        match self.pin.remove() {
+            Ok(()) => {
+                let attachment = &self.link.attachment;
+                attachment.with_pins(|pins| pins.retain(|pin| *pin != self.pin));
+                Ok(self.link)
+            }
+            Err(error) => Err(LinkError::Unpin {
+                pinned: Box::new(self),
+                error,
+            }),
         }
-        std::fs::remove_file(&self.path).map_err(failed)?;
-        self.link.attachment.pinned.store(false, Ordering::Relaxed);
-        Ok(self.link)
     }
 }
 

@@ -8,6 +8,7 @@ mod fexit_tests;
 mod info;
 mod links;
 mod other;
+mod pin;
 mod target;
 
 use std::collections::BTreeMap;
@@ -165,11 +166,14 @@ macro_rules! conversions {
             }
 
             /// Pins it at `path`, a name that is free in a BPF file system: it stays loaded until that is removed.
-            /// Minimum kernel 4.4.
+            ///
+            /// # Minimum kernel version
+            ///
+            /// 4.4. Source: kernel commit b2197755b263 ("bpf: add support for persistent maps/progs").
             ///
             /// # Errors
             ///
-            /// [`ProgramError::NotLoaded`], or what the kernel answered, `EEXIST` if the name is taken.
+            /// [`ProgramError::NotLoaded`]; [`ProgramError::Pin`] when the name is taken or not in a BPF file system.
             pub fn pin<P: AsRef<std::path::Path>>(&self, path: P) -> Result<(), ProgramError> {
                 self.data.pin(path.as_ref())
             }

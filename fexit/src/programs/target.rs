@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::data::ProgramData;
-use super::{Program, explain};
+use super::{Program, explain, pin};
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Btf, FunctionId};
 use crate::error::ProgramError;
@@ -112,18 +112,16 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     ///
-    /// [`ProgramError::TargetProgram`] when there is none.
+    /// [`ProgramError::Pin`] when there is none.
     pub fn pinned<P: AsRef<Path>>(
         path: P,
         function: Option<&'a str>,
     ) -> Result<Self, ProgramError> {
         let path = path.as_ref();
-        let error = |error: std::io::Error| ProgramError::TargetProgram {
-            reason: format!("nothing of BPF is pinned at {} ({error})", path.display()),
-        };
-        let c_path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|nul| error(nul.into()))?;
-        let fd = sys::obj_get(&c_path).map_err(error)?;
+        let fd = pin::open(path).map_err(|io_error| ProgramError::Pin {
+            path: path.to_owned(),
+            io_error,
+        })?;
         Ok(Self::OwnedProgram { fd, function })
     }
 }

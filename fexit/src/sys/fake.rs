@@ -1,15 +1,31 @@
 //! Answers for the kernel, for the thread that set them.
+
 use std::cell::RefCell;
 use std::ffi::c_long;
 use std::io;
 
 use aya_obj::generated::bpf_cmd;
 
+use crate::Feature;
+
 type Answer = Box<dyn FnMut(bpf_cmd) -> Option<io::Result<c_long>>>;
 thread_local!(static KERNEL: RefCell<Option<Answer>> = const { RefCell::new(None) });
 
 pub(super) fn answer(cmd: bpf_cmd) -> Option<io::Result<c_long>> {
     KERNEL.with_borrow_mut(|kernel| kernel.as_mut().and_then(|answer| answer(cmd)))
+}
+
+thread_local!(static LACKING: RefCell<Vec<Feature>> = const { RefCell::new(Vec::new()) });
+
+/// Whether the kernel that answers lacks `feature`; `None` when the real one answers.
+pub(crate) fn lacks(feature: Feature) -> Option<bool> {
+    let faked = KERNEL.with_borrow(Option::is_some);
+    faked.then(|| LACKING.with_borrow(|lacking| lacking.contains(&feature)))
+}
+
+/// What the kernel that answers lacks; else it has everything.
+pub(crate) fn lacking(features: &[Feature]) {
+    LACKING.set(features.to_vec());
 }
 
 /// From now on `answer` stands for the kernel; `None` from it lets the call through.

@@ -143,7 +143,8 @@ pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
         ..IdAttr::default()
     };
     match bpf(cmd, &mut attr) {
-        Ok(_) => Ok(Some(attr.next_id)),
+        // Ids only ever rise.
+        Ok(_) => Ok((attr.next_id > id).then_some(attr.next_id)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }

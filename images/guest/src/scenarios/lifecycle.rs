@@ -156,12 +156,20 @@ fn reattach(_: &mut Context) -> Result<()> {
     let (keeps_running, _id) = Counter::attached(&btf)?;
     let mut counter = Counter::loaded(&btf)?;
     let (witness, calls) = (keeps_running.calls(), counter.calls());
+    let first = counter.program()?.info()?.id;
     for _ in 0..3 {
         let id = counter.program()?.attach()?;
         expect(&[&witness, &calls], &[])?;
         counter.program()?.detach(id)?;
         expect(&[&witness], &[&calls])?;
     }
+    // From 5.13 on the kernel can do that itself: then it is the same program still.
+    let same = counter.program()?.info()?.id == first;
+    ensure!(
+        Some(same) == Feature::LinkTarget.is_in(&btf),
+        "the program was {} loaded anew",
+        if same { "not" } else { "needlessly" }
+    );
     // The same with a link that was taken, and dropped.
     let id = counter.program()?.attach()?;
     let link = counter.program()?.take_link(id)?;

@@ -1,14 +1,15 @@
 //! Links with a name, and what the kernel tells of links.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use fexit::programs::{FExitLink, LinkError};
+use fexit::programs::{FExitLink, LinkError, ProgramError};
 use fexit::{Btf, Feature};
 
-use super::counter::{Counter, expect, expect_error};
+use super::counter::{Counter, FUNCTION, expect, expect_error};
 use crate::scenario::{Context, Scenario, poll_until};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -23,6 +24,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a failed pin neither ends the link nor touches the file that is there",
         Feature::Link,
         pin_taken_name,
+    ),
+    Scenario::new(
+        "unpin_another_file",
+        "unpin leaves alone what somebody else has put in the pin's place, and gives the link back",
+        Feature::Link,
+        unpin_another_file,
+    ),
+    Scenario::new(
+        "attach_while_held",
+        "while a pin or a copy of the descriptor keeps a link, attach is refused, and never makes the program run twice",
+        Feature::Link,
+        attach_while_held,
     ),
     Scenario::new(
         "link_info",
@@ -111,6 +124,110 @@ fn pin_taken_name(_: &mut Context) -> Result<()> {
         "the pin is still there after unpin"
     );
     Ok(())
+}
+
+fn unpin_another_file(_: &mut Context) -> Result<()> {
+    let path = "/sys/fs/bpf/unpin_another_file";
+    let btf = Btf::from_sys_fs()?;
+    let (mut one, id_of_one) = Counter::attached(&btf)?;
+    let (mut two, id_of_two) = Counter::attached(&btf)?;
+    let (one_calls, two_calls) = (one.calls(), two.calls());
+    let first = one.program()?.take_link(id_of_one)?.pin(path)?;
+    fs::remove_file(path)?;
+    let second = two.program()?.take_link(id_of_two)?.pin(path)?;
+    let error = expect_error("unpin of another link", first.unpin(), |error| {
+        matches!(error, LinkError::Unpin { .. })
+    })?;
+    ensure!(error.to_string().contains(path), "{error}");
+    expect(&[&one_calls, &two_calls], &[])?;
+    let LinkError::Unpin { pinned, .. } = error else {
+        return Ok(());
+    };
+    drop(FExitLink::from(*pinned));
+    drop(FExitLink::from(second));
+    // The second link is still held by its pin.
+    poll_until("the link that was given back ends", PATIENCE, || {
+        Ok(expect(&[&two_calls], &[&one_calls]).ok())
+    })?;
+    drop(FExitLink::from_pin(path)?);
+    fs::remove_file(path)?;
+
+    // Programs and maps are pinned as well, and are no links.
+    for pin in ["a program", "a map"] {
+        match pin {
+            "a program" => one.program()?.pin(path)?,
+            _ => pin_map(&one, path)?,
+        }
+        let error = expect_error(pin, FExitLink::from_pin(path), |error| {
+            matches!(error, LinkError::WrongObject { .. })
+        })?;
+        ensure!(error.to_string().contains("not an fexit link"), "{error}");
+        let taken = expect_error("a taken name", one.program()?.pin(path), |error| {
+            matches!(error, ProgramError::Pin { .. })
+        })?;
+        let text = taken.to_string();
+        ensure!(
+            text.contains(path) && text.contains("free name"),
+            "the error does not say what to do: {text}"
+        );
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn pin_map(counter: &Counter, path: &str) -> Result<()> {
+    let fd = counter.map()?.fd()?.try_clone_to_owned()?;
+    Ok(aya::maps::MapData::from_fd(fd)?.pin(path)?)
+}
+
+fn attach_while_held(_: &mut Context) -> Result<()> {
+    let path = "/sys/fs/bpf/attach_while_held";
+    let btf = Btf::from_sys_fs()?;
+    let (witness, _id) = Counter::attached(&btf)?;
+    let (witness, _keep) = (witness.calls(), witness);
+    let (mut counter, id) = Counter::attached(&btf)?;
+    let calls = counter.calls();
+    let already = |error: &ProgramError| matches!(error, ProgramError::AlreadyAttached);
+    let attach = |counter: &mut Counter| {
+        poll_until("the kernel lets go of the link", PATIENCE, || {
+            Ok(counter.program()?.attach().ok())
+        })
+    };
+
+    let link = counter.program()?.take_link(id)?;
+    let (first, second) = (
+        link.pin(path)?,
+        link.pin("/sys/fs/bpf/attach_while_held_too")?,
+    );
+    drop(link);
+    drop(second.unpin()?);
+    drop(FExitLink::from(first));
+    expect_error("attach while pinned", counter.program()?.attach(), already)?;
+    expect(&[&witness, &calls], &[])?;
+    fs::remove_file(path)?;
+    let id = attach(&mut counter)?;
+    expect(&[&witness, &calls], &[])?;
+
+    // Given away as a descriptor, it is out of the library's sight.
+    let given = OwnedFd::from(counter.program()?.take_link(id)?);
+    let copy = given.try_clone()?;
+    drop(given);
+    expect_error(
+        "attach while a copy of the descriptor is open",
+        counter.program()?.attach(),
+        already,
+    )?;
+    expect(&[&witness, &calls], &[])?;
+    drop(copy);
+    expect(&[&witness], &[&calls])?;
+    if Feature::LinkInfo.is_in(&btf) == Some(false) {
+        // Nobody tells that it is closed by now.
+        expect_error("attach as before", counter.program()?.attach(), already)?;
+        counter.program()?.unload()?;
+        counter.program()?.load(FUNCTION, &btf)?;
+    }
+    attach(&mut counter)?;
+    expect(&[&witness, &calls], &[])
 }
 
 fn link_info(_: &mut Context) -> Result<()> {

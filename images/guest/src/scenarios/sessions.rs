@@ -1,7 +1,7 @@
 //! One program for entry and exit of a function, and one program on many functions.
 
 use anyhow::{Context as _, Result, ensure};
-use fexit::programs::{FExit, Target};
+use fexit::programs::{FExit, FExitLink, Target};
 use fexit::{Btf, Ebpf, Feature};
 
 use crate::objects;
@@ -85,10 +85,19 @@ fn many_functions(_: &mut Context) -> Result<()> {
         calls(&ebpf)?
     );
     expect_cookie(&ebpf)?;
+    let pinned = link.pin("/sys/fs/bpf/many_functions")?;
+    let found = FExitLink::from_pin(pinned.path())?;
+    ensure!(
+        found.info()?.id == link.info()?.id,
+        "another link is pinned"
+    );
+    drop((pinned.unpin()?, found));
+    one.test_run()?;
+    ensure!(calls(&ebpf)? == 6, "it ran {} times", calls(&ebpf)?);
     drop(link);
     one.test_run()?;
     ensure!(
-        calls(&ebpf)? == 3,
+        calls(&ebpf)? == 6,
         "it still ran after its link was dropped"
     );
 
@@ -100,9 +109,9 @@ fn many_functions(_: &mut Context) -> Result<()> {
     one.test_run()?;
     let calls = calls(&ebpf)?;
     ensure!(
-        calls >= 3 + 6,
+        calls >= 6 + 6,
         "the pattern's functions made it run {} times",
-        calls - 3
+        calls - 6
     );
     program(&mut ebpf, "many")?.unload()?;
 

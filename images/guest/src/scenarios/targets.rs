@@ -160,7 +160,7 @@ fn pinned_target(_: &mut Context) -> Result<()> {
         "the program did not run once"
     );
     let error = expect_error("a name that is gone", Target::pinned(NAME, None), |error| {
-        matches!(error, ProgramError::TargetProgram { .. })
+        matches!(error, ProgramError::Pin { .. })
     })?;
     ensure!(error.to_string().contains(NAME), "{error}");
     Ok(())

@@ -1,0 +1,131 @@
+//! Names in a BPF file system, and what they hold.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::sys;
+
+/// A file that was made by pinning: which one it is, so that another one of its name is not taken for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pin {
+    path: PathBuf,
+    /// Its file system and its number there.
+    file: (u64, u64),
+}
+
+impl Pin {
+    /// Pins what `fd` is at `path`, which must be free.
+    pub(super) fn make(fd: BorrowedFd<'_>, path: &Path) -> io::Result<Self> {
+        pin(fd, path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            // No file has these numbers: what is gone already is never found again.
+            file: identity(path).unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|file| file == self.file)
+    }
+
+    /// Removes the file, unless it is another one by now.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        if identity(&self.path)? != self.file {
+            return Err(io::Error::other(
+                "another file has that name now, which was left alone",
+            ));
+        }
+        fs::remove_file(&self.path)
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_encoded_bytes())?)
+}
+
+/// Pins what `fd` is at `path`, which must be free.
+pub(super) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    sys::obj_pin(fd, &c_path(path)?)
+}
+
+/// Opens what is pinned at `path`.
+pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
+    sys::obj_get(&c_path(path)?)
+}
+
+/// What an object of BPF is, if the kernel says that it is no fexit link.
+pub(super) fn other_than_fexit(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    // Asked for its information, a program or map gives its own, which looks much like a link's.
+    if let Ok(text) = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())) {
+        match link_type(&text) {
+            None => return Ok(Some("a program or a map".to_owned())),
+            Some(other) if !other.starts_with("tracing") => {
+                return Ok(Some(format!("a link of type {other}")));
+            }
+            Some(_) => {}
+        }
+    }
+    match sys::link_info(fd) {
+        Ok((info, _)) if super::fexit::is_fexit(info.attach_type) => Ok(None),
+        Ok((info, _)) => Ok(Some(format!("a link of attach type {}", info.attach_type))),
+        // Before 5.8 links tell nothing.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The type of a link, from what `/proc/self/fdinfo` says of its descriptor.
+fn link_type(fdinfo: &str) -> Option<&str> {
+    let mut lines = fdinfo.lines();
+    lines
+        .find_map(|line| line.strip_prefix("link_type:"))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_links_have_a_link_type() {
+        assert_eq!(
+            link_type("pos:\t0\nflags:\t02000000\nlink_type:\ttracing\nlink_id:\t3\n"),
+            Some("tracing")
+        );
+        assert_eq!(link_type("pos:\t0\nprog_type:\t26\nprog_id:\t9\n"), None);
+    }
+
+    #[test]
+    fn a_file_that_took_the_pins_place_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("link");
+        fs::write(&path, "").unwrap();
+        let pin = Pin {
+            file: identity(&path).unwrap(),
+            path: path.clone(),
+        };
+        assert!(pin.is_there());
+        let other = dir.path().join("other");
+        fs::write(&other, "").unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(!pin.is_there());
+        let error = pin.remove().unwrap_err();
+        assert!(error.to_string().contains("left alone"), "{error}");
+        assert!(path.exists());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(pin.remove().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
