@@ -39,7 +39,14 @@ fn main() -> ExitCode {
 fn build() -> Result<(), String> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..");
-    for input in ["images", "fexit", "Cargo.toml", "Cargo.lock"] {
+    for input in [
+        "bpf-build",
+        "examples",
+        "images",
+        "fexit",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
         println!(
             "cargo::rerun-if-changed={}",
             workspace.join(input).display()

@@ -69,3 +69,20 @@ pub use error::EbpfError;
 pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use maps::{Map, MapError, Pod};
+
+/// Includes the bytes of a file, as `include_bytes!`, at an address at which an ELF file can be read in place.
+///
+/// ```no_run
+/// # /*
+/// let ebpf = Ebpf::load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prog.bpf.o")))?;
+/// # */
+/// ```
+#[macro_export]
+macro_rules! include_bytes_aligned {
+    ($path:expr) => {{
+        #[repr(C, align(32))]
+        struct Aligned<T: ?Sized>(T);
+        const FILE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &FILE.0
+    }};
+}

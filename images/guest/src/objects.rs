@@ -1,19 +1,9 @@
 //! The compiled programs of `images/bpf`.
 
-/// Puts the bytes at an address at which an ELF file can be read in place.
-#[repr(C, align(8))]
-struct Aligned<T: ?Sized>(T);
-
 macro_rules! object {
-    ($name:literal) => {{
-        const BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
-            env!("OUT_DIR"),
-            "/",
-            $name,
-            ".bpf.o"
-        )));
-        &BYTES.0
-    }};
+    ($name:literal) => {
+        fexit::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/", $name, ".bpf.o"))
+    };
 }
 
 pub(crate) const COOKIE: &[u8] = object!("cookie");

@@ -24,6 +24,7 @@ mod signatures;
 mod streams;
 mod targets;
 mod test_run;
+mod tools;
 mod verifier;
 
 use crate::scenario::Scenario;
@@ -52,6 +53,7 @@ const FAMILIES: &[&[Scenario]] = &[
     signatures::SCENARIOS,
     sessions::SCENARIOS,
     overhead::SCENARIOS,
+    tools::SCENARIOS,
     selftest::SCENARIOS,
 ];
 

@@ -1,0 +1,136 @@
+//! TCP connections as the kernel's own states tell them: asked for, standing, failed.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Result;
+use fexit::EbpfLoader;
+use serde_json::{Value, json};
+use tool::{Events, Fields, Record, Tracer, Watched, errno, printable};
+
+const OBJECT: &[u8] = fexit::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpconnect.bpf.o"));
+const AF_INET6: u16 = 10;
+
+/// What to report.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Whom to watch.
+    #[command(flatten)]
+    pub watched: Watched,
+}
+
+/// What came of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stands.
+    Connected,
+    /// The other side, the network or this machine refused it.
+    Failed(i32),
+    /// The process closed the socket before there was an answer.
+    GaveUp,
+}
+
+/// A connection that stands now, or never will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// From the first packet sent to the answer: on an idle network, the round trip. Zero if none was sent.
+    pub latency: Duration,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The process that asked for it.
+    pub pid: u32,
+    /// The name of its thread.
+    pub comm: String,
+    /// This end; unspecified if it never got an address.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+/// Begins to watch.
+///
+/// # Errors
+///
+/// Those of the library: what is missing, and what to do.
+pub fn start(options: &Options) -> Result<(Tracer, Events)> {
+    let mut tracer = Tracer::new(OBJECT, &mut EbpfLoader::new(), &options.watched)?;
+    let events = tracer.events()?;
+    tracer.attach("state", &["tcp_set_state"])?;
+    tracer.attach("connect4", &["tcp_v4_connect"])?;
+    // A kernel may be without IPv6.
+    if let Err(error) = tracer.attach("connect6", &["tcp_v6_connect"]) {
+        eprintln!("IPv6 connections that fail at once are not seen: {error:#}");
+    }
+    Ok((tracer, events))
+}
+
+impl Record for Connection {
+    const HEADER: &str = "    PID COMM                     US  RESULT                   REMOTE";
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut fields = Fields::new(bytes);
+        let latency = Duration::from_nanos(fields.u64()?);
+        let outcome = match fields.i32()? {
+            0 => Outcome::Connected,
+            -1 => Outcome::GaveUp,
+            errno => Outcome::Failed(errno),
+        };
+        let pid = fields.u32()?;
+        let v6 = fields.u16()? == AF_INET6;
+        let local_port = fields.u16()?;
+        let remote_port = u16::from_be(fields.u16()?);
+        fields.u16()?;
+        let local = SocketAddr::new(address(fields.bytes()?, v6), local_port);
+        let remote = SocketAddr::new(address(fields.bytes()?, v6), remote_port);
+        let comm = fields.text::<16>()?;
+        Ok(Self {
+            latency,
+            outcome,
+            pid,
+            comm,
+            local,
+            remote,
+        })
+    }
+
+    fn json(&self) -> Value {
+        let (outcome, errno) = match self.outcome {
+            Outcome::Connected => ("connected", None),
+            Outcome::GaveUp => ("gave-up", None),
+            Outcome::Failed(errno) => ("failed", Some(errno)),
+        };
+        json!({
+            "pid": self.pid,
+            "comm": self.comm,
+            "latency_us": self.latency.as_micros() as u64,
+            "outcome": outcome,
+            "errno": errno,
+            "local": self.local.to_string(),
+            "remote": self.remote.to_string(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let result = match self.outcome {
+            Outcome::Connected => "connected".to_owned(),
+            Outcome::GaveUp => "gave up".to_owned(),
+            Outcome::Failed(number) => errno(number),
+        };
+        format!(
+            "{:>7} {:16} {:>10}  {result:24} {}",
+            self.pid,
+            printable(&self.comm),
+            self.latency.as_micros(),
+            self.remote
+        )
+    }
+}
+
+fn address(bytes: [u8; 16], v6: bool) -> IpAddr {
+    if v6 {
+        // An IPv4 address may be written as one of IPv6.
+        return Ipv6Addr::from(bytes).to_canonical();
+    }
+    let [a, b, c, d, ..] = bytes;
+    Ipv4Addr::new(a, b, c, d).into()
+}

@@ -1,0 +1,24 @@
+//! Shows TCP connections that this machine asks for: where to, how long it took, or why it failed.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tcpconnect::{Connection, Options, start};
+use tool::{Output, watch};
+
+/// Shows TCP connections that this machine asks for: where to, how long it took, or why it failed; needs root.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let (tracer, mut events) = start(&cli.options)?;
+    watch::<Connection>(&cli.output, &tracer, &mut events)
+}

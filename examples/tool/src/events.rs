@@ -1,0 +1,74 @@
+//! Records by whichever way the kernel has.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::Result;
+use fexit::Map;
+use fexit::maps::{MapError, PerfEventArray, PerfRecord, RingBuf};
+
+/// Pages of a CPU's buffer where there is no ring buffer.
+const PERF_PAGES: usize = 16;
+
+/// Records by a ring buffer, or before 5.8 by perf events.
+#[derive(Debug)]
+pub enum Events {
+    /// In the order in which they were made.
+    Ring(RingBuf),
+    /// In order for each CPU.
+    Perf(PerfEventArray),
+}
+
+impl Events {
+    pub(crate) fn open(map: &Map, by_ring: bool) -> Result<Self> {
+        Ok(if by_ring {
+            Self::Ring(map.try_into()?)
+        } else {
+            Self::Perf(PerfEventArray::open(map, PERF_PAGES)?)
+        })
+    }
+
+    /// Waits until there may be a record, the time is over, or a signal came.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn wait(&self, timeout: Duration) -> Result<()> {
+        let waited = match self {
+            Self::Ring(ring) => ring.wait(Some(timeout)),
+            Self::Perf(perf) => perf.wait(Some(timeout)),
+        };
+        match waited {
+            Err(MapError::SyscallError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::Interrupted =>
+            {
+                Ok(())
+            }
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Hands on each record that is there.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `take`; the records behind it stay.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        match self {
+            Self::Ring(ring) => {
+                while let Some(record) = ring.next_record() {
+                    take(&record)?;
+                }
+            }
+            Self::Perf(perf) => {
+                for record in perf.records() {
+                    // What was lost, the programs have counted.
+                    if let PerfRecord::Sample { data, .. } = record {
+                        take(&data)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

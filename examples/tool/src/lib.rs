@@ -1,0 +1,105 @@
+//! What the example tools share: a tracer that takes whichever form of a program the kernel can run, the records that
+//! it sends, and the loop that ends with Ctrl-C, after a time, or with a command.
+
+mod events;
+mod record;
+mod watch;
+
+use anyhow::{Context as _, Result};
+use fexit::programs::FExit;
+use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map};
+
+pub use events::Events;
+pub use record::{Fields, Record, errno, printable};
+pub use watch::{Output, print, watch};
+
+/// Whom to watch, and how to hear of it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Watched {
+    /// Only this process
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Use perf events even where the kernel has ring buffers (from 5.8 on)
+    #[arg(long)]
+    pub perf_events: bool,
+}
+
+/// The programs of a tool. They are detached when it is dropped.
+#[derive(Debug)]
+pub struct Tracer {
+    ebpf: Ebpf,
+    btf: Btf,
+    by_ring: bool,
+}
+
+impl Tracer {
+    /// Reads the object.
+    ///
+    /// # Errors
+    ///
+    /// The kernel shows no BTF, or the object is not what it should be.
+    pub fn new(object: &[u8], loader: &mut EbpfLoader, watched: &Watched) -> Result<Self> {
+        loader.set_global("only_pid", &watched.pid.unwrap_or(0), true);
+        let ebpf = loader.load(object)?;
+        let btf = Btf::from_sys_fs()?;
+        let by_ring = !watched.perf_events && Feature::RingBuf.is_in(&btf) != Some(false);
+        Ok(Self { ebpf, btf, by_ring })
+    }
+
+    /// Attaches a program to the first of these functions that the kernel has: they changed their names over time.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the library says: each error names what is missing and what to do.
+    pub fn attach(&mut self, program: &str, functions: &[&str]) -> Result<()> {
+        let first = functions.first().copied().unwrap_or_default();
+        let known = |function: &&&str| self.btf.has_function(function);
+        let function = functions.iter().find(known).copied().unwrap_or(first);
+        let perf = format!("{program}_perf");
+        let has_perf = self.ebpf.program(&perf).is_some();
+        let name = if has_perf && !self.by_ring {
+            &perf
+        } else {
+            program
+        };
+        let found = self.ebpf.program_mut(name);
+        let fexit: &mut FExit = found
+            .with_context(|| format!("no program `{name}`"))?
+            .try_into()?;
+        fexit.load(function, &self.btf)?;
+        fexit.attach()?;
+        Ok(())
+    }
+
+    /// The records that the programs send from now on.
+    ///
+    /// # Errors
+    ///
+    /// The map could not be opened.
+    pub fn events(&self) -> Result<Events> {
+        Events::open(
+            self.map(if self.by_ring { "ring" } else { "perf" })?,
+            self.by_ring,
+        )
+    }
+
+    /// How many records found no room since the start.
+    ///
+    /// # Errors
+    ///
+    /// The counter could not be read.
+    pub fn dropped(&self) -> Result<u64> {
+        Ok(self.ebpf.global("dropped")?)
+    }
+
+    /// A map of the object.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name.
+    pub fn map(&self, name: &str) -> Result<&Map> {
+        self.ebpf
+            .map(name)
+            .with_context(|| format!("no map `{name}`"))
+    }
+}

@@ -1,0 +1,132 @@
+//! From the bytes of a record to values, and to text that does a terminal no harm.
+
+use std::fmt::Write as _;
+use std::io;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// What a program sends.
+pub trait Record: Sized {
+    /// The columns of [`Record::text`].
+    const HEADER: &str;
+
+    /// From its bytes.
+    ///
+    /// # Errors
+    ///
+    /// There are too few.
+    fn parse(bytes: &[u8]) -> Result<Self>;
+
+    /// For machines.
+    fn json(&self) -> Value;
+
+    /// For eyes: one line.
+    fn text(&self) -> String;
+}
+
+/// The fields of a record in C's order, each taken from the front; a record has no padding in front of a field.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Of this record.
+    pub fn new(record: &'a [u8]) -> Self {
+        Self(record)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (first, rest) = self
+            .0
+            .split_first_chunk()
+            .context("a record is too short")?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    /// The next bytes.
+    ///
+    /// # Errors
+    ///
+    /// The record ends before.
+    pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.take()
+    }
+
+    /// A text of the kernel in `N` bytes, up to its NUL.
+    ///
+    /// # Errors
+    ///
+    /// The record ends before.
+    pub fn text<const N: usize>(&mut self) -> Result<String> {
+        let bytes = self.take::<N>()?;
+        let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ident),+) => {
+        impl Fields<'_> { $(
+            /// A number.
+            ///
+            /// # Errors
+            ///
+            /// The record ends before.
+            pub fn $type(&mut self) -> Result<$type> {
+                Ok($type::from_ne_bytes(self.take()?))
+            }
+        )+ }
+    };
+}
+numbers!(u16, u32, i32, u64, i64);
+
+/// What the kernel's error means, as `No such file or directory`.
+pub fn errno(number: i32) -> String {
+    let text = io::Error::from_raw_os_error(number).to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The text with its control characters written out: a file's name could otherwise command the terminal.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_one_after_the_other_and_never_from_behind_the_end() {
+        let mut record = 7u64.to_ne_bytes().to_vec();
+        record.extend((-2i32).to_ne_bytes());
+        record.extend(*b"cat\0old\0");
+        let mut fields = Fields::new(&record);
+        assert_eq!(fields.u64().unwrap(), 7);
+        assert_eq!(fields.i32().unwrap(), -2);
+        assert_eq!(fields.text::<8>().unwrap(), "cat");
+        assert!(fields.u16().is_err());
+    }
+
+    #[test]
+    fn a_name_commands_no_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("grüße"), "grüße");
+    }
+
+    #[test]
+    fn an_error_is_told_by_its_meaning() {
+        assert_eq!(errno(2), "No such file or directory");
+    }
+}

@@ -1,0 +1,139 @@
+//! The loop of a tool: hand on records until it is time to end.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::{Events, Record, Tracer};
+
+/// How soon the end of the command is noticed; without one, a signal that came between look and wait.
+const TICK: Duration = Duration::from_millis(20);
+const IDLE_TICK: Duration = Duration::from_millis(500);
+
+/// How a tool shows what it sees, and when it ends; with Ctrl-C if nothing is given.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Output {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// End after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "command")]
+    pub duration: Option<Duration>,
+    /// Run a command, and end with it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// Prints each record until it is time to end; what the programs could not send is told on stderr.
+///
+/// Gives the command's exit status as `perf stat` does, or success.
+///
+/// # Errors
+///
+/// The command cannot be run, or stdout not written; but a pipe that nobody reads any more is an end like others.
+pub fn watch<R: Record>(output: &Output, tracer: &Tracer, events: &mut Events) -> Result<ExitCode> {
+    let mut out = io::stdout();
+    let mut take = |bytes: &[u8]| {
+        let record = R::parse(bytes)?;
+        if output.json {
+            writeln!(out, "{}", record.json())?;
+        } else {
+            writeln!(out, "{}", record.text())?;
+        }
+        Ok(())
+    };
+    if !output.json && !R::HEADER.is_empty() {
+        print(&format!("{}\n", R::HEADER))?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let mut child = spawn(&output.command)?;
+    let deadline = output
+        .duration
+        .and_then(|duration| Instant::now().checked_add(duration));
+    let tick = if child.is_some() { TICK } else { IDLE_TICK };
+    let mut code = None;
+    loop {
+        let mut over = stop.load(Ordering::Relaxed);
+        if let Some(child) = &mut child
+            && let Some(status) = child.try_wait()?
+        {
+            let status = status
+                .code()
+                .or_else(|| Some(128 + status.signal()?))
+                .unwrap_or(1);
+            code = Some(ExitCode::from(u8::try_from(status).unwrap_or(1)));
+            over = true;
+        }
+        let left = deadline.map_or(tick, |end| end.saturating_duration_since(Instant::now()));
+        // The records are read once more after the end was seen, so that none that came before it is left.
+        match events.drain(&mut take) {
+            Err(error) if is_broken_pipe(&error) => break,
+            other => other?,
+        }
+        if over || left.is_zero() {
+            break;
+        }
+        events.wait(left.min(tick))?;
+    }
+    let dropped = tracer.dropped()?;
+    if dropped != 0 {
+        eprintln!("{dropped} records were lost: they came faster than they were read");
+    }
+    Ok(code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Prints; that nobody reads any more is no error.
+///
+/// # Errors
+///
+/// Another failure of stdout, as a full disk.
+pub fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn spawn(command: &[OsString]) -> Result<Option<Child>> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Ok(None);
+    };
+    let child = Command::new(program).args(arguments).spawn();
+    child
+        .map(Some)
+        .with_context(|| format!("cannot run {}", program.display()))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_seconds_and_never_negative() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["-1", "x", "inf"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The tools of `examples/`, each told what happened by both ways of reporting.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::process;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::Feature;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+use slowopen::Open;
+use tcpconnect::{Connection, Outcome};
+use tool::{Events, Record, Watched};
+use vfslat::{Operation, Slow};
+
+use crate::scenario::{Scenario, poll_until};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "tool_slowopen",
+        "examples/slowopen tells each open, its path and its error",
+        Feature::Fexit,
+        |_| both(slow_open),
+    ),
+    Scenario::new(
+        "tool_tcpconnect",
+        "examples/tcpconnect tells connections that stand, are refused, have no route or are given up",
+        Feature::Fexit,
+        |_| both(tcp_connect),
+    ),
+    Scenario::new(
+        "tool_vfslat",
+        "examples/vfslat counts each read and write, by file system",
+        Feature::Fexit,
+        |_| both(vfs_latency),
+    ),
+];
+
+/// Long enough for any wake-up, on any machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const ENOENT: i32 = 2;
+const ENETUNREACH: i32 = 101;
+const ECONNREFUSED: i32 = 111;
+
+/// By a ring buffer where there is one, and by perf events.
+fn both(run: fn(&Watched) -> Result<()>) -> Result<()> {
+    for perf_events in [false, true] {
+        let pid = Some(process::id());
+        run(&Watched { pid, perf_events })
+            .with_context(|| format!("perf events: {perf_events}"))?;
+    }
+    Ok(())
+}
+
+/// The next record for which `wanted` holds.
+fn next<R: Record>(events: &mut Events, what: &str, wanted: impl Fn(&R) -> bool) -> Result<R> {
+    poll_until(what, PATIENCE, || {
+        let mut found = None;
+        events.drain(|record| {
+            let record = R::parse(record)?;
+            if wanted(&record) {
+                found.get_or_insert(record);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    })
+}
+
+fn slow_open(watched: &Watched) -> Result<()> {
+    let file = "/tmp/slow\nopen";
+    fs::write(file, "")?;
+    let options = slowopen::Options {
+        watched: watched.clone(),
+        ..slowopen::Options::default()
+    };
+    let (tracer, mut events) = slowopen::start(&options)?;
+    for (path, errno) in [(file, None), ("/tmp/none", Some(ENOENT))] {
+        let start = Instant::now();
+        let opened = File::open(path);
+        let took = start.elapsed();
+        ensure!(opened.is_err() == errno.is_some(), "{path}: {opened:?}");
+        let open = next(&mut events, path, |open: &Open| open.path == path)?;
+        ensure!(open.errno == errno, "{open:?}");
+        ensure!(
+            open.latency > Duration::ZERO && open.latency <= took,
+            "{open:?} within {took:?}"
+        );
+        ensure!(open.pid == process::id(), "{open:?}");
+    }
+    ensure!(tracer.dropped()? == 0, "records were dropped");
+    drop(tracer);
+
+    let options = slowopen::Options {
+        failed: true,
+        ..options
+    };
+    let (_tracer, mut events) = slowopen::start(&options)?;
+    File::open(file)?;
+    ensure!(File::open("/tmp/none").is_err(), "there is a file");
+    // The first record of all is that of the failure, so the other was left out.
+    let open = next(&mut events, "the first open", |_: &Open| true)?;
+    ensure!(open.errno == Some(ENOENT), "{open:?}");
+    Ok(())
+}
+
+fn tcp_connect(watched: &Watched) -> Result<()> {
+    // Up and running. The kernel gives it its address.
+    fs::write("/sys/class/net/lo/flags", "0x49")?;
+    let options = tcpconnect::Options {
+        watched: watched.clone(),
+    };
+    let (tracer, mut events) = tcpconnect::start(&options)?;
+    let mut told = |to: SocketAddr, outcome: Outcome| {
+        let same = |connection: &Connection| connection.remote == to;
+        let connection = next(&mut events, &to.to_string(), same)?;
+        ensure!(
+            connection.outcome == outcome && connection.pid == process::id(),
+            "{connection:?} is not {outcome:?}"
+        );
+        Ok(connection)
+    };
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let stream = TcpStream::connect(address)?;
+    let connection = told(address, Outcome::Connected)?;
+    ensure!(connection.local == stream.local_addr()?, "{connection:?}");
+    ensure!(!connection.latency.is_zero(), "{connection:?}");
+
+    drop(listener);
+    ensure!(TcpStream::connect(address).is_err(), "nobody listens");
+    told(address, Outcome::Failed(ECONNREFUSED))?;
+
+    // No route leads there, so no packet is sent.
+    let nowhere = SocketAddr::from(([192, 0, 2, 1], 80));
+    ensure!(TcpStream::connect(nowhere).is_err(), "there is a network");
+    let connection = told(nowhere, Outcome::Failed(ENETUNREACH))?;
+    ensure!(connection.latency.is_zero(), "{connection:?}");
+
+    let (_full, address, _queued) = listener_that_is_full()?;
+    told(address, Outcome::Connected)?;
+    let error = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+    ensure!(
+        error.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut),
+        "the queue has room"
+    );
+    let connection = told(address, Outcome::GaveUp)?;
+    ensure!(
+        connection.latency >= Duration::from_millis(50),
+        "{connection:?}"
+    );
+
+    // A kernel may be without IPv6.
+    if let Ok(listener) = TcpListener::bind("[::1]:0") {
+        let address = listener.local_addr()?;
+        let _stream = TcpStream::connect(address)?;
+        told(address, Outcome::Connected)?;
+    }
+    ensure!(tracer.dropped()? == 0, "records were dropped");
+    Ok(())
+}
+
+/// A listener whose queue holds one connection, and has it: whoever comes next gets no answer.
+fn listener_that_is_full() -> Result<(rustix::fd::OwnedFd, SocketAddr, TcpStream)> {
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    listen(&listener, 0)?;
+    let address: SocketAddr = getsockname(&listener)?.try_into()?;
+    let queued = TcpStream::connect(address)?;
+    Ok((listener, address, queued))
+}
+
+fn vfs_latency(watched: &Watched) -> Result<()> {
+    const SIZE: usize = 1 << 20;
+    const READS: u64 = 5;
+    let options = vfslat::Options {
+        slower_than: Some(1),
+        watched: watched.clone(),
+        ..vfslat::Options::default()
+    };
+    let (tracer, mut events) = vfslat::start(&options)?;
+    let path = "/tmp/vfslat";
+    let mut data = vec![7; SIZE];
+    // Nothing takes a megabyte in less than a microsecond.
+    let mut told = |operation| {
+        let same = |slow: &Slow| slow.name == "vfslat" && slow.operation == operation;
+        let slow = next(&mut events, "a slow one", same)?;
+        ensure!(slow.result == SIZE as i64 && slow.fs == "tmpfs", "{slow:?}");
+        ensure!(slow.latency >= Duration::from_micros(1), "{slow:?}");
+        anyhow::Ok(())
+    };
+    File::create(path)?.write_all(&data)?;
+    told(Operation::Write)?;
+    for _ in 0..READS {
+        File::open(path)?.read_exact(&mut data)?;
+        told(Operation::Read)?;
+    }
+    let all = vfslat::histograms(&tracer)?;
+    for (operation, expected) in [(Operation::Write, 1), (Operation::Read, READS)] {
+        let count = all
+            .get(&("tmpfs".to_owned(), operation))
+            .map_or(0, vfslat::Histogram::count);
+        ensure!(count == expected, "{operation}: {count}, not {expected}");
+    }
+    Ok(())
+}
