@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::vm::Mode;
+use crate::{build::BuildArgs, vm::Mode};
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 ///
@@ -98,6 +98,8 @@ pub enum KernelsCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Build a kernel that nobody publishes ready for fexit, and show that fexit works in it
+    Build(BuildArgs),
     /// Lock each series to the newest kernel that its archive has
     Update {
         /// Only these series
@@ -117,6 +119,7 @@ impl KernelsCommand {
             | Self::Fetch { store, .. }
             | Self::Verify { store, .. }
             | Self::Update { store, .. } => store,
+            Self::Build(args) => &args.store,
         }
     }
 }

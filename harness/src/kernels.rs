@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
+    build,
     cli::{KernelsCommand, StoreArgs},
     kernel::{
         Kernels, Options,
@@ -41,6 +42,7 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
         KernelsCommand::Fetch { kernels: names, .. } => fetch(&kernels, names),
         KernelsCommand::Verify { kernels: names, .. } => verify(&kernels, names),
         KernelsCommand::Update { series, .. } => update(&kernels, series),
+        KernelsCommand::Build(args) => return build::command(args),
     }?;
     let verdict = if all_well {
         KernelVerdict::Ok
@@ -59,15 +61,19 @@ pub fn table(series: &[Series]) -> String {
         version,
         size,
         cached,
+        built,
         in_all,
         ..
     } in series
     {
         let version = version.as_deref().unwrap_or("not locked");
+        let built = built
+            .as_ref()
+            .map_or_else(String::new, |built| format!("; {built} is here"));
         let size = size.map_or_else(String::new, |size| format!("{:.0} MB", size as f64 / 1e6));
         let here = if *cached { "cached" } else { "" };
         let mark = if *in_all { ' ' } else { '-' };
-        let line = format!("{name:<5} {mark} {version:<10}  {size:>6}  {here:<6}  {source}");
+        let line = format!("{name:<5} {mark} {version:<10}  {size:>6}  {here:<6}  {source}{built}");
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table.push_str("(- is not in `all`)\n");

@@ -157,6 +157,10 @@ impl kernel::Progress for Line {
         self.bar.set_message("");
     }
 
+    fn step(&self, what: &str) {
+        self.phase(what);
+    }
+
     fn note(&self, message: &str) {
         Self::note(self, message);
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Kernel;
 use super::image::Identity;
 use super::manifest::{self, Record, State};
-use super::source::{Resolved, Source};
+use super::source::{Artifact, Resolved, Source};
 
 /// The folder of everything that was downloaded.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Guard {
 pub(super) struct Entry {
     pub(super) series: String,
     pub(super) version: String,
-    release: String,
+    pub(super) release: String,
     pub(super) source: Source,
 }
 
@@ -89,6 +89,16 @@ impl Cache {
         self.kernels().join(format!("{version}_{}", &digest[..16]))
     }
 
+    /// The folder in which a kernel is built from a source.
+    pub(super) fn build_dir(&self, source: &Artifact) -> Result<PathBuf> {
+        let name = tame(&source.package);
+        let dir = self
+            .root
+            .join("builds")
+            .join(format!("{name}_{}", &source.sha256[..16]));
+        std::path::absolute(&dir).with_context(|| format!("cannot find {}", dir.display()))
+    }
+
     /// Waits until no other process holds the lock; `on_wait` is called if there is a need to.
     pub(super) fn lock(&self, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
         let dir = self.root.join("locks");
@@ -138,6 +148,11 @@ impl Cache {
             Some(kernel) => Lookup::Ready(Box::new(kernel)),
             None => Lookup::Damaged(format!("{MANIFEST} does not list {IMAGE}")),
         })
+    }
+
+    /// What is recorded of a cached kernel.
+    pub(super) fn entry(&self, resolved: &Resolved) -> Result<Option<Entry>> {
+        read_entry(&self.entry_dir(resolved))
     }
 
     /// All cached kernels of a series, complete but not checked.
@@ -193,6 +208,7 @@ impl Cache {
         // One call for a thousand files. Without it, a power cut after the rename could leave them empty.
         syncfs(File::open(partial).with_context(context)?).with_context(context)?;
         let dir = self.entry_dir(resolved);
+        fs::create_dir_all(self.kernels()).with_context(context)?;
         remove_dir(&dir)?;
         fs::rename(partial, &dir).with_context(|| format!("cannot create {}", dir.display()))
     }

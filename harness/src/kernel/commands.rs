@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::cache::{Lookup, write_atomically};
 use super::lock::{Lock, Locked, Package};
+use super::matrix::Source as Origin;
 use super::progress::Silent;
 use super::request::Request;
 use super::{Kernel, Kernels, Options, Progress};
@@ -27,6 +28,8 @@ pub struct Series {
     pub size: Option<u64>,
     /// Whether what it is locked to is in the cache.
     pub cached: bool,
+    /// The release of the newest kernel of it that was built here.
+    pub built: Option<String>,
     /// Whether `all` includes it.
     pub in_all: bool,
 }
@@ -50,6 +53,11 @@ pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
             version: locked.map(|locked| locked.version.clone()),
             package_version: locked.and_then(package_version),
             size: resolved.as_ref().and_then(super::Resolved::size),
+            built: kernels
+                .built_of(series)?
+                .into_iter()
+                .next()
+                .map(|entry| entry.release),
             cached: resolved.as_ref().map(ready).transpose()?.unwrap_or(false),
             in_all: usual.contains(&series.name.as_str()),
         })
@@ -133,6 +141,16 @@ pub fn update(
     let mut changes = Vec::new();
     for known in kernels.matrix().series() {
         let old = kernels.matrix().lock.find(&known.name);
+        let built = matches!(kernels.matrix().source(known)?, Origin::KernelOrg(_));
+        if built && series.contains(&known.name) {
+            return Err(usage(format!(
+                "{0} is built, not downloaded, so there is nothing to lock: `harness kernels build {0}`",
+                known.name
+            )));
+        }
+        if built {
+            continue;
+        }
         if !series.is_empty() && !series.contains(&known.name) {
             lock.kernels.extend(old.cloned());
             continue;

@@ -13,7 +13,7 @@ use super::matrix::Source as Origin;
 use super::mirrors::{AllFailed, Why, first_good};
 use super::progress::{Notes, Progress};
 use super::request::Request;
-use super::source::{Artifact, Resolved};
+use super::source::{Artifact, Kind, Resolved};
 use super::unpack::unpack;
 use super::url::is_url;
 use super::{Kernel, Kernels, Options, debian};
@@ -69,7 +69,8 @@ impl Kernels {
 
     fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
         let entries = self.cache.entries(series)?.into_iter();
-        let newest = entries.max_by(|a, b| {
+        let published = entries.filter(|entry| entry.source.kind != Kind::Built);
+        let newest = published.max_by(|a, b| {
             debian::version::compare(&a.source.package_version, &b.source.package_version)
         });
         Ok(newest.map(|entry| Resolved {
@@ -86,6 +87,16 @@ impl Kernels {
         let cached = self.cache.lookup(resolved, thorough)?;
         if let Lookup::Ready(kernel) = cached {
             return Ok(*kernel);
+        }
+        if resolved.source.kind == Kind::Built {
+            bail!(
+                "the kernel {name} that was built here is {}: `harness kernels build {}` builds it again",
+                match cached {
+                    Lookup::Damaged(why) => format!("damaged ({why})"),
+                    _ => "gone".to_owned(),
+                },
+                resolved.version
+            );
         }
         if self.options.offline {
             match cached {
@@ -113,7 +124,7 @@ impl Kernels {
             Lookup::Absent => {}
         }
         let dir = self.cache.begin(resolved)?;
-        let built = self.build(&dir, resolved, notes);
+        let built = self.assemble(&dir, resolved, notes);
         if built.is_err() {
             // Nobody would trust it, but it need not lie around either.
             let _ = fs::remove_dir_all(&dir);
@@ -129,7 +140,7 @@ impl Kernels {
     }
 
     /// Downloads and unpacks into `dir`, then makes it the cached kernel.
-    fn build(&self, dir: &Path, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
+    fn assemble(&self, dir: &Path, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
         let mut resolved = resolved.clone();
         let vouched = resolved.source.verified_by.clone();
         let mut records = Vec::new();
@@ -208,7 +219,7 @@ impl Kernels {
 }
 
 /// Whether the packages together make a kernel, and which.
-fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
+pub(super) fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
     if !records.iter().any(|record| record.path == "vmlinuz") {
         bail!("there is no kernel image in its packages");
     }

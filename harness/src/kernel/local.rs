@@ -1,15 +1,13 @@
 //! A kernel of the user's own: an installed one, or one in the tree where it was built.
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::Kernel;
-use super::http::hex;
 use super::image::{self, Identity};
+use super::manifest::hash_file;
 use super::source::{Artifact, Kind, Source};
 use crate::error::usage;
 
@@ -30,7 +28,7 @@ pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
             .filter(|tree| is_module_dir(tree))
             .or_else(|| usual_modules(&path, &identity)),
     };
-    let sha256 = hash(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let sha256 = hash_file(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let artifact = Artifact {
         package: path
             .file_name()
@@ -56,6 +54,7 @@ pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
             artifacts: vec![artifact],
             verified_by: "nothing: it is the user's own".to_owned(),
             notes: Vec::new(),
+            build: None,
         },
         release: identity.release,
         version: identity.version,
@@ -141,16 +140,4 @@ fn find_config(image: &Path, release: &str) -> Option<PathBuf> {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
-}
-
-fn hash(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&buffer[..n]),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -116,8 +116,23 @@ pub(super) fn check(dir: &Path, records: &[Record], thorough: bool) -> State {
     State::Touched(records.iter().zip(current).map(update).collect())
 }
 
-fn hash_file(path: &Path) -> io::Result<String> {
-    fs::read(path).map(|bytes| digest(&bytes))
+/// The SHA-256 of a file, in hexadecimal.
+pub(super) fn hash_file(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    hash_into(&mut hash, path)?;
+    Ok(hex(&hash.finalize()))
+}
+
+/// Adds the contents of a file.
+pub(super) fn hash_into(hash: &mut Sha256, path: &Path) -> io::Result<()> {
+    let mut file = fs::File::open(path)?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => hash.update(&buffer[..n]),
+        }
+    }
 }
 
 #[cfg(test)]

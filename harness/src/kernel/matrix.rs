@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::build::Releases;
 use super::debian::{SnapshotOf, version};
 use super::lock::Lock;
 use super::openpgp::Keyring;
@@ -75,6 +76,8 @@ pub(crate) enum Source {
     Debian(Archive),
     /// Ubuntu's builds of upstream releases.
     UbuntuMainline(Builds),
+    /// Releases of kernel.org, to be built here.
+    KernelOrg(Releases),
     /// Files at addresses of their own.
     Url(Files),
 }
@@ -183,13 +186,17 @@ impl Matrix {
     }
 
     fn check_source(&self, series: &Series) -> Result<()> {
-        let mirrors = match self.source(series)? {
-            Source::Debian(archive) => &archive.mirrors,
-            Source::UbuntuMainline(builds) => &builds.mirrors,
+        let (mirrors, packed) = match self.source(series)? {
+            Source::Debian(archive) => (&archive.mirrors, true),
+            Source::UbuntuMainline(builds) => (&builds.mirrors, true),
+            Source::KernelOrg(releases) => (&releases.mirrors, false),
             Source::Url(files) => return files.check(),
         };
         if mirrors.is_empty() {
             bail!("it has no mirrors");
+        }
+        if !packed {
+            return Ok(());
         }
         let first = self.packages(series)?.required.first();
         if !first.is_some_and(|first| first.contains("{abi}")) {
@@ -217,6 +224,14 @@ impl Matrix {
         self.sources
             .get(source)
             .with_context(|| format!("series {name} names an unknown source, {source}"))
+    }
+
+    /// Where kernels to build come from.
+    pub(crate) fn releases(&self) -> Option<&Releases> {
+        self.sources.values().find_map(|source| match source {
+            Source::KernelOrg(releases) => Some(releases),
+            _ => None,
+        })
     }
 
     /// The packages that make a kernel of a series, with `{abi}` in their names.
@@ -292,6 +307,7 @@ mod tests {
                     assert!(archive.snapshot.is_some(), "{}", series.name);
                 }
                 Source::UbuntuMainline(builds) => assert_eq!(builds.key.fingerprint.len(), 40),
+                Source::KernelOrg(releases) => assert_eq!(releases.key.fingerprint.len(), 40),
                 Source::Url(_) => {}
             }
         }

@@ -3,7 +3,10 @@
 //! The way down, each step vouching for the next: a key in `kernels/keys`, the signature of an archive's release
 //! file, the checksum of its package index, the checksum of a package. The lock file (`kernels/kernels.lock`) is a
 //! short cut to the last step: it records what was verified when it was written.
+//!
+//! Where nobody publishes a kernel ready for fexit, [`build`] makes one of a release that is vouched for in the same way.
 
+pub mod build;
 mod cache;
 pub mod commands;
 mod debian;
@@ -32,7 +35,7 @@ use std::path::PathBuf;
 
 pub use http::Patience;
 pub use progress::{Progress, Silent};
-pub use source::{Artifact, Kind, Resolved, Source};
+pub use source::{Artifact, Build, Kind, Resolved, Source};
 pub use store::{Kernels, Options};
 
 /// A kernel that is ready to boot.

@@ -270,6 +270,7 @@ mod tests {
             artifacts: Vec::new(),
             verified_by: String::new(),
             notes: Vec::new(),
+            build: None,
         };
         let kernel = Kernel {
             requested: "6.1".into(),

@@ -10,6 +10,8 @@ pub trait Progress: Sync {
     fn advance(&self, _bytes: u64) {}
     /// The download has ended, one way or another.
     fn finish(&self) {}
+    /// What is being done now, until the next such word.
+    fn step(&self, _what: &str) {}
     /// Something that the user should know; it is in the report, too.
     fn note(&self, _message: &str) {}
 }

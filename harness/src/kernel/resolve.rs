@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::Kernels;
+use super::build::BUILT;
 use super::debian::{self, Index, Lists, Snapshot, Wanted, version};
 use super::matrix::{Archive, Series, Source as Origin};
 use super::mirrors::first_good;
@@ -21,6 +22,11 @@ impl Kernels {
         match self.matrix.source(request.series)? {
             Origin::Debian(archive) => self.ask_debian(request, archive, notes),
             Origin::UbuntuMainline(builds) => self.ask_ubuntu(request, builds, notes),
+            Origin::KernelOrg(_) => Err(usage(format!(
+                "{0} is published nowhere ready for fexit, and has not been built here: \
+                 `harness kernels build {0}` does it",
+                request.text().trim_end_matches(BUILT)
+            ))),
             Origin::Url(files) => match request.exact {
                 None => Ok(files.resolve(request.text(), Some(&request.series.source))),
                 Some(exact) => Err(usage(format!(
@@ -204,7 +210,7 @@ impl Kernels {
         Ok(match self.matrix.source(series)? {
             Origin::Debian(archive) => &archive.mirrors,
             Origin::UbuntuMainline(builds) => &builds.mirrors,
-            Origin::Url(_) => &[],
+            Origin::KernelOrg(_) | Origin::Url(_) => &[],
         })
     }
 
@@ -257,6 +263,7 @@ fn resolved(
             artifacts,
             verified_by: verified_by.to_owned(),
             notes: Vec::new(),
+            build: None,
         },
     }
 }

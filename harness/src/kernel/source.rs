@@ -35,6 +35,8 @@ pub enum Kind {
     UbuntuMainline,
     /// A file at an address, whose checksum was given.
     Url,
+    /// Built here.
+    Built,
     /// A file of the user's own.
     Local,
 }
@@ -54,6 +56,30 @@ pub struct Source {
     pub verified_by: String,
     /// What was out of the ordinary, as a mirror that failed or a version that has left its archive.
     pub notes: Vec<String>,
+    /// How it was built, if that was done here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+}
+
+/// How a kernel was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// A checksum of all that follows, but the proof, and of the options that were asked for.
+    pub recipe: String,
+    /// As `gcc (Debian 12.2.0-14) 12.2.0`.
+    pub compiler: String,
+    /// As `GNU ld (GNU Binutils for Debian) 2.40`.
+    pub linker: String,
+    /// As `v1.24`.
+    pub pahole: String,
+    /// The variables that `make` was given.
+    pub make: Vec<String>,
+    /// The arguments that pahole was given besides the kernel's own.
+    pub pahole_flags: Vec<String>,
+    /// What this kernel needed beside present-day tools, and why.
+    pub workarounds: Vec<String>,
+    /// The scenarios that passed in it before it was put into the cache.
+    pub proof: Vec<String>,
 }
 
 /// A kernel that is known to the last bit, but not necessarily here yet.

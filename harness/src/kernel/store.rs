@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
-use super::cache::Cache;
-use super::debian::Index;
+use super::cache::{Cache, Entry};
+use super::debian::{Index, version};
 use super::http::{Client, Patience};
 use super::matrix::{Matrix, Series, Source as Origin};
 use super::progress::{Notes, Progress};
@@ -81,7 +81,7 @@ impl Kernels {
         let request = Request::parse(&self.matrix, request)?;
         let mut resolved = match self.locked(request, &notes)? {
             Some(resolved) => resolved,
-            None => match self.cached(request)? {
+            None => match self.built(request)?.or(self.cached(request)?) {
                 Some(resolved) => resolved,
                 None => self.ask(request, &notes)?,
             },
@@ -115,6 +115,7 @@ impl Kernels {
             artifacts,
             verified_by: format!("{LOCK} ({})", locked.verified_by),
             notes: Vec::new(),
+            build: None,
         };
         let wanted = match exact {
             Some(exact) => source.is(exact),
@@ -126,6 +127,33 @@ impl Kernels {
             version: locked.version.clone(),
             source,
         }))
+    }
+
+    /// A kernel that was built here: the newest of its series, or the one with this version (`5.5.19`) or release
+    /// (`5.5.19-built`).
+    fn built(&self, request: Request<'_>) -> Result<Option<Resolved>> {
+        if request.exact.is_none() && self.options.newest {
+            return Ok(None);
+        }
+        let entries = self.built_of(request.series)?.into_iter();
+        let mut wanted = entries.filter(|entry| match request.exact {
+            Some(exact) => exact == entry.version || exact == entry.release,
+            None => true,
+        });
+        Ok(wanted.next().map(|entry| Resolved {
+            requested: request.text().to_owned(),
+            series: request.series.name.clone(),
+            version: entry.version,
+            source: entry.source,
+        }))
+    }
+
+    /// All kernels of a series that were built here, the newest first.
+    pub(super) fn built_of(&self, series: &Series) -> Result<Vec<Entry>> {
+        let mut entries = self.cache.entries(&series.name)?;
+        entries.retain(|entry| entry.source.kind == Kind::Built);
+        entries.sort_by(|a, b| version::compare(&b.version, &a.version));
+        Ok(entries)
     }
 
     /// An exact version that was verified before need not be looked up again, so it works without network.
@@ -156,6 +184,7 @@ impl Kernels {
         Ok(match self.matrix.source(series)? {
             Origin::Debian(_) => Kind::Debian,
             Origin::UbuntuMainline(_) => Kind::UbuntuMainline,
+            Origin::KernelOrg(_) => Kind::Built,
             Origin::Url(_) => Kind::Url,
         })
     }

@@ -15,17 +15,30 @@ use super::manifest::{self, Record};
 /// Takes a Debian package, an archive as `make tar-pkg` leaves it, or an image that is not packed at all.
 /// Everything else in a package (documentation, hooks, links into a build tree) is left out.
 pub(super) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
+    let (mut reader, format) = open(file)?;
+    match format {
+        Format::Deb => unpack_deb(reader, dir),
+        Format::Image => Ok(vec![write(&mut reader, dir, Path::new("vmlinuz"))?]),
+        Format::Tar(compression) => unpack_tar(decompress(reader, compression)?, dir),
+    }
+}
+
+/// The bytes of a tar archive, however it is compressed.
+pub(super) fn open_tar(file: &Path) -> Result<Box<dyn Read>> {
+    match open(file)? {
+        (reader, Format::Tar(compression)) => decompress(reader, compression),
+        _ => bail!("{} is no tar archive", file.display()),
+    }
+}
+
+fn open(file: &Path) -> Result<(File, Format)> {
     let mut reader = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut start = Vec::new();
     Read::by_ref(&mut reader)
         .take(512)
         .read_to_end(&mut start)?;
     reader.rewind()?;
-    match Format::of(&start) {
-        Format::Deb => unpack_deb(reader, dir),
-        Format::Image => Ok(vec![write(&mut reader, dir, Path::new("vmlinuz"))?]),
-        Format::Tar(compression) => unpack_tar(decompress(reader, compression)?, dir),
-    }
+    Ok((reader, Format::of(&start)))
 }
 
 enum Format {

@@ -101,6 +101,7 @@ impl Files {
                 artifacts,
                 verified_by: vouched.to_owned(),
                 notes: Vec::new(),
+                build: None,
             },
         }
     }

@@ -11,15 +11,17 @@ mod watch;
 use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result};
+use clap::Parser as _;
 
 use guest::scenario::Scenario;
-use one::Setup;
+use one::{Setup, Target};
 pub use outputs::Sinks;
 
 use crate::{
-    cli::RunArgs,
+    cli::{Cli, RunArgs},
     error::usage,
     interrupt::{INTERRUPTED, Interrupt},
+    kernel::{Kernel, Kernels},
     kernels,
     progress::Board,
     report::{KernelReport, Report, compare::Comparison, file, github, observed::none_reached},
@@ -77,6 +79,21 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     github::annotate(&report.kernels);
     let judged = show(&report, baseline.as_ref(), &board);
     Ok(interrupt.exit_code().unwrap_or(judged))
+}
+
+/// Runs these scenarios on one kernel that is at hand, with the usual options.
+pub fn boot(
+    kernel: &Kernel,
+    scenarios: &[&str],
+    kernels: Kernels,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<KernelReport> {
+    let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
+    let planned = scenarios::select(&ids)?;
+    let Cli { run: args, .. } = Cli::try_parse_from(["harness", "--kernel", &kernel.release])?;
+    let setup = Setup::new(&args, &planned, interrupt, kernels, board)?;
+    Ok(setup.run(&Target::here(kernel.clone())))
 }
 
 /// Shows what came out, and returns the exit status for it.

@@ -68,14 +68,24 @@ impl Boot {
     }
 }
 
+impl Target {
+    /// A kernel that need not be looked for.
+    pub(super) fn here(kernel: Kernel) -> Self {
+        Self {
+            name: kernel.requested.clone(),
+            found: Ok(Found::Here(kernel)),
+            resolve_ms: 0,
+        }
+    }
+}
+
 /// Takes a kernel of the user's own.
 pub(super) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
     let started = Instant::now();
-    let kernel = kernel::local::open(image, modules)?;
+    let target = Target::here(kernel::local::open(image, modules)?);
     Ok(Target {
-        name: kernel.requested.clone(),
-        found: Ok(Found::Here(kernel)),
         resolve_ms: ms(started.elapsed()),
+        ..target
     })
 }
 

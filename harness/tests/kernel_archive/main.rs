@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests are to panic")]
 
 mod archive;
+mod build;
 mod cache;
 mod fallback;
 mod network;

@@ -1,0 +1,116 @@
+//! Which kernels something is for.
+
+use std::fmt;
+
+use anyhow::{Result, anyhow, bail};
+use fexit::KernelVersion;
+use serde::Deserialize;
+
+/// From one version on, up to another that is not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Bounds")]
+pub(super) struct Range {
+    from: Option<KernelVersion>,
+    until: Option<KernelVersion>,
+}
+
+/// As it stands in the data.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bounds {
+    from: Option<String>,
+    until: Option<String>,
+}
+
+impl Range {
+    pub(super) fn contains(self, version: KernelVersion) -> bool {
+        self.from.is_none_or(|from| version >= from)
+            && self.until.is_none_or(|until| version < until)
+    }
+
+    /// Reads `all`, `from 5.11`, `until 5.10`, or both of the latter.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut bounds = Bounds::default();
+        let mut words = text.split_whitespace();
+        while let Some(word) = words.next() {
+            match (word, words.next()) {
+                ("all", None) => {}
+                ("from", Some(version)) => bounds.from = Some(version.to_owned()),
+                ("until", Some(version)) => bounds.until = Some(version.to_owned()),
+                _ => bail!("{text:?} is no range: it is `all`, `from 5.11`, or `until 5.10`"),
+            }
+        }
+        Self::try_from(bounds).map_err(|why| anyhow!(why))
+    }
+}
+
+impl TryFrom<Bounds> for Range {
+    type Error = String;
+
+    fn try_from(bounds: Bounds) -> Result<Self, String> {
+        let version = |text: Option<String>| {
+            text.map(|text| text.parse().map_err(|e| format!("{e}")))
+                .transpose()
+        };
+        let range = Self {
+            from: version(bounds.from)?,
+            until: version(bounds.until)?,
+        };
+        match range {
+            Self {
+                from: Some(from),
+                until: Some(until),
+            } if from >= until => Err(format!("no kernel is {range}")),
+            range => Ok(range),
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.until) {
+            (None, None) => write!(f, "any"),
+            (Some(from), None) => write!(f, "from {from}"),
+            (None, Some(until)) => write!(f, "until {until}"),
+            (Some(from), Some(until)) => write!(f, "from {from} until {until}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_not_in_it() {
+        for (range, version, inside) in [
+            ("all", "5.5", true),
+            ("from 5.11", "5.10.262", false),
+            ("from 5.11", "5.11", true),
+            ("until 5.10", "5.9.1", true),
+            ("until 5.10", "5.10", false),
+            ("from 5.6 until 5.10", "5.5.19", false),
+            ("from 5.6 until 5.10", "5.6", true),
+        ] {
+            let parsed = Range::parse(range).unwrap();
+            assert_eq!(
+                parsed.contains(version.parse().unwrap()),
+                inside,
+                "{range} {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "since 5.5",
+            "from",
+            "from x",
+            "all of it",
+            "from 5.10 until 5.10",
+        ] {
+            assert!(Range::parse(text).is_err(), "{text}");
+        }
+    }
+}

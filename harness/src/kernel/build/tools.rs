@@ -1,0 +1,125 @@
+//! The programs and headers that a build needs, looked for before it takes time.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+/// A program, and Debian's name of its package.
+const PROGRAMS: [(&str, &str); 8] = [
+    ("make", "make"),
+    ("gcc", "gcc"),
+    ("ld", "binutils"),
+    ("flex", "flex"),
+    ("bison", "bison"),
+    ("bc", "bc"),
+    ("perl", "perl"),
+    ("pahole", "dwarves"),
+];
+
+/// A header that the kernel's own tools include, and its package.
+const HEADERS: [(&str, &str); 2] = [("gelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];
+
+/// What is there.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// As `gcc (Debian 12.2.0-14) 12.2.0`.
+    pub compiler: String,
+    /// As `GNU ld (GNU Binutils for Debian) 2.40`.
+    pub linker: String,
+    /// As `v1.24`.
+    pub pahole: String,
+}
+
+impl Tools {
+    /// Looks for all of them.
+    pub fn find() -> Result<Self> {
+        let mut missing: Vec<_> = PROGRAMS
+            .iter()
+            .filter(|(program, _)| version(program).is_none())
+            .collect();
+        // Without a compiler no header is found.
+        if !missing.iter().any(|(program, _)| *program == "gcc") {
+            missing.extend(HEADERS.iter().filter(|(header, _)| !compiles(header)));
+        }
+        if missing.is_empty() {
+            let first_line = |program| version(program).unwrap_or_default();
+            return Ok(Self {
+                compiler: first_line("gcc"),
+                linker: first_line("ld"),
+                pahole: first_line("pahole"),
+            });
+        }
+        let (names, packages): (Vec<_>, Vec<_>) = missing.into_iter().copied().unzip();
+        bail!(
+            "a kernel cannot be built here without {} (Debian and Ubuntu: `apt-get install {}`)",
+            names.join(", "),
+            packages.join(" ")
+        )
+    }
+
+    /// 124 for version 1.24, as the kernel counts, too.
+    pub(super) fn pahole_number(&self) -> u32 {
+        let number = self.pahole.trim_start_matches('v').split_once('.');
+        let number = number.and_then(|(major, minor)| {
+            Some(major.parse::<u32>().ok()? * 100 + minor.parse::<u32>().ok()?)
+        });
+        number.unwrap_or(0)
+    }
+}
+
+/// What a program says first of itself; `None` if it does not run.
+fn version(program: &str) -> Option<String> {
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    output
+        .status
+        .success()
+        .then(|| said.lines().next().unwrap_or_default().to_owned())
+}
+
+fn compiles(header: &str) -> bool {
+    let compiler = Command::new("gcc")
+        .args(["-fsyntax-only", "-x", "c", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut compiler) = compiler else {
+        return false;
+    };
+    if let Some(mut stdin) = compiler.stdin.take() {
+        let _ = writeln!(stdin, "#include <{header}>");
+    }
+    compiler.wait().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pahole_is_numbered_as_the_kernel_does() {
+        for (said, number) in [("v1.24", 124), ("v1.30", 130), ("?", 0), ("", 0)] {
+            let tools = Tools {
+                compiler: String::new(),
+                linker: String::new(),
+                pahole: said.to_owned(),
+            };
+            assert_eq!(tools.pahole_number(), number, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_run_is_not_there() {
+        assert!(version("gcc").is_some());
+        assert_eq!(version("no-such-program"), None);
+        assert_eq!(version("false"), None);
+        assert!(compiles("stdio.h"));
+        assert!(!compiles("no/such/header.h"));
+    }
+}

@@ -1,0 +1,138 @@
+//! What kernels need that are older than the tools that build them. Data, with ranges and reasons:
+//! `kernels/workarounds.toml`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fexit::KernelVersion;
+use serde::Deserialize;
+
+use super::config::Config;
+use super::range::Range;
+
+const DATA: &str = include_str!("../../../../kernels/workarounds.toml");
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Workaround {
+    /// For the report.
+    pub(super) name: String,
+    /// Which kernels need it.
+    #[serde(default)]
+    kernels: Range,
+    /// Why, for whoever wonders.
+    reason: String,
+    /// Options of the kernel, as a fragment has them.
+    #[serde(default)]
+    config: Vec<String>,
+    /// Variables for `make`.
+    #[serde(default)]
+    make: Vec<String>,
+    /// Arguments for pahole.
+    #[serde(default)]
+    pahole: Vec<PaholeFlag>,
+}
+
+/// An argument that only newer versions of pahole know, and only they need.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PaholeFlag {
+    flag: String,
+    since: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    workaround: Vec<Workaround>,
+}
+
+/// Those that a kernel of this version needs.
+pub(super) fn of(version: KernelVersion) -> Result<Vec<Workaround>> {
+    let mut data: Data = toml::from_str(DATA).context("workarounds.toml is unsound")?;
+    data.workaround
+        .retain(|workaround| workaround.kernels.contains(version));
+    Ok(data.workaround)
+}
+
+impl Workaround {
+    /// Adds its options to those that are asked for.
+    pub(super) fn configure(&self, config: &mut Config, version: KernelVersion) -> Result<()> {
+        config.add(&self.name, &self.config.join("\n"), version)
+    }
+
+    /// Its variables for `make`.
+    pub(super) fn variables(&self) -> &[String] {
+        &self.make
+    }
+
+    /// Its name, and why it is there.
+    pub(super) fn explained(&self) -> String {
+        format!("{}: {}", self.name, self.reason)
+    }
+}
+
+/// The arguments that a pahole of this version (124 is 1.24) must be given.
+pub(super) fn pahole_flags(workarounds: &[Workaround], pahole: u32) -> Vec<&str> {
+    workarounds
+        .iter()
+        .flat_map(|workaround| &workaround.pahole)
+        .filter(|flag| pahole >= flag.since)
+        .map(|flag| flag.flag.as_str())
+        .collect()
+}
+
+/// Writes a program that is pahole with some more arguments: a kernel calls it by a name only.
+pub(super) fn wrap_pahole(dir: &Path, flags: &[&str]) -> Result<PathBuf> {
+    let path = dir.join("pahole");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec pahole --version\nexec pahole {} \"$@\"\n",
+        flags.join(" ")
+    );
+    let context = || format!("cannot write {}", path.display());
+    fs::write(&path, text).with_context(context)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).with_context(context)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(version: &str) -> Vec<String> {
+        let found = of(version.parse().unwrap()).unwrap();
+        found.into_iter().map(|found| found.name).collect()
+    }
+
+    #[test]
+    fn old_kernels_need_more_than_new_ones() {
+        assert!(names("5.5.19").contains(&"stack-protector".to_owned()));
+        assert!(!names("5.7").contains(&"stack-protector".to_owned()));
+        assert!(names("5.9.1").contains(&"objtool".to_owned()));
+        assert!(!names("5.10.262").contains(&"objtool".to_owned()));
+        assert!(names("7.3").is_empty());
+    }
+
+    #[test]
+    fn each_is_sound_and_says_why() {
+        for version in ["5.5", "5.6", "5.7", "5.8", "5.9", "5.10", "6.1"] {
+            let version = version.parse().unwrap();
+            for workaround in of(version).unwrap() {
+                assert!(workaround.reason.len() > 20, "{}", workaround.name);
+                workaround
+                    .configure(&mut Config::default(), version)
+                    .unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn pahole_is_told_only_what_it_knows() {
+        let of_5_5 = of("5.5".parse().unwrap()).unwrap();
+        assert!(pahole_flags(&of_5_5, 124).contains(&"--skip_encoding_btf_enum64"));
+        assert!(!pahole_flags(&of_5_5, 123).contains(&"--skip_encoding_btf_enum64"));
+    }
+}
