@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::btf::raw::{Kind, Raw};
 use crate::error::EbpfError;
 use crate::maps::{Map, MapError, Pod};
 use crate::object::{Globals, Object};
@@ -22,7 +23,7 @@ pub type BpfLoader = EbpfLoader;
 /// Dropping it detaches and unloads all programs; links that were taken live on.
 #[derive(Debug)]
 pub struct Ebpf {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     programs: BTreeMap<String, Program>,
 }
 
@@ -105,6 +106,33 @@ impl Ebpf {
         self.shared.object.extra.globals.keys().map(String::as_str)
     }
 
+    /// The global variables, with what is known of each.
+    pub fn global_variables(&self) -> impl Iterator<Item = GlobalVariable<'_>> {
+        let extra = &self.shared.object.extra;
+        let integers = integers(&extra.btf);
+        extra.globals.iter().map(move |(name, global)| {
+            let signed = integers.get(name.as_bytes());
+            GlobalVariable {
+                name,
+                section: &global.section,
+                size: global.size,
+                integer: signed
+                    .filter(|(size, _)| *size == global.size)
+                    .map(|(_, signed)| *signed),
+            }
+        })
+    }
+
+    /// Reads a global variable as bytes, whatever its type.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ebpf::global`].
+    pub fn global_bytes(&self, name: &str) -> Result<Vec<u8>, MapError> {
+        let (map, global) = self.find_global(name)?;
+        map.read_global_bytes(global)
+    }
+
     fn find_global(&self, name: &str) -> Result<(&Map, &crate::elf::Global), MapError> {
         let globals = &self.shared.object.extra.globals;
         let unknown = || MapError::UnknownGlobal {
@@ -119,6 +147,35 @@ impl Ebpf {
         let map = self.map(&global.section).ok_or_else(unknown)?;
         Ok((map, global))
     }
+}
+
+/// A global variable of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GlobalVariable<'a> {
+    /// Its name in the source.
+    pub name: &'a str,
+    /// Where it lies: `.data`, `.bss`, `.rodata`, or a section whose name begins so.
+    pub section: &'a str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Whether it is signed, if the object's BTF says that it is a plain integer.
+    pub integer: Option<bool>,
+}
+
+/// Size and sign of the variables that are plain integers.
+fn integers(btf: &[u8]) -> HashMap<Vec<u8>, (usize, bool)> {
+    let Ok(raw) = Raw::parse(btf.to_vec()) else {
+        return HashMap::new();
+    };
+    let variable = |t: crate::btf::raw::Type<'_>| {
+        let (size, signed) = raw.integer(t.size_or_type())?;
+        Some((raw.string(t.name_off())?.to_vec(), (size, signed)))
+    };
+    raw.types()
+        .filter(|t| t.kind == Kind::Var)
+        .filter_map(variable)
+        .collect()
 }
 
 /// Reads an object file with options.

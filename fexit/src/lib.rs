@@ -48,12 +48,14 @@ pub mod comparison {}
 mod ebpf;
 mod elf;
 mod error;
+mod facts;
 mod feature;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod kernel_version;
 pub mod maps;
+mod needs;
 mod object;
 #[cfg(test)]
 mod object_tests;
@@ -63,12 +65,15 @@ mod sys;
 #[cfg(test)]
 mod testing;
 
+pub use btf::access::CoreNeed;
 pub use btf::{Btf, BtfError};
-pub use ebpf::{Bpf, BpfLoader, Ebpf, EbpfLoader};
+pub use ebpf::{Bpf, BpfLoader, Ebpf, EbpfLoader, GlobalVariable};
 pub use error::EbpfError;
+pub use facts::Helper;
 pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use maps::{Map, MapError, Pod};
+pub use needs::{Needs, Requirement};
 
 /// Includes the bytes of a file, as `include_bytes!`, at an address at which an ELF file can be read in place.
 ///

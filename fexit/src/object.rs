@@ -102,6 +102,14 @@ impl Object {
         if !self.extra.core.is_empty() {
             self.apply_core(&mut object, &btf()?)?;
         }
+        self.link(&mut object)?;
+        let done = Arc::new(Relocated { object });
+        *slot = Some(Arc::clone(&done));
+        Ok(done)
+    }
+
+    /// Puts subprograms behind the programs that call them, and each map's number where it is referred to.
+    fn link(&self, object: &mut Parsed) -> Result<(), ProgramError> {
         let sections: HashSet<usize> = object
             .functions
             .keys()
@@ -113,10 +121,14 @@ impl Object {
         relocation(shielded(|| {
             object.relocate_maps(numbered, &sections)?;
             object.relocate_calls(&sections)
-        }))?;
-        let done = Arc::new(Relocated { object });
-        *slot = Some(Arc::clone(&done));
-        Ok(done)
+        }))
+    }
+
+    /// The functions, linked, but as the object has them: no kernel is asked.
+    pub(crate) fn linked(&self) -> Result<Parsed, ProgramError> {
+        let mut object = self.parsed.clone();
+        self.link(&mut object)?;
+        Ok(object)
     }
 
     fn apply_core(&self, object: &mut Parsed, kernel: &Btf) -> Result<(), ProgramError> {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{build::BuildArgs, vm::Mode};
+use crate::{build::BuildArgs, inspect::InspectArgs, vm::Mode};
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 ///
@@ -45,6 +45,8 @@ pub enum Command {
         /// The report to judge
         new: PathBuf,
     },
+    /// Say what an object wants of a kernel, without booting one
+    Inspect(InspectArgs),
     /// Say which kernels there are, fetch them, or renew what their names stand for
     Kernels {
         /// What to do with them

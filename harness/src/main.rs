@@ -6,7 +6,9 @@ use clap::Parser as _;
 use harness::{
     cli::{Cli, Command},
     error::exit_code,
-    kernels, list, reports, run,
+    inspect, kernels, list,
+    plain::plain,
+    reports, run,
 };
 
 fn main() -> ExitCode {
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
         None if cli.run.list => list::print(&cli.run),
         None => run::run(&cli.run),
         Some(Command::Compare { old, new }) => reports::compare(old, new),
+        Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Kernels { command }) => kernels::command(command),
         Some(Command::Report {
             reports,
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", plain(&format!("{error:#}")));
             exit_code(&error).into()
         }
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 #[cfg(fuzzing)]
 use super::nearest;
-use super::raw::{Kind, Raw, Type};
+use super::raw::{self, Kind, Raw, Type};
 use super::{Btf, BtfError, MODULE_BTF, explain, symbols};
 use crate::sys::{self, IdKind};
 
@@ -51,16 +51,8 @@ impl<'a> Scope<'a> {
         self.own.types().filter(named).collect()
     }
 
-    fn resolve(self, mut id: u32) -> Option<Type<'a>> {
-        // A chain of modifiers longer than this is a loop.
-        for _ in 0..32 {
-            let t = self.by_id(id)?;
-            if !t.kind.is_modifier() {
-                return Some(t);
-            }
-            id = t.size_or_type();
-        }
-        None
+    fn resolve(self, id: u32) -> Option<Type<'a>> {
+        raw::resolve(id, |id| self.by_id(id))
     }
 
     /// What the function takes, as type ids.

@@ -1,5 +1,6 @@
 //! BTF of the kernel, of its modules and of loaded programs: names to type ids.
 
+pub(crate) mod access;
 pub(crate) mod core;
 mod explain;
 mod function;

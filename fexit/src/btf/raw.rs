@@ -293,6 +293,25 @@ impl Raw {
         Some(Type { id, ..record })
     }
 
+    /// The type behind typedefs and qualifiers.
+    pub(crate) fn resolve(&self, id: u32) -> Option<Type<'_>> {
+        resolve(id, |id| self.by_id(id))
+    }
+
+    /// Size in bytes and sign, if the type is an integer of up to eight bytes or an enum.
+    pub(crate) fn integer(&self, id: u32) -> Option<(usize, bool)> {
+        const SIGNED: u32 = 1 << 24;
+        const ENUM_SIGNED: u32 = 1 << 31;
+        let t = self.resolve(id)?;
+        let signed = match t.kind {
+            Kind::Int => t.extra(0) & SIGNED != 0,
+            Kind::Enum | Kind::Enum64 => t.word(1) & ENUM_SIGNED != 0,
+            _ => return None,
+        };
+        let size = t.size_or_type() as usize;
+        matches!(size, 1 | 2 | 4 | 8).then_some((size, signed))
+    }
+
     /// The string at this offset, if it is in this blob.
     pub(crate) fn string(&self, offset: u32) -> Option<&[u8]> {
         let at = offset.checked_sub(self.first_string)? as usize;
@@ -323,6 +342,22 @@ impl Raw {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.data
     }
+}
+
+/// Follows typedefs and qualifiers to the type that they stand for.
+pub(super) fn resolve<'a>(
+    mut id: u32,
+    by_id: impl Fn(u32) -> Option<Type<'a>>,
+) -> Option<Type<'a>> {
+    // A longer chain of modifiers is a loop.
+    for _ in 0..32 {
+        let t = by_id(id)?;
+        if !t.kind.is_modifier() {
+            return Some(t);
+        }
+        id = t.size_or_type();
+    }
+    None
 }
 
 fn split_record(data: &[u8]) -> Option<(Type<'_>, &[u8])> {

@@ -12,6 +12,11 @@ impl Map {
     /// Reads a variable; what a running program wrote is seen at once.
     pub(crate) fn read_global<T: Pod>(&self, name: &str, global: &Global) -> Result<T, MapError> {
         self.check_size(name, global, size_of::<T>())?;
+        let value = self.read_global_bytes(global)?;
+        sys::from_bytes(&value).ok_or_else(|| self.size_mismatch(name, global, size_of::<T>()))
+    }
+
+    pub(crate) fn read_global_bytes(&self, global: &Global) -> Result<Vec<u8>, MapError> {
         let fd = self.fd()?;
         let mut value = vec![0; global.size];
         if self.is_constant() {
@@ -24,7 +29,7 @@ impl Map {
         } else {
             self.memory(fd)?.read(global.offset, &mut value);
         }
-        sys::from_bytes(&value).ok_or_else(|| self.size_mismatch(name, global, size_of::<T>()))
+        Ok(value)
     }
 
     /// Writes a variable, and nothing beside it, so that programs may write to its neighbours meanwhile.

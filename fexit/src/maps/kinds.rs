@@ -2,18 +2,13 @@
 
 use aya_obj::generated::bpf_map_type;
 
+use crate::facts;
 use crate::feature::Feature;
 
 /// `BPF_MAP_TYPE_PERCPU_HASH` as `percpu_hash`.
-pub(super) fn name(map_type: u32) -> String {
-    bpf_map_type::try_from(map_type).map_or_else(
-        |_| format!("number {map_type}"),
-        |known| {
-            format!("{known:?}")
-                .trim_start_matches("BPF_MAP_TYPE_")
-                .to_lowercase()
-        },
-    )
+pub(crate) fn name(map_type: u32) -> String {
+    facts::map_type(map_type)
+        .map_or_else(|| format!("number {map_type}"), |(name, _)| name.to_owned())
 }
 
 /// The feature that a map type needs beyond BPF itself.

@@ -17,6 +17,7 @@
 
 mod array;
 mod create;
+mod entries;
 mod global;
 mod hash;
 mod kinds;
@@ -29,6 +30,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 pub use array::Array;
+pub use entries::Entry;
 pub use hash::HashMap;
 pub use per_cpu::{PerCpuArray, PerCpuHashMap};
 pub use perf_event_array::{PerfEventArray, PerfRecord};
@@ -109,7 +111,7 @@ impl Map {
         Ok(self.0.fd.get_or_init(|| fd).as_fd())
     }
 
-    fn map_type(&self) -> u32 {
+    pub(crate) fn map_type(&self) -> u32 {
         self.0.definition.map_type()
     }
 

@@ -76,7 +76,7 @@ impl Program {
         known.chain(&extra.foreign).map(program).collect()
     }
 
-    fn data(&self) -> &ProgramData {
+    pub(crate) fn data(&self) -> &ProgramData {
         match self {
             Self::FExit(program) => program.data(),
             Self::Other(program) => program.data(),

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and none uses all of this"
 )]
 
+pub(crate) mod objects;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,0 +1,126 @@
+//! What a CO-RE relocation asks for, in words: `struct task_struct.mm.flags`.
+
+use super::core::CoreRelocation;
+use super::raw::{Kind, Raw, Type};
+
+/// Deeper than this no struct of C goes; a loop does.
+const DEPTH: usize = 64;
+
+/// One thing that an object asks of the kernel's types, so that it fits whichever kernel it is loaded into (CO-RE).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct CoreNeed {
+    /// The type, as `struct task_struct`.
+    pub type_name: String,
+    /// The field in it, as `mm.flags`, or the value of an enum; none where the type as a whole is meant.
+    pub member: Option<String>,
+    /// What about it: `offset`, `size`, `exists`, ...
+    pub what: &'static str,
+    /// Whether the program only asks if it is there, so that it loads without it.
+    pub optional: bool,
+}
+
+impl std::fmt::Display for CoreNeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.type_name)?;
+        match &self.member {
+            Some(member) => write!(f, ".{member}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Describes a relocation, as far as the object's own types do.
+pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreNeed {
+    let (what, optional) = what(relocation.kind);
+    let access = local.string(relocation.access).unwrap_or_default();
+    let access = String::from_utf8_lossy(access).into_owned();
+    let steps: Vec<usize> = access.split(':').map_while(|n| n.parse().ok()).collect();
+    let root = local.by_id(relocation.type_id);
+    let member = match relocation.kind {
+        0..=5 => root.and_then(|root| path(local, root, &steps)),
+        10 | 11 => root.and_then(|root| enum_value(local, &root, *steps.first()?)),
+        _ => None,
+    };
+    CoreNeed {
+        type_name: root.map_or_else(
+            || format!("type {}", relocation.type_id),
+            |t| type_name(local, &t),
+        ),
+        member,
+        what,
+        optional,
+    }
+}
+
+/// `enum bpf_core_relo_kind` of include/uapi/linux/bpf.h, and whether a program can do without.
+fn what(kind: u32) -> (&'static str, bool) {
+    match kind {
+        0 => ("offset", false),
+        1 => ("size", false),
+        2 => ("exists", true),
+        3 => ("signedness", false),
+        4 | 5 => ("bits", false),
+        6 => ("local type id", true),
+        7 => ("type id", false),
+        8 => ("exists", true),
+        9 => ("size", false),
+        10 => ("exists", true),
+        11 => ("value", false),
+        12 => ("matches", true),
+        _ => ("unknown", false),
+    }
+}
+
+fn type_name(local: &Raw, t: &Type<'_>) -> String {
+    let keyword = match t.kind {
+        Kind::Struct => "struct ",
+        Kind::Union => "union ",
+        Kind::Enum | Kind::Enum64 => "enum ",
+        _ => "",
+    };
+    let name = local.string(t.name_off()).unwrap_or_default();
+    if name.is_empty() {
+        format!("{keyword}(anonymous)")
+    } else {
+        format!("{keyword}{}", String::from_utf8_lossy(name))
+    }
+}
+
+/// The names of the members that an access goes through; its first step counts whole values, as of an array.
+fn path(local: &Raw, root: Type<'_>, steps: &[usize]) -> Option<String> {
+    let mut at = if root.kind.is_modifier() {
+        local.resolve(root.size_or_type())?
+    } else {
+        root
+    };
+    let mut text = String::new();
+    for &step in steps.get(1..)?.iter().take(DEPTH) {
+        let next = match at.kind {
+            Kind::Struct | Kind::Union => {
+                let (name, id) = at.members().nth(step)?;
+                let name = local.string(name).unwrap_or_default();
+                if !name.is_empty() {
+                    if !text.is_empty() {
+                        text.push('.');
+                    }
+                    text.push_str(&String::from_utf8_lossy(name));
+                }
+                id
+            }
+            Kind::Array => {
+                text.push_str(&format!("[{step}]"));
+                at.extra(0)
+            }
+            _ => return None,
+        };
+        at = local.resolve(next)?;
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn enum_value(local: &Raw, t: &Type<'_>, index: usize) -> Option<String> {
+    let word = *t.name_words().get(index.checked_add(1)?)?;
+    let name = local.string(t.word(word))?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}

@@ -1,0 +1,109 @@
+//! What came to the kernel when, as far as an object file shows that it needs it: data, each with its source.
+//!
+//! Only upstream releases: a distribution may have carried something back, so what the running kernel answers outranks
+//! this table. It is for what must be known without a kernel at hand, and for naming what one lacks.
+
+mod helpers;
+mod kfuncs;
+mod map_types;
+
+use crate::kernel_version::KernelVersion;
+
+type Row = (&'static str, (u16, u16), &'static str, bool, bool);
+
+/// A helper of the kernel: a function that programs call by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Helper {
+    /// Its number.
+    pub number: u32,
+    /// Its name without `bpf_`.
+    pub name: &'static str,
+    /// The first release in which fexit programs may call it; that of the helper itself if they never may.
+    pub minimum: KernelVersion,
+    /// The kernel commit that brought it.
+    pub commit: &'static str,
+    /// Whether fexit programs may call it at all.
+    pub for_fexit: bool,
+    /// Whether a program that calls it must have a licence that is compatible with the GPL.
+    pub gpl_only: bool,
+}
+
+impl Helper {
+    /// The helper with this number; none if there was none up to 6.2, when the list was closed.
+    pub fn by_number(number: u32) -> Option<Self> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        let &(name, release, commit, for_fexit, gpl_only) = helpers::HELPERS.get(index)?;
+        Some(Self {
+            number,
+            name,
+            minimum: version(release),
+            commit,
+            for_fexit,
+            gpl_only,
+        })
+    }
+}
+
+/// When something came: the release, and the kernel commit.
+pub(crate) type Since = (KernelVersion, &'static str);
+
+/// Since when the kernel has had this function for programs to call, if it is known.
+pub(crate) fn kfunc(name: &str) -> Option<Since> {
+    let index = kfuncs::KFUNCS
+        .binary_search_by_key(&name, |row| row.0)
+        .ok()?;
+    let (_, release, commit) = kfuncs::KFUNCS[index];
+    Some((version(release), commit))
+}
+
+/// The name of this type of map, and since when it exists.
+pub(crate) fn map_type(number: u32) -> Option<(&'static str, Since)> {
+    let index = usize::try_from(number).ok()?.checked_sub(1)?;
+    let &(name, release, commit) = map_types::MAP_TYPES.get(index)?;
+    Some((name, (version(release), commit)))
+}
+
+fn version((major, minor): (u16, u16)) -> KernelVersion {
+    KernelVersion::new(major, minor, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_belong_together() {
+        for (number, name, minimum) in [
+            (1, "map_lookup_elem", "3.18"),
+            (130, "ringbuf_output", "5.8"),
+            (174, "get_attach_cookie", "5.19"),
+            (184, "get_func_ret", "5.17"),
+            (211, "cgrp_storage_delete", "6.2"),
+        ] {
+            let helper = Helper::by_number(number).unwrap();
+            assert_eq!(
+                (helper.name, helper.minimum.to_string()),
+                (name, minimum.to_owned())
+            );
+        }
+        assert_eq!(Helper::by_number(0), None);
+        assert_eq!(Helper::by_number(212), None);
+        assert_eq!(map_type(27).unwrap().0, "ringbuf");
+        assert_eq!(map_type(0), None);
+    }
+
+    #[test]
+    fn every_row_is_found_and_has_a_source() {
+        for (name, _, commit) in kfuncs::KFUNCS {
+            assert_eq!(kfunc(name).unwrap().1, commit);
+        }
+        assert_eq!(kfunc("bpf_nothing"), None);
+        let commits = helpers::HELPERS.iter().map(|row| row.2);
+        let commits = commits.chain(kfuncs::KFUNCS.iter().map(|row| row.2));
+        for commit in commits.chain(map_types::MAP_TYPES.iter().map(|row| row.2)) {
+            let hash = commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+            assert!(hash, "{commit}");
+        }
+    }
+}

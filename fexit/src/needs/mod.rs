@@ -1,0 +1,331 @@
+//! What the programs of an object want of a kernel, read without one.
+
+mod instructions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use aya_obj::Object as Parsed;
+
+use crate::Ebpf;
+use crate::btf::access::{self, CoreNeed};
+use crate::btf::raw::Raw;
+use crate::error::ProgramError;
+use crate::facts::{self, Helper};
+use crate::feature::Feature;
+use crate::kernel_version::KernelVersion;
+use crate::maps::Map;
+use crate::object::Object;
+use crate::programs::Program;
+use instructions::{Found, Instruction};
+
+/// What one fexit program wants of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// How many instructions it has, its subprograms included.
+    pub instructions: usize,
+    /// Whether it may sleep.
+    pub may_sleep: bool,
+    /// The helpers that it calls, by their numbers.
+    pub helpers: Vec<u32>,
+    /// The functions of the kernel that it calls (kfuncs).
+    pub kfuncs: Vec<String>,
+    /// The variables outside the object that it refers to.
+    pub externs: Vec<String>,
+    /// The maps that it uses, those of global variables among them.
+    pub maps: Vec<String>,
+    /// What it asks of the kernel's types.
+    pub core: Vec<CoreNeed>,
+    /// What that comes to, the newest first.
+    pub requirements: Vec<Requirement>,
+}
+
+/// Something that not every kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Requirement {
+    /// What, as a reason why an older kernel will not do.
+    pub what: String,
+    /// The first upstream release that has it; none if no kernel grants it.
+    pub minimum: Option<KernelVersion>,
+    /// Where that is from: a kernel commit, or a feature of this library.
+    pub source: String,
+}
+
+impl Needs {
+    /// The first upstream release that has all that is known to be needed; none if no kernel grants it.
+    ///
+    /// It is a lower bound: the target and the fields of types may be missing in a newer kernel still, and the verifier
+    /// has its own opinion.
+    pub fn minimum(&self) -> Option<KernelVersion> {
+        self.requirements
+            .iter()
+            .try_fold(Feature::Fexit.minimum(), |newest, requirement| {
+                Some(newest.max(requirement.minimum?))
+            })
+    }
+}
+
+impl Ebpf {
+    /// The licence that the object says its programs have; empty if it says none.
+    pub fn license(&self) -> String {
+        let license = &self.shared.object.parsed().license;
+        license.to_string_lossy().into_owned()
+    }
+
+    /// What each fexit program wants of a kernel, by its name. No kernel is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::Relocation`] when the parts of the object do not fit together.
+    pub fn needs(&self) -> Result<BTreeMap<String, Needs>, ProgramError> {
+        let object = &self.shared.object;
+        let linked = object.linked()?;
+        let survey = Survey::new(object, &self.shared.maps);
+        let fexit = self.programs().filter_map(|(name, program)| match program {
+            Program::FExit(_) => Some((name, program)),
+            Program::Other(_) => None,
+        });
+        Ok(fexit
+            .filter_map(|(name, program)| {
+                Some((name.to_owned(), survey.needs(&linked, name, program)?))
+            })
+            .collect())
+    }
+}
+
+/// A CO-RE relocation, and the function that it stands in.
+struct Placed {
+    function: (usize, u64),
+    need: CoreNeed,
+}
+
+struct Survey<'a> {
+    object: &'a Object,
+    maps: &'a [Map],
+    /// The function of each BTF type id.
+    by_type: HashMap<u32, (usize, u64)>,
+    core: Vec<Placed>,
+    gpl: bool,
+}
+
+impl<'a> Survey<'a> {
+    fn new(object: &'a Object, maps: &'a [Map]) -> Self {
+        let functions = &object.parsed().functions;
+        let by_type = functions
+            .iter()
+            .filter_map(|(key, function)| {
+                Some((function.func_info.func_info.first()?.type_id, *key))
+            })
+            .collect();
+        let license = object.parsed().license.to_string_lossy().into_owned();
+        Self {
+            object,
+            maps,
+            by_type,
+            core: placed(object),
+            gpl: is_gpl_compatible(&license),
+        }
+    }
+
+    fn needs(&self, linked: &Parsed, name: &str, program: &Program) -> Option<Needs> {
+        let key = linked.programs.get(name)?.function_key();
+        let function = linked.functions.get(&key)?;
+        let reached: HashSet<(usize, u64)> = function
+            .func_info
+            .func_info
+            .iter()
+            .filter_map(|info| self.by_type.get(&info.type_id).copied())
+            .chain([key])
+            .collect();
+        let core: BTreeSet<CoreNeed> = self
+            .core
+            .iter()
+            .filter(|placed| reached.contains(&placed.function))
+            .map(|placed| placed.need.clone())
+            .collect();
+        let data = program.data();
+        let mut needs = Needs {
+            instructions: function.instructions.len(),
+            may_sleep: data.may_sleep(),
+            helpers: Vec::new(),
+            kfuncs: Vec::new(),
+            externs: data.externs().into_iter().map(str::to_owned).collect(),
+            maps: Vec::new(),
+            core: core.into_iter().collect(),
+            requirements: Vec::new(),
+        };
+        let mut found = Found::default();
+        found.look_at(&function.instructions);
+        self.add(&found, &mut needs);
+        self.section(program, &mut needs.requirements);
+        needs.requirements.sort_by(|a, b| {
+            (a.minimum.is_some(), b.minimum).cmp(&(b.minimum.is_some(), a.minimum))
+        });
+        Some(needs)
+    }
+
+    /// What its section says.
+    fn section(&self, program: &Program, requirements: &mut Vec<Requirement>) {
+        let data = program.data();
+        let mut add = |feature: Feature, what: String| {
+            requirements.push(Requirement {
+                what,
+                minimum: Some(feature.minimum()),
+                source: format!("feature {feature}"),
+            });
+        };
+        match data.kind() {
+            "fsession" => add(Feature::Session, "it is an fsession program".to_owned()),
+            "fexit.multi" => add(Feature::Multi, "it is an fexit.multi program".to_owned()),
+            _ => add(Feature::Fexit, "it is an fexit program".to_owned()),
+        }
+        if data.may_sleep() {
+            add(
+                Feature::Sleepable,
+                format!("it may sleep (section `{}`)", data.section),
+            );
+        }
+        if data
+            .section_target()
+            .is_some_and(|target| target.contains(':'))
+        {
+            add(
+                Feature::ModuleTarget,
+                "its target is a function of a module".to_owned(),
+            );
+        }
+    }
+
+    /// What its instructions show.
+    fn add(&self, found: &Found, needs: &mut Needs) {
+        needs.helpers = found.helpers.iter().copied().collect();
+        needs.kfuncs = pick(&found.kfuncs, &self.object.extra.kfuncs);
+        needs.maps = pick(&found.maps, &self.object.map_names);
+        for &number in &found.helpers {
+            needs.requirements.extend(self.helper(number));
+        }
+        for name in &needs.kfuncs {
+            needs.requirements.extend(kfunc(name));
+        }
+        let used = self
+            .maps
+            .iter()
+            .filter(|map| needs.maps.iter().any(|name| name == map.name()));
+        for map in used {
+            needs.requirements.extend(map_type(map));
+        }
+        let features = found.features.iter();
+        needs
+            .requirements
+            .extend(features.map(|&feature| instruction(feature)));
+    }
+
+    fn helper(&self, number: u32) -> Vec<Requirement> {
+        let Some(helper) = Helper::by_number(number) else {
+            return vec![Requirement {
+                what: format!("it calls helper number {number}, which no kernel has"),
+                minimum: None,
+                source: "include/uapi/linux/bpf.h of 6.2, when the list was closed".to_owned(),
+            }];
+        };
+        let source = format!("kernel commit {}", helper.commit);
+        let mut requirements = vec![Requirement {
+            what: format!(
+                "it calls bpf_{}{}",
+                helper.name,
+                if helper.for_fexit {
+                    ""
+                } else {
+                    ", which fexit programs may not"
+                }
+            ),
+            minimum: helper.for_fexit.then_some(helper.minimum),
+            source: source.clone(),
+        }];
+        if helper.gpl_only && !self.gpl {
+            requirements.push(Requirement {
+                what: format!(
+                    "it calls bpf_{}, for which the object's licence must be compatible with the GPL",
+                    helper.name
+                ),
+                minimum: None,
+                source,
+            });
+        }
+        requirements
+    }
+}
+
+fn pick(numbers: &BTreeSet<i32>, names: &[String]) -> Vec<String> {
+    numbers
+        .iter()
+        .filter_map(|&number| names.get(usize::try_from(number).ok()?).cloned())
+        .collect()
+}
+
+fn kfunc(name: &str) -> Option<Requirement> {
+    let (minimum, commit) = facts::kfunc(name)?;
+    Some(Requirement {
+        what: format!("it calls the kernel's function {name}"),
+        minimum: Some(minimum),
+        source: format!("kernel commit {commit}"),
+    })
+}
+
+fn map_type(map: &Map) -> Option<Requirement> {
+    let (kind, (minimum, commit)) = facts::map_type(map.map_type())?;
+    // What is older than fexit itself need not be told.
+    (minimum > Feature::Fexit.minimum()).then(|| Requirement {
+        what: format!("its map {} is of type {kind}", map.name()),
+        minimum: Some(minimum),
+        source: format!("kernel commit {commit}"),
+    })
+}
+
+fn instruction((what, (major, minor), commit): Instruction) -> Requirement {
+    Requirement {
+        what: format!("it has {what}"),
+        minimum: Some(KernelVersion::new(major, minor, 0)),
+        source: format!("kernel commit {commit}"),
+    }
+}
+
+/// `license_is_gpl_compatible` of include/linux/license.h.
+fn is_gpl_compatible(license: &str) -> bool {
+    const COMPATIBLE: [&str; 6] = [
+        "GPL",
+        "GPL v2",
+        "GPL and additional rights",
+        "Dual BSD/GPL",
+        "Dual MIT/GPL",
+        "Dual MPL/GPL",
+    ];
+    COMPATIBLE.contains(&license)
+}
+
+/// The CO-RE relocations, each with the function that it stands in.
+fn placed(object: &Object) -> Vec<Placed> {
+    let Ok(local) = Raw::parse(object.extra.btf.clone()) else {
+        return Vec::new();
+    };
+    let functions = &object.parsed().functions;
+    let place = |relocation: &crate::btf::core::CoreRelocation| {
+        let section = local.string(relocation.section_name)?;
+        let section = *object
+            .extra
+            .section_index
+            .get(&*String::from_utf8_lossy(section))?;
+        let at = u64::from(relocation.insn_off);
+        // Functions of a section are in the order of their addresses, and this is the last that begins before it.
+        let (key, function) = functions.range((section, 0)..=(section, at)).next_back()?;
+        let end = function.section_offset + 8 * function.instructions.len();
+        (relocation.insn_off as usize <= end).then(|| Placed {
+            function: *key,
+            need: access::describe(&local, relocation),
+        })
+    };
+    object.extra.core.iter().filter_map(place).collect()
+}

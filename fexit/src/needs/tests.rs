@@ -1,0 +1,137 @@
+//! Real objects, and what they are found to want.
+
+use crate::Ebpf;
+use crate::kernel_version::KernelVersion;
+use crate::needs::Needs;
+use crate::testing::compile;
+
+fn needs(source: &str, program: &str) -> Needs {
+    let object = Ebpf::load(&compile(source)).unwrap();
+    object.needs().unwrap().remove(program).unwrap()
+}
+
+fn reasons(needs: &Needs) -> Vec<String> {
+    let line = |r: &crate::Requirement| {
+        let minimum = r.minimum.map_or("never".to_owned(), |m| m.to_string());
+        format!("{minimum} {}", r.what)
+    };
+    needs.requirements.iter().map(line).collect()
+}
+
+const TYPES: &str = "
+    #define CORE __attribute__((preserve_access_index))
+    struct inner { int x; int y[3]; } CORE;
+    struct task { int pid; union { struct inner in; long other; }; struct task *next; int gone; } CORE;
+    enum color { RED = 1, GREEN = 2 };";
+
+#[test]
+fn each_reason_has_its_release_and_the_newest_comes_first() {
+    let needs = needs(
+        "struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(\".maps\");
+         SEC(\"fexit.s/vfs_read\") int p(u64 *ctx) {
+             ((long (*)(void *, void *, u64, u64))130)(&ring, ctx, 8, 0);
+             return ((long (*)(void *))174)(ctx);
+         }",
+        "p",
+    );
+    assert_eq!(needs.helpers, [130, 174]);
+    assert_eq!(needs.maps, ["ring"]);
+    assert!(needs.may_sleep);
+    assert_eq!(needs.minimum(), Some(KernelVersion::new(5, 19, 0)));
+    assert_eq!(
+        reasons(&needs),
+        [
+            "5.19 it calls bpf_get_attach_cookie",
+            "5.10 it may sleep (section `fexit.s/vfs_read`)",
+            "5.8 it calls bpf_ringbuf_output",
+            "5.8 its map ring is of type ringbuf",
+            "5.5 it is an fexit program",
+        ]
+    );
+}
+
+#[test]
+fn what_no_kernel_grants_comes_before_everything() {
+    // skb_store_bytes is for network programs; 9999 is nothing.
+    let needs = needs(
+        "SEC(\"fexit/vfs_read\") int p(u64 *ctx) {
+             return ((long (*)(void *))9)(ctx) + ((long (*)(void *))9999)(ctx);
+         }",
+        "p",
+    );
+    assert_eq!(needs.minimum(), None);
+    assert_eq!(
+        reasons(&needs)[..2],
+        [
+            "never it calls bpf_skb_store_bytes, which fexit programs may not",
+            "never it calls helper number 9999, which no kernel has",
+        ]
+    );
+}
+
+#[test]
+fn types_are_named_down_to_the_field_and_stay_with_their_program() {
+    let source = format!(
+        "{TYPES}
+         __attribute__((noinline)) static u64 shared(struct task *t) {{
+             return (u64)__builtin_preserve_access_index(&t->in.y[2]) - (u64)t;
+         }}
+         SEC(\"fexit/f\") int one(u64 *ctx) {{
+             struct task *t = (void *)ctx[0];
+             return shared(t) + __builtin_preserve_field_info(t->gone, 2);
+         }}
+         SEC(\"fexit/g\") int two(u64 *ctx) {{
+             return __builtin_preserve_enum_value(*(typeof(enum color) *)GREEN, 1);
+         }}
+         SEC(\"fexit/h\") int three(u64 *ctx) {{ return 0; }}"
+    );
+    let object = Ebpf::load(&compile(&source)).unwrap();
+    let needs = object.needs().unwrap();
+    let core = |program: &str| -> Vec<String> {
+        let core = needs[program].core.iter();
+        core.map(|need| format!("{need} {} {}", need.what, need.optional))
+            .collect()
+    };
+    assert_eq!(
+        core("one"),
+        [
+            "struct task.gone exists true",
+            "struct task.in.y[2] offset false"
+        ]
+    );
+    assert_eq!(core("two"), ["enum color.GREEN value false"]);
+    assert_eq!(core("three"), [""; 0]);
+}
+
+#[test]
+fn instructions_that_are_newer_than_fexit_are_seen() {
+    let source = "SEC(\"fexit/f\") int p(u64 *ctx) {
+        u64 old = 0;
+        asm volatile(\".8byte 0x1000001aa0db\" ::: \"memory\");  // an exchange
+        asm volatile(\".8byte 0x1000000000106\");                // a long jump
+        return old;
+    }";
+    let needs = needs(source, "p");
+    let reasons = reasons(&needs);
+    assert!(
+        reasons.contains(&"6.6 it has a jump of 32 bits".to_owned()),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons.contains(&"5.12 it has an atomic operation other than adding".to_owned()),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_licence_counts_where_a_helper_asks_for_it() {
+    let source = "SEC(\"fexit/f\") int p(u64 *ctx) { return ((long (*)(void))35)(); }";
+    assert!(needs(source, "p").minimum().is_some());
+    let free = compile(source);
+    let at = free.windows(4).position(|w| w == b"GPL\0").unwrap();
+    let mut closed = free;
+    closed[at..at + 3].copy_from_slice(b"MIT");
+    let object = Ebpf::load(&closed).unwrap();
+    assert_eq!(object.license(), "MIT");
+    assert_eq!(object.needs().unwrap()["p"].minimum(), None);
+}
