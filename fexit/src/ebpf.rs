@@ -30,6 +30,10 @@ pub struct Ebpf {
 impl Ebpf {
     /// Reads an object file from memory. The kernel is not asked for anything yet.
     ///
+    /// Whatever the bytes are, this comes back with an error at worst, and allocates in proportion to the file and to
+    /// its `.bss` (256 MiB at most). The parser that it is built on may panic on a hostile file; that is caught, but the
+    /// panic hook runs, and a program built with `panic = "abort"` should read only objects that it trusts.
+    ///
     /// # Errors
     ///
     /// [`EbpfError::Malformed`] or [`EbpfError::ParseError`] when the bytes are not an eBPF object of this byte order.
@@ -223,11 +227,12 @@ impl EbpfLoader {
         self
     }
 
-    /// Asks the verifier for its log even when it accepts a program: 1 is terse, 2 has every step, 4 the figures.
+    /// Asks the verifier for its log even when it accepts a program: 1 is terse, 2 has every step, 4 the figures (5.2).
+    /// The values can be added; other bits mean nothing to a kernel and are left out.
     ///
-    /// A refused program gets its log in any case.
+    /// A refused program gets its log in any case. A log is kept up to 16 MiB; one that is longer, cut off.
     pub fn verifier_log_level(&mut self, level: u32) -> &mut Self {
-        self.verifier_log_level = level;
+        self.verifier_log_level = level & 7;
         self
     }
 

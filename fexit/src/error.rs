@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::btf::BtfError;
 use crate::feature::Unsupported;
 use crate::programs::PinnedLink;
+use crate::sys::ENOTSUPP;
 
 /// Why an object could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +108,7 @@ pub enum ProgramError {
     /// The verifier refused the program.
     #[error(
         "the kernel refused to load program `{name}`: {io_error}{}",
-        log_tail(verifier_log)
+        why_refused(io_error, verifier_log)
     )]
     LoadError {
         /// The program.
@@ -375,11 +376,29 @@ fn log_tail(log: &str) -> String {
         |line: &&str| !line.is_empty() && !OTHER.iter().any(|start| line.starts_with(start));
     let lines: Vec<&str> = log.lines().filter(tells).collect();
     let tail = &lines[lines.len().saturating_sub(LINES)..];
-    if tail.is_empty() {
-        String::new()
-    } else {
-        format!("; the verifier says: {}", tail.join(" | "))
+    tail.join(" | ")
+}
+
+/// What the verifier says, or if that is nothing, what its error stands for.
+fn why_refused(error: &io::Error, log: &str) -> String {
+    let tail = log_tail(log);
+    if !tail.is_empty() {
+        return format!("; the verifier says: {tail}");
     }
+    let meaning = match error.raw_os_error() {
+        Some(libc::EINVAL) => {
+            "most likely this kernel does not know a kind of program, a target or a flag that it needs"
+        }
+        Some(libc::E2BIG) => {
+            "it has more instructions than are allowed, or uses what this kernel does not know"
+        }
+        Some(libc::ENOMEM) => "the kernel has no memory for it",
+        Some(ENOTSUPP) => {
+            "the JIT compiler is off (`sysctl net.core.bpf_jit_enable=1`), or cannot compile it"
+        }
+        _ => return String::new(),
+    };
+    format!("; the verifier says nothing: {meaning}")
 }
 
 #[cfg(test)]
@@ -406,6 +425,18 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("processed"), "{text}");
+    }
+
+    #[test]
+    fn where_the_verifier_is_silent_the_error_is_explained() {
+        let silent = |errno| ProgramError::LoadError {
+            name: "p".into(),
+            io_error: io::Error::from_raw_os_error(errno),
+            verifier_log: "processed 0 insns (limit 1000000)\n".into(),
+        };
+        assert!(silent(ENOTSUPP).to_string().contains("bpf_jit_enable"));
+        assert!(silent(libc::EINVAL).to_string().contains("does not know"));
+        assert!(silent(libc::EIO).to_string().ends_with("(os error 5)"));
     }
 
     #[test]

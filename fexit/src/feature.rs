@@ -60,7 +60,7 @@ enum Evidence {
     Struct(&'static str),
     /// A member of a struct.
     Member(&'static str, &'static str),
-    /// A member of any struct: for one that stands in a struct without a name.
+    /// A member of any struct or union: for one that stands in one without a name.
     AnyMember(&'static str),
     /// A function.
     Function(&'static str),
@@ -104,7 +104,8 @@ impl Feature {
             Self::RingBuf => ("ring-buffer", (5, 8), EnumValue("BPF_MAP_TYPE_RINGBUF")),
             Self::Capabilities => ("capabilities", (5, 8), Evidence::None),
             Self::Sleepable => ("sleepable", (5, 10), EnumValue("BPF_FUNC_copy_from_user")),
-            Self::ModuleTarget => ("module-target", (5, 11), Struct("btf_module")),
+            // Not of `struct btf_module`, which needs a configuration as well.
+            Self::ModuleTarget => ("module-target", (5, 11), AnyMember("attach_btf_obj_fd")),
             Self::RecursionMisses => (
                 "recursion-misses",
                 (5, 12),

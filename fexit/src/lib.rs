@@ -41,6 +41,12 @@
 //!
 //! Linux 5.5 on x86-64, built with `CONFIG_DEBUG_INFO_BTF`, `CONFIG_BPF_JIT` and `CONFIG_DYNAMIC_FTRACE`. What came later
 //! is a [`Feature`]; a kernel that lacks one gives [`Unsupported`], which says from which release on it exists.
+//!
+//! # Locked memory
+//!
+//! Before Linux 5.11 maps and programs count as locked memory, of which a process may have little (`ulimit -l`). When the
+//! kernel refuses a call with `EPERM`, the limit `RLIMIT_MEMLOCK` is raised for the whole process, as far as it may, and
+//! the call is made again. Source: kernel commit 97306be45fbe ("switch to memcg-based memory accounting").
 
 mod btf;
 #[doc = include_str!("comparison.md")]

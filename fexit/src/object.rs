@@ -5,6 +5,8 @@
 //! left as the map's number until the program that holds them is loaded, so that only maps that are used are created.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +22,6 @@ use crate::sys;
 /// Values of variables that were set before load: name, bytes, and whether the variable must exist.
 pub(crate) type Globals = HashMap<String, (Vec<u8>, bool)>;
 
-#[derive(Debug)]
 pub(crate) struct Object {
     /// As parsed, with its globals set.
     parsed: Parsed,
@@ -32,16 +33,25 @@ pub(crate) struct Object {
 }
 
 /// The object with its BTF as this kernel takes it.
-#[derive(Debug)]
 struct Accepted {
     object: Parsed,
     btf_fd: Option<OwnedFd>,
 }
 
 /// The functions, ready but for the numbers of maps.
-#[derive(Debug)]
 pub(crate) struct Relocated {
     pub(crate) object: Parsed,
+}
+
+/// All of it would be megabytes.
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let programs: Vec<_> = self.parsed.programs.keys().collect();
+        f.debug_struct("Object")
+            .field("programs", &programs)
+            .field("maps", &self.map_names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Relocated {
@@ -77,11 +87,19 @@ impl Object {
 
     /// The object's BTF in the kernel; none when it has none, or none that this kernel takes.
     pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.accepted().btf_fd.as_ref().map(AsFd::as_fd)
+        self.accepted().ok()?.btf_fd.as_ref().map(AsFd::as_fd)
     }
 
-    fn accepted(&self) -> &Accepted {
-        self.accepted.get_or_init(|| accept(&self.parsed))
+    /// What came of a try is kept, but for a shortage, which may pass.
+    fn accepted(&self) -> Result<&Accepted, ProgramError> {
+        if let Some(accepted) = self.accepted.get() {
+            return Ok(accepted);
+        }
+        let accepted = accept(&self.parsed).map_err(|io_error| ProgramError::SyscallError {
+            call: "BPF_BTF_LOAD",
+            io_error,
+        })?;
+        Ok(self.accepted.get_or_init(|| accepted))
     }
 
     /// Relocates the whole object against the kernel that `btf` describes; the first time only.
@@ -98,7 +116,7 @@ impl Object {
         if let Some(done) = slot.as_ref() {
             return Ok(Arc::clone(done));
         }
-        let mut object = self.accepted().object.clone();
+        let mut object = self.accepted()?.object.clone();
         if !self.extra.core.is_empty() {
             self.apply_core(&mut object, &btf()?)?;
         }
@@ -211,15 +229,15 @@ fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<
 /// Finds the richest form of the object's BTF that this kernel takes.
 ///
 /// Kernels learned the kinds of BTF one after the other, so leaving them out from the newest down finds it in a few
-/// cheap calls, and the kernel itself is the judge.
-fn accept(parsed: &Parsed) -> Accepted {
+/// cheap calls, and the kernel itself is the judge. Only for want of memory or descriptors it cannot judge.
+fn accept(parsed: &Parsed) -> io::Result<Accepted> {
     const KINDS: usize = 8;
     let bare = || Accepted {
         object: parsed.clone(),
         btf_fd: None,
     };
     if parsed.btf.is_none() {
-        return bare();
+        return Ok(bare());
     }
     for known in (0..=KINDS).rev() {
         // func 5.0, datasec 5.2, global func 5.6, empty datasec 5.12, float 5.13, decl_tag 5.16, type_tag 5.17, enum64 6.0
@@ -243,23 +261,31 @@ fn accept(parsed: &Parsed) -> Accepted {
                 .map(aya_obj::btf::Btf::to_bytes)
         });
         let Ok(Some(bytes)) = bytes else {
-            return bare();
+            return Ok(bare());
         };
         match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
             Ok(fd) => {
-                return Accepted {
+                return Ok(Accepted {
                     object,
                     btf_fd: Some(fd),
-                };
+                });
             }
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => return bare(),
-            Err(_) => {}
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EPERM) => return Ok(bare()),
+                Some(libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EAGAIN) => {
+                    return Err(error);
+                }
+                _ => {}
+            },
         }
     }
-    bare()
+    Ok(bare())
 }
 
 /// Runs code of the parser that may panic on a hostile file; the panic becomes an error.
+///
+/// The process's panic hook still sees it, and prints it unless it was replaced; built with `panic = "abort"` the
+/// process ends. [`crate::Ebpf::load`] says so.
 fn shielded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic

@@ -14,3 +14,15 @@ int beyond(__u64 *ctx)
 {
 	return ctx[11] != 0;
 }
+
+/* Fine as well, but the verifier walks through every round of the loop, and says so. */
+SEC("fexit/filename_lookup")
+int lengthy(void *ctx)
+{
+	__u64 sum = 0;
+	int i;
+
+	for (i = 0; i < 800; i++)
+		asm volatile("%0 += 2" : "+r"(sum));
+	return 0;
+}

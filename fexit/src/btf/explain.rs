@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::function::Scope;
 use super::symbols::{Symbols, Trace};
-use super::{BtfError, MODULE_BTF, nearest};
+use super::{Btf, BtfError, MODULE_BTF, nearest};
 
 /// `symbols` are those of the place where the function was looked for, if they are known.
 pub(super) fn unknown_function(
@@ -13,10 +13,23 @@ pub(super) fn unknown_function(
     place: &str,
     symbols: Option<&Symbols>,
 ) -> BtfError {
+    let trace = symbols.map_or(Trace::Unknown, |symbols| symbols.trace(name));
+    let modules = match trace {
+        Trace::None => Btf::modules_with(name),
+        _ => Vec::new(),
+    };
     BtfError::UnknownBtfTypeName {
         type_name: name.to_owned(),
         scope: place.to_owned(),
-        reason: reason(symbols.map_or(Trace::Unknown, |symbols| symbols.trace(name))),
+        reason: if modules.is_empty() {
+            reason(trace)
+        } else {
+            format!(
+                "it is a function of module {}, whose BTF does not hold it or is not shown \
+                 (CONFIG_DEBUG_INFO_BTF_MODULES=y)",
+                modules.join(", ")
+            )
+        },
         nearest: nearest::functions(scope, name),
     }
 }

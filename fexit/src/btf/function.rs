@@ -144,12 +144,15 @@ impl Btf {
     }
 
     /// The type ids of the kernel's functions whose names match `pattern`, in which `*` stands for anything.
+    ///
+    /// Names that several functions bear are left out: BTF does not tell which of them it means.
     pub(crate) fn functions_like(&self, pattern: &str) -> Vec<u32> {
         let scope = self.scope();
         let name = |t: &Type<'_>| scope.string(t.name_off()).unwrap_or_default();
         let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
         functions
             .filter(|t| matches(pattern.as_bytes(), name(t)))
+            .filter(|t| !symbols::table_says_several(name(t)))
             .map(|t| t.id)
             .collect()
     }
@@ -164,6 +167,13 @@ impl Btf {
         let found = scope.functions(name);
         let one = the_only(scope, name, &place, &found)?
             .ok_or_else(|| explain::unknown_function(scope, name, &place, None))?;
+        let candidates = symbols::namesakes_in_module(module, name);
+        if !candidates.is_empty() {
+            return Err(BtfError::AmbiguousName {
+                name: name.to_owned(),
+                candidates,
+            });
+        }
         Ok(FunctionId {
             module: Some(module_fd(module)?),
             ..scope.describe(&one)
@@ -217,11 +227,23 @@ impl Btf {
 
 /// Whether `name` matches `pattern`, in which `*` stands for anything.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => name.is_empty(),
-        Some((b'*', rest)) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
-        Some((byte, rest)) => name.first() == Some(byte) && matches(rest, &name[1..]),
+    let (mut p, mut n) = (0, 0);
+    // Where the last star was, and what it has taken so far: only that one ever needs to take more.
+    let mut star = None;
+    while n < name.len() {
+        if pattern.get(p) == Some(&b'*') {
+            star = Some((p, n));
+            p += 1;
+        } else if pattern.get(p) == Some(&name[n]) {
+            (p, n) = (p + 1, n + 1);
+        } else if let Some((at, taken)) = star {
+            star = Some((at, taken + 1));
+            (p, n) = (at + 1, taken + 1);
+        } else {
+            return false;
+        }
     }
+    pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
 /// The one function of this name; an error when there are several, nothing when there is none.
@@ -321,5 +343,11 @@ mod tests {
         assert!(matches("vfs_open", "vfs_open"));
         assert!(!matches("vfs_*d", "vfs_write"));
         assert!(!matches("vfs_open", "vfs_open2"));
+        assert!(matches("*", "") && matches("**", "x") && matches("", ""));
+        assert!(matches("*ab", "aab") && matches("a*b*", "ab"));
+        assert!(!matches("", "x") && !matches("x", ""));
+        // One that tries every way to share out the letters would not come back.
+        let many_stars = "*a".repeat(40) + "b";
+        assert!(!matches(&many_stars, &"a".repeat(200)));
     }
 }

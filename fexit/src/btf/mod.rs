@@ -8,6 +8,7 @@ mod nearest;
 pub(crate) mod raw;
 mod symbols;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,16 +113,24 @@ fn did_you_mean(nearest: &[String]) -> String {
 /// let btf = fexit::Btf::from_sys_fs()?;
 /// # Ok::<(), fexit::BtfError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Btf {
     kernel: Arc<Kernel>,
 }
 
-#[derive(Debug)]
 struct Kernel {
     raw: Raw,
     /// Read when BTF does not tell enough.
     symbols: OnceLock<Symbols>,
+}
+
+/// The types themselves would be megabytes.
+impl fmt::Debug for Btf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Btf")
+            .field("bytes", &self.raw().bytes().len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Raw> for Btf {
@@ -186,6 +195,16 @@ impl Btf {
         self.kernel.symbols.get_or_init(Symbols::read)
     }
 
+    /// The modules that have a function of this name, whether or not their BTF is shown.
+    pub(crate) fn modules_with(name: &str) -> Vec<String> {
+        let mut modules: Vec<String> = symbols::in_modules(name)
+            .into_iter()
+            .map(|(module, _)| module)
+            .collect();
+        modules.dedup();
+        modules
+    }
+
     /// The type id of the kernel's function of this name.
     pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
         let raw = self.raw();
@@ -221,7 +240,8 @@ impl Btf {
 
     pub(crate) fn has_any_member(&self, member: &str) -> bool {
         let raw = self.raw();
-        raw.types().filter(|t| t.kind == Kind::Struct).any(|t| {
+        let holds = |t: &raw::Type<'_>| matches!(t.kind, Kind::Struct | Kind::Union);
+        raw.types().filter(holds).any(|t| {
             t.members()
                 .any(|(off, _)| raw.is_named(off, member.as_bytes()))
         })

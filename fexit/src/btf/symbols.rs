@@ -134,9 +134,52 @@ fn line(table: &[u8]) -> Option<&[u8]> {
     table.get(..NAME_AT + end)
 }
 
+/// The functions of modules that bear this name: module and address of each.
+pub(super) fn in_modules(name: &str) -> Vec<(String, String)> {
+    let table = std::fs::read("/proc/kallsyms").unwrap_or_default();
+    in_modules_of(&table, name)
+}
+
+fn in_modules_of(table: &[u8], name: &str) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let bearer = |line: &[u8]| {
+        let (symbol, module) = line
+            .get(NAME_AT..)?
+            .strip_suffix(b"]")?
+            .split_at_checked(name.len())?;
+        let module = module.strip_prefix(b"\t[")?;
+        let is_function = matches!(line.get(KIND_AT), Some(b't' | b'T' | b'w' | b'W'));
+        let address = line.get(..ADDRESS_LEN)?;
+        (is_function && symbol == name.as_bytes()).then(|| (text(module), text(address)))
+    };
+    let mut all: Vec<_> = table
+        .split(|&byte| byte == b'\n')
+        .filter_map(bearer)
+        .collect();
+    all.sort();
+    all
+}
+
+/// The functions of this module that bear this name, if they are several: `module:name at ADDRESS`.
+pub(super) fn namesakes_in_module(module: &str, name: &str) -> Vec<String> {
+    // Asked for a name alone, the kernel counts the functions of modules as well.
+    if kernel_says_several(name) == Some(false) {
+        return Vec::new();
+    }
+    let mut bearers = in_modules(name);
+    bearers.retain(|(of, _)| of == module);
+    if bearers.len() < 2 {
+        return Vec::new();
+    }
+    let described = bearers.iter();
+    described
+        .map(|(_, address)| format!("{module}:{name} at 0x{address}"))
+        .collect()
+}
+
 /// Whether several functions of the kernel bear this name.
 pub(super) fn are_several(name: &str) -> bool {
-    kernel_says_several(name).unwrap_or_else(|| table_says_several(name))
+    kernel_says_several(name).unwrap_or_else(|| table_says_several(name.as_bytes()))
 }
 
 /// What the kernel says when asked for a kprobe on that name; `None` when it does not count names.
@@ -149,11 +192,12 @@ fn kernel_says_several(name: &str) -> Option<bool> {
     (several || *COUNTS.get_or_init(counts)).then_some(several)
 }
 
-fn table_says_several(name: &str) -> bool {
+/// The same, of the symbol table, which is read once in the life of a process.
+pub(super) fn table_says_several(name: &[u8]) -> bool {
     static SHARED: OnceLock<Vec<u64>> = OnceLock::new();
     let shared = SHARED
         .get_or_init(|| File::open("/proc/kallsyms").map_or_else(|_| Vec::new(), shared_names));
-    shared.binary_search(&hash(name.as_bytes())).is_ok()
+    shared.binary_search(&hash(name)).is_ok()
 }
 
 /// Hashes of the names that several functions of the kernel bear, in order.
@@ -186,6 +230,10 @@ mod tests {
         ffffffff81000050 t do_open.cold\n\
         ffffffff81000060 t do_open.isra.0\n\
         ffffffffc0000000 t startup_64\t[nf_tables]\n\
+        ffffffffc0000010 t init\t[tun]\n\
+        ffffffffc0000020 d init\t[tun]\n\
+        ffffffffc0000030 t init\t[tap]\n\
+        ffffffffc0000040 t init\t[tap]\n\
         cut";
 
     /// Gives a few bytes at a time, so that lines come in pieces.
@@ -220,6 +268,16 @@ mod tests {
         );
         assert!(symbols.namesakes("state").is_empty());
         assert!(symbols.namesakes("startup_64").is_empty());
+    }
+
+    #[test]
+    fn functions_of_modules_are_found_with_their_modules() {
+        let found = in_modules_of(TABLE, "init");
+        let modules: Vec<_> = found.iter().map(|(module, _)| module.as_str()).collect();
+        assert_eq!(modules, ["tap", "tap", "tun"]);
+        assert_eq!(found[2].1, "ffffffffc0000010");
+        assert!(in_modules_of(TABLE, "init_once").is_empty());
+        assert_eq!(in_modules_of(TABLE, "startup_64").len(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Every change keeps its place and length, so that no offset moves; `rename` does what takes more room.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use aya_obj::generated::BPF_PSEUDO_KFUNC_CALL;
 use object::Endianness;
@@ -114,6 +114,7 @@ pub(super) fn kfuncs(
     extra: &mut Extra,
 ) -> Result<(), EbpfError> {
     let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+    let mut numbers = HashMap::new();
     for raw in table
         .iter()
         .filter(|section| section.sh_type(endian) == SHT_REL)
@@ -147,9 +148,8 @@ pub(super) fn kfuncs(
                 extra.externs.insert((code.name.clone(), name));
                 continue;
             }
-            let known = extra.kfuncs.iter().position(|known| *known == name);
-            let number = known.unwrap_or_else(|| {
-                extra.kfuncs.push(name);
+            let number = *numbers.entry(name).or_insert_with_key(|name| {
+                extra.kfuncs.push(name.clone());
                 extra.kfuncs.len() - 1
             });
             patch(copy, at + 1, &[(BPF_PSEUDO_KFUNC_CALL as u8) << 4]);

@@ -98,7 +98,7 @@ fn max_entries(map: &Map) -> u32 {
 /// How many CPUs the kernel may ever bring up: a value of a per-CPU map has a slot for each.
 pub(super) fn possible_cpus() -> io::Result<u32> {
     let list = cpu_list("/sys/devices/system/cpu/possible")?;
-    Ok(list.last().map_or(1, |last| last + 1))
+    Ok(u32::try_from(list.len()).unwrap_or(1))
 }
 
 /// The CPUs that are on.

@@ -1,6 +1,7 @@
 //! What programs of all kinds have in common: how they are loaded.
 
 use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -23,9 +24,10 @@ const LD_IMM64: u8 = 0x18;
 
 /// The verifier's log starts with this much room and grows until it fits.
 const LOG_SIZE: usize = 64 << 10;
+
+/// Nobody reads more; what is cut off is the end, and from Linux 6.4 on the beginning.
 const MAX_LOG_SIZE: usize = 16 << 20;
 
-#[derive(Debug)]
 pub(crate) struct ProgramData {
     pub(crate) name: String,
     pub(crate) section: String,
@@ -33,7 +35,6 @@ pub(crate) struct ProgramData {
     loaded: Option<Loaded>,
 }
 
-#[derive(Debug)]
 struct Loaded {
     fd: OwnedFd,
     log: String,
@@ -210,36 +211,54 @@ impl ProgramData {
     }
 }
 
+/// The object that it is from is not its own to show.
+impl fmt::Debug for ProgramData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgramData")
+            .field("name", &self.name)
+            .field("section", &self.section)
+            .field("fd", &self.loaded.as_ref().map(|loaded| &loaded.fd))
+            .finish_non_exhaustive()
+    }
+}
+
 /// Loads without a log first, which is faster, and again with one if that was refused.
+///
+/// A log that has no room for all that the verifier says fails the load, whatever comes of it else: that decides
+/// nothing here.
 fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), Refusal> {
+    let load = |log_level, log: &mut [u8]| {
+        sys::with_memlock(|| sys::prog_load(&ProgLoad { log_level, ..*attr }, log))
+    };
+    let silently = || load(0, &mut []);
+    let refusal = |log: String| move |error| Refusal { error, log };
+    let mut verdict = None;
     if attr.log_level == 0 {
-        match sys::with_memlock(|| sys::prog_load(attr, &mut [])) {
+        match silently() {
             Ok(fd) => return Ok((fd, String::new())),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                return Err(Refusal {
-                    error,
-                    log: String::new(),
-                });
+                return Err(refusal(String::new())(error));
             }
-            Err(_) => {}
+            Err(error) => verdict = Some(Err(error)),
         }
     }
-    let attr = ProgLoad {
-        log_level: attr.log_level.max(1),
-        ..*attr
-    };
     let mut log = vec![0; LOG_SIZE];
     loop {
-        let result = sys::with_memlock(|| sys::prog_load(&attr, &mut log));
+        let result = load(attr.log_level.max(1), &mut log);
         let full = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOSPC));
         if full && log.len() < MAX_LOG_SIZE {
             log = vec![0; log.len() * 4];
             continue;
         }
         let text = log_text(&log);
+        let result = if full {
+            verdict.unwrap_or_else(silently)
+        } else {
+            result
+        };
         return match result {
             Ok(fd) => Ok((fd, text)),
-            Err(error) => Err(Refusal { error, log: text }),
+            Err(error) => Err(refusal(text)(error)),
         };
     }
 }

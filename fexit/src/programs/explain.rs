@@ -1,8 +1,10 @@
 //! From what the kernel answered to what is wrong and what to do.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use super::data::{ProgramData, Refusal};
+use super::info;
 use super::target::Resolved;
 use crate::error::ProgramError;
 use crate::feature::Feature;
@@ -22,6 +24,10 @@ const HELPERS: [(u32, Feature); 6] = [
 /// Kernels up to 6.12 say this by `EINVAL` and silence, 7.3 does in the log.
 const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
                       migrate_disable; choose a caller of it";
+
+/// Little else is answered by `EINVAL` and silence to a program that asks for nothing else that this kernel lacks.
+const LIKELY_DENIED: &str = "the kernel gives no reason; most likely it is on its deny list of functions that tracing \
+                             itself depends on, such as migrate_disable; choose a caller of it";
 
 /// A refusal that has nothing to do with a target.
 pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
@@ -97,15 +103,15 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     if target.is_program && errno == Some(libc::EINVAL) && is_silent(log) && is_tracing(target) {
         return Feature::TracingTarget.unsupported().into();
     }
-    if errno == Some(libc::EINVAL) && is_silent(log) {
-        return target_refused(DENIED);
+    if !target.is_program && errno == Some(libc::EINVAL) && is_silent(log) {
+        return target_refused(LIKELY_DENIED);
     }
     refused(program, refusal)
 }
 
-/// A refused attach.
+/// A refused attach of `program`, by its name and, while it is loaded, its descriptor.
 pub(super) fn attach(
-    name: &str,
+    program: (&str, Option<BorrowedFd<'_>>),
     target: Option<&Resolved>,
     cookie: Option<u64>,
     io_error: io::Error,
@@ -129,18 +135,26 @@ pub(super) fn attach(
             "`{target_name}` cannot be patched: ftrace is off in this kernel (`sysctl kernel.ftrace_enabled=1`), \
              or something else holds the function"
         ),
-        Some(libc::E2BIG) => format!(
-            "`{target_name}` already has as many programs as one trampoline holds (36 to 40, by kernel); \
-             detach one"
-        ),
+        Some(libc::E2BIG) => {
+            let counted = target
+                .zip(program.1)
+                .and_then(|(target, fd)| info::links_beside(fd, target.owning_program()));
+            let many = counted.map_or("36 to 40, by kernel".to_owned(), |links| links.to_string());
+            format!(
+                "`{target_name}` already has as many programs as one trampoline holds ({many}); detach one"
+            )
+        }
         Some(libc::ENOENT) => {
             format!("`{target_name}` is gone: its module or program was unloaded")
         }
-        Some(ENOTSUPP) => "this kernel cannot make a trampoline for that function".to_owned(),
+        Some(ENOTSUPP) => format!(
+            "this kernel cannot make a trampoline for `{target_name}`: on arm64 that takes Linux 6.4, elsewhere its \
+             arguments are more or larger than a trampoline passes on"
+        ),
         _ => io_error.to_string(),
     };
     ProgramError::AttachError {
-        name: name.to_owned(),
+        name: program.0.to_owned(),
         reason,
         io_error,
     }
@@ -156,7 +170,7 @@ pub(super) fn ftrace_is_off() -> bool {
 /// What to say of an attachment that the kernel took, and that will never fire.
 pub(super) fn never_fires(name: &str, target: Option<&Resolved>) -> ProgramError {
     attach(
-        name,
+        (name, None),
         target,
         None,
         io::Error::from_raw_os_error(libc::EBUSY),
@@ -180,11 +194,9 @@ fn is_silent(log: &str) -> bool {
 }
 
 fn is_tracing(target: &Resolved) -> bool {
-    use std::os::fd::AsFd;
     let info = target
-        .owner
-        .as_ref()
-        .and_then(|fd| crate::sys::prog_info(fd.as_fd()).ok());
+        .owning_program()
+        .and_then(|fd| crate::sys::prog_info(fd).ok());
     let tracing = aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
     info.is_some_and(|(info, _)| info.type_ == tracing)
 }

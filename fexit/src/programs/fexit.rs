@@ -210,7 +210,8 @@ impl FExit {
             }
         }
         let fd = fd.map_err(|error| {
-            explain::attach(&self.data.name, self.target.as_ref(), cookie, error)
+            let program = (self.data.name.as_str(), self.data.fd().ok());
+            explain::attach(program, self.target.as_ref(), cookie, error)
         })?;
         let link = FExitLink::new(fd);
         self.attached = Some(link.attachment());

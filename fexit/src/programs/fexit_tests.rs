@@ -5,8 +5,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use aya_obj::generated::bpf_cmd::{
-    self, BPF_BTF_LOAD, BPF_LINK_CREATE, BPF_LINK_GET_NEXT_ID, BPF_PROG_LOAD,
-    BPF_RAW_TRACEPOINT_OPEN,
+    self, BPF_LINK_CREATE, BPF_LINK_GET_NEXT_ID, BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN,
 };
 
 use crate::programs::{FExit, FExitLink, LinkError, ProgramError};
@@ -23,10 +22,10 @@ const SOURCE: &str = "
     SEC(\"xdp\") int caller(void *ctx) { return traced((int)(long)ctx, 3); }";
 
 /// Calls that the kernel was asked for.
-type Calls = Rc<RefCell<Vec<bpf_cmd>>>;
+pub(super) type Calls = Rc<RefCell<Vec<bpf_cmd>>>;
 
 /// A kernel that allows everything, but for what `refuse` says of the n-th call of its kind.
-fn kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
+pub(super) fn kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
     let calls = Calls::default();
     let seen = Rc::clone(&calls);
     fake::kernel(move |cmd| {
@@ -37,17 +36,17 @@ fn kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
     calls
 }
 
-fn count(calls: &Calls, cmd: bpf_cmd) -> usize {
+pub(super) fn count(calls: &Calls, cmd: bpf_cmd) -> usize {
     calls.borrow().iter().filter(|c| **c == cmd).count()
 }
 
-fn fixture() -> (Ebpf, Btf) {
+pub(super) fn fixture() -> (Ebpf, Btf) {
     let object = compile(SOURCE);
     let btf = crate::elf::examine(&object).unwrap().1.btf;
     (Ebpf::load(&object).unwrap(), Btf::parse(&btf).unwrap())
 }
 
-fn fexit(ebpf: &mut Ebpf) -> &mut FExit {
+pub(super) fn fexit(ebpf: &mut Ebpf) -> &mut FExit {
     ebpf.program_mut("one").unwrap().try_into().unwrap()
 }
 
@@ -288,26 +287,5 @@ fn a_program_of_another_kind_is_refused_by_name() {
     assert_eq!(
         error.to_string(),
         "program `foreign` is of kind `fsomething`, not `fexit`"
-    );
-}
-
-#[test]
-fn a_kernel_that_knows_less_btf_gets_less() {
-    let (mut ebpf, btf) = fixture();
-    let calls = kernel(|cmd, before| (cmd == BPF_BTF_LOAD && before < 3).then_some(libc::EINVAL));
-    fexit(&mut ebpf).load("traced", &btf).unwrap();
-    assert_eq!(count(&calls, BPF_BTF_LOAD), 4);
-}
-
-#[test]
-fn a_refused_load_brings_the_verifiers_words() {
-    let (mut ebpf, btf) = fixture();
-    let calls = kernel(|cmd, _| (cmd == BPF_PROG_LOAD).then_some(libc::EACCES));
-    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
-    assert!(matches!(error, ProgramError::LoadError { .. }), "{error}");
-    assert_eq!(
-        count(&calls, BPF_PROG_LOAD),
-        2,
-        "once without, once with a log"
     );
 }

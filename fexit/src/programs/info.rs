@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_TRACING;
+
 use super::ProgramError;
 use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
@@ -35,18 +37,41 @@ fn ids(kind: IdKind, call: &'static str) -> Result<Vec<u32>, ProgramError> {
     Ok(ids)
 }
 
-/// Whether any link in the kernel is of this program; `None` where it does not tell, or not this process.
-pub(super) fn is_linked(program: BorrowedFd<'_>) -> Option<bool> {
-    let id = sys::prog_info(program).ok()?.0.id;
-    for link in existing_links().ok()? {
-        match sys::fd_by_id(IdKind::Link, link) {
-            Ok(fd) if sys::link_info(fd.as_fd()).ok()?.0.prog_id == id => return Some(true),
+/// What all links in the kernel say of themselves; `None` where they do not tell, or not this process.
+fn links() -> Option<Vec<LinkInfo>> {
+    let mut infos = Vec::new();
+    for id in existing_links().ok()? {
+        match sys::fd_by_id(IdKind::Link, id) {
+            Ok(fd) => infos.push(LinkInfo::of(fd.as_fd()).ok()?),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => return None,
             // It may be gone since.
-            _ => {}
+            Err(_) => {}
         }
     }
-    Some(false)
+    Some(infos)
+}
+
+/// Whether any link in the kernel is of this program; `None` where nobody tells.
+pub(super) fn is_linked(program: BorrowedFd<'_>) -> Option<bool> {
+    let id = sys::prog_info(program).ok()?.0.id;
+    Some(links()?.iter().any(|link| link.program_id == id))
+}
+
+/// How many links are on the function that `program` is loaded for; `None` where nobody tells.
+///
+/// `owner` is the program that the function belongs to, if it is one's.
+pub(super) fn links_beside(
+    program: BorrowedFd<'_>,
+    owner: Option<BorrowedFd<'_>>,
+) -> Option<usize> {
+    let (mut object, function) = ProgramInfo::of(program).ok()?.target?;
+    if let Some(owner) = owner {
+        object = sys::prog_info(owner).ok()?.0.id;
+    }
+    let there = Some((object, function));
+    let links = links()?;
+    let count = links.iter().filter(|link| link.target == there).count();
+    (count > 0).then_some(count)
 }
 
 /// What the kernel knows of a loaded program (`bpf_prog_info`). Minimum kernel 4.13.
@@ -155,12 +180,14 @@ impl LinkInfo {
 
     pub(super) fn of(fd: BorrowedFd<'_>) -> std::io::Result<Self> {
         let (info, _) = sys::link_info(fd)?;
+        let tracing = info.kind == BPF_LINK_TYPE_TRACING as u32;
         Ok(Self {
             id: info.id,
             program_id: info.prog_id,
             attach_type: info.attach_type,
             // The struct was as long before, for other kinds of links; no function has type id 0.
-            target: (info.target_btf_id != 0).then_some((info.target_obj_id, info.target_btf_id)),
+            target: (tracing && info.target_btf_id != 0)
+                .then_some((info.target_obj_id, info.target_btf_id)),
         })
     }
 }

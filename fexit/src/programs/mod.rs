@@ -7,6 +7,8 @@ mod fexit;
 mod fexit_tests;
 mod info;
 mod links;
+#[cfg(test)]
+mod load_tests;
 mod other;
 mod pin;
 mod target;

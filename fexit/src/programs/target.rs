@@ -1,12 +1,13 @@
 //! What an fexit program is attached to.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::data::ProgramData;
 use super::{Program, explain, pin};
 use crate::btf::raw::{Kind, Raw};
-use crate::btf::{Btf, FunctionId};
+use crate::btf::{Btf, BtfError, FunctionId};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
@@ -56,7 +57,8 @@ pub enum Target<'a> {
     /// A function of the kernel, or of any loaded module if the kernel has none of that name; `module:function` for
     /// that module's. Minimum kernel 5.5, for modules 5.11.
     Function(&'a str),
-    /// Many functions of the kernel, by one link; `*` in a name stands for anything. Minimum kernel 7.2.
+    /// Many functions of the kernel, by one link; `*` in a name stands for anything, but for names that several
+    /// functions bear. Minimum kernel 7.2.
     ///
     /// `SEC("fexit.multi/bpf_fentry_test*")` says the same in the section.
     ///
@@ -127,7 +129,6 @@ impl<'a> Target<'a> {
 }
 
 /// A target as the kernel wants it.
-#[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) name: String,
     pub(super) function: FunctionId,
@@ -136,6 +137,27 @@ pub(super) struct Resolved {
     pub(super) is_program: bool,
     /// The functions' type ids, when they are many.
     pub(super) many: Vec<u32>,
+}
+
+impl Resolved {
+    /// The program that the function belongs to, if it is one's.
+    pub(super) fn owning_program(&self) -> Option<BorrowedFd<'_>> {
+        self.owner
+            .as_ref()
+            .filter(|_| self.is_program)
+            .map(AsFd::as_fd)
+    }
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved")
+            .field("name", &self.name)
+            .field("btf_id", &self.function.btf_id)
+            .field("owner", &self.owner)
+            .field("functions", &self.many.len().max(1))
+            .finish_non_exhaustive()
+    }
 }
 
 pub(super) fn resolve(
@@ -164,9 +186,13 @@ pub(super) fn resolve(
 
 fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
     let mut function = btf.function(name).map_err(|error| {
-        let module = name.contains(':');
+        let in_module = || match &error {
+            BtfError::UnknownModule { .. } => true,
+            BtfError::UnknownBtfTypeName { .. } => !Btf::modules_with(name).is_empty(),
+            _ => false,
+        };
         match Feature::ModuleTarget.is_in(btf) {
-            Some(false) if module => ProgramError::Unsupported(Feature::ModuleTarget.unsupported()),
+            Some(false) if in_module() => Feature::ModuleTarget.unsupported().into(),
             _ if error.is_permission() => {
                 explain::permission("look up the BTF of a kernel module", true)
             }
@@ -255,9 +281,20 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         .into_iter()
         .filter_map(|id| Some((id, name_of(id)?)))
         .collect();
+    let bearers: Vec<_> = names
+        .iter()
+        .filter(|(_, name)| Some(name.as_str()) == wanted)
+        .collect();
+    if let (Some(wanted), true) = (wanted, bearers.len() > 1) {
+        let candidate = |(id, name): &&(u32, String)| format!("{name}, type {id} of its BTF");
+        return Err(ProgramError::Btf(BtfError::AmbiguousName {
+            name: wanted.to_owned(),
+            candidates: bearers.iter().map(candidate).collect(),
+        }));
+    }
     let found = match wanted {
         None => names.first(),
-        Some(wanted) => names.iter().find(|(_, name)| name == wanted),
+        Some(_) => bearers.first().copied(),
     };
     let Some((id, name)) = found else {
         let known: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();

@@ -160,12 +160,31 @@ pub(crate) fn object_name(name: &str) -> [u8; BPF_OBJ_NAME_LEN] {
     out
 }
 
-/// Lifts the limit on locked memory, which before 5.11 bounds what BPF may allocate.
+/// Lifts the limit on locked memory, which before 5.11 bounds what BPF may allocate: altogether if the process may, else
+/// as far as it may.
 fn raise_memlock() -> io::Result<()> {
-    let limit = libc::rlimit {
+    set_memlock(libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
-    };
+    })
+    .or_else(|error| {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: `limit` is a live struct of the type that the call writes.
+        let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0;
+        if !known || limit.rlim_cur == limit.rlim_max {
+            return Err(error);
+        }
+        set_memlock(libc::rlimit {
+            rlim_cur: limit.rlim_max,
+            ..limit
+        })
+    })
+}
+
+fn set_memlock(limit: libc::rlimit) -> io::Result<()> {
     // SAFETY: `limit` is a live struct of the type that the call reads.
     if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } == 0 {
         Ok(())

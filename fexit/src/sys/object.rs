@@ -91,7 +91,7 @@ impl InfoStruct for LinkInfoRaw {}
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkInfoRaw {
-    kind: u32,
+    pub(crate) kind: u32,
     pub(crate) id: u32,
     pub(crate) prog_id: u32,
     pad: u32,

@@ -1,8 +1,9 @@
 //! Objects whose programs say themselves what they are attached to.
 
+use std::fs;
 use std::process;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FExit, Target};
 use fexit::{Btf, Ebpf};
 
@@ -32,4 +33,27 @@ pub(super) fn fexit<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut FEx
         .program_mut(program)
         .with_context(|| format!("no program `{program}`"))?;
     Ok(program.try_into()?)
+}
+
+/// Demands that every descriptor of this process but the three that it began with is closed on exec.
+pub(super) fn closed_on_exec() -> Result<()> {
+    const O_CLOEXEC: u32 = 0o2_000_000;
+    let mut checked = 0;
+    for entry in fs::read_dir("/proc/self/fdinfo")? {
+        let entry = entry?;
+        let number: u32 = entry.file_name().to_string_lossy().parse()?;
+        // The descriptor that lists them is gone by then.
+        let Ok(info) = fs::read_to_string(entry.path()) else {
+            continue;
+        };
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.context("no flags")?.trim(), 8)?;
+        ensure!(
+            number < 3 || flags & O_CLOEXEC != 0,
+            "descriptor {number} survives exec: {info}"
+        );
+        checked += u32::from(number >= 3);
+    }
+    ensure!(checked > 0, "no descriptor is open");
+    Ok(())
 }

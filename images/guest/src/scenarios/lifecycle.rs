@@ -10,6 +10,7 @@ use fexit::{Btf, Feature};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::counter::{Counter, expect, expect_error, is_in_kernel};
+use super::fixture::closed_on_exec;
 use crate::scenario::{Context, Scenario, poll_until};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -201,18 +202,20 @@ fn debug_and_fd(_: &mut Context) -> Result<()> {
         parsed != loaded && loaded != attached,
         "Debug does not tell the states apart"
     );
+    for text in [&attached, &format!("{btf:?}")] {
+        ensure!(
+            text.len() < 2000,
+            "Debug shows {} bytes: {text}",
+            text.len()
+        );
+    }
 
     ensure!(
         prog_type(&mut counter)? == "26",
         "the descriptor is not a tracing program's"
     );
-    let fd = counter.program()?.fd()?;
-    let raw_fd = fd.as_raw_fd();
-    let flags = rustix::io::fcntl_getfd(fd)?;
-    ensure!(
-        flags.contains(rustix::io::FdFlags::CLOEXEC),
-        "the descriptor survives exec"
-    );
+    let raw_fd = counter.program()?.fd()?.as_raw_fd();
+    closed_on_exec()?;
     ensure!(
         counter.program()?.raw_fd() == Some(raw_fd),
         "raw_fd and fd differ"

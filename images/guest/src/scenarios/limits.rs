@@ -26,7 +26,8 @@ fn program_limit(context: &mut Context) -> Result<()> {
         anyhow::bail!("no program")
     };
     <&mut fexit::programs::OtherProgram>::try_from(&mut *target)?.load()?;
-    let target = Target::program(target, None)?;
+    let packet = &*target;
+    let target = Target::program(packet, None)?;
 
     let attached = |program: &mut FExit| -> std::result::Result<_, ProgramError> {
         program.load_target(&target, &btf)?;
@@ -52,6 +53,21 @@ fn program_limit(context: &mut Context) -> Result<()> {
         text.contains("as many programs as one trampoline holds"),
         "{text}"
     );
+    // From 6.0 on the kernel tells what is attached where, so that the limit is this kernel's own.
+    let limit = if Feature::ProgramInfoTarget.is_in(&btf) == Some(true) {
+        format!("({})", programs.len())
+    } else {
+        "(36 to 40, by kernel)".to_owned()
+    };
+    ensure!(text.contains(&limit), "{limit} is not in: {text}");
+    packet.test_run(&[0; 64])?;
+    for (counter, _) in &programs {
+        let calls = counter.calls().get()?;
+        ensure!(
+            calls == 1,
+            "one of the programs ran {calls} times, not once"
+        );
+    }
     ensure!(
         (36..=40).contains(&programs.len()),
         "{} programs were attached",

@@ -10,7 +10,7 @@ use fexit::programs::{ProgramError, Target};
 use fexit::{Btf, BtfError, Ebpf, Feature};
 
 use super::counter::expect_error;
-use super::fixture::fexit;
+use super::fixture::{closed_on_exec, fexit};
 use crate::objects;
 use crate::scenario::{Context, Scenario, skip};
 
@@ -46,15 +46,16 @@ fn module_target(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let inode = fs::metadata(DEVICE)?.ino();
     for target in [
+        Target::Function("tun_chr_open"),
         Target::Section,
         Target::Function("tun:tun_chr_open"),
-        Target::Function("tun_chr_open"),
     ] {
         let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
         ebpf.set_global("tgid", process::id())?;
         let program = fexit(&mut ebpf, "module_target")?;
         program.load_target(&target, &btf)?;
         let link = program.attach()?;
+        closed_on_exec()?;
         drop(File::open(DEVICE)?);
         let calls: u64 = ebpf.global("calls")?;
         ensure!(

@@ -10,6 +10,7 @@ use fexit::programs::{FExitLink, LinkError, ProgramError};
 use fexit::{Btf, Feature};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
+use super::fixture::closed_on_exec;
 use crate::scenario::{Context, Scenario, poll_until};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -210,6 +211,7 @@ fn attach_while_held(_: &mut Context) -> Result<()> {
 
     // Given away as a descriptor, it is out of the library's sight.
     let given = OwnedFd::from(counter.program()?.take_link(id)?);
+    closed_on_exec()?;
     let copy = given.try_clone()?;
     drop(given);
     expect_error(

@@ -12,7 +12,7 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "least_privilege",
-        "CAP_BPF and CAP_PERFMON are enough to load, attach and detach",
+        "CAP_BPF and CAP_PERFMON are enough to load, attach and detach; a low limit on locked memory is lifted",
         Feature::Capabilities,
         least_privilege,
     ),
@@ -35,16 +35,17 @@ fn keep_only(set: CapabilitySet) -> Result<()> {
 }
 
 fn least_privilege(_: &mut Context) -> Result<()> {
-    // Before 5.11 locked memory counts, and lifting the limit takes a capability more: that is the caller's to do.
-    setrlimit(
-        Resource::Memlock,
-        Rlimit {
-            current: None,
-            maximum: None,
-        },
-    )?;
+    // Before 5.11 locked memory counts, and lifting the hard limit takes a capability more; the soft one none.
+    const LITTLE: Option<u64> = Some(4096);
+    let limit = |current, maximum| setrlimit(Resource::Memlock, Rlimit { current, maximum });
+    let btf = Btf::from_sys_fs()?;
+    limit(LITTLE, LITTLE)?;
+    let (counter, _id) = Counter::attached(&btf)?;
+    expect(&[&counter.calls()], &[])?;
+    drop(counter);
+    limit(LITTLE, None)?;
     keep_only(CapabilitySet::BPF | CapabilitySet::PERFMON)?;
-    let (mut counter, id) = Counter::attached(&Btf::from_sys_fs()?)?;
+    let (mut counter, id) = Counter::attached(&btf)?;
     expect(&[&counter.calls()], &[])?;
     Ok(counter.program()?.detach(id)?)
 }

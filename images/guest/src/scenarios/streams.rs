@@ -11,7 +11,7 @@ use fexit::{Btf, Ebpf, Feature, Map};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 
-use super::fixture::{attached, fexit, start, stop};
+use super::fixture::{attached, closed_on_exec, fexit, start, stop};
 use crate::objects;
 use crate::scenario::{Context, Scenario};
 
@@ -130,6 +130,7 @@ fn perf_event_array(_: &mut Context) -> Result<()> {
         events.records().is_empty(),
         "there is a record before any call"
     );
+    closed_on_exec()?;
     let dir = dir()?;
     start(&ebpf)?;
     for number in 0..300 {

@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "verifier_log",
-        "the log of an accepted program is kept when asked for, and empty when not",
+        "the log of an accepted program is kept when asked for, however long, and empty when not",
         Feature::Fexit,
         verifier_log,
     ),
@@ -89,6 +89,19 @@ fn verifier_log(_: &mut Context) -> Result<()> {
             "level {level} gave: {log}"
         );
     }
+    // More than the first buffer holds: it grows until all of it fits.
+    let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(2)
+        .load(objects::REFUSED)?;
+    let lengthy = program(&mut ebpf, "lengthy")?;
+    lengthy.load_target(&Target::Section, &btf)?;
+    let log = lengthy.verifier_log();
+    ensure!(
+        log.len() > 64 << 10 && log.contains("processed "),
+        "the log has {} bytes, and ends {}",
+        log.len(),
+        log.lines().last().unwrap_or_default()
+    );
     Ok(())
 }
 

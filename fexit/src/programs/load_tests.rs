@@ -1,0 +1,111 @@
+//! Loading, with answers made up for the kernel: BTF that it does not take, logs, and what is shown of a program.
+
+use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
+
+use super::fexit_tests::{count, fexit, fixture, kernel};
+use crate::EbpfLoader;
+use crate::programs::{OtherProgram, ProgramError, Target};
+
+#[test]
+fn a_kernel_that_knows_less_btf_gets_less() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, before| (cmd == BPF_BTF_LOAD && before < 3).then_some(libc::EINVAL));
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+    assert_eq!(count(&calls, BPF_BTF_LOAD), 4);
+}
+
+#[test]
+fn a_refused_load_brings_the_verifiers_words() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, _| (cmd == BPF_PROG_LOAD).then_some(libc::EACCES));
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    assert!(matches!(error, ProgramError::LoadError { .. }), "{error}");
+    assert_eq!(
+        count(&calls, BPF_PROG_LOAD),
+        2,
+        "once without, once with a log"
+    );
+}
+
+#[test]
+fn a_shortage_is_no_verdict_on_the_btf() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, before| (cmd == BPF_BTF_LOAD && before == 0).then_some(libc::EMFILE));
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    assert!(error.to_string().contains("BPF_BTF_LOAD"), "{error}");
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+    assert_eq!(count(&calls, BPF_BTF_LOAD), 2);
+}
+
+/// A log starts with 64 KiB and grows by four up to 16 MiB.
+const LOGS: usize = 5;
+
+#[test]
+fn a_log_without_room_does_not_hide_why_a_program_is_refused() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|cmd, before| match (cmd, before) {
+        (BPF_PROG_LOAD, 0) => Some(libc::EACCES),
+        (BPF_PROG_LOAD, _) => Some(libc::ENOSPC),
+        _ => None,
+    });
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    let ProgramError::LoadError { io_error, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(io_error.raw_os_error(), Some(libc::EACCES));
+    assert_eq!(count(&calls, BPF_PROG_LOAD), 1 + LOGS);
+}
+
+#[test]
+fn a_log_without_room_does_not_fail_a_program_that_is_fine() {
+    let (_, btf) = fixture();
+    let object = crate::testing::compile("SEC(\"fexit/f\") int one(u64 *ctx) { return 0; }");
+    let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(2)
+        .load(&object)
+        .unwrap();
+    let calls =
+        kernel(|cmd, before| (cmd == BPF_PROG_LOAD && before < LOGS).then_some(libc::ENOSPC));
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+    assert_eq!(count(&calls, BPF_PROG_LOAD), LOGS + 1);
+}
+
+#[test]
+fn silence_is_taken_for_the_deny_list_only_of_functions_of_the_kernel() {
+    let (mut ebpf, btf) = fixture();
+    let refuse = || kernel(|cmd, _| (cmd == BPF_PROG_LOAD).then_some(libc::EINVAL));
+    refuse();
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    assert!(
+        matches!(error, ProgramError::TargetRefused { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("most likely"), "{error}");
+
+    let packet = ebpf.program_mut("packet").unwrap();
+    let error = <&mut OtherProgram>::try_from(packet)
+        .unwrap()
+        .load()
+        .unwrap_err();
+    assert!(matches!(error, ProgramError::LoadError { .. }), "{error}");
+    assert!(!error.to_string().contains("deny list"), "{error}");
+}
+
+#[test]
+fn what_is_shown_of_an_object_is_short_and_has_its_names() {
+    let (mut ebpf, btf) = fixture();
+    kernel(|_, _| None);
+    fexit(&mut ebpf)
+        .load_target(&Target::Section, &btf)
+        .unwrap();
+    let shown = |what: &dyn std::fmt::Debug, names: &[&str]| {
+        let text = format!("{what:?}");
+        assert!(text.len() < 2000, "{} characters: {text}", text.len());
+        for name in names {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+    };
+    shown(fexit(&mut ebpf), &["\"one\"", "fexit/traced", "OwnedFd"]);
+    shown(&ebpf, &["\"one\"", "\"packet\"", "fsomething/new"]);
+    shown(&btf, &["Btf", "bytes"]);
+}
