@@ -72,7 +72,7 @@ pub enum Command {
 pub enum KernelsCommand {
     /// List the kernels, and what each name stands for
     List {
-        /// Only these: a series (5.10), a pattern (6.*), latest, or all, which leaves out what is not locked
+        /// Only these: a series (5.10), a pattern (6.*), latest, or all, which leaves out what is marked with -
         #[arg(value_name = "KERNEL", value_delimiter = ',')]
         kernels: Vec<String>,
         /// As a JSON array on one line, one object a kernel
@@ -91,7 +91,7 @@ pub enum KernelsCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Check every byte of cached kernels
+    /// Check every byte of cached kernels; exit status 3 if one is damaged or absent
     Verify {
         /// A series (5.10), an exact version, a pattern (6.*), latest, or all
         #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
@@ -104,7 +104,7 @@ pub enum KernelsCommand {
     Build(BuildArgs),
     /// Lock each series to the newest kernel that its archive has
     Update {
-        /// Only these series
+        /// Only these series, instead of those of `all`
         #[arg(value_name = "SERIES")]
         series: Vec<String>,
         /// Which kernels there are, and where they are kept.

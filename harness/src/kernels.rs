@@ -129,7 +129,7 @@ fn fetch(kernels: &Kernels, names: &[String]) -> Result<bool> {
 fn verify(kernels: &Kernels, names: &[String]) -> Result<bool> {
     let mut all_well = true;
     for (name, health) in commands::verify(kernels, names)? {
-        all_well &= !matches!(health, Health::Damaged(_));
+        all_well &= health == Health::Good;
         print(&match health {
             Health::Good => format!("{name:<8}  good\n"),
             Health::Absent => format!("{name:<8}  not in the cache\n"),

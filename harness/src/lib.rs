@@ -1,5 +1,6 @@
 //! Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 
+mod atomic;
 pub mod build;
 pub mod cli;
 pub mod error;

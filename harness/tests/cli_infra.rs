@@ -8,7 +8,7 @@ use std::{
     io::{BufRead as _, BufReader, ErrorKind, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -65,7 +65,83 @@ fn a_cache_that_cannot_be_written() {
     ];
     let ran = run(&mut harness(&args));
     ran.says(&[&cache]);
-    teaches_nothing(&ran, &[&cache]);
+    teaches_nothing(&ran, &[&cache, "--cache-dir names another place"]);
+}
+
+#[test]
+fn a_full_disk_under_the_cache() {
+    let kernels = tempfile::tempdir().unwrap();
+    let matrix = matrix_with_mirror(kernels.path(), &serve(vec![0; 1 << 20]));
+    let cache = tempfile::tempdir().unwrap();
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--matrix",
+        &matrix,
+    ];
+    let mut command = harness(&args);
+    command.arg("--cache-dir").arg(cache.path());
+    let Some(mut command) = on_small_disk(&command, cache.path(), "128k") else {
+        return;
+    };
+    let ran = run(&mut command);
+    let place = cache.path().display().to_string();
+    teaches_nothing(
+        &ran,
+        &[
+            "No space left on device",
+            &place,
+            "--cache-dir names another place",
+        ],
+    );
+}
+
+#[test]
+fn a_full_disk_under_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("report.json");
+    let mut command = harness(&["--kernel", "5.10", "--offline", "--output"]);
+    command.arg(&output).env("QEMU", "/bin/false");
+    let Some(mut command) = on_small_disk(&command, dir.path(), "4k") else {
+        return;
+    };
+    let ran = run(&mut command);
+    ran.one_error(
+        3,
+        &["cannot write", "report.json", "No space left on device"],
+    );
+    // What could not be written is not lost.
+    assert_eq!(ran.report()["verdict"], "infra");
+}
+
+#[test]
+fn the_exit_status_of_what_is_done_with_kernels() {
+    let kernels = tempfile::tempdir().unwrap();
+    let matrix = matrix_with_mirror(kernels.path(), &serve(b"this is no kernel".to_vec()));
+    let cache = tempfile::tempdir().unwrap();
+    let kernels = |args: &[&str]| {
+        let mut command = harness(&["kernels"]);
+        command
+            .args(args)
+            .args(["--matrix", &matrix, "--cache-dir"]);
+        run(command.arg(cache.path()))
+    };
+    let verified = kernels(&["verify", "5.10"]);
+    assert_eq!(verified.status, 3, "{}", verified.stderr);
+    assert!(verified.stdout.contains("not in the cache"));
+    let fetched = kernels(&["fetch", "5.10"]);
+    assert_eq!(fetched.status, 3, "{}", fetched.stderr);
+    fetched.says(&["5.10", "is not to be had", "it ended after 17 of"]);
+    kernels(&["fetch", "5.11"]).one_error(2, &["unknown kernel \"5.11\""]);
+    kernels(&["update", "5.11"]).one_error(2, &["only a series can be locked"]);
+    let updated = kernels(&["update"]);
+    assert_eq!(updated.status, 3, "{}", updated.stderr);
+    assert!(updated.stdout.contains("not renewed"), "{}", updated.stdout);
+    let listed = kernels(&["list", "--json"]);
+    assert_eq!(listed.status, 0, "{}", listed.stderr);
+    assert!(listed.stdout.starts_with("[{\"kernel\":\"5.10\""));
 }
 
 #[test]
@@ -90,7 +166,7 @@ fn offline_with_nothing_in_the_cache() {
 fn a_corrupt_download_is_refused_by_its_checksum() {
     let cache = tempfile::tempdir().unwrap();
     let kernels = tempfile::tempdir().unwrap();
-    let matrix = matrix_with_mirror(kernels.path(), &serve(b"this is no kernel"));
+    let matrix = matrix_with_mirror(kernels.path(), &serve(vec![0; locked_size()]));
     let cache = cache.path().display().to_string();
     let args = [
         "--kernel",
@@ -103,7 +179,7 @@ fn a_corrupt_download_is_refused_by_its_checksum() {
         &cache,
     ];
     let ran = run(&mut harness(&args));
-    teaches_nothing(&ran, &["linux-image-5.10", "127.0.0.1"]);
+    teaches_nothing(&ran, &["linux-image-5.10", "127.0.0.1", "its SHA-256 is"]);
     let kept = fs::read_dir(Path::new(&cache).join("kernels"));
     assert_eq!(
         kept.map_or(0, Iterator::count),
@@ -184,6 +260,42 @@ fn matrix_with_mirror(dir: &Path, url: &str) -> String {
     dir.join("kernels.toml").display().to_string()
 }
 
+/// How large the locked 5.10 is.
+fn locked_size() -> usize {
+    let ran = run(&mut harness(&["kernels", "list", "5.10", "--json"]));
+    let list: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    usize::try_from(list[0]["size"].as_u64().unwrap()).unwrap()
+}
+
+/// The same command, but with a disk of its own of that size on `dir`. `None`, with a word of it, where the system
+/// lets nobody but its administrator have one.
+fn on_small_disk(command: &Command, dir: &Path, size: &str) -> Option<Command> {
+    let own = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--mount"]);
+        unshare
+    };
+    if !own()
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("left out: this system lets us mount nothing");
+        return None;
+    }
+    let script = r#"mount -t tmpfs -o "size=$1" none "$2" && shift 2 && exec "$@""#;
+    let mut small = own();
+    small.args(["sh", "-c", script, "sh", size]).arg(dir);
+    small.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => small.env(name, value),
+            None => small.env_remove(name),
+        };
+    }
+    Some(small)
+}
+
 /// The first connection, within a time in which the harness must have come to ask.
 fn asked(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
@@ -202,7 +314,7 @@ fn asked(listener: &TcpListener) -> TcpStream {
 }
 
 /// A web server that answers every request with `body`; its address.
-fn serve(body: &'static [u8]) -> String {
+fn serve(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -216,7 +328,7 @@ fn serve(body: &'static [u8]) -> String {
                 stream,
                 "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
             );
-            let _ = stream.write_all(body);
+            let _ = stream.write_all(&body);
         }
     });
     url

@@ -3,10 +3,10 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use rustix::fs::{FlockOperation, flock, syncfs};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::Kernel;
 use super::image::Identity;
 use super::manifest::{self, Record, State};
+use super::mirrors::AllFailed;
 use super::source::{Artifact, Resolved, Source};
+use crate::atomic;
 
 /// The folder of everything that was downloaded.
 #[derive(Debug)]
@@ -184,6 +186,51 @@ impl Cache {
         Ok(dir)
     }
 
+    /// Removes what harnesses that were killed left of any entry. Whoever is building one holds its lock.
+    pub(super) fn sweep(&self) {
+        for entry in fs::read_dir(self.kernels()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let of = name
+                .to_str()
+                .and_then(|name| name.strip_prefix('.')?.strip_suffix(".partial"));
+            let Some(Ok(lock)) = of.map(|name| File::open(self.root.join("locks").join(name)))
+            else {
+                continue;
+            };
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                // It will be begun anew. The lock is let go of only afterwards.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Says where the way out is, if the trouble is the place where kernels are kept.
+    pub(super) fn advise(&self, error: Error) -> Error {
+        let disk = error.chain().any(|cause| {
+            if let Some(failed) = cause.downcast_ref::<AllFailed>() {
+                return failed.disk;
+            }
+            cause.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::NotADirectory
+                )
+            })
+        });
+        if disk {
+            error.context(format!(
+                "kernels cannot be kept in {}; --cache-dir names another place",
+                self.root.display()
+            ))
+        } else {
+            error
+        }
+    }
+
     /// Makes what was built in `partial` the cached kernel.
     pub(super) fn publish(
         &self,
@@ -248,21 +295,16 @@ fn partial(path: &Path) -> Result<PathBuf> {
 
 fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(e).with_context(|| format!("cannot remove {}", dir.display()))
         }
         _ => Ok(()),
     }
 }
 
-/// A reader sees the old content or the new one, and after a power cut one of the two.
+/// As [`atomic::write`], with an error that names the file.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = partial(path)?;
-    let context = || format!("cannot write {}", path.display());
-    let mut file = File::create(&partial).with_context(context)?;
-    file.write_all(bytes).with_context(context)?;
-    file.sync_all().with_context(context)?;
-    fs::rename(&partial, path).with_context(context)
+    atomic::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn read_entry(dir: &Path) -> Result<Option<Entry>> {
@@ -270,7 +312,7 @@ fn read_entry(dir: &Path) -> Result<Option<Entry>> {
     match fs::read(&path) {
         // Unreadable is as good as absent: it will be fetched again.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
     }
 }

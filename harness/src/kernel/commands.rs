@@ -10,8 +10,8 @@ use super::lock::{Lock, Locked, Package};
 use super::matrix::Source as Origin;
 use super::progress::Silent;
 use super::request::Request;
-use super::{Kernel, Kernels, Options, Progress};
-use crate::error::usage;
+use super::{Kernel, Kernels, Kind, Options, Progress};
+use crate::error::{UsageError, usage};
 
 /// A series that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +37,6 @@ pub struct Series {
 /// Every series, the oldest first. Does not touch the network.
 pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
     let matrix = kernels.matrix();
-    let usual: Vec<_> = matrix.usual().map(|series| series.name.as_str()).collect();
     let describe = |series: &super::matrix::Series| {
         let locked = matrix.lock.find(&series.name);
         let resolved = locked.and_then(|_| kernels.resolve(&series.name, &Silent).ok());
@@ -59,25 +58,27 @@ pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
                 .next()
                 .map(|entry| entry.release),
             cached: resolved.as_ref().map(ready).transpose()?.unwrap_or(false),
-            in_all: usual.contains(&series.name.as_str()),
+            in_all: series.in_all,
         })
     };
     matrix.series().iter().map(describe).collect()
 }
 
-/// Brings kernels into the cache. One that fails does not keep the others from being fetched.
+/// Brings kernels into the cache. One that fails does not keep the others from being fetched; a name that the user
+/// must mend does.
 pub fn fetch(
     kernels: &Kernels,
     requests: &[String],
     progress: &dyn Progress,
 ) -> Result<Vec<(String, Result<Kernel>)>> {
     let one = |name: String| {
-        let kernel = kernels
-            .resolve(&name, progress)
-            .and_then(|r| kernels.fetch(&r, progress));
-        (name, kernel)
+        let kernel = match kernels.resolve(&name, progress) {
+            Err(error) if error.is::<UsageError>() => return Err(error),
+            resolved => resolved.and_then(|resolved| kernels.fetch(&resolved, progress)),
+        };
+        Ok((name, kernel))
     };
-    Ok(kernels.expand(requests)?.into_iter().map(one).collect())
+    kernels.expand(requests)?.into_iter().map(one).collect()
 }
 
 /// Whether a cached kernel still is what was unpacked.
@@ -119,7 +120,7 @@ pub struct Change {
     pub new: Result<String>,
 }
 
-/// Asks for the newest kernel of each series, all if none is named, and writes the lock.
+/// Asks for the newest kernel of each series, those of `all` if none is named, and writes the lock.
 pub fn update(
     kernels: &Kernels,
     series: &[String],
@@ -131,9 +132,14 @@ pub fn update(
         ..kernels.options.clone()
     })?;
     for name in series {
-        if kernels.matrix().find(name).is_none() {
+        let Some(known) = kernels.matrix().find(name) else {
             return Err(usage(format!(
                 "only a series can be locked, and {name:?} is none"
+            )));
+        };
+        if let Origin::KernelOrg(_) = kernels.matrix().source(known)? {
+            return Err(usage(format!(
+                "{name} is built, not downloaded, so there is nothing to lock: `harness kernels build {name}`"
             )));
         }
     }
@@ -141,17 +147,12 @@ pub fn update(
     let mut changes = Vec::new();
     for known in kernels.matrix().series() {
         let old = kernels.matrix().lock.find(&known.name);
-        let built = matches!(kernels.matrix().source(known)?, Origin::KernelOrg(_));
-        if built && series.contains(&known.name) {
-            return Err(usage(format!(
-                "{0} is built, not downloaded, so there is nothing to lock: `harness kernels build {0}`",
-                known.name
-            )));
-        }
-        if built {
-            continue;
-        }
-        if !series.is_empty() && !series.contains(&known.name) {
+        let wanted = if series.is_empty() {
+            known.in_all
+        } else {
+            series.contains(&known.name)
+        };
+        if !wanted {
             lock.kernels.extend(old.cloned());
             continue;
         }
@@ -182,8 +183,10 @@ fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Lo
     let resolved = kernels
         .newest(request, progress)
         .with_context(|| format!("series {series}"))?;
+    let kind = resolved.source.kind;
     Ok(Locked {
         series: resolved.series,
+        kind: (kind == Kind::DebianSnapshot).then_some(kind),
         version: resolved.version,
         source: resolved.source.name,
         verified_by: resolved.source.verified_by,

@@ -22,10 +22,11 @@ impl Kernels {
     /// Brings a kernel into the cache, unless it is there. What is returned was verified down to its files.
     pub fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Kernel> {
         let notes = Notes::new(progress);
-        let mut kernel = match self.obtain(resolved, &notes) {
-            Err(error) if resolved.any_of_series() => self.replace(resolved, error, &notes)?,
-            result => result?,
+        let obtained = match self.obtain(resolved, &notes) {
+            Err(error) if resolved.any_of_series() => self.replace(resolved, error, &notes),
+            result => result,
         };
+        let mut kernel = obtained.map_err(|error| self.cache.advise(error))?;
         kernel.source.notes.extend(notes.take());
         Ok(kernel)
     }
@@ -67,7 +68,7 @@ impl Kernels {
         })
     }
 
-    fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
+    pub(super) fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
         let entries = self.cache.entries(series)?.into_iter();
         let published = entries.filter(|entry| entry.source.kind != Kind::Built);
         let newest = published.max_by(|a, b| {
@@ -123,6 +124,7 @@ impl Kernels {
             )),
             Lookup::Absent => {}
         }
+        self.cache.sweep();
         let dir = self.cache.begin(resolved)?;
         let built = self.assemble(&dir, resolved, notes);
         if built.is_err() {

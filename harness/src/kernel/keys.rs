@@ -41,10 +41,12 @@ impl RemoteKey {
         let bytes = client.get(&self.url, MAX_KEY).with_context(context)?;
         let text = String::from_utf8(bytes).with_context(context)?;
         let keyring = Keyring::with_fingerprint(&self.fingerprint, &text).with_context(context)?;
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        // Only saves the next run from fetching it again, so a cache that is read-only may stay as it is.
+        if let Some(dir) = path.parent()
+            && fs::create_dir_all(dir).is_ok()
+        {
+            let _ = write_atomically(&path, text.as_bytes());
         }
-        write_atomically(&path, text.as_bytes())?;
         Ok(keyring)
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::source::{Artifact, is_sha256};
+use super::source::{Artifact, Kind, is_sha256};
 
 /// The format of the file that this code writes and reads.
 const VERSION: u32 = 1;
@@ -34,6 +34,9 @@ pub(crate) struct Locked {
     pub(crate) version: String,
     /// The source of the matrix that it came from.
     pub(crate) source: String,
+    /// The kind of place that it was found in, where that is another than the matrix says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<Kind>,
     /// Who vouched for it then.
     pub(crate) verified_by: String,
     /// What to download.
@@ -159,6 +162,7 @@ mod tests {
             series: series.into(),
             version: "7.3.4".into(),
             source: "trixie-backports".into(),
+            kind: (series == "7.4").then_some(Kind::DebianSnapshot),
             verified_by: "key A, 2026".into(),
             packages: vec![package("linux-binary"), package("linux-modules")],
         };

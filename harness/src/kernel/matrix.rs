@@ -44,6 +44,8 @@ pub(crate) struct Series {
     pub(crate) name: String,
     /// Which source it comes from.
     pub(crate) source: String,
+    /// Whether `all` means it, too.
+    pub(crate) in_all: bool,
     /// Which list of packages makes a kernel of it.
     packages: Option<String>,
 }
@@ -55,6 +57,12 @@ struct Entry {
     names: Vec<String>,
     source: String,
     packages: Option<String>,
+    #[serde(default = "yes")]
+    in_all: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Which packages make a kernel. `{abi}` in their names is what those of one kernel have in common.
@@ -245,13 +253,9 @@ impl Matrix {
         }
     }
 
-    /// The series that `all` means: those that are locked, for any other may resolve to something else tomorrow.
-    /// Where nothing is locked, all.
+    /// The series that `all` means.
     pub(crate) fn usual(&self) -> impl DoubleEndedIterator<Item = &Series> {
-        let any = self.lock.kernels.is_empty();
-        self.series
-            .iter()
-            .filter(move |series| any || self.lock.find(&series.name).is_some())
+        self.series.iter().filter(|series| series.in_all)
     }
 
     /// The keys of an archive: from the folder `keys` beside the file, else those that are built in.
@@ -279,11 +283,13 @@ impl Entry {
             names,
             source,
             packages,
+            in_all,
         } = self;
         names.into_iter().map(move |name| Series {
             name,
             source: source.clone(),
             packages: packages.clone(),
+            in_all,
         })
     }
 }
@@ -311,7 +317,10 @@ mod tests {
                 Source::Url(_) => {}
             }
         }
-        // A lock of another source would be passed over.
+        // Whoever says `all` gets the same kernels tomorrow, and a lock of another source would be passed over.
+        for name in debian {
+            assert!(matrix.lock.find(name).is_some(), "{name} is not locked");
+        }
         for locked in &matrix.lock.kernels {
             assert_eq!(matrix.find(&locked.series).unwrap().source, locked.source);
         }

@@ -12,6 +12,8 @@ pub(super) struct AllFailed {
     what: String,
     reasons: Vec<String>,
     pub(super) why: Why,
+    /// It came, but could not be written.
+    pub(super) disk: bool,
 }
 
 /// What the failures have in common.
@@ -33,7 +35,7 @@ pub(super) fn first_good<T>(
     mut attempt: impl FnMut(&str) -> Result<T, Error>,
 ) -> Result<T, AllFailed> {
     let mut reasons = Vec::new();
-    let mut why = Why::Gone;
+    let (mut why, mut disk) = (Why::Gone, false);
     for base in bases {
         match attempt(base.trim_end_matches('/')) {
             Ok(value) => {
@@ -49,7 +51,8 @@ pub(super) fn first_good<T>(
                 if !reasons.contains(&reason) {
                     reasons.push(reason);
                 }
-                if matches!(error.downcast_ref(), Some(HttpError::Disk { .. })) {
+                disk = matches!(error.downcast_ref(), Some(HttpError::Disk { .. }));
+                if disk {
                     break;
                 }
             }
@@ -59,6 +62,7 @@ pub(super) fn first_good<T>(
         what: what.to_owned(),
         reasons,
         why,
+        disk,
     })
 }
 

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::kernel::lock::Lock;
 
-    /// The series of Debian, and one more that is not locked.
+    /// The series of Debian, and two more that are not in `all`.
     fn matrix() -> Matrix {
         let names = [
             "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
@@ -170,7 +170,7 @@ mod tests {
         let text = format!(
             "[source.s]\nkind = 'url'\nfiles = [{{ url = 'http://x', sha256 = '{}' }}]\n\
              [[series]]\nnames = {names:?}\nsource = 's'\n\
-             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\n",
+             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\nin_all = false\n",
             "0".repeat(64)
         );
         Matrix::parse(
@@ -210,7 +210,7 @@ mod tests {
             (11, "5.10", "7.3")
         );
         assert_eq!(expand(&["*"]).unwrap(), all);
-        // What is not locked must be asked for.
+        // The others must be asked for.
         assert_eq!(expand(&["8.0,8.*"]).unwrap(), ["8.0"]);
         assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
     }

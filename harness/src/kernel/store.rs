@@ -10,6 +10,7 @@ use super::cache::{Cache, Entry};
 use super::debian::{Index, version};
 use super::http::{Client, Patience};
 use super::matrix::{Matrix, Series, Source as Origin};
+use super::mirrors::{AllFailed, Why};
 use super::progress::{Notes, Progress};
 use super::request::{self, Request};
 use super::source::{Kind, Resolved, Source};
@@ -83,7 +84,7 @@ impl Kernels {
             Some(resolved) => resolved,
             None => match self.built(request)?.or(self.cached(request)?) {
                 Some(resolved) => resolved,
-                None => self.ask(request, &notes)?,
+                None => self.ask_or_make_do(request, &notes)?,
             },
         };
         self.note_missing(&resolved, &notes)?;
@@ -106,7 +107,10 @@ impl Kernels {
         }
         let artifacts = locked.artifacts();
         let source = Source {
-            kind: self.kind(series)?,
+            kind: match locked.kind {
+                Some(kind) => kind,
+                None => self.kind(series)?,
+            },
             name: series.source.clone(),
             package_version: artifacts
                 .first()
@@ -127,6 +131,31 @@ impl Kernels {
             version: locked.version.clone(),
             source,
         }))
+    }
+
+    /// Who wants any kernel of a series has use for a cached one when nobody can be asked.
+    fn ask_or_make_do(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
+        let Request { series, exact } = request;
+        let error = match self.ask(request, notes) {
+            Err(error) => error,
+            found => return found,
+        };
+        let unreachable = error
+            .downcast_ref::<AllFailed>()
+            .is_some_and(|failed| failed.why == Why::Unreachable);
+        if exact.is_some() || self.options.newest || !(unreachable || self.options.offline) {
+            return Err(error);
+        }
+        match self.newest_cached(&series.name)? {
+            Some(cached) if cached.source.name == series.source => {
+                notes.add(format!(
+                    "{error:#}; using {} from the cache",
+                    cached.source.package_version
+                ));
+                Ok(cached)
+            }
+            _ => Err(error),
+        }
     }
 
     /// A kernel that was built here: the newest of its series, or the one with this version (`5.5.19`) or release

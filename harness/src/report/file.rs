@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::{Report, SCHEMA_VERSION};
-use crate::error::usage;
+use crate::{atomic, error::usage};
 
 /// Reads a report; whatever is wrong with it is the user's to mend.
 pub fn read(path: &Path) -> Result<Report> {
@@ -59,24 +58,16 @@ impl OutputFile {
             Err(_) => path.to_owned(),
         };
         let file = Self { path };
-        tempfile::NamedTempFile::new_in(file.folder())
+        // It has no name, so nothing can be left of it.
+        tempfile::tempfile_in(file.folder())
             .map_err(|e| usage(format!("cannot write {name}: {e}")))?;
         Ok(file)
     }
 
     /// Replaces the content.
     pub fn replace(&self, content: &str) -> Result<()> {
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new()
-                .prefix(".harness-")
-                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-                .tempfile_in(self.folder())?;
-            file.write_all(content.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot write {}", self.path.display()))
+        atomic::write(&self.path, content.as_bytes())
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     fn folder(&self) -> &Path {

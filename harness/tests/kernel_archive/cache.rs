@@ -193,13 +193,15 @@ fn the_commands_tell_what_is_there() {
     let verify = |archive: &Archive| commands::verify(&archive.open(), &["6.1".into()]).unwrap();
     assert_eq!(verify(&archive), [("6.1".into(), Health::Absent)]);
     archive.add("6.1.6");
-    let requests = ["6.1".into(), "6.1.6".into(), "6.1.7".into()];
+    let error = commands::fetch(&archive.open(), &["6.1.7".into()], &Silent).unwrap_err();
+    assert_eq!(harness::error::exit_code(&error), 2, "{error:#}");
+    let requests = ["6.1".into(), "6.1.6".into()];
     let fetched = commands::fetch(&archive.open(), &requests, &Silent).unwrap();
     let versions: Vec<_> = fetched
         .iter()
         .map(|(_, kernel)| kernel.as_ref().ok().map(|k| &*k.version))
         .collect();
-    assert_eq!(versions, [Some("6.1.5"), Some("6.1.6"), None]);
+    assert_eq!(versions, [Some("6.1.5"), Some("6.1.6")]);
     assert!(cached(&archive).cached);
     assert_eq!(verify(&archive), [("6.1".into(), Health::Good)]);
 
@@ -337,6 +339,26 @@ fn a_killed_download_is_started_anew() {
 }
 
 #[test]
+fn what_the_dead_left_goes_and_what_the_living_build_stays() {
+    let archive = Archive::new();
+    let locks = archive.path("cache/locks");
+    fs::create_dir_all(&locks).unwrap();
+    let begun = |name: &str| {
+        let lock = fs::File::create(locks.join(name)).unwrap();
+        let partial = archive.path(&format!("cache/kernels/.{name}.partial"));
+        fs::create_dir_all(&partial).unwrap();
+        fs::write(partial.join("vmlinuz"), "half").unwrap();
+        (lock, partial)
+    };
+    let (_, dead) = begun("5.10.1-1_0123456789abcdef");
+    let (lock, living) = begun("5.10.2-1_0123456789abcdef");
+    lock.lock().unwrap();
+    get(&archive.open(), "6.1").unwrap();
+    assert!(!dead.exists());
+    assert!(living.join("vmlinuz").exists());
+}
+
+#[test]
 fn a_cache_that_cannot_be_written_is_named() {
     let archive = Archive::new();
     fs::write(archive.path("file"), "").unwrap();
@@ -346,6 +368,6 @@ fn a_cache_that_cannot_be_written_is_named() {
     };
     assert_contains(
         &infra(&Kernels::open(options).unwrap(), "6.1"),
-        &["file/cache"],
+        &["file/cache", "--cache-dir"],
     );
 }

@@ -158,6 +158,7 @@ fn an_exact_version() {
         get(&archive.open(), "5.15.0").unwrap().release,
         "5.15.0-051500-generic"
     );
+    fs::remove_dir_all(archive.path("cache/kernels")).unwrap();
     assert_contains(
         &infra(&archive.open(), "5.15"),
         &["no mirror of ubuntu can tell", "status 500"],
@@ -242,6 +243,56 @@ fn the_key_is_known_by_its_fingerprint() {
         .path();
     fs::write(kept, armored(&new_key())).unwrap();
     assert_contains(&infra(&archive.open(), "5.15"), &["cannot get key"]);
+}
+
+#[test]
+fn a_cached_build_will_do_when_nobody_can_be_asked() {
+    let archive = builds(&["5.15.9"]);
+    get(&archive.open(), "5.15").unwrap();
+    build(&archive, "5.15.10");
+    archive.server.put("/mainline/", Reply::Status(500));
+    for (kernels, why) in [
+        (archive.offline(), "--offline"),
+        (archive.open(), "status 500"),
+    ] {
+        let kernel = get(&kernels, "5.15").unwrap();
+        assert_eq!(kernel.version, "5.15.9");
+        assert_contains(&kernel.source.notes.join("\n"), &[why, "from the cache"]);
+    }
+    // Not for who wants another one.
+    assert!(archive.offline().resolve("5.15.10", &Silent).is_err());
+}
+
+#[test]
+fn a_cache_that_cannot_keep_the_key_does_without() {
+    let archive = builds(&["5.15.9"]);
+    fs::create_dir(archive.path("cache")).unwrap();
+    fs::write(archive.path("cache/keys"), "in the way").unwrap();
+    get(&archive.open(), "5.15").unwrap();
+}
+
+#[test]
+fn what_is_not_in_all_is_locked_only_by_its_name() {
+    let archive = builds(&["5.15.9"]);
+    let path = archive.path("kernels.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + "in_all = false\n").unwrap();
+    assert!(
+        commands::update(&archive.open(), &[], &Silent)
+            .unwrap()
+            .is_empty()
+    );
+    let named = commands::update(&archive.open(), &["5.15".to_owned()], &Silent).unwrap();
+    assert!(named[0].new.is_ok());
+    assert!(archive.open().expand(&["all".to_owned()]).is_err());
+    assert_eq!(
+        archive.open().expand(&["5.*".to_owned()]).unwrap(),
+        ["5.15"]
+    );
+    // It stays locked when the others are renewed.
+    commands::update(&archive.open(), &[], &Silent).unwrap();
+    let lock = fs::read_to_string(archive.path("kernels.lock")).unwrap();
+    assert_contains(&lock, &["5.15.9"]);
 }
 
 #[test]
