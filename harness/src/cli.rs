@@ -186,6 +186,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
 
+    /// The limit for a VM of which nothing is heard [default: 120, or a minute more than the slowest scenario may take]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub silence: Option<Duration>,
+
     /// How to run the VM's CPU; auto takes KVM if it works
     #[arg(long, value_enum, default_value_t)]
     pub accel: Mode,
@@ -291,6 +295,7 @@ mod tests {
             ["--timeout", "0"],
             ["--timeout", "1e3"],
             ["--timeout", "86401"],
+            ["--silence", "0"],
             ["--jobs", "0"],
         ] {
             let args = ["--kernel", "5.10", bad[0], bad[1]];

@@ -85,6 +85,7 @@ fn doubt(minimum: &Minimum) -> Option<String> {
         refused_up_to,
         passed_from,
         confirmed,
+        ..
     } = minimum;
     let why = match (confirmed, refused_up_to, passed_from) {
         (Confirmed::Both, ..) => return None,

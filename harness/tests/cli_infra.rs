@@ -52,6 +52,18 @@ fn a_qemu_that_is_none() {
 }
 
 #[test]
+fn kvm_asked_for_is_used_or_refused_with_a_way_out() {
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--accel", "kvm"];
+    let ran = run(&mut harness(&args));
+    if ran.status == 0 {
+        assert_eq!(ran.report()["kernels"][0]["accelerator"], "kvm");
+    } else {
+        ran.one_error(3, &["KVM is not usable", "`--accel auto` or `--accel tcg`"]);
+        teaches_nothing(&ran, &["KVM is not usable"]);
+    }
+}
+
+#[test]
 fn a_cache_that_cannot_be_written() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let cache = file.path().join("cache").display().to_string();

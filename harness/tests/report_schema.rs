@@ -33,7 +33,7 @@ fn report() -> Value {
         }],
         "minimums": [{
             "feature": "cookie", "claimed": "5.19", "refused_up_to": "5.10", "passed_from": null,
-            "confirmed": "one-side"
+            "backported_on": [], "confirmed": "one-side"
         }]
     })
 }

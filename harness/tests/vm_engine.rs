@@ -36,7 +36,7 @@ fn started() -> Event {
 const DONE: Event = Event::Done { scenarios: 1 };
 
 /// Enough for a boot on a busy machine.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(40);
 
 fn assert_ending(seen: &Seen, ending: &Ending) {
     assert_eq!(

@@ -5,7 +5,8 @@ mod support;
 
 use std::path::Path;
 
-use support::{harness, report_file, run, scenarios};
+use guest::job::LOG_MARK;
+use support::{cramped, harness, report_file, run, scenarios};
 
 /// Runs scenarios on 5.10 and returns the exit status and the report.
 fn on_5_10(ids: &str, more: &[&str]) -> (i32, serde_json::Value) {
@@ -97,6 +98,7 @@ fn a_kernel_that_panics_keeps_what_came_before() {
     assert_eq!(before, ["attach", "passed", "ok"]);
     assert_eq!(broken, ["selftest_panic", "panicked", "not-ok"]);
     assert_eq!(after, ["unload", "skipped", "unknown"]);
+    has_evidence(&report);
 }
 
 #[test]
@@ -172,6 +174,33 @@ fn a_complaint_on_the_console_that_no_scenario_answers_for_is_not_ok() {
 }
 
 #[test]
+fn what_a_real_kernel_complains_of_spoils_the_scenario_that_made_it() {
+    let faults = [
+        ["selftest_kernel_kills", "splat", "not-ok"],
+        ["selftest_kernel_oopses", "failed", "not-ok"],
+        ["attach", "passed", "ok"],
+        ["selftest_kernel_warns", "splat", "not-ok"],
+    ];
+    let (status, report) = on_5_10(&faults.map(|[id, ..]| id).join(","), &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert_eq!(
+        scenarios(&report, 0),
+        faults.map(|fault| fault.map(str::to_owned))
+    );
+    for (number, complaint) in [
+        (0, "invoked oom-killer"),
+        (1, "invalid opcode: 0000 [#1]"),
+        (3, "ftrace_verify_code"),
+    ] {
+        let splat = text(&report, &format!("/kernels/0/scenarios/{number}/splat"));
+        let line = splat.lines().next().unwrap_or_default();
+        assert!(line.contains(complaint), "no {complaint} in {splat}");
+    }
+    // Each has a scenario that answers for it.
+    assert_eq!(report["kernels"][0]["error"], serde_json::Value::Null);
+}
+
+#[test]
 fn where_all_is_skipped_nothing_is_learned() {
     let (status, report) = on_5_10("selftest_skip", &[]);
     assert_eq!((status, &report["verdict"]), (3, &"infra".into()));
@@ -179,17 +208,36 @@ fn where_all_is_skipped_nothing_is_learned() {
 }
 
 #[test]
-fn a_guest_that_hangs_as_a_whole_is_ended_at_the_limit_of_the_vm() {
-    let (status, report) = on_5_10("attach,selftest_init_hang,unload", &["--timeout", "20"]);
+fn a_guest_that_hangs_as_a_whole_is_ended_when_it_is_silent_for_too_long() {
+    let (status, report) = on_5_10("attach,selftest_init_hang,unload", &["--silence", "30"]);
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
     let [before, broken, after] = in_order(&report);
     assert_eq!(before, ["attach", "passed", "ok"]);
     assert_eq!(broken, ["selftest_init_hang", "timed-out", "not-ok"]);
     assert_eq!(after, ["unload", "skipped", "unknown"]);
-    assert!(
-        text(&report, "/kernels/0/error").contains("still running after 20 s"),
-        "{report}"
-    );
+    let error = text(&report, "/kernels/0/error");
+    assert!(error.contains("not a sign of life for 30 s"), "{error}");
+    has_evidence(&report);
+}
+
+#[test]
+fn a_guest_that_goes_on_and_on_is_ended_at_the_limit_of_the_vm() {
+    let (status, report) = on_5_10("attach,selftest_babble,unload", &["--timeout", "30"]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let error = text(&report, "/kernels/0/error");
+    assert!(error.contains("still running after 30 s"), "{error}");
+    has_evidence(&report);
+}
+
+/// Whoever has to find out why is shown the console's end and how to repeat the run.
+#[track_caller]
+fn has_evidence(report: &serde_json::Value) {
+    let kernel = &report["kernels"][0];
+    let tail = kernel["console_tail"].as_array().unwrap();
+    let says = |line: &serde_json::Value| line.as_str().unwrap().contains(LOG_MARK);
+    assert!(tail.iter().any(says), "{tail:?}");
+    let command = text(kernel, "/qemu_command");
+    assert!(command.contains("-kernel"), "{command}");
 }
 
 #[test]
@@ -200,6 +248,7 @@ fn a_guest_that_leaves_early_is_no_success() {
     assert_eq!(before, ["attach", "passed", "ok"]);
     assert_eq!(broken, ["selftest_exit", "failed", "not-ok"]);
     assert_eq!(after, ["unload", "skipped", "unknown"]);
+    has_evidence(&report);
 }
 
 /// The three scenarios of a run: the one that was listed first, the self-test, the other one. The guest's list
@@ -287,21 +336,32 @@ fn a_kernel_of_the_users_own_is_run_and_kept_under_a_name_of_its_own() {
 #[test]
 fn a_disk_that_fills_up_is_infrastructure_and_named() {
     let dir = tempfile::tempdir().unwrap();
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--keep"];
+    let ran = run(cramped(&args, 512).arg(dir.path()));
+    assert_eq!(ran.status, 3, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(report["verdict"], "infra");
+    let error = text(&report, "/kernels/0/error");
+    assert!(
+        error.contains("initramfs.cpio") && error.contains("File too large"),
+        "{error}"
+    );
+    assert_eq!(scenarios(&report, 0)[0], ["attach", "skipped", "unknown"]);
+}
+
+#[test]
+fn a_disk_that_was_full_for_a_moment_is_named_and_the_run_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
     let kept = dir.path().join("5.10");
     std::fs::create_dir(&kept).unwrap();
     std::os::unix::fs::symlink("/dev/full", kept.join("events.jsonl")).unwrap();
     let (status, report) = on_5_10("attach", &["--keep", dir.path().to_str().unwrap()]);
-    assert_eq!((status, &report["verdict"]), (3, &"infra".into()));
-    let error = text(&report, "/kernels/0/error");
+    assert_eq!((status, &report["kernels"][0]["attempts"]), (0, &2.into()));
+    let warning = text(&report, "/kernels/0/warnings/0");
     assert!(
-        error.contains("events.jsonl") && error.contains("No space left"),
-        "{error}"
+        warning.contains("events.jsonl") && warning.contains("No space left"),
+        "{warning}"
     );
-    assert!(
-        text(&report, "/kernels/0/qemu_command").contains("-kernel"),
-        "{report}"
-    );
-    assert_eq!(scenarios(&report, 0)[0], ["attach", "skipped", "unknown"]);
 }
 
 #[test]

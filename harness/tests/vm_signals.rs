@@ -66,13 +66,7 @@ fn a_kernel_that_was_finished_survives_the_end_of_the_harness() {
 #[test]
 fn a_qemu_that_dies_is_tried_once_more_and_is_nobodys_fault() {
     let dir = tempfile::tempdir().unwrap();
-    let script = dir.path().join("qemu");
-    let text = "#!/bin/sh\n\
-        [ \"$1\" = --version ] && exec qemu-system-x86_64 --version\n\
-        echo started >> \"$0.log\"\n\
-        kill -9 $$\n";
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = a_qemu_that_dies(dir.path(), "always");
     let args = ["--kernel", "5.10", "--scenario", "attach"];
     let ran = run(harness(&args).env("QEMU", &script));
     assert_eq!(ran.status, 3, "{}", ran.stderr);
@@ -96,9 +90,53 @@ fn a_qemu_that_dies_is_tried_once_more_and_is_nobodys_fault() {
             .contains("tried once more"),
         "{kernel}"
     );
+    let command = kernel["qemu_command"].as_str().unwrap();
+    assert!(command.contains("-kernel"), "{command}");
     assert_eq!(scenarios(&report, 0)[0], ["attach", "skipped", "unknown"]);
     let starts = fs::read_to_string(dir.path().join("qemu.log")).unwrap();
     assert_eq!(starts.lines().count(), 2);
+}
+
+#[test]
+fn the_second_attempt_counts_and_the_files_of_the_first_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = a_qemu_that_dies(dir.path(), "once");
+    let keep = dir.path().join("keep");
+    let mut command = harness(&["--kernel", "5.10", "--scenario", "attach"]);
+    let ran = run(command.arg("--keep").arg(&keep).env("QEMU", &script));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    let kernel = &report["kernels"][0];
+    assert_eq!(kernel["attempts"], 2);
+    let warning = kernel["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with("tried once more, because: QEMU was killed"),
+        "{warning}"
+    );
+    assert_eq!(scenarios(&report, 0)[0], ["attach", "passed", "ok"]);
+    for (kept, first) in [("5.10-attempt-1", true), ("5.10", false)] {
+        let kept = keep.join(kept);
+        let console = fs::read_to_string(kept.join("console.log")).unwrap();
+        assert_eq!(console.contains("before it died"), first, "{console}");
+        assert!(kept.join("run.sh").exists());
+    }
+}
+
+/// A QEMU that is killed when it is to start a VM: `always`, or `once`. The first words of the console come from it.
+fn a_qemu_that_dies(dir: &Path, how_often: &str) -> PathBuf {
+    let script = dir.join("qemu");
+    let text = format!(
+        "#!/bin/sh\n\
+         [ \"$1\" = --version ] && exec qemu-system-x86_64 --version\n\
+         [ {how_often} = once ] && [ -e \"$0.log\" ] && exec qemu-system-x86_64 \"$@\"\n\
+         echo started >> \"$0.log\"\n\
+         for argument; do case $argument in file,id=console,*) \
+         echo before it died > \"${{argument##*path=}}\" ;; esac; done\n\
+         kill -9 $$\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
 }
 
 /// Sends a signal to the harness while its VM hangs in a scenario after one that passed. Makes sure that the VM

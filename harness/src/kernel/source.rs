@@ -41,6 +41,17 @@ pub enum Kind {
     Local,
 }
 
+impl Kind {
+    /// Whether such kernels are upstream releases, to which no distribution has carried anything back. Of a kernel of the
+    /// user's own nobody knows.
+    pub fn is_upstream(self) -> bool {
+        match self {
+            Self::UbuntuMainline | Self::Url | Self::Built => true,
+            Self::Debian | Self::DebianSnapshot | Self::Local => false,
+        }
+    }
+}
+
 /// Where a kernel came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {

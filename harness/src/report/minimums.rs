@@ -17,6 +17,9 @@ pub struct Minimum {
     pub refused_up_to: Option<String>,
     /// The oldest kernel that it passed on.
     pub passed_from: Option<String>,
+    /// The kernels below the claim that have it because a distribution carried it back. They say nothing of the claim.
+    #[serde(default)]
+    pub backported_on: Vec<String>,
     /// What the two together say of the claim.
     pub confirmed: Confirmed,
 }
@@ -53,34 +56,40 @@ pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {
 fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
     let mut refused: Option<KernelVersion> = None;
     let mut passed: Option<KernelVersion> = None;
+    let mut backported: Vec<KernelVersion> = Vec::new();
     for kernel in kernels {
         let Some(version) = kernel.version.as_deref().and_then(|v| v.parse().ok()) else {
             continue;
         };
-        // What somebody carried back says nothing about the release that brought it.
-        let of_feature =
-            |s: &&ScenarioReport| s.feature == feature && s.minimum == claimed && !s.backported;
-        let seen = |outcome: Outcome| {
-            kernel
-                .scenarios
-                .iter()
-                .filter(of_feature)
-                .any(|s| s.outcome == outcome)
-        };
-        if seen(Outcome::Unsupported) {
-            refused = refused.max(Some(version));
-        }
-        if seen(Outcome::Passed) {
-            passed = Some(passed.map_or(version, |oldest| oldest.min(version)));
+        let of_feature = |s: &&ScenarioReport| s.feature == feature && s.minimum == claimed;
+        for scenario in kernel.scenarios.iter().filter(of_feature) {
+            match scenario.outcome {
+                Outcome::Passed if scenario.backported => backported.push(version),
+                Outcome::Passed => {
+                    passed = Some(passed.map_or(version, |oldest| oldest.min(version)));
+                }
+                Outcome::Unsupported if is_clean(scenario) => refused = refused.max(Some(version)),
+                _ => {}
+            }
         }
     }
+    backported.sort_unstable();
+    let mut backported_on: Vec<_> = backported.into_iter().map(series).collect();
+    backported_on.dedup();
     Minimum {
         feature: feature.to_owned(),
         claimed: claimed.to_owned(),
         refused_up_to: refused.map(series),
         passed_from: passed.map(series),
+        backported_on,
         confirmed: confirmed(claimed.parse().ok(), refused, passed),
     }
+}
+
+/// Whether it was refused for want of its own feature, and without a complaint of the kernel.
+fn is_clean(scenario: &ScenarioReport) -> bool {
+    let refusal = scenario.refusal.as_ref();
+    refusal.is_some_and(|refusal| refusal.feature == scenario.feature) && scenario.splat.is_none()
 }
 
 fn series(version: KernelVersion) -> String {
@@ -202,6 +211,29 @@ mod tests {
         ];
         let [minimum] = observe(&kernels).try_into().unwrap();
         assert_eq!(minimum.passed_from.as_deref(), Some("6.1"));
+        assert_eq!(minimum.backported_on, ["5.10"]);
         assert_eq!(minimum.confirmed, Confirmed::OneSide);
+    }
+
+    #[test]
+    fn only_a_clean_refusal_counts() {
+        let clean = scenario("cookie", "cookie", "5.19", "5.10.1", Unsupported);
+        let mut of_another = clean.clone();
+        of_another.refusal.as_mut().unwrap().feature = "fexit".into();
+        let mut with_splat = clean.clone();
+        with_splat.splat = Some("WARNING: x".into());
+        let mut nameless = clean.clone();
+        nameless.refusal = None;
+        for (scenario, refused) in [
+            (clean, Some("5.10")),
+            (of_another, None),
+            (with_splat, None),
+            (nameless, None),
+        ] {
+            let [minimum] = observe(&[kernel("5.10.1", vec![scenario])])
+                .try_into()
+                .unwrap();
+            assert_eq!(minimum.refused_up_to.as_deref(), refused);
+        }
     }
 }

@@ -30,6 +30,7 @@ pub enum Ending {
 pub struct Observed {
     planned: Vec<&'static Scenario>,
     version: Option<KernelVersion>,
+    upstream: bool,
     running: Option<String>,
     results: BTreeMap<String, ScenarioResult>,
     warnings: Vec<String>,
@@ -43,12 +44,20 @@ impl Observed {
         Self {
             planned: planned.to_vec(),
             version,
+            upstream: false,
             running: None,
             results: BTreeMap::new(),
             warnings: Vec::new(),
             ready: false,
             done: false,
         }
+    }
+
+    /// Says that the kernel is an upstream release as it was published. Nobody carried anything back to it: that it has
+    /// a feature below the claimed minimum proves the claim wrong.
+    #[must_use]
+    pub fn upstream(self, upstream: bool) -> Self {
+        Self { upstream, ..self }
     }
 
     /// Takes in one event.
@@ -59,7 +68,9 @@ impl Observed {
             Event::Started { scenario } => self.running = Some(scenario.clone()),
             Event::Finished { scenario, result } => {
                 self.running = None;
-                self.results.insert(scenario.clone(), result.clone());
+                let mut result = result.clone();
+                result.backported &= !self.upstream;
+                self.results.insert(scenario.clone(), result);
             }
             Event::Done { .. } => self.done = true,
             other => self.warnings.push(format!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use guest::event::Outcome;
+use guest::event::{Outcome, Refusal};
 
 use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
 
@@ -27,7 +27,10 @@ pub(crate) fn scenario(
         verdict: verdict::scenario(expected, outcome),
         duration_us: Some(1000),
         error: (outcome != Outcome::Passed).then(|| "why <it> did\nnot pass".into()),
-        refusal: None,
+        refusal: (outcome == Outcome::Unsupported).then(|| Refusal {
+            feature: feature.into(),
+            minimum: minimum.into(),
+        }),
         backported: false,
         splat: None,
         measurements: BTreeMap::new(),

@@ -1,11 +1,12 @@
 //! One kernel: resolved, fetched, booted, observed.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use guest::scenario::Scenario;
 
 use super::{initramfs, watch::Watch};
@@ -17,7 +18,7 @@ use crate::{
     progress::{Board, Line},
     recipe::Recipe,
     report::{KernelReport, KernelVerdict, observed::none_reached},
-    vm::{self, Choice, Config, Limits, Qemu, Vm},
+    vm::{self, Accelerator, Choice, Config, Limits, Mode, Qemu, Vm},
 };
 
 /// The memory of a VM.
@@ -26,9 +27,13 @@ pub(super) const MEMORY_MIB: u32 = 512;
 /// A failure of the infrastructure is tried once more.
 const ATTEMPTS: u32 = 2;
 
+/// A guest may be silent as long as its slowest scenario, and this much longer.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// What all kernels of a run have in common.
 pub(super) struct Setup {
     timeout: Duration,
+    silence: Option<Duration>,
     scenario_timeout: Option<Duration>,
     keep: Option<PathBuf>,
     planned: Vec<&'static Scenario>,
@@ -37,6 +42,7 @@ pub(super) struct Setup {
     pub(super) board: Board,
     qemu: Qemu,
     accelerator: Choice,
+    mode: Mode,
 }
 
 /// A kernel to run, found or not.
@@ -57,13 +63,15 @@ enum Found {
 struct Boot {
     image: PathBuf,
     arguments: Vec<String>,
+    accelerator: Choice,
 }
 
 impl Boot {
-    fn plain(kernel: &Kernel) -> Self {
+    fn plain(kernel: &Kernel, accelerator: Choice) -> Self {
         Self {
             image: kernel.image.clone(),
             arguments: Vec::new(),
+            accelerator,
         }
     }
 }
@@ -129,6 +137,7 @@ impl Setup {
     ) -> Result<Self> {
         Ok(Self {
             timeout: args.timeout,
+            silence: args.silence,
             scenario_timeout: args.scenario_timeout,
             keep: args.keep.clone(),
             planned: planned.to_vec(),
@@ -137,6 +146,7 @@ impl Setup {
             board: board.clone(),
             qemu: Qemu::find()?,
             accelerator: vm::accel::choose(args.accel)?,
+            mode: args.accel,
         })
     }
 
@@ -206,26 +216,54 @@ impl Setup {
         let mut boot = self.fastest(kernel, line)?;
         loop {
             report.attempts += 1;
-            let cut_off = self.vm(&boot, initramfs, line, report)?;
-            let again = report.verdict == KernelVerdict::Infra
-                && cut_off
-                && report.attempts < ATTEMPTS
-                && !self.interrupt.stop().requested();
-            if !again {
-                return Ok(());
+            let ended = self.vm(&boot, initramfs, line, report);
+            let failed = match &ended {
+                Ok(cut_off) => *cut_off && report.verdict == KernelVerdict::Infra,
+                Err(_) => true,
+            };
+            if !failed || report.attempts >= ATTEMPTS || self.interrupt.stop().requested() {
+                return ended.map(drop);
             }
-            let why = report.error.take().unwrap_or_default();
+            let why = match ended {
+                Ok(_) => report.error.take().unwrap_or_default(),
+                Err(error) => format!("{error:#}"),
+            };
             let note = format!("tried once more, because: {why}");
             line.note(&note);
             report.warnings.push(note);
-            boot = Boot::plain(kernel);
+            self.put_aside(&report.requested, report.attempts)?;
+            boot = Boot::plain(kernel, again(self.mode, &boot.accelerator, &why));
+        }
+    }
+
+    /// Where the files of a kernel's VM are kept.
+    fn kept(&self, requested: &str) -> Option<PathBuf> {
+        let dir = self.keep.as_ref()?;
+        Some(dir.join(folder_name(requested)))
+    }
+
+    /// Saves what was kept of an attempt from the next one.
+    fn put_aside(&self, requested: &str, attempt: u32) -> Result<()> {
+        let Some(kept) = self.kept(requested) else {
+            return Ok(());
+        };
+        let aside = kept.with_file_name(format!("{}-attempt-{attempt}", folder_name(requested)));
+        let moved = match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::rename(&kept, &aside),
+        };
+        match moved {
+            // It failed before it kept anything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            moved => moved
+                .with_context(|| format!("cannot move {} to {}", kept.display(), aside.display())),
         }
     }
 
     /// The fastest boot of a kernel, as far as its image allows.
     fn fastest(&self, kernel: &Kernel, line: &Line) -> Result<Boot> {
         let recipe = Recipe::fastest(kernel.version.parse().ok(), self.accelerator.accelerator)?;
-        let mut boot = Boot::plain(kernel);
+        let mut boot = Boot::plain(kernel, self.accelerator.clone());
         boot.arguments = recipe.arguments;
         if recipe.uncompressed {
             match self.kernels.uncompressed(kernel) {
@@ -244,18 +282,15 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<bool> {
-        let keep = self
-            .keep
-            .as_ref()
-            .map(|dir| dir.join(folder_name(&report.requested)));
-        let mut config = Config::new(&boot.image, initramfs, self.accelerator.accelerator);
+        let keep = self.kept(&report.requested);
+        let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
         config.kernel_args.clone_from(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
         config.limits = self.limits();
         config.keep = keep.as_deref();
         report.command_line = Some(config.kernel_command_line());
         report.accelerator = Some(config.accelerator.name().to_owned());
-        report.accelerator_reason = Some(self.accelerator.reason.clone());
+        report.accelerator_reason = Some(boot.accelerator.reason.clone());
         report.qemu_version = Some(self.qemu.version.clone());
         report.memory_mb = Some(config.memory_mib.into());
 
@@ -272,15 +307,27 @@ impl Setup {
 
     fn limits(&self) -> Limits {
         let usual = Limits::default();
-        // A scenario that may take long may be silent for as long.
-        let silence = self
-            .scenario_timeout
-            .map_or(usual.silence, |limit| usual.silence.max(limit * 2));
+        let slowest = self.planned.iter().map(|scenario| scenario.timeout).max();
+        let slowest = slowest.max(self.scenario_timeout).unwrap_or_default();
         Limits {
             wall: self.timeout,
-            silence,
+            silence: self
+                .silence
+                .unwrap_or_else(|| usual.silence.max(slowest + GRACE)),
             ..usual
         }
+    }
+}
+
+/// The accelerator for a second attempt: a KVM that looked well and did not do is not tried again, unless asked for.
+fn again(mode: Mode, first: &Choice, why: &str) -> Choice {
+    if mode == Mode::Auto && first.accelerator == Accelerator::Kvm {
+        Choice {
+            accelerator: Accelerator::Tcg,
+            reason: format!("with KVM: {why}"),
+        }
+    } else {
+        first.clone()
     }
 }
 
@@ -296,4 +343,23 @@ fn folder_name(requested: &str) -> String {
 
 pub(super) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kvm_that_failed_is_tried_again_only_if_it_was_asked_for() {
+        let choice = |accelerator| Choice {
+            accelerator,
+            reason: "fast".into(),
+        };
+        let (kvm, tcg) = (choice(Accelerator::Kvm), choice(Accelerator::Tcg));
+        let second = again(Mode::Auto, &kvm, "QEMU failed");
+        assert_eq!(second.accelerator, Accelerator::Tcg);
+        assert_eq!(second.reason, "with KVM: QEMU failed");
+        assert_eq!(again(Mode::Kvm, &kvm, "QEMU failed"), kvm);
+        assert_eq!(again(Mode::Auto, &tcg, "QEMU failed"), tcg);
+    }
 }

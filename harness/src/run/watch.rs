@@ -41,8 +41,10 @@ impl<'a> Watch<'a> {
             .version
             .as_deref()
             .and_then(|version| version.parse().ok());
+        let source = report.source.as_ref();
+        let upstream = source.is_some_and(|source| source.kind.is_upstream());
         Self {
-            observed: Observed::new(planned, version),
+            observed: Observed::new(planned, version).upstream(upstream),
             line,
             started: Instant::now(),
             ready: None,

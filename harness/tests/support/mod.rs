@@ -32,6 +32,22 @@ pub(crate) fn harness(args: &[&str]) -> Command {
     command
 }
 
+/// The same on a machine where no file can be larger than so many blocks of 512 bytes, as on a disk that is full.
+pub(crate) fn cramped(args: &[&str], blocks: u32) -> Command {
+    let shell = harness(&[]);
+    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &limit]).arg(shell.get_program());
+    for (name, value) in shell.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(args);
+    command
+}
+
 /// A program that ended.
 #[derive(Debug)]
 pub(crate) struct Ran {

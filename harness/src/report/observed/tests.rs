@@ -300,3 +300,20 @@ fn a_refusal_for_want_of_another_feature_proves_nothing() {
     assert_eq!(other.verdict, ScenarioVerdict::NotOk);
     assert!(other.error.unwrap().contains("for want of fsession"));
 }
+
+#[test]
+fn a_pass_below_the_minimum_is_excused_where_a_distribution_may_have_carried_it_back() {
+    let mut early = finished("cookie", Outcome::Passed);
+    if let Event::Finished { result, .. } = &mut early {
+        result.backported = true;
+    }
+    for (upstream, verdict) in [(false, ScenarioVerdict::Ok), (true, ScenarioVerdict::NotOk)] {
+        let mut report = KernelReport::default();
+        let mut observed = Observed::new(&PLANNED, "5.10.262".parse().ok()).upstream(upstream);
+        observed.event(&ready());
+        observed.event(&early);
+        observed.conclude(&Ending::Done, &mut report);
+        let cookie = report.scenario("cookie").unwrap();
+        assert_eq!((cookie.verdict, cookie.backported), (verdict, !upstream));
+    }
+}

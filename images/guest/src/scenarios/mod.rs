@@ -7,6 +7,7 @@ mod fixture;
 mod globals;
 mod helpers;
 mod interop;
+mod kernel_faults;
 mod kinds;
 mod lifecycle;
 mod limits;
@@ -55,6 +56,7 @@ const FAMILIES: &[&[Scenario]] = &[
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,
+    kernel_faults::SCENARIOS,
 ];
 
 /// All scenarios, the hidden ones among them.

@@ -43,6 +43,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         log_flood,
     ),
     fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
+    fault(
+        "selftest_babble",
+        "writes to the console again and again, for hours",
+        babble,
+    )
+    .timeout(Duration::from_secs(3600)),
     fault("selftest_panic", "makes the kernel panic", kernel_panic),
     fault("selftest_init_hang", "stops /init for ever", init_hang),
     fault("selftest_exit", "ends the VM before the run is done", exit),
@@ -133,6 +139,13 @@ fn log_flood(_: &mut Context) -> Result<()> {
 fn hang(_: &mut Context) -> Result<()> {
     loop {
         thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn babble(_: &mut Context) -> Result<()> {
+    loop {
+        fs::write("/dev/kmsg", "<4>still here\n")?;
+        thread::sleep(Duration::from_secs(1));
     }
 }
 
