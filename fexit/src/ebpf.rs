@@ -1,22 +1,17 @@
 //! One object file: its programs, maps and global variables.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::btf::raw::{Kind, Raw};
 use crate::error::EbpfError;
+use crate::loader::EbpfLoader;
 use crate::maps::{Map, MapError, Pod};
-use crate::object::{Globals, Object};
 use crate::programs::{Program, Shared};
-use crate::sys;
 
 /// Another name for [`Ebpf`].
 pub type Bpf = Ebpf;
-
-/// Another name for [`EbpfLoader`].
-pub type BpfLoader = EbpfLoader;
 
 /// An object file with its programs and maps.
 ///
@@ -25,9 +20,22 @@ pub type BpfLoader = EbpfLoader;
 pub struct Ebpf {
     pub(crate) shared: Arc<Shared>,
     programs: BTreeMap<String, Program>,
+    /// Those that were not taken; the programs have them all.
+    maps: BTreeMap<String, Map>,
 }
 
 impl Ebpf {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let maps = shared.maps.iter();
+        Self {
+            programs: Program::all(shared),
+            maps: maps
+                .map(|map| (map.name().to_owned(), map.clone()))
+                .collect(),
+            shared: Arc::clone(shared),
+        }
+    }
+
     /// Reads an object file from memory. The kernel is not asked for anything yet.
     ///
     /// Whatever the bytes are, this comes back with an error at worst, and allocates in proportion to the file and to
@@ -74,14 +82,29 @@ impl Ebpf {
             .map(|(name, program)| (name.as_str(), program))
     }
 
-    /// The map of this name. Converting it to a typed view creates it if need be.
+    /// The map of this name, to read. Converting it to a typed view creates it if need be.
     pub fn map(&self, name: &str) -> Option<&Map> {
-        self.shared.maps.iter().find(|map| map.name() == name)
+        self.maps.get(name)
     }
 
-    /// All maps by name, those of global variables (`.bss`, `.data`, `.rodata`) among them.
+    /// The map of this name, to read and write.
+    pub fn map_mut(&mut self, name: &str) -> Option<&mut Map> {
+        self.maps.get_mut(name)
+    }
+
+    /// Takes the map of this name out, to own it, in another thread say. Programs use it all the same.
+    pub fn take_map(&mut self, name: &str) -> Option<Map> {
+        self.maps.remove(name)
+    }
+
+    /// All maps by name, those of global variables (`.bss`, `.data`, `.rodata`) among them; not those that were taken.
     pub fn maps(&self) -> impl Iterator<Item = (&str, &Map)> {
-        self.shared.maps.iter().map(|map| (map.name(), map))
+        self.maps.iter().map(|(name, map)| (name.as_str(), map))
+    }
+
+    /// All maps by name, to read and write.
+    pub fn maps_mut(&mut self) -> impl Iterator<Item = (&str, &mut Map)> {
+        self.maps.iter_mut().map(|(name, map)| (name.as_str(), map))
     }
 
     /// Reads a global variable of the object, as running programs left it.
@@ -148,7 +171,9 @@ impl Ebpf {
             },
         };
         let global = globals.get(name).ok_or_else(unknown)?;
-        let map = self.map(&global.section).ok_or_else(unknown)?;
+        let mut maps = self.shared.maps.iter();
+        let map = maps.find(|map| map.name() == global.section);
+        let map = map.ok_or_else(unknown)?;
         Ok((map, global))
     }
 }
@@ -180,98 +205,4 @@ fn integers(btf: &[u8]) -> HashMap<Vec<u8>, (usize, bool)> {
         .filter(|t| t.kind == Kind::Var)
         .filter_map(variable)
         .collect()
-}
-
-/// Reads an object file with options.
-///
-/// ```no_run
-/// use fexit::EbpfLoader;
-/// let ebpf = EbpfLoader::new().set_global("MIN_US", &1000u64, true).load_file("slow_opens.bpf.o")?;
-/// # Ok::<(), fexit::EbpfError>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct EbpfLoader {
-    globals: Globals,
-    verifier_log_level: u32,
-    max_entries: HashMap<String, u32>,
-}
-
-impl EbpfLoader {
-    /// A loader with nothing set.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets a global variable before load, constants (`const volatile`) included.
-    ///
-    /// With `must_exist`, [`EbpfLoader::load`] fails if the object has no such variable.
-    pub fn set_global<T: Pod>(&mut self, name: &str, value: &T, must_exist: bool) -> &mut Self {
-        self.globals
-            .insert(name.to_owned(), (sys::bytes_of(value).to_vec(), must_exist));
-        self
-    }
-
-    /// Another name for [`EbpfLoader::set_global`].
-    pub fn override_global<T: Pod>(
-        &mut self,
-        name: &str,
-        value: &T,
-        must_exist: bool,
-    ) -> &mut Self {
-        self.set_global(name, value, must_exist)
-    }
-
-    /// Sets how many elements a map holds, whatever the object says; for a ring buffer its size in bytes.
-    pub fn map_max_entries(&mut self, name: &str, max_entries: u32) -> &mut Self {
-        self.max_entries.insert(name.to_owned(), max_entries);
-        self
-    }
-
-    /// Asks the verifier for its log even when it accepts a program: 1 is terse, 2 has every step, 4 the figures (5.2).
-    /// The values can be added; other bits mean nothing to a kernel and are left out.
-    ///
-    /// A refused program gets its log in any case. A log is kept up to 16 MiB; one that is longer, cut off.
-    pub fn verifier_log_level(&mut self, level: u32) -> &mut Self {
-        self.verifier_log_level = level & 7;
-        self
-    }
-
-    /// As [`Ebpf::load_file`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Ebpf::load_file`], and [`EbpfError::Global`].
-    pub fn load_file<P: AsRef<Path>>(&self, path: P) -> Result<Ebpf, EbpfError> {
-        let path = path.as_ref();
-        let data = fs::read(path).map_err(|error| EbpfError::FileError {
-            path: path.to_owned(),
-            error,
-        })?;
-        self.load(&data)
-    }
-
-    /// As [`Ebpf::load`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Ebpf::load`], and [`EbpfError::Global`] when a variable that was set does not exist or has another size.
-    pub fn load(&self, data: &[u8]) -> Result<Ebpf, EbpfError> {
-        let object = Arc::new(Object::parse(data, &self.globals)?);
-        let maps = object.map_names.iter().filter_map(|name| {
-            let mut definition = object.parsed().maps.get(name)?.clone();
-            if let Some(&entries) = self.max_entries.get(name) {
-                definition.set_max_entries(entries);
-            }
-            Some(Map::new(name, definition, Arc::clone(&object)))
-        });
-        let maps = maps.collect();
-        let log_level = self.verifier_log_level;
-        let shared = Arc::new(Shared {
-            object,
-            maps,
-            log_level,
-        });
-        let programs = Program::all(&shared);
-        Ok(Ebpf { shared, programs })
-    }
 }

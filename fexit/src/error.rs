@@ -41,6 +41,10 @@ pub enum EbpfError {
         /// What is wrong.
         what: String,
     },
+
+    /// A map that was given to the loader does not exist in the object, or cannot be used for it.
+    #[error(transparent)]
+    Map(#[from] MapError),
 }
 
 /// Why a program could not be loaded, attached, detached or asked.
@@ -219,11 +223,59 @@ pub enum MapError {
         io_error: io::Error,
     },
 
+    /// A map that stands in the place of the object's is of another kind.
+    #[error("map `{name}` takes {wanted}; {place} has {found}")]
+    Different {
+        /// The map.
+        name: String,
+        /// What stands in its place.
+        place: String,
+        /// What the object defines.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+
+    /// The map could not be pinned, or nothing could be opened under that name.
+    #[error("map `{name}` at {}: {io_error}{}", path.display(), pin_hint(io_error))]
+    Pin {
+        /// The map; empty when it was to be found out.
+        name: String,
+        /// The name in the BPF file system.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        io_error: io::Error,
+    },
+
+    /// The ring buffer has a reader already.
+    #[error("map `{name}` has a reader already; drop that one first")]
+    InUse {
+        /// The map.
+        name: String,
+    },
+
+    /// The map's keys were removed faster than they could be listed.
+    #[error("map `{name}` changes faster than it can be listed; try again")]
+    Restless {
+        /// The map.
+        name: String,
+    },
+
     /// There is no such element.
     #[error("map `{name}` has no such element")]
     KeyNotFound {
         /// The map.
         name: String,
+    },
+
+    /// No map of that name.
+    #[error("the object has no map `{name}`; it has {known}")]
+    UnknownMap {
+        /// The name.
+        name: String,
+        /// Those that exist.
+        known: String,
     },
 
     /// No global variable of that name.

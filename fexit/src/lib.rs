@@ -60,6 +60,7 @@ mod feature;
 #[doc(hidden)]
 pub mod fuzzing;
 mod kernel_version;
+mod loader;
 pub mod maps;
 mod needs;
 mod object;
@@ -70,14 +71,16 @@ pub mod programs;
 mod sys;
 #[cfg(test)]
 mod testing;
+pub mod util;
 
 pub use btf::access::CoreNeed;
 pub use btf::{Btf, BtfError};
-pub use ebpf::{Bpf, BpfLoader, Ebpf, EbpfLoader, GlobalVariable};
+pub use ebpf::{Bpf, Ebpf, GlobalVariable};
 pub use error::EbpfError;
 pub use facts::Helper;
 pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
+pub use loader::{BpfLoader, EbpfLoader, GlobalData, VerifierLogLevel};
 pub use maps::{Map, MapError, Pod};
 pub use needs::{Needs, Requirement};
 

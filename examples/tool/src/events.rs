@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fexit::Map;
-use fexit::maps::{MapError, PerfEventArray, PerfRecord, RingBuf};
+use fexit::maps::perf::{self, PerfEvent, PerfEventArrayBuffer};
+use fexit::maps::{MapError, PerfEventArray, RingBuf};
 
 /// Pages of a CPU's buffer where there is no ring buffer.
 const PERF_PAGES: usize = 16;
@@ -14,17 +15,17 @@ const PERF_PAGES: usize = 16;
 #[derive(Debug)]
 pub enum Events {
     /// In the order in which they were made.
-    Ring(RingBuf),
+    Ring(RingBuf<Map>),
     /// In order for each CPU.
-    Perf(PerfEventArray),
+    Perf(Vec<PerfEventArrayBuffer<Map>>),
 }
 
 impl Events {
-    pub(crate) fn open(map: &Map, by_ring: bool) -> Result<Self> {
+    pub(crate) fn open(map: Map, by_ring: bool) -> Result<Self> {
         Ok(if by_ring {
             Self::Ring(map.try_into()?)
         } else {
-            Self::Perf(PerfEventArray::open(map, PERF_PAGES)?)
+            Self::Perf(PerfEventArray::try_from(map)?.open_all(Some(PERF_PAGES))?)
         })
     }
 
@@ -36,7 +37,7 @@ impl Events {
     pub fn wait(&self, timeout: Duration) -> Result<()> {
         let waited = match self {
             Self::Ring(ring) => ring.wait(Some(timeout)),
-            Self::Perf(perf) => perf.wait(Some(timeout)),
+            Self::Perf(buffers) => perf::wait(buffers, Some(timeout)),
         };
         match waited {
             Err(MapError::SyscallError { io_error, .. })
@@ -52,21 +53,26 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// The first error of `take`; the records behind it stay.
+    /// The first error of `take`.
     pub fn drain(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Self::Ring(ring) => {
-                while let Some(record) = ring.next_record() {
+                while let Some(record) = ring.next() {
                     take(&record)?;
                 }
             }
-            Self::Perf(perf) => {
-                for record in perf.records() {
-                    // What was lost, the programs have counted.
-                    if let PerfRecord::Sample { data, .. } = record {
-                        take(&data)?;
-                    }
+            Self::Perf(buffers) => {
+                let mut result = Ok(());
+                for buffer in buffers {
+                    buffer.for_each(|event| match event {
+                        PerfEvent::Sample { head, tail } if result.is_ok() => {
+                            result = take(&[head, tail].concat());
+                        }
+                        // What was lost, the programs have counted.
+                        _ => {}
+                    });
                 }
+                result?;
             }
         }
         Ok(())

@@ -77,10 +77,8 @@ impl Tracer {
     ///
     /// The map could not be opened.
     pub fn events(&self) -> Result<Events> {
-        Events::open(
-            self.map(if self.by_ring { "ring" } else { "perf" })?,
-            self.by_ring,
-        )
+        let map = self.map(if self.by_ring { "ring" } else { "perf" })?;
+        Events::open(map.clone(), self.by_ring)
     }
 
     /// How many records found no room since the start.

@@ -18,8 +18,8 @@ pub const SLOTS: usize = 32;
 /// What to report.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Also show each read and write that took at least this many microseconds
-    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Also show each read and write that took at least this many microseconds; 0 for all
+    #[arg(long, value_name = "US")]
     pub slower_than: Option<u64>,
     /// Pipes, sockets, terminals and devices too: reading from those is mostly waiting
     #[arg(long)]
@@ -71,7 +71,9 @@ pub struct Histogram(
 /// Those of the library: what is missing, and what to do.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut loader = EbpfLoader::new();
-    let slow_ns = options.slower_than.unwrap_or(0).saturating_mul(1000);
+    let slow_ns = options
+        .slower_than
+        .map_or(u64::MAX, |us| us.saturating_mul(1000));
     loader.set_global("slow_ns", &slow_ns, true);
     loader.set_global("all_kinds", &u8::from(options.all), true);
     let mut tracer = Tracer::new(OBJECT, &mut loader, &options.watched)?;
@@ -88,13 +90,14 @@ pub fn start(options: &Options) -> Result<(Tracer, Events)> {
 ///
 /// The map could not be read.
 pub fn histograms(tracer: &Tracer) -> Result<BTreeMap<(String, Operation), Histogram>> {
-    let map: PerCpuHashMap<[u8; 20], [u64; SLOTS]> = tracer.map("latencies")?.try_into()?;
+    let map: PerCpuHashMap<_, [u8; 20], [u64; SLOTS]> = tracer.map("latencies")?.try_into()?;
     let mut all = BTreeMap::new();
-    for (kind, cpus) in map.iter()? {
+    for element in map.iter() {
+        let (kind, cpus) = element?;
         let mut fields = Fields::new(&kind);
         let key = (fields.text::<16>()?, operation(fields.u32()?));
         let mut sum = Histogram([0; SLOTS]);
-        for cpu in cpus {
+        for cpu in cpus.iter() {
             for (sum, part) in sum.0.iter_mut().zip(cpu) {
                 *sum += part;
             }

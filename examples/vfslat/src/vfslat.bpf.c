@@ -66,8 +66,8 @@ struct slow {
 	char name[NAME_LEN];
 };
 
-/* Those that took at least this long are reported one by one. */
-const volatile __u64 slow_ns = 0;
+/* Those that took at least this long are reported one by one; none if it is the largest number. */
+const volatile __u64 slow_ns = -1;
 /* Whether pipes, sockets, terminals and devices count: reading from those is mostly waiting. */
 const volatile __u8 all_kinds = 0;
 
@@ -160,7 +160,7 @@ static __always_inline int on_ended(__u64 *ctx, int by_ring, __u32 write)
 	bpf_probe_read_kernel_str(kind.fs, sizeof(kind.fs),
 				  ((struct file *)ctx[0])->f_inode->i_sb->s_type->name);
 	count(&kind, slow.latency_ns);
-	if (!slow_ns || slow.latency_ns < slow_ns)
+	if (slow_ns == -1 || slow.latency_ns < slow_ns)
 		return 0;
 	slow.result = ctx[4];
 	slow.write = write;

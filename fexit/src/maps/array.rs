@@ -1,23 +1,35 @@
 //! Arrays.
 
+use std::borrow::{Borrow, BorrowMut};
 use std::marker::PhantomData;
 
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 
-use super::{Map, MapError, Pod};
+use super::{Map, MapError, Pod, views};
 use crate::sys;
 
-/// An array of `V`, `BPF_MAP_TYPE_ARRAY`. Minimum kernel 3.19.
+/// An array of `V`, `BPF_MAP_TYPE_ARRAY`.
+///
+/// # Minimum kernel version
+///
+/// 3.19. Source: kernel commit 28fbcfa08d8e ("bpf: add array type of eBPF maps").
 #[derive(Clone, Debug)]
-pub struct Array<V> {
-    map: Map,
+pub struct Array<T, V> {
+    map: T,
     _value: PhantomData<V>,
 }
 
-impl<V: Pod> Array<V> {
+impl<T: Borrow<Map>, V: Pod> Array<T, V> {
+    fn new(map: T) -> Result<Self, MapError> {
+        let kind = [BPF_MAP_TYPE_ARRAY as u32];
+        map.borrow().expect(&kind, "array", 4, size_of::<V>())?;
+        let _value = PhantomData;
+        Ok(Self { map, _value })
+    }
+
     /// How many elements it has.
     pub fn len(&self) -> u32 {
-        self.map.max_entries()
+        self.map.borrow().max_entries()
     }
 
     /// Whether it has none; the kernel makes no such array.
@@ -25,51 +37,31 @@ impl<V: Pod> Array<V> {
         self.len() == 0
     }
 
-    /// The element at `index`.
+    /// The element at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
     ///
     /// # Errors
     ///
     /// [`MapError::KeyNotFound`] behind the end.
-    pub fn get(&self, index: u32) -> Result<V, MapError> {
-        let mut value = vec![0; size_of::<V>()];
-        sys::map_lookup(self.map.fd()?, &index.to_ne_bytes(), &mut value)
-            .map_err(self.map.error("BPF_MAP_LOOKUP_ELEM"))?;
-        sys::from_bytes(&value).ok_or_else(|| MapError::KeyNotFound {
-            name: self.map.name().into(),
-        })
-    }
-
-    /// Sets the element at `index`.
-    ///
-    /// # Errors
-    ///
-    /// [`MapError::SyscallError`] behind the end (`E2BIG`), or when the map is read-only for user space.
-    pub fn set(&self, index: u32, value: V) -> Result<(), MapError> {
-        sys::map_update(
-            self.map.fd()?,
-            &index.to_ne_bytes(),
-            sys::bytes_of(&value),
-            0,
-        )
-        .map_err(self.map.error("BPF_MAP_UPDATE_ELEM"))
+    pub fn get(&self, index: &u32, flags: u64) -> Result<V, MapError> {
+        self.map.borrow().lookup(&index.to_ne_bytes(), flags)
     }
 
     /// All elements in order.
     pub fn iter(&self) -> impl Iterator<Item = Result<V, MapError>> + '_ {
-        (0..self.len()).map(|index| self.get(index))
+        (0..self.len()).map(|index| self.get(&index, 0))
     }
 }
 
-impl<V: Pod> TryFrom<&Map> for Array<V> {
-    type Error = MapError;
-
-    /// Fails when the map is not an array or its values are not of the size of `V`; creates it if need be.
-    fn try_from(map: &Map) -> Result<Self, MapError> {
-        map.expect(&[BPF_MAP_TYPE_ARRAY as u32], "array", 4, size_of::<V>())?;
-        map.fd()?;
-        Ok(Self {
-            map: map.clone(),
-            _value: PhantomData,
-        })
+impl<T: BorrowMut<Map>, V: Pod> Array<T, V> {
+    /// Sets the element at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::SyscallError`] behind the end (`E2BIG`), or when the map is read-only for user space.
+    pub fn set(&mut self, index: u32, value: impl Borrow<V>, flags: u64) -> Result<(), MapError> {
+        let value = sys::bytes_of(value.borrow());
+        self.map.borrow().update(&index.to_ne_bytes(), value, flags)
     }
 }
+
+views!(Array, V);

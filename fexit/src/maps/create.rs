@@ -13,7 +13,7 @@ use crate::feature::Feature;
 use crate::object::Object;
 use crate::sys::{self, MapCreate};
 
-pub(super) fn create(name: &str, map: &Map, object: &Object) -> Result<OwnedFd, MapError> {
+pub(super) fn create(name: &str, map: &Map, object: Option<&Object>) -> Result<OwnedFd, MapError> {
     let inner = map
         .inner()
         .map(|inner| create_one(&format!("{name}.inner"), &inner, object, None))
@@ -26,7 +26,7 @@ pub(super) fn create(name: &str, map: &Map, object: &Object) -> Result<OwnedFd, 
 fn create_one(
     name: &str,
     map: &Map,
-    object: &Object,
+    object: Option<&Object>,
     inner: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, MapError> {
     let data = is_data(map);
@@ -47,7 +47,7 @@ fn create_one(
     }
     if let Map::Btf(typed) = map
         && typed.def.btf_value_type_id != 0
-        && let Some(btf) = object.btf_fd()
+        && let Some(btf) = object.and_then(Object::btf_fd)
     {
         attr.btf = Some((btf, typed.def.btf_key_type_id, typed.def.btf_value_type_id));
         // Not every map type takes types; those that do not still take the map.
@@ -86,24 +86,30 @@ pub(super) fn is_data(map: &Map) -> bool {
     matches!(map.section_kind(), Data | Rodata | Bss)
 }
 
-/// An array of perf events has one slot for each CPU unless the object says otherwise.
-fn max_entries(map: &Map) -> u32 {
+/// An array of perf events has a slot for each number of a CPU unless the object says otherwise.
+pub(super) fn max_entries(map: &Map) -> u32 {
     let per_cpu = map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32;
     match map.max_entries() {
-        0 if per_cpu => possible_cpus().unwrap_or(1),
+        0 if per_cpu => {
+            let cpus = cpu_list(POSSIBLE).unwrap_or_default();
+            cpus.last().map_or(1, |last| last + 1)
+        }
         given => given,
     }
 }
 
+pub(crate) const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+pub(crate) const ONLINE: &str = "/sys/devices/system/cpu/online";
+
 /// How many CPUs the kernel may ever bring up: a value of a per-CPU map has a slot for each.
-pub(super) fn possible_cpus() -> io::Result<u32> {
-    let list = cpu_list("/sys/devices/system/cpu/possible")?;
+pub(crate) fn possible_cpus() -> io::Result<u32> {
+    let list = cpu_list(POSSIBLE)?;
     Ok(u32::try_from(list.len()).unwrap_or(1))
 }
 
 /// The CPUs that are on.
-pub(super) fn online_cpus() -> io::Result<Vec<u32>> {
-    cpu_list("/sys/devices/system/cpu/online")
+pub(crate) fn online_cpus() -> io::Result<Vec<u32>> {
+    cpu_list(ONLINE)
 }
 
 fn cpu_list(path: &str) -> io::Result<Vec<u32>> {

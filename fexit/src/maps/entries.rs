@@ -1,10 +1,9 @@
 //! The elements of a map as bytes, for who does not know their types.
 
-use std::collections::HashSet;
-
 use aya_obj::generated::bpf_map_type as t;
 
 use super::create::possible_cpus;
+use super::keys::Walk;
 use super::{Map, MapError};
 use crate::sys;
 
@@ -44,26 +43,17 @@ impl Map {
 
     fn read(&self, limit: usize, size: usize) -> Result<(Vec<Entry>, bool), MapError> {
         let fd = self.fd()?;
-        // A hash map whose keys change meanwhile may come back to its start.
-        let mut seen = HashSet::new();
         let mut entries = Vec::new();
-        let mut key: Option<Vec<u8>> = None;
-        let mut next = vec![0; self.key_size()];
-        while sys::map_next_key(fd, key.as_deref(), &mut next)
-            .map_err(self.error("BPF_MAP_GET_NEXT_KEY"))?
-        {
+        for key in Walk::new(self) {
+            let key = key?;
             if entries.len() == limit {
                 return Ok((entries, true));
             }
-            if !seen.insert(next.clone()) {
-                break;
-            }
             let mut value = vec![0; size];
             // One that is gone by now is none.
-            if sys::map_lookup(fd, &next, &mut value).is_ok() {
-                entries.push((next.clone(), value));
+            if sys::map_lookup(fd, &key, &mut value, 0).is_ok() {
+                entries.push((key, value));
             }
-            key = Some(next.clone());
         }
         Ok((entries, false))
     }

@@ -21,7 +21,7 @@ impl Map {
         let mut value = vec![0; global.size];
         if self.is_constant() {
             let mut all = vec![0; self.value_size()];
-            sys::map_lookup(fd, &0u32.to_ne_bytes(), &mut all)
+            sys::map_lookup(fd, &0u32.to_ne_bytes(), &mut all, 0)
                 .map_err(self.error("BPF_MAP_LOOKUP_ELEM"))?;
             if let Some(part) = all.get(global.offset..global.offset + global.size) {
                 value.copy_from_slice(part);

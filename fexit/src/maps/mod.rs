@@ -3,67 +3,104 @@
 //! A map of an object is created when the first program that uses it is loaded, or when it is first touched from here,
 //! whichever comes first. So an object that declares a map which this kernel lacks still runs its other programs.
 //!
-//! [`Map`] is a cheap handle. [`Array`], [`HashMap`] and the others are typed views, made from it:
+//! [`Map`] is a cheap handle. [`Array`], [`HashMap`] and the others are typed views, made from a map, from a reference to
+//! one to read it, or from a mutable one to read and write it:
 //!
 //! ```no_run
-//! # let ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
+//! # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
 //! use fexit::maps::HashMap;
-//! let counts: HashMap<u32, u64> = ebpf.map("counts").unwrap().try_into()?;
-//! for (pid, count) in counts.iter()? {
+//! let mut counts: HashMap<_, u32, u64> = ebpf.map_mut("counts").unwrap().try_into()?;
+//! counts.insert(1, 0, 0)?;
+//! for element in counts.iter() {
+//!     let (pid, count) = element?;
 //!     println!("{pid}: {count}");
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod array;
-mod create;
+pub(crate) mod create;
 mod entries;
+mod foreign;
 mod global;
 mod hash;
+mod keys;
 mod kinds;
 mod per_cpu;
-mod perf_event_array;
+pub mod perf;
 mod ring_buf;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 pub use array::Array;
 pub use entries::Entry;
 pub use hash::HashMap;
-pub use per_cpu::{PerCpuArray, PerCpuHashMap};
-pub use perf_event_array::{PerfEventArray, PerfRecord};
-pub use ring_buf::{Record, RingBuf};
+pub use keys::MapKeys;
+pub use per_cpu::{PerCpuArray, PerCpuHashMap, PerCpuValues};
+pub use perf::PerfEventArray;
+pub use ring_buf::{RingBuf, RingBufItem};
 
 pub use crate::error::MapError;
 pub use crate::sys::Pod;
 
 use crate::object::Object;
+use crate::sys;
 use crate::sys::memory::SharedMemory;
 
-/// One map of an object.
+/// A map: of an object, or one that somebody else made. Clones are the same map.
 #[derive(Clone)]
 pub struct Map(Arc<Inner>);
+
+/// Another name for [`Map`]: what a typed view is a view of.
+pub type MapData = Map;
 
 struct Inner {
     name: String,
     definition: aya_obj::Map,
-    object: Arc<Object>,
+    /// What creates it; none if somebody else did.
+    object: Option<Arc<Object>>,
+    /// Where it is found if it is pinned there, and pinned otherwise.
+    pin: Option<PathBuf>,
     fd: OnceLock<OwnedFd>,
     memory: OnceLock<SharedMemory>,
+    has_reader: AtomicBool,
+}
+
+impl Inner {
+    /// A map that exists already if there is a descriptor.
+    fn new(
+        name: &str,
+        definition: aya_obj::Map,
+        object: Option<Arc<Object>>,
+        fd: Option<OwnedFd>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            definition,
+            object,
+            pin: None,
+            fd: fd.map_or_else(OnceLock::new, OnceLock::from),
+            memory: OnceLock::new(),
+            has_reader: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Map {
-    pub(crate) fn new(name: &str, definition: aya_obj::Map, object: Arc<Object>) -> Self {
-        let name = name.to_owned();
-        let (fd, memory) = (OnceLock::new(), OnceLock::new());
+    /// A map of an object, which will be shared under a name in a BPF file system if there is one.
+    pub(crate) fn of_object(
+        name: &str,
+        definition: aya_obj::Map,
+        object: Arc<Object>,
+        pin: Option<PathBuf>,
+    ) -> Self {
         Self(Arc::new(Inner {
-            name,
-            definition,
-            object,
-            fd,
-            memory,
+            pin,
+            ..Inner::new(name, definition, Some(object), None)
         }))
     }
 
@@ -106,9 +143,16 @@ impl Map {
         if let Some(fd) = self.0.fd.get() {
             return Ok(fd.as_fd());
         }
-        let fd = create::create(&self.0.name, &self.0.definition, &self.0.object)?;
+        let fd = match &self.0.pin {
+            Some(path) => self.pinned(path)?,
+            None => self.create()?,
+        };
         // Another thread may have been faster: its map is the one that counts.
         Ok(self.0.fd.get_or_init(|| fd).as_fd())
+    }
+
+    fn create(&self) -> Result<OwnedFd, MapError> {
+        create::create(&self.0.name, &self.0.definition, self.0.object.as_deref())
     }
 
     pub(crate) fn map_type(&self) -> u32 {
@@ -127,6 +171,23 @@ impl Map {
         }
     }
 
+    fn lookup<V: Pod>(&self, key: &[u8], flags: u64) -> Result<V, MapError> {
+        let mut value = vec![0; size_of::<V>()];
+        sys::map_lookup(self.fd()?, key, &mut value, flags)
+            .map_err(self.error("BPF_MAP_LOOKUP_ELEM"))?;
+        sys::from_bytes(&value).ok_or_else(|| MapError::KeyNotFound {
+            name: self.0.name.clone(),
+        })
+    }
+
+    fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
+        sys::map_update(self.fd()?, key, value, flags).map_err(self.error("BPF_MAP_UPDATE_ELEM"))
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), MapError> {
+        sys::map_delete(self.fd()?, key).map_err(self.error("BPF_MAP_DELETE_ELEM"))
+    }
+
     fn expect_kind(&self, kinds: &[u32], expected: &'static str) -> Result<(), MapError> {
         if kinds.contains(&self.map_type()) {
             return Ok(());
@@ -139,7 +200,7 @@ impl Map {
         })
     }
 
-    /// Checks that a view of this type, key and value fits the map.
+    /// Checks that a view of this type, key and value fits the map, and creates it if need be.
     fn expect(
         &self,
         kinds: &[u32],
@@ -161,9 +222,29 @@ impl Map {
                 });
             }
         }
-        Ok(())
+        self.fd().map(drop)
     }
 }
+
+/// The ways to make a typed view: from the map itself, or from a reference to read, or one to read and write.
+macro_rules! views {
+    (@one $map:ty, $view:ident $(, $type:ident)*) => {
+        impl<'a $(, $type: Pod)*> TryFrom<$map> for $view<$map $(, $type)*> {
+            type Error = MapError;
+
+            /// Fails when the map is of another type or its keys or values of another size; creates it if need be.
+            fn try_from(map: $map) -> Result<Self, MapError> {
+                Self::new(map)
+            }
+        }
+    };
+    ($view:ident $(, $type:ident)*) => {
+        $crate::maps::views!(@one Map, $view $(, $type)*);
+        $crate::maps::views!(@one &'a Map, $view $(, $type)*);
+        $crate::maps::views!(@one &'a mut Map, $view $(, $type)*);
+    };
+}
+use views;
 
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

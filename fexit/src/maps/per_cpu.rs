@@ -1,130 +1,196 @@
 //! Arrays and hash maps with a value for each CPU.
 
+use std::borrow::{Borrow, BorrowMut};
+use std::io;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 use aya_obj::generated::bpf_map_type::{
     BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH,
 };
 
 use super::create::possible_cpus;
-use super::{Map, MapError, Pod, hash};
+use super::{Map, MapError, MapKeys, Pod, views};
 use crate::sys;
 
-/// The values of one element, by CPU. The kernel keeps each on eight bytes.
-fn get<V: Pod>(map: &Map, key: &[u8]) -> Result<Vec<V>, MapError> {
-    let cpus = cpus(map)?;
-    let slot = size_of::<V>().next_multiple_of(8);
-    let mut values = vec![0; slot * cpus];
-    sys::map_lookup(map.fd()?, key, &mut values).map_err(map.error("BPF_MAP_LOOKUP_ELEM"))?;
-    Ok(values
-        .chunks(slot)
-        .filter_map(|value| sys::from_bytes(&value[..size_of::<V>()]))
-        .collect())
+/// The values of one element, one for each possible CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerCpuValues<V>(Box<[V]>);
+
+impl<V: Pod> TryFrom<Vec<V>> for PerCpuValues<V> {
+    type Error = io::Error;
+
+    /// Fails unless there are as many as there are possible CPUs: see [`nr_cpus`](crate::util::nr_cpus).
+    fn try_from(values: Vec<V>) -> Result<Self, io::Error> {
+        let cpus = possible_cpus()? as usize;
+        if values.len() == cpus {
+            return Ok(Self(values.into()));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} values for {cpus} possible CPUs", values.len()),
+        ))
+    }
 }
 
-fn set<V: Pod>(map: &Map, key: &[u8], values: &[V]) -> Result<(), MapError> {
-    let cpus = cpus(map)?;
-    if values.len() != cpus {
-        let (name, what) = (
-            map.name().to_owned(),
-            "list of values, one for each possible CPU,",
-        );
-        return Err(MapError::SizeMismatch {
-            name,
-            what,
-            expected: cpus,
-            found: values.len(),
-        });
+impl<V> Deref for PerCpuValues<V> {
+    type Target = Box<[V]>;
+
+    fn deref(&self) -> &Box<[V]> {
+        &self.0
     }
-    let slot = size_of::<V>().next_multiple_of(8);
-    let mut bytes = vec![0; slot * cpus];
-    for (to, from) in bytes.chunks_mut(slot).zip(values) {
+}
+
+/// The kernel keeps the value of each CPU on eight bytes.
+fn slot<V>() -> usize {
+    size_of::<V>().next_multiple_of(8)
+}
+
+fn get<V: Pod>(map: &Map, key: &[u8], flags: u64) -> Result<PerCpuValues<V>, MapError> {
+    let cpus = possible_cpus().map_err(map.error("reading the list of CPUs"))?;
+    let mut values = vec![0; slot::<V>() * cpus as usize];
+    sys::map_lookup(map.fd()?, key, &mut values, flags)
+        .map_err(map.error("BPF_MAP_LOOKUP_ELEM"))?;
+    let values = values.chunks(slot::<V>());
+    let values = values.filter_map(|value| sys::from_bytes(&value[..size_of::<V>()]));
+    Ok(PerCpuValues(values.collect()))
+}
+
+fn set<V: Pod>(
+    map: &Map,
+    key: &[u8],
+    values: &PerCpuValues<V>,
+    flags: u64,
+) -> Result<(), MapError> {
+    let mut bytes = vec![0; slot::<V>() * values.len()];
+    for (to, from) in bytes.chunks_mut(slot::<V>()).zip(values.iter()) {
         to[..size_of::<V>()].copy_from_slice(sys::bytes_of(from));
     }
-    sys::map_update(map.fd()?, key, &bytes, 0).map_err(map.error("BPF_MAP_UPDATE_ELEM"))
+    map.update(key, &bytes, flags)
 }
 
-fn cpus(map: &Map) -> Result<usize, MapError> {
-    Ok(possible_cpus().map_err(map.error("reading the list of CPUs"))? as usize)
-}
-
-/// An array with a `V` for each possible CPU, `BPF_MAP_TYPE_PERCPU_ARRAY`. Minimum kernel 4.6.
+/// An array with a `V` for each possible CPU, `BPF_MAP_TYPE_PERCPU_ARRAY`.
+///
+/// # Minimum kernel version
+///
+/// 4.6. Source: kernel commit a10423b87a7e ("bpf: introduce BPF_MAP_TYPE_PERCPU_ARRAY map").
 #[derive(Clone, Debug)]
-pub struct PerCpuArray<V> {
-    map: Map,
+pub struct PerCpuArray<T, V> {
+    map: T,
     _value: PhantomData<V>,
 }
 
-impl<V: Pod> PerCpuArray<V> {
-    /// The values at `index`, one for each possible CPU.
+impl<T: Borrow<Map>, V: Pod> PerCpuArray<T, V> {
+    fn new(map: T) -> Result<Self, MapError> {
+        let kind = [BPF_MAP_TYPE_PERCPU_ARRAY as u32];
+        let size = size_of::<V>();
+        map.borrow().expect(&kind, "percpu_array", 4, size)?;
+        let _value = PhantomData;
+        Ok(Self { map, _value })
+    }
+
+    /// How many elements it has.
+    pub fn len(&self) -> u32 {
+        self.map.borrow().max_entries()
+    }
+
+    /// Whether it has none; the kernel makes no such array.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
     ///
     /// # Errors
     ///
     /// [`MapError::KeyNotFound`] behind the end.
-    pub fn get(&self, index: u32) -> Result<Vec<V>, MapError> {
-        get(&self.map, &index.to_ne_bytes())
-    }
-
-    /// Sets the values at `index`, one for each possible CPU.
-    ///
-    /// # Errors
-    ///
-    /// [`MapError::SizeMismatch`] when their number is another; [`MapError::SyscallError`] behind the end (`E2BIG`).
-    pub fn set(&self, index: u32, values: &[V]) -> Result<(), MapError> {
-        set(&self.map, &index.to_ne_bytes(), values)
+    pub fn get(&self, index: &u32, flags: u64) -> Result<PerCpuValues<V>, MapError> {
+        get(self.map.borrow(), &index.to_ne_bytes(), flags)
     }
 
     /// All elements in order.
-    pub fn iter(&self) -> impl Iterator<Item = Result<Vec<V>, MapError>> + '_ {
-        (0..self.map.max_entries()).map(|index| self.get(index))
+    pub fn iter(&self) -> impl Iterator<Item = Result<PerCpuValues<V>, MapError>> + '_ {
+        (0..self.len()).map(|index| self.get(&index, 0))
     }
 }
 
-impl<V: Pod> TryFrom<&Map> for PerCpuArray<V> {
-    type Error = MapError;
-
-    /// Fails when the map is of another type or size; creates it if need be.
-    fn try_from(map: &Map) -> Result<Self, MapError> {
-        map.expect(
-            &[BPF_MAP_TYPE_PERCPU_ARRAY as u32],
-            "percpu_array",
-            4,
-            size_of::<V>(),
-        )?;
-        map.fd()?;
-        Ok(Self {
-            map: map.clone(),
-            _value: PhantomData,
-        })
+impl<T: BorrowMut<Map>, V: Pod> PerCpuArray<T, V> {
+    /// Sets the values at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::SyscallError`] behind the end (`E2BIG`).
+    #[allow(clippy::needless_pass_by_value)] // as aya has it
+    pub fn set(&mut self, index: u32, values: PerCpuValues<V>, flags: u64) -> Result<(), MapError> {
+        set(self.map.borrow(), &index.to_ne_bytes(), &values, flags)
     }
 }
+
+views!(PerCpuArray, V);
 
 /// A hash map from `K` to a `V` for each possible CPU: `BPF_MAP_TYPE_PERCPU_HASH` or `BPF_MAP_TYPE_LRU_PERCPU_HASH`.
-/// Minimum kernel 4.6 and 4.10.
+///
+/// # Minimum kernel version
+///
+/// 4.6, and 4.10 with the least recently used elements giving way. Sources: kernel commits 824bd0ce6c7c ("bpf:
+/// introduce BPF_MAP_TYPE_PERCPU_HASH map") and 8f8449384ec3 ("bpf: Add BPF_MAP_TYPE_LRU_PERCPU_HASH").
 #[derive(Clone, Debug)]
-pub struct PerCpuHashMap<K, V> {
-    map: Map,
+pub struct PerCpuHashMap<T, K, V> {
+    map: T,
     _types: PhantomData<(K, V)>,
 }
 
-impl<K: Pod, V: Pod> PerCpuHashMap<K, V> {
-    /// The values of `key`, one for each possible CPU.
+impl<T: Borrow<Map>, K: Pod, V: Pod> PerCpuHashMap<T, K, V> {
+    fn new(map: T) -> Result<Self, MapError> {
+        let kinds = [
+            BPF_MAP_TYPE_PERCPU_HASH as u32,
+            BPF_MAP_TYPE_LRU_PERCPU_HASH as u32,
+        ];
+        let (key, value) = (size_of::<K>(), size_of::<V>());
+        map.borrow().expect(&kinds, "percpu_hash", key, value)?;
+        let _types = PhantomData;
+        Ok(Self { map, _types })
+    }
+
+    /// The values of `key`. `flags` are those of `bpf(2)`, 0 as a rule.
     ///
     /// # Errors
     ///
     /// [`MapError::KeyNotFound`] when there are none.
-    pub fn get(&self, key: &K) -> Result<Vec<V>, MapError> {
-        get(&self.map, sys::bytes_of(key))
+    pub fn get(&self, key: &K, flags: u64) -> Result<PerCpuValues<V>, MapError> {
+        get(self.map.borrow(), sys::bytes_of(key), flags)
     }
 
-    /// Sets the values of `key`, one for each possible CPU.
+    /// The keys at about this moment: see [`MapKeys`].
+    pub fn keys(&self) -> MapKeys<'_, K> {
+        MapKeys::new(self.map.borrow())
+    }
+
+    /// All elements at about this moment, as [`HashMap::iter`](super::HashMap::iter).
+    pub fn iter(&self) -> impl Iterator<Item = Result<(K, PerCpuValues<V>), MapError>> + '_ {
+        self.keys().with_values(|key| self.get(key, 0))
+    }
+}
+
+impl<T: BorrowMut<Map>, K: Pod, V: Pod> PerCpuHashMap<T, K, V> {
+    /// Sets the values of `key`, whether or not it has any, or as `flags` of `bpf(2)` say.
     ///
     /// # Errors
     ///
-    /// [`MapError::SizeMismatch`] when their number is another; [`MapError::SyscallError`] when the map is full
-    /// (`E2BIG`).
-    pub fn insert(&self, key: K, values: &[V]) -> Result<(), MapError> {
-        set(&self.map, sys::bytes_of(&key), values)
+    /// [`MapError::SyscallError`] when the map is full (`E2BIG`).
+    #[allow(clippy::needless_pass_by_value)] // as aya has it
+    pub fn insert(
+        &mut self,
+        key: impl Borrow<K>,
+        values: PerCpuValues<V>,
+        flags: u64,
+    ) -> Result<(), MapError> {
+        set(
+            self.map.borrow(),
+            sys::bytes_of(key.borrow()),
+            &values,
+            flags,
+        )
     }
 
     /// Removes `key`.
@@ -132,39 +198,9 @@ impl<K: Pod, V: Pod> PerCpuHashMap<K, V> {
     /// # Errors
     ///
     /// [`MapError::KeyNotFound`] when it is not there.
-    pub fn remove(&self, key: &K) -> Result<(), MapError> {
-        hash::remove(&self.map, key)
-    }
-
-    /// All elements at about this moment, as [`HashMap::iter`](super::HashMap::iter).
-    ///
-    /// # Errors
-    ///
-    /// [`MapError::SyscallError`] when the kernel fails to list the keys.
-    pub fn iter(&self) -> Result<impl Iterator<Item = (K, Vec<V>)> + use<K, V>, MapError> {
-        let keys = hash::keys::<K>(&self.map)?;
-        let elements: Vec<_> = keys
-            .into_iter()
-            .filter_map(|key| Some((key, self.get(&key).ok()?)))
-            .collect();
-        Ok(elements.into_iter())
+    pub fn remove(&mut self, key: &K) -> Result<(), MapError> {
+        self.map.borrow().delete(sys::bytes_of(key))
     }
 }
 
-impl<K: Pod, V: Pod> TryFrom<&Map> for PerCpuHashMap<K, V> {
-    type Error = MapError;
-
-    /// Fails when the map is of another type or size; creates it if need be.
-    fn try_from(map: &Map) -> Result<Self, MapError> {
-        let kinds = [
-            BPF_MAP_TYPE_PERCPU_HASH as u32,
-            BPF_MAP_TYPE_LRU_PERCPU_HASH as u32,
-        ];
-        map.expect(&kinds, "percpu_hash", size_of::<K>(), size_of::<V>())?;
-        map.fd()?;
-        Ok(Self {
-            map: map.clone(),
-            _types: PhantomData,
-        })
-    }
-}
+views!(PerCpuHashMap, K, V);

@@ -128,7 +128,10 @@ impl ProgramData {
         kind: &Kind<'_>,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Result<(), Refusal>, ProgramError> {
-        let relocated = self.shared.object.relocated(&btf)?;
+        let relocated = self.shared.object.relocated(|| match &self.shared.btf {
+            Some(types) => Ok(types.clone()),
+            None => btf(),
+        })?;
         let function = relocated
             .function(&self.name)
             .ok_or(ProgramError::NotLoaded)?;

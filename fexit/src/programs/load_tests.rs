@@ -3,8 +3,8 @@
 use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
 
 use super::fexit_tests::{count, fexit, fixture, kernel};
-use crate::EbpfLoader;
 use crate::programs::{OtherProgram, ProgramError, Target};
+use crate::{EbpfLoader, VerifierLogLevel};
 
 #[test]
 fn a_kernel_that_knows_less_btf_gets_less() {
@@ -61,7 +61,7 @@ fn a_log_without_room_does_not_fail_a_program_that_is_fine() {
     let (_, btf) = fixture();
     let object = crate::testing::compile("SEC(\"fexit/f\") int one(u64 *ctx) { return 0; }");
     let mut ebpf = EbpfLoader::new()
-        .verifier_log_level(2)
+        .verifier_log_level(VerifierLogLevel::VERBOSE)
         .load(&object)
         .unwrap();
     let calls =

@@ -10,7 +10,7 @@ mod links;
 #[cfg(test)]
 mod load_tests;
 mod other;
-mod pin;
+pub(crate) mod pin;
 mod target;
 
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ pub use target::Target;
 pub use crate::error::{LinkError, ProgramError};
 pub use crate::sys::TestRun;
 
+use crate::btf::Btf;
 use crate::maps::Map;
 use crate::object::Object;
 use data::ProgramData;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) object: Arc<Object>,
     /// In the order of `object.map_names`.
     pub(crate) maps: Vec<Map>,
+    /// What CO-RE relocations are resolved against, if not the types that a program is loaded with.
+    pub(crate) btf: Option<Btf>,
     pub(crate) log_level: u32,
 }
 

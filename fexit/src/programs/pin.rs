@@ -57,12 +57,12 @@ fn c_path(path: &Path) -> io::Result<CString> {
 }
 
 /// Pins what `fd` is at `path`, which must be free.
-pub(super) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     sys::obj_pin(fd, &c_path(path)?)
 }
 
 /// Opens what is pinned at `path`.
-pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     sys::obj_get(&c_path(path)?)
 }
 

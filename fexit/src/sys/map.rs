@@ -71,8 +71,14 @@ pub(crate) fn map_create(map: &MapCreate<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Reads the value of `key` into `value`, whose length must be what the kernel writes: the caller knows the map.
-pub(crate) fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
-    elem(bpf_cmd::BPF_MAP_LOOKUP_ELEM, map, key, addr_mut(value), 0)
+pub(crate) fn map_lookup(
+    map: BorrowedFd<'_>,
+    key: &[u8],
+    value: &mut [u8],
+    flags: u64,
+) -> io::Result<()> {
+    let value = addr_mut(value);
+    elem(bpf_cmd::BPF_MAP_LOOKUP_ELEM, map, key, value, flags)
 }
 
 pub(crate) fn map_update(

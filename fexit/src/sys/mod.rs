@@ -17,8 +17,8 @@ pub(crate) use map::{
     MapCreate, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,
 };
 pub(crate) use object::{
-    IdKind, btf_info, btf_load, fd_by_id, link_info, next_id, obj_get, obj_pin, prog_functions,
-    prog_info,
+    IdKind, btf_info, btf_load, fd_by_id, link_info, map_info, next_id, obj_get, obj_pin,
+    prog_functions, prog_info,
 };
 pub use program::TestRun;
 pub(crate) use program::{
@@ -66,6 +66,11 @@ pub(crate) fn bytes_of<T: Pod>(value: &T) -> &[u8] {
 }
 
 /// The value that `bytes` hold; `None` when their number is not the size of `T`.
+pub(crate) fn bytes_of_slice<T: Pod>(values: &[T]) -> &[u8] {
+    // SAFETY: `T: Pod` has no padding, and an array adds none, so all of its bytes are initialised.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
 pub(crate) fn from_bytes<T: Pod>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the length is that of `T`, any bytes are a valid `T: Pod`, and the read needs no alignment.
     (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })

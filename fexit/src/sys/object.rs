@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr;
 
-use aya_obj::generated::{bpf_cmd, bpf_prog_info};
+use aya_obj::generated::{bpf_cmd, bpf_map_info, bpf_prog_info};
 
 use super::{Attr, addr, addr_mut, attr, bpf, bpf_fd, from_bytes, raw};
 
@@ -85,6 +85,8 @@ trait InfoStruct {}
 
 impl InfoStruct for bpf_prog_info {}
 
+impl InfoStruct for bpf_map_info {}
+
 impl InfoStruct for LinkInfoRaw {}
 
 /// `struct bpf_link_info` as far as a tracing link uses it.
@@ -112,6 +114,7 @@ pub(crate) fn link_info(fd: BorrowedFd<'_>) -> io::Result<(LinkInfoRaw, usize)> 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum IdKind {
     Prog,
+    Map,
     Btf,
     Link,
 }
@@ -119,6 +122,7 @@ pub(crate) enum IdKind {
 pub(crate) fn fd_by_id(kind: IdKind, id: u32) -> io::Result<OwnedFd> {
     let cmd = match kind {
         IdKind::Prog => bpf_cmd::BPF_PROG_GET_FD_BY_ID,
+        IdKind::Map => bpf_cmd::BPF_MAP_GET_FD_BY_ID,
         IdKind::Btf => bpf_cmd::BPF_BTF_GET_FD_BY_ID,
         IdKind::Link => bpf_cmd::BPF_LINK_GET_FD_BY_ID,
     };
@@ -135,6 +139,7 @@ pub(crate) fn fd_by_id(kind: IdKind, id: u32) -> io::Result<OwnedFd> {
 pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
     let cmd = match kind {
         IdKind::Prog => bpf_cmd::BPF_PROG_GET_NEXT_ID,
+        IdKind::Map => bpf_cmd::BPF_MAP_GET_NEXT_ID,
         IdKind::Btf => bpf_cmd::BPF_BTF_GET_NEXT_ID,
         IdKind::Link => bpf_cmd::BPF_LINK_GET_NEXT_ID,
     };
@@ -211,6 +216,14 @@ pub(crate) fn prog_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     let len = info_by_fd(fd, &mut info)?;
     Ok((info, len))
+}
+
+/// What the kernel knows of a map; an error if the descriptor is not one's.
+pub(crate) fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
+    // SAFETY: all-zero is a valid `bpf_map_info`: integers and arrays of them.
+    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
+    info_by_fd(fd, &mut info)?;
+    Ok(info)
 }
 
 /// The BTF type ids of the functions in a loaded program: its own first, then its subprograms'.

@@ -17,6 +17,7 @@ pub(crate) const KINDS: &[u8] = object!("kinds");
 pub(crate) const MAPS: &[u8] = object!("maps");
 pub(crate) const MODULE_TARGET: &[u8] = object!("module_target");
 pub(crate) const OVERHEAD: &[u8] = object!("overhead");
+pub(crate) const PINNED: &[u8] = object!("pinned");
 pub(crate) const RECURSION: &[u8] = object!("recursion");
 pub(crate) const REFUSED: &[u8] = object!("refused");
 pub(crate) const SESSION: &[u8] = object!("session");

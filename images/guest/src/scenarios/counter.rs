@@ -5,7 +5,7 @@ use std::process;
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::maps::Array;
 use fexit::programs::{FExit, FExitLinkId, Target};
-use fexit::{Btf, Ebpf};
+use fexit::{Btf, Ebpf, Map};
 use rustix::fs::{Access, access};
 
 use crate::objects;
@@ -21,14 +21,15 @@ pub(super) struct Counter {
 
 /// How many calls a [`Counter`] saw. It can be read when the counter is gone.
 #[derive(Clone)]
-pub(super) struct Calls(Array<u64>);
+pub(super) struct Calls(Array<Map, u64>);
 
 impl Counter {
     /// The program as it is after [`Ebpf::load`]: parsed, not yet in the kernel.
     pub(super) fn parsed() -> Result<Self> {
         let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
         ebpf.set_global("tgid", process::id())?;
-        let calls = Calls(ebpf.map("calls").context("no map `calls`")?.try_into()?);
+        let map = ebpf.map("calls").context("no map `calls`")?;
+        let calls = Calls(map.clone().try_into()?);
         Ok(Self { ebpf, calls })
     }
 
@@ -55,7 +56,7 @@ impl Counter {
     }
 
     /// The map that holds the count.
-    pub(super) fn map(&self) -> Result<&fexit::Map> {
+    pub(super) fn map(&self) -> Result<&Map> {
         self.ebpf.map("calls").context("no map `calls`")
     }
 
@@ -66,7 +67,7 @@ impl Counter {
 
 impl Calls {
     pub(super) fn get(&self) -> Result<u64> {
-        Ok(self.0.get(0)?)
+        Ok(self.0.get(&0, 0)?)
     }
 }
 

@@ -33,14 +33,14 @@ fn maps(_: &mut Context) -> Result<()> {
         map(&ebpf, "by_result")?.is_created(),
         "a loaded program's map was not created"
     );
-    let by_result: HashMap<i32, u64> = map(&ebpf, "by_result")?.try_into()?;
-    let slots: Array<i64> = map(&ebpf, "slots")?.try_into()?;
+    let mut by_result: HashMap<_, i32, u64> = map(&ebpf, "by_result")?.clone().try_into()?;
+    let mut slots: Array<_, i64> = map(&ebpf, "slots")?.clone().try_into()?;
 
     const NOENT: i32 = -2;
     const NOTDIR: i32 = -20;
-    by_result.insert(NOENT, 40)?;
-    by_result.insert(-13, 1)?;
-    slots.set(0, 0x7_0000_0000)?;
+    by_result.insert(NOENT, 40, 0)?;
+    by_result.insert(-13, 1, 0)?;
+    slots.set(0, 0x7_0000_0000, 0)?;
     let program: &mut FExit = ebpf.program_mut("maps").context("no program")?.try_into()?;
     program.attach()?;
     let dir = open("/proc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
@@ -57,17 +57,17 @@ fn maps(_: &mut Context) -> Result<()> {
     }
 
     ensure!(
-        by_result.get(&NOENT)? == 42,
+        by_result.get(&NOENT, 0)? == 42,
         "the program did not add to what was there"
     );
-    let mut all: Vec<_> = by_result.iter()?.collect();
+    let mut all = by_result.iter().collect::<Result<Vec<_>, _>>()?;
     all.sort_unstable();
     let expected = [(NOTDIR, 1), (-13, 1), (NOENT, 42), (0, 1)];
     ensure!(all == expected, "the hash holds {all:?}, not {expected:?}");
     by_result.remove(&-13)?;
     expect_error(
         "a removed key",
-        by_result.get(&-13),
+        by_result.get(&-13, 0),
         |error| matches!(error, MapError::KeyNotFound { name } if name == "by_result"),
     )?;
 
@@ -77,16 +77,51 @@ fn maps(_: &mut Context) -> Result<()> {
         all == [0x7_0000_0000, sum, i64::from(NOENT)],
         "the array holds {all:x?}"
     );
+    walk(map(&ebpf, "by_result")?)?;
     refusals(&ebpf)
+}
+
+/// Lists a full map while elements are removed from it: none is missed, none comes twice.
+fn walk(map: &Map) -> Result<()> {
+    const FULL: usize = 16;
+    let mut elements: HashMap<_, i32, u64> = map.clone().try_into()?;
+    for key in 0.. {
+        match elements.insert(key, 0, 0) {
+            Ok(()) => {}
+            Err(MapError::SyscallError { io_error, .. }) => {
+                let full = io_error.raw_os_error() == Some(Errno::TOOBIG.raw_os_error());
+                ensure!(full, "a full map gave {io_error}");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let view: HashMap<_, i32, u64> = map.try_into()?;
+    let mut expected = view.keys().collect::<Result<Vec<_>, _>>()?;
+    let mut seen = Vec::new();
+    for key in view.keys() {
+        let key = key?;
+        seen.push(key);
+        if seen.len() % 3 != 1 {
+            elements.remove(&key)?;
+        }
+    }
+    seen.sort_unstable();
+    expected.sort_unstable();
+    ensure!(expected.len() == FULL, "a full map has {expected:?}");
+    ensure!(seen == expected, "the walk saw {seen:?} of {expected:?}");
+    let left = view.keys().count();
+    ensure!(left == FULL.div_ceil(3), "{left} elements are left");
+    Ok(())
 }
 
 fn refusals(ebpf: &Ebpf) -> Result<()> {
     expect_error(
         "a hash taken for an array",
-        Array::<u64>::try_from(map(ebpf, "by_result")?),
+        Array::<_, u64>::try_from(map(ebpf, "by_result")?),
         |error| matches!(error, MapError::UnexpectedMapType { expected: "array", found, .. } if found == "hash"),
     )?;
-    let wide = HashMap::<i32, [u64; 2]>::try_from(map(ebpf, "by_result")?);
+    let wide = HashMap::<_, i32, [u64; 2]>::try_from(map(ebpf, "by_result")?);
     expect_error("values of another size", wide, |error| {
         matches!(
             error,

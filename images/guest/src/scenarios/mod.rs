@@ -21,6 +21,7 @@ mod privilege;
 mod refusals;
 mod selftest;
 mod sessions;
+mod shared_maps;
 mod signatures;
 mod streams;
 mod targets;
@@ -51,6 +52,7 @@ const FAMILIES: &[&[Scenario]] = &[
     helpers::SCENARIOS,
     streams::SCENARIOS,
     interop::SCENARIOS,
+    shared_maps::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
     overhead::SCENARIOS,

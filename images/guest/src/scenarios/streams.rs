@@ -5,12 +5,14 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fexit::maps::{PerCpuArray, PerCpuHashMap, PerfEventArray, PerfRecord, RingBuf};
+use fexit::maps::perf::{self, PerfEvent, PerfEventArrayBuffer};
+use fexit::maps::{PerCpuArray, PerCpuHashMap, PerfEventArray, RingBuf};
 use fexit::programs::Target;
-use fexit::{Btf, Ebpf, Feature, Map};
+use fexit::{Btf, Ebpf, Feature, Map, MapError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 
+use super::counter::expect_error;
 use super::fixture::{attached, closed_on_exec, fexit, start, stop};
 use crate::objects;
 use crate::scenario::{Context, Scenario};
@@ -71,31 +73,31 @@ fn look_up(dir: &OwnedFd, number: u64, there: bool) -> Vec<u8> {
 
 fn ring_buffer(_: &mut Context) -> Result<()> {
     let ebpf = attached(objects::STREAMS, "to_ring")?;
-    let mut ring: RingBuf = map(&ebpf, "ring")?.try_into()?;
+    let mut ring = RingBuf::try_from(map(&ebpf, "ring")?)?;
+    expect_error(
+        "a second reader",
+        RingBuf::try_from(map(&ebpf, "ring")?),
+        |error| matches!(error, MapError::InUse { .. }),
+    )?;
     ensure!(
         !ring.wait(Some(Duration::ZERO))?,
         "there is something to read before any call"
     );
-    ensure!(
-        ring.next_record().is_none(),
-        "there is a record before any call"
-    );
+    ensure!(ring.next().is_none(), "there is a record before any call");
     let dir = dir()?;
     start(&ebpf)?;
     // Three times round the buffer of 4096 bytes, each record with its header taking 24.
     for number in 0..512 {
         let expected = look_up(&dir, number, number % 3 == 0);
         ensure!(ring.wait(Some(PATIENCE))?, "no wake-up for record {number}");
-        let record = ring
-            .next_record()
-            .with_context(|| format!("no record {number}"))?;
+        let record = ring.next().with_context(|| format!("no record {number}"))?;
         ensure!(
             *record == expected[..],
             "record {number} is {:?}, not {expected:?}",
             &*record
         );
     }
-    ensure!(ring.next_record().is_none(), "there is a record too many");
+    ensure!(ring.next().is_none(), "there is a record too many");
 
     // Filled to the brim, it drops what comes after, and goes on once it is read.
     let expected: Vec<_> = (512..1024)
@@ -103,7 +105,7 @@ fn ring_buffer(_: &mut Context) -> Result<()> {
         .collect();
     let dropped: u64 = ebpf.global("dropped")?;
     let mut kept = 0;
-    while let Some(record) = ring.next_record() {
+    while let Some(record) = ring.next() {
         ensure!(
             *record == expected[kept][..],
             "record {kept} of the full buffer is wrong"
@@ -117,17 +119,30 @@ fn ring_buffer(_: &mut Context) -> Result<()> {
     let number: u64 = ebpf.global("number")?;
     let expected = look_up(&dir, number, false);
     ensure!(
-        ring.next_record().as_deref() == Some(&expected[..]),
+        ring.next().as_deref() == Some(&expected[..]),
         "nothing after the overflow"
     );
     Ok(())
 }
 
+/// What has come, records as bytes and counts of lost ones.
+fn drain(buffers: &mut [PerfEventArrayBuffer<Map>]) -> (Vec<Vec<u8>>, u64) {
+    let (mut records, mut lost) = (Vec::new(), 0);
+    for buffer in buffers {
+        buffer.for_each(|event| match event {
+            PerfEvent::Sample { head, tail } => records.push([head, tail].concat()),
+            PerfEvent::Lost { count } => lost += count,
+        });
+    }
+    (records, lost)
+}
+
 fn perf_event_array(_: &mut Context) -> Result<()> {
-    let ebpf = attached(objects::STREAMS, "to_events")?;
-    let mut events = PerfEventArray::open(map(&ebpf, "events")?, 1)?;
+    let mut ebpf = attached(objects::STREAMS, "to_events")?;
+    let events = ebpf.take_map("events").context("no map `events`")?;
+    let mut buffers = PerfEventArray::try_from(events)?.open_all(Some(1))?;
     ensure!(
-        events.records().is_empty(),
+        drain(&mut buffers).0.is_empty(),
         "there is a record before any call"
     );
     closed_on_exec()?;
@@ -136,33 +151,23 @@ fn perf_event_array(_: &mut Context) -> Result<()> {
     for number in 0..300 {
         let expected = look_up(&dir, number, number % 3 == 0);
         ensure!(
-            events.wait(Some(PATIENCE))?,
+            perf::wait(&buffers, Some(PATIENCE))?,
             "no wake-up for record {number}"
         );
-        match events.records().as_slice() {
+        match drain(&mut buffers).0.as_slice() {
             // The kernel fills up to a multiple of eight.
-            [PerfRecord::Sample { data, .. }] if data.starts_with(&expected) => {}
+            [data] if data.starts_with(&expected) => {}
             other => anyhow::bail!("record {number} is {other:?}, not {expected:?}"),
         }
     }
     for number in 300..800 {
         look_up(&dir, number, true);
     }
-    let mut records = events.records();
-    let kept = records.len() as u64;
+    let (records, mut lost) = drain(&mut buffers);
     // The count comes with the next record that fits.
     look_up(&dir, 800, true);
-    records.extend(events.records());
-    let lost: u64 = records
-        .iter()
-        .map(|record| {
-            if let PerfRecord::Lost { count, .. } = record {
-                *count
-            } else {
-                0
-            }
-        })
-        .sum();
+    lost += drain(&mut buffers).1;
+    let kept = records.len() as u64;
     ensure!(
         kept + lost == 500 && lost > 0,
         "{kept} kept and {lost} lost of 500"
@@ -172,9 +177,9 @@ fn perf_event_array(_: &mut Context) -> Result<()> {
 
 fn per_cpu_maps(_: &mut Context) -> Result<()> {
     let ebpf = attached(objects::STREAMS, "to_counts")?;
-    let counts: PerCpuArray<u32> = map(&ebpf, "counts")?.try_into()?;
-    let by_result: PerCpuHashMap<i32, u64> = map(&ebpf, "by_result")?.try_into()?;
-    let cpus = counts.get(1)?.len();
+    let mut counts: PerCpuArray<_, u32> = map(&ebpf, "counts")?.clone().try_into()?;
+    let mut by_result: PerCpuHashMap<_, i32, u64> = map(&ebpf, "by_result")?.clone().try_into()?;
+    let cpus = counts.get(&1, 0)?.len();
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last: usize = possible
         .trim()
@@ -184,8 +189,8 @@ fn per_cpu_maps(_: &mut Context) -> Result<()> {
         .parse()?;
     ensure!(cpus == last + 1, "{cpus} values, but CPUs {possible}");
 
-    counts.set(1, &vec![1000; cpus])?;
-    by_result.insert(-2, &vec![50; cpus])?;
+    counts.set(1, vec![1000; cpus].try_into()?, 0)?;
+    by_result.insert(-2, vec![50; cpus].try_into()?, 0)?;
     let dir = dir()?;
     start(&ebpf)?;
     for there in [true, false, false] {
@@ -193,21 +198,21 @@ fn per_cpu_maps(_: &mut Context) -> Result<()> {
     }
     stop(&ebpf)?;
     ensure!(
-        counts.get(1)?.iter().sum::<u32>() == 1000 * u32::try_from(cpus)? + 3,
+        counts.get(&1, 0)?.iter().sum::<u32>() == 1000 * u32::try_from(cpus)? + 3,
         "not 3 calls"
     );
     ensure!(
-        counts.get(0)?.iter().sum::<u32>() == 0,
+        counts.get(&0, 0)?.iter().sum::<u32>() == 0,
         "the element beside it changed"
     );
-    let misses: u64 = by_result.get(&-2)?.iter().sum();
+    let misses: u64 = by_result.get(&-2, 0)?.iter().sum();
     ensure!(
         misses == 50 * cpus as u64 + 2,
         "{misses} is not 50 for each CPU and 2"
     );
-    let hits: u64 = by_result.get(&0)?.iter().sum();
+    let hits: u64 = by_result.get(&0, 0)?.iter().sum();
     ensure!(hits == 1, "{hits} hits, not one");
-    let mut keys: Vec<i32> = by_result.iter()?.map(|(key, _)| key).collect();
+    let mut keys = by_result.keys().collect::<Result<Vec<_>, _>>()?;
     keys.sort_unstable();
     ensure!(keys == [-2, 0], "the hash has the keys {keys:?}");
     Ok(())

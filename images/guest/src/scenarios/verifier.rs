@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use fexit::maps::HashMap;
 use fexit::programs::{FExit, ProgramError, Target};
-use fexit::{Btf, Ebpf, EbpfLoader, Feature};
+use fexit::{Btf, Ebpf, EbpfLoader, Feature, VerifierLogLevel};
 
 use super::counter::{Counter, expect, expect_error, look_up};
 use crate::objects;
@@ -77,21 +77,23 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
 
 fn verifier_log(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
-    for (level, said) in [(0, false), (1, true), (2, true)] {
+    for (level, said) in [
+        (VerifierLogLevel::DISABLE, false),
+        (VerifierLogLevel::DEBUG, true),
+        (VerifierLogLevel::VERBOSE, true),
+        (VerifierLogLevel::STATS, true),
+    ] {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(level)
             .load(objects::REFUSED)?;
         let fine = program(&mut ebpf, "fine")?;
         fine.load_target(&Target::Section, &btf)?;
         let log = fine.verifier_log();
-        ensure!(
-            log.contains("processed ") == said,
-            "level {level} gave: {log}"
-        );
+        ensure!(log.contains("processed ") == said, "{level:?} gave: {log}");
     }
     // More than the first buffer holds: it grows until all of it fits.
     let mut ebpf = EbpfLoader::new()
-        .verifier_log_level(2)
+        .verifier_log_level(VerifierLogLevel::VERBOSE)
         .load(objects::REFUSED)?;
     let lengthy = program(&mut ebpf, "lengthy")?;
     lengthy.load_target(&Target::Section, &btf)?;
@@ -142,13 +144,14 @@ fn recursion_misses(_: &mut Context) -> Result<()> {
     // Without a guard the program would call itself without end.
     Feature::RecursionMisses.require(&btf)?;
     let mut ebpf = Ebpf::load(objects::RECURSION)?;
-    let knocker: HashMap<u32, u64> = ebpf.map("knocker").context("no map")?.try_into()?;
+    let knocker = ebpf.take_map("knocker").context("no map")?;
+    let mut knocker: HashMap<_, u32, u64> = knocker.try_into()?;
     let recurses = program(&mut ebpf, "recurses")?;
     recurses.load_target(&Target::Section, &btf)?;
     recurses.attach()?;
     ebpf.set_global("tgid", std::process::id())?;
     for value in 0..UPDATES {
-        knocker.insert(7, value)?;
+        knocker.insert(7, value, 0)?;
     }
     let calls: u64 = ebpf.global("calls")?;
     let misses = program(&mut ebpf, "recurses")?.info()?.recursion_misses()?;

@@ -1,0 +1,242 @@
+//! Reading an object file with options.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aya_obj::maps::PinningType;
+use bitflags::bitflags;
+
+use crate::btf::Btf;
+use crate::ebpf::Ebpf;
+use crate::error::EbpfError;
+use crate::maps::{Map, MapError, Pod};
+use crate::object::{Globals, Object};
+use crate::programs::Shared;
+use crate::sys;
+
+/// Another name for [`EbpfLoader`].
+pub type BpfLoader = EbpfLoader;
+
+/// Where maps are pinned that say no more than that they want to be: as libbpf has it.
+const PIN_DIRECTORY: &str = "/sys/fs/bpf";
+
+bitflags! {
+    /// What the verifier is to say of a program that it accepts; a refused one gets its log in any case.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 3.18; the figures 5.2. Source: kernel commit 06ee7115b0d1 ("bpf: add verifier stats and log_level bit 2").
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct VerifierLogLevel: u32 {
+        /// Nothing.
+        const DISABLE = 0;
+        /// What it found on the paths that it took last.
+        const DEBUG = 1;
+        /// Each step.
+        const VERBOSE = 2 | Self::DEBUG.bits();
+        /// How many instructions and states it took.
+        const STATS = 4;
+    }
+}
+
+/// The value of a global variable: of any type without padding, or a slice.
+#[derive(Clone, Copy)]
+pub struct GlobalData<'a>(&'a [u8]);
+
+impl<'a, T: Pod> From<&'a T> for GlobalData<'a> {
+    fn from(value: &'a T) -> Self {
+        Self(sys::bytes_of(value))
+    }
+}
+
+impl<'a, T: Pod> From<&'a [T]> for GlobalData<'a> {
+    fn from(values: &'a [T]) -> Self {
+        Self(sys::bytes_of_slice(values))
+    }
+}
+
+impl fmt::Debug for GlobalData<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Reads an object file with options.
+///
+/// ```no_run
+/// use fexit::EbpfLoader;
+/// let ebpf = EbpfLoader::new().set_global("MIN_US", &1000u64, true).load_file("slow_opens.bpf.o")?;
+/// # Ok::<(), fexit::EbpfError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct EbpfLoader {
+    btf: Option<Btf>,
+    globals: Globals,
+    verifier_log_level: VerifierLogLevel,
+    max_entries: HashMap<String, u32>,
+    pin_paths: HashMap<String, PathBuf>,
+    pin_directory: Option<PathBuf>,
+    maps: HashMap<String, Map>,
+}
+
+impl EbpfLoader {
+    /// A loader with nothing set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the types that the object's CO-RE relocations are resolved against, instead of those that a program is
+    /// loaded with: BTF from a file ([`Btf::parse_file`]), for a kernel that shows less than it has.
+    pub fn btf(&mut self, btf: Option<&Btf>) -> &mut Self {
+        self.btf = btf.cloned();
+        self
+    }
+
+    /// Sets a global variable before load, constants (`const volatile`) included.
+    ///
+    /// With `must_exist`, [`EbpfLoader::load`] fails if the object has no such variable.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.2. Source: kernel commit d8eca5bbb2be ("bpf: implement lookup-free direct value access for maps").
+    pub fn set_global<'a, T: Into<GlobalData<'a>>>(
+        &mut self,
+        name: &str,
+        value: T,
+        must_exist: bool,
+    ) -> &mut Self {
+        let value = value.into().0.to_vec();
+        self.globals.insert(name.to_owned(), (value, must_exist));
+        self
+    }
+
+    /// Another name for [`EbpfLoader::set_global`].
+    pub fn override_global<'a, T: Into<GlobalData<'a>>>(
+        &mut self,
+        name: &str,
+        value: T,
+        must_exist: bool,
+    ) -> &mut Self {
+        self.set_global(name, value, must_exist)
+    }
+
+    /// Sets how many elements a map holds, whatever the object says; for a ring buffer its size in bytes.
+    pub fn map_max_entries(&mut self, name: &str, max_entries: u32) -> &mut Self {
+        self.max_entries.insert(name.to_owned(), max_entries);
+        self
+    }
+
+    /// Another name for [`EbpfLoader::map_max_entries`].
+    pub fn set_max_entries(&mut self, name: &str, max_entries: u32) -> &mut Self {
+        self.map_max_entries(name, max_entries)
+    }
+
+    /// Sets the folder, in a BPF file system, where maps are found or pinned that the object declares with
+    /// `__uint(pinning, LIBBPF_PIN_BY_NAME)`; else it is `/sys/fs/bpf`.
+    pub fn default_map_pin_directory<P: AsRef<Path>>(&mut self, path: P) -> &mut Self {
+        self.pin_directory = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Shares a map under a name in a BPF file system: the one that is pinned there is used, or a new one pinned.
+    pub fn map_pin_path<P: AsRef<Path>>(&mut self, name: &str, path: P) -> &mut Self {
+        let path = path.as_ref().to_owned();
+        self.pin_paths.insert(name.to_owned(), path);
+        self
+    }
+
+    /// Lets the programs use a map that exists already in the place of the object's own: one of another object, or of
+    /// another library by [`Map::from_fd`].
+    pub fn reuse_map(&mut self, name: &str, map: &Map) -> &mut Self {
+        self.maps.insert(name.to_owned(), map.clone());
+        self
+    }
+
+    /// Asks the verifier for its log even when it accepts a program.
+    ///
+    /// A refused program gets its log in any case. A log is kept up to 16 MiB; one that is longer, cut off.
+    pub fn verifier_log_level(&mut self, level: VerifierLogLevel) -> &mut Self {
+        // Other bits mean nothing to a kernel, which would refuse them.
+        self.verifier_log_level = level & VerifierLogLevel::all();
+        self
+    }
+
+    /// As [`Ebpf::load_file`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ebpf::load_file`], and those of [`EbpfLoader::load`].
+    pub fn load_file<P: AsRef<Path>>(&self, path: P) -> Result<Ebpf, EbpfError> {
+        let path = path.as_ref();
+        let data = fs::read(path).map_err(|error| EbpfError::FileError {
+            path: path.to_owned(),
+            error,
+        })?;
+        self.load(&data)
+    }
+
+    /// As [`Ebpf::load`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ebpf::load`]; [`EbpfError::Global`] when a variable that was set does not exist or has another size;
+    /// [`EbpfError::Map`] when the object has no map of a name that was given here, or one that the map given for it
+    /// cannot stand for.
+    pub fn load(&self, data: &[u8]) -> Result<Ebpf, EbpfError> {
+        let object = Arc::new(Object::parse(data, &self.globals)?);
+        self.check_names(&object)?;
+        let names = object.map_names.iter();
+        let maps = names.map(|name| self.map(name, &object));
+        let maps = maps.collect::<Result<_, _>>()?;
+        let shared = Arc::new(Shared {
+            object,
+            maps,
+            btf: self.btf.clone(),
+            log_level: self.verifier_log_level.bits(),
+        });
+        Ok(Ebpf::new(&shared))
+    }
+
+    fn check_names(&self, object: &Object) -> Result<(), MapError> {
+        let named = self.max_entries.keys().chain(self.pin_paths.keys());
+        let mut named = named.chain(self.maps.keys());
+        match named.find(|name| !object.map_names.contains(name)) {
+            None => Ok(()),
+            Some(name) => Err(MapError::UnknownMap {
+                name: name.clone(),
+                known: if object.map_names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    object.map_names.join(", ")
+                },
+            }),
+        }
+    }
+
+    fn map(&self, name: &str, object: &Arc<Object>) -> Result<Map, MapError> {
+        let definition = object.parsed().maps.get(name);
+        let mut definition = definition.cloned().ok_or_else(|| MapError::UnknownMap {
+            name: name.to_owned(),
+            known: object.map_names.join(", "),
+        })?;
+        if let Some(&entries) = self.max_entries.get(name) {
+            definition.set_max_entries(entries);
+        }
+        let pin = match (self.pin_paths.get(name), definition.pinning()) {
+            (Some(path), _) => Some(path.clone()),
+            (None, PinningType::ByName) => {
+                let directory = self.pin_directory.as_deref();
+                Some(directory.unwrap_or(Path::new(PIN_DIRECTORY)).join(name))
+            }
+            (None, PinningType::None) => None,
+        };
+        let map = Map::of_object(name, definition, Arc::clone(object), pin);
+        match self.maps.get(name) {
+            Some(other) => map.replaced_by(other),
+            None => Ok(map),
+        }
+    }
+}

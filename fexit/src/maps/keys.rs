@@ -1,0 +1,127 @@
+//! The keys of a hash map, while programs change it.
+
+use std::collections::HashSet;
+use std::marker::PhantomData;
+
+use super::{Map, MapError, Pod};
+use crate::sys;
+
+/// How often the kernel may be asked for a key, for each element that the map can hold.
+const PATIENCE: u64 = 8;
+
+/// The keys of a hash map of any kind, each once.
+///
+/// The kernel gives the key behind another one, and starts over when that one was removed meanwhile: then the walk goes
+/// back to the last key that is still there. A map that changes faster than it can be listed ends it with
+/// [`MapError::Restless`].
+#[derive(Debug)]
+pub struct MapKeys<'a, K> {
+    walk: Walk<'a>,
+    _key: PhantomData<K>,
+}
+
+impl<'a, K: Pod> MapKeys<'a, K> {
+    pub(super) fn new(map: &'a Map) -> Self {
+        Self {
+            walk: Walk::new(map),
+            _key: PhantomData,
+        }
+    }
+
+    /// Each key with its value; those that were removed meanwhile are left out.
+    pub(super) fn with_values<V>(
+        self,
+        get: impl Fn(&K) -> Result<V, MapError>,
+    ) -> impl Iterator<Item = Result<(K, V), MapError>> {
+        self.filter_map(move |key| match key {
+            Err(error) => Some(Err(error)),
+            Ok(key) => match get(&key) {
+                Err(MapError::KeyNotFound { .. }) => None,
+                value => Some(value.map(|value| (key, value))),
+            },
+        })
+    }
+}
+
+impl<K: Pod> Iterator for MapKeys<'_, K> {
+    type Item = Result<K, MapError>;
+
+    /// An error is the last that comes.
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.walk.next()? {
+            Ok(key) => sys::from_bytes(&key).map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// The keys as bytes.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    map: &'a Map,
+    /// The way here.
+    path: Vec<Vec<u8>>,
+    seen: HashSet<Vec<u8>>,
+    /// How often the kernel may still be asked.
+    left: u64,
+    over: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(map: &'a Map) -> Self {
+        Self {
+            map,
+            path: Vec::new(),
+            seen: HashSet::new(),
+            left: u64::from(map.max_entries())
+                .saturating_mul(PATIENCE)
+                .max(64),
+            over: false,
+        }
+    }
+
+    /// The key behind `key`, the first one for none.
+    fn behind(&mut self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, MapError> {
+        let map = self.map;
+        let left = self.left.checked_sub(1);
+        self.left = left.ok_or_else(|| MapError::Restless {
+            name: map.name().to_owned(),
+        })?;
+        let mut next = vec![0; map.key_size()];
+        let more = sys::map_next_key(map.fd()?, key, &mut next)
+            .map_err(map.error("BPF_MAP_GET_NEXT_KEY"))?;
+        Ok(more.then_some(next))
+    }
+
+    fn step(&mut self) -> Result<Option<Vec<u8>>, MapError> {
+        loop {
+            let last = self.path.pop();
+            let Some(next) = self.behind(last.as_deref())? else {
+                return Ok(None);
+            };
+            let new = self.seen.insert(next.clone());
+            // The first key behind the last one: the last one was removed, and has been left out of the way now.
+            if !new && last.is_some() && self.behind(None)?.as_ref() == Some(&next) {
+                continue;
+            }
+            self.path.extend(last);
+            self.path.push(next.clone());
+            if new {
+                return Ok(Some(next));
+            }
+        }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Vec<u8>, MapError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let step = self.step().transpose();
+        self.over = !matches!(step, Some(Ok(_)));
+        step
+    }
+}

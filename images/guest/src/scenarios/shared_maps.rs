@@ -1,0 +1,152 @@
+//! Maps that several share: another library, other objects, whoever knows a name in a BPF file system.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::maps::Array;
+use fexit::programs::Target;
+use fexit::{Btf, Ebpf, EbpfError, EbpfLoader, Feature, Map, MapError};
+
+use super::counter::{Counter, FUNCTION, expect_error, look_up};
+use super::fixture::fexit;
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "map_of_aya",
+        "our program counts in a map that aya made; a map of another kind is refused",
+        Feature::Fexit,
+        map_of_aya,
+    ),
+    Scenario::new(
+        "pinned_map",
+        "objects share a map by its name in a BPF file system, where it stays; one of another kind is refused",
+        Feature::Fexit,
+        pinned_map,
+    ),
+];
+
+fn map_of_aya(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let theirs = aya::Ebpf::load(objects::COUNT_CALLS)?;
+    let aya::maps::Map::Array(data) = theirs.map("calls").context("no map")? else {
+        anyhow::bail!("aya takes it for another kind of map");
+    };
+    let map = Map::from_fd(data.fd().as_fd().try_clone_to_owned()?)?;
+    ensure!(map.name() == "calls" && map.kind() == "array", "{map:?}");
+    let mut ours = EbpfLoader::new()
+        .reuse_map("calls", &map)
+        .load(objects::COUNT_CALLS)?;
+    let program = fexit(&mut ours, "count_calls")?;
+    program.load(FUNCTION, &btf)?;
+    program.attach()?;
+    ours.set_global("tgid", process::id())?;
+    let calls: aya::maps::Array<_, u64> = theirs.map("calls").context("no map")?.try_into()?;
+    let before = calls.get(&0, 0)?;
+    for _ in 0..3 {
+        look_up()?;
+    }
+    let seen = calls.get(&0, 0)? - before;
+    ensure!(seen == 3, "aya read {seen} of 3 calls");
+
+    let mut loader = EbpfLoader::new();
+    expect_error(
+        "a map for one that the object does not have",
+        loader
+            .reuse_map("no_such_map", &map)
+            .load(objects::COUNT_CALLS),
+        |error| matches!(error, EbpfError::Map(MapError::UnknownMap { name, .. }) if name == "no_such_map"),
+    )?;
+    expect_error(
+        "an array for a hash",
+        EbpfLoader::new()
+            .reuse_map("by_result", &map)
+            .load(objects::MAPS),
+        |error| matches!(error, EbpfError::Map(MapError::Different { found, .. }) if found.contains("array")),
+    )?;
+    let (mut counter, _) = Counter::attached(&btf)?;
+    let fd = counter.program()?.fd()?.try_clone_to_owned()?;
+    expect_error("a program for a map", Map::from_fd(fd), |error| {
+        matches!(error, MapError::SyscallError { .. })
+    })?;
+    Ok(())
+}
+
+fn pinned_map(_: &mut Context) -> Result<()> {
+    let dir = Path::new("/sys/fs/bpf/pinned_map");
+    fs::create_dir(dir)?;
+    let result = share(dir);
+    fs::remove_dir_all(dir)?;
+    result
+}
+
+fn share(dir: &Path) -> Result<()> {
+    let path = dir.join("shared_calls");
+    let mut objects = Vec::new();
+    for _ in 0..2 {
+        let mut ebpf = EbpfLoader::new()
+            .default_map_pin_directory(dir)
+            .load(objects::PINNED)?;
+        let program = fexit(&mut ebpf, "pinned")?;
+        program.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
+        program.attach()?;
+        ensure!(path.exists(), "the map is not pinned");
+        objects.push(ebpf);
+    }
+    for ebpf in &objects {
+        ebpf.set_global("tgid", process::id())?;
+    }
+    let count = || -> Result<u64> {
+        let calls: Array<_, u64> = Map::from_pin(&path)?.try_into()?;
+        Ok(calls.get(&0, 0)?)
+    };
+    let before = count()?;
+    look_up()?;
+    let seen = count()? - before;
+    // The look-up of the pin's name counts as well.
+    ensure!(
+        seen >= 2 && seen.is_multiple_of(2),
+        "two programs counted {seen} calls"
+    );
+    drop(objects);
+    let before = count()?;
+    ensure!(before != 0, "the map did not outlive the programs");
+
+    // Another object may take it for a map of its own.
+    let ebpf = EbpfLoader::new()
+        .map_pin_path("calls", &path)
+        .load(objects::COUNT_CALLS)?;
+    let calls: Array<_, u64> = ebpf.map("calls").context("no map")?.try_into()?;
+    ensure!(calls.get(&0, 0)? == before, "it is another map");
+    let ebpf = EbpfLoader::new()
+        .map_pin_path("by_result", &path)
+        .load(objects::MAPS)?;
+    let map = ebpf.map("by_result").context("no map")?;
+    expect_error(
+        "a hash that is pinned as an array",
+        map.fd(),
+        |error| matches!(error, MapError::Different { place, .. } if place.contains("shared_calls")),
+    )?;
+
+    let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
+    let map = ebpf.map("calls").context("no map")?;
+    let error = expect_error("a name that is taken", map.pin(&path), |error| {
+        matches!(error, MapError::Pin { .. })
+    })?;
+    ensure!(error.to_string().contains("free name"), "{error}");
+    map.pin(dir.join("mine"))?;
+    ensure!(dir.join("mine").exists(), "the map is not pinned");
+    expect_error("a name outside", map.pin("/tmp/no_bpf_here"), |error| {
+        matches!(error, MapError::Pin { .. })
+    })?;
+    expect_error(
+        "a name of nothing",
+        Map::from_pin(dir.join("none")),
+        |error| matches!(error, MapError::Pin { .. }),
+    )?;
+    Ok(())
+}
