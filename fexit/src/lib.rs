@@ -66,6 +66,7 @@ mod needs;
 mod object;
 #[cfg(test)]
 mod object_tests;
+mod poison;
 mod privilege;
 pub mod programs;
 mod sys;

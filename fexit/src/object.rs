@@ -149,6 +149,12 @@ impl Object {
         Ok(object)
     }
 
+    /// What [`Object::relocated`] made, once it did.
+    pub(crate) fn done(&self) -> Option<Arc<Relocated>> {
+        let slot = self.relocated.lock();
+        slot.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn apply_core(&self, object: &mut Parsed, kernel: &Btf) -> Result<(), ProgramError> {
         let local = Raw::parse(self.extra.btf.clone())?;
         let wanted = self.extra.core.iter().map(|relocation| relocation.type_id);

@@ -6,7 +6,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// The capabilities in force, from `CapEff` in `/proc/self/status`.
+/// The capabilities in force, from `CapEff` in a `status` file of `/proc`.
 fn effective(status: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -25,7 +25,7 @@ fn lacking(capabilities: u64, last_known: u32, by_id: bool) -> String {
             .to_owned();
     }
     if by_id {
-        return "looking up a module's or another program's BTF by id takes CAP_SYS_ADMIN; run as root"
+        return "finding objects of the kernel by their ids takes CAP_SYS_ADMIN; run as root"
             .to_owned();
     }
     if last_known < CAP_BPF {
@@ -53,14 +53,15 @@ pub(crate) fn only_administrators() -> bool {
     last_known < CAP_BPF && capabilities.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 0)
 }
 
-/// The capabilities of this process, and the last one that the kernel knows.
+/// The capabilities of this thread, and the last one that the kernel knows.
 fn here() -> (Option<u64>, u32) {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // Each thread has its own.
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
     (effective(&status), last.trim().parse().unwrap_or(CAP_BPF))
 }
 
-/// What this process lacks for a call that the kernel answered with `EPERM`.
+/// What this thread lacks for a call that the kernel answered with `EPERM`.
 pub(crate) fn missing(by_id: bool) -> String {
     match here() {
         (Some(capabilities), last_known) => lacking(capabilities, last_known, by_id),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* What a verifier does not take, beside what it does. */
 #include "common.h"
+#include <bpf/bpf_core_read.h>
 
 SEC("fexit/filename_lookup")
 int fine(void *ctx)
@@ -13,6 +14,31 @@ SEC("fexit/filename_lookup")
 int beyond(__u64 *ctx)
 {
 	return ctx[11] != 0;
+}
+
+/* A field that no kernel has, behind a pointer of a type that all have. */
+struct qstr {
+	__u32 len;
+	__u32 no_such_field;
+} KERNEL_TYPE;
+
+SEC("fexit/filename_lookup")
+int lacking(__u64 *ctx)
+{
+	struct qstr *name = (void *)ctx[1];
+
+	return name->no_such_field;
+}
+
+/* Asked for first, it does no harm. */
+SEC("fexit/filename_lookup")
+int careful(__u64 *ctx)
+{
+	struct qstr *name = (void *)ctx[1];
+
+	if (__builtin_preserve_field_info(name->no_such_field, BPF_FIELD_EXISTS))
+		return name->no_such_field;
+	return 0;
 }
 
 /* Fine as well, but the verifier walks through every round of the loop, and says so. */

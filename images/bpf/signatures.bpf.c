@@ -22,6 +22,43 @@ int BPF_PROG(seven, __u32 *address, int op, __u32 val, void *timeout, __u32 *add
 	return 0;
 }
 
+__u64 map_calls = 0, map_address = 0, map_length = 0, map_page = 0, map_ret = 0, map_behind = 0;
+
+/* Nine arguments, as the function has from 6.6 on; before, such a target is refused anyway. */
+SEC("fexit/do_mmap")
+int nine(__u64 *ctx)
+{
+	if (!is_ours())
+		return 0;
+	map_calls++;
+	map_address = ctx[1];
+	map_length = ctx[2];
+	map_page = ctx[6];
+	map_behind = ctx[7] != 0 && ctx[8] != 0;
+	map_ret = ctx[9];
+	return 0;
+}
+
+__u64 option_calls = 0;
+__s32 option_level = 0, option_name = 0, option_value = 0, option_length = 0, option_ret = -1;
+__u64 option_in_kernel = 1;
+
+/* The fourth argument, `sockptr_t`, is a struct of sixteen bytes: it fills two words. */
+SEC("fexit/tcp_setsockopt")
+int wide(__u64 *ctx)
+{
+	if (!is_ours())
+		return 0;
+	option_calls++;
+	option_level = ctx[1];
+	option_name = ctx[2];
+	bpf_probe_read_user(&option_value, sizeof(option_value), (void *)ctx[3]);
+	option_in_kernel = ctx[4] & 1;
+	option_length = ctx[5];
+	option_ret = ctx[6];
+	return 0;
+}
+
 __u64 uid_calls = 0;
 __u32 seen_uid = 0, uid_ret = 0;
 

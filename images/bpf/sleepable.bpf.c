@@ -9,7 +9,7 @@ __u64 calls = 0;
 __s64 result = -1;
 char copied[16] = {};
 
-SEC("fexit.s")
+SEC("fexit.s/bpf_fentry_test1")
 int sleepable(void *ctx)
 {
 	if (!is_ours())

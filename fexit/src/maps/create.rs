@@ -11,6 +11,7 @@ use super::kinds;
 use crate::error::MapError;
 use crate::feature::Feature;
 use crate::object::Object;
+use crate::privilege;
 use crate::sys::{self, MapCreate};
 
 pub(super) fn create(name: &str, map: &Map, object: Option<&Object>) -> Result<OwnedFd, MapError> {
@@ -134,14 +135,12 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
         return refusal.into();
     }
     let hint = match io_error.raw_os_error() {
-        Some(libc::EPERM) => {
-            "; run as root, or with CAP_BPF (5.8) and enough locked memory (`ulimit -l`, before 5.11)"
-        }
+        Some(libc::EPERM) => format!("; {}", privilege::missing(false)),
         Some(libc::EINVAL) => {
-            "; this kernel may lack the map type, or the sizes are not what it takes"
+            "; this kernel may lack the map type, or the sizes are not what it takes".to_owned()
         }
-        Some(libc::E2BIG | libc::ENOMEM) => "; it is too large: lower max_entries",
-        _ => "",
+        Some(libc::E2BIG | libc::ENOMEM) => "; it is too large: lower max_entries".to_owned(),
+        _ => String::new(),
     };
     MapError::CreateError {
         name: attr.name.to_owned(),
@@ -152,7 +151,7 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
             attr.value_size,
             attr.max_entries
         ),
-        hint: hint.to_owned(),
+        hint,
         io_error,
     }
 }

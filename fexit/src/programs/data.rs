@@ -14,6 +14,7 @@ use aya_obj::generated::{
 use super::Shared;
 use crate::btf::Btf;
 use crate::error::ProgramError;
+use crate::poison;
 use crate::sys::{self, ProgLoad, TestRun};
 
 /// `call` of a helper, a subprogram or a kernel function.
@@ -195,6 +196,11 @@ impl ProgramData {
             .filter(|(section, _)| concerns(section))
             .map(|(_, name)| name.as_str())
             .collect()
+    }
+
+    /// What the program reads and this kernel does not have, if the verifier's log is of that.
+    pub(crate) fn lacks(&self, log: &str) -> Option<String> {
+        poison::explain(&self.shared.object, &self.name, log)
     }
 
     fn kfunc(&self, number: i32, btf: &Btf) -> Result<i32, ProgramError> {

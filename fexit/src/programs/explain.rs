@@ -37,6 +37,15 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     if let Some(feature) = unknown_helper(&refusal.log).filter(|f| f.missing().is_some()) {
         return feature.unsupported().into();
     }
+    if let Some(lacking) = program.lacks(&refusal.log) {
+        return ProgramError::Relocation {
+            reason: format!(
+                "program `{}` uses the {lacking}, which this kernel does not have (types of modules are not looked at); \
+                 ask before, with `bpf_core_field_exists` or its like, or choose another",
+                program.name
+            ),
+        };
+    }
     let externs = program.externs();
     if !externs.is_empty() {
         return ProgramError::Relocation {

@@ -263,6 +263,14 @@ impl FExit {
     ///
     /// The program does not run any more when this returns, but for a call that is under way on another CPU.
     ///
+    /// Up to 5.9 the kernel frees the trampoline at once: if a task sleeps inside the traced function meanwhile, it
+    /// returns to memory that is gone, and the kernel may crash. There, detach from such functions (reads that wait,
+    /// say) only when nobody is inside. Source: kernel commit e21aa341785c ("bpf: Fix fexit trampoline.").
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.5.
+    ///
     /// # Errors
     ///
     /// [`ProgramError::NotAttached`] when the id names no link that this program owns.

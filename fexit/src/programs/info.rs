@@ -4,31 +4,45 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_TRACING;
 
-use super::ProgramError;
+use super::{ProgramError, explain};
 use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
 
-/// The ids of all programs in the kernel, whoever loaded them. Minimum kernel 4.13.
+/// The ids of all programs in the kernel, whoever loaded them.
+///
+/// # Minimum kernel version
+///
+/// 4.13. Source: kernel commit 34ad5580f8f9 ("bpf: Add BPF_(PROG|MAP)_GET_NEXT_ID command").
 ///
 /// # Errors
 ///
-/// [`ProgramError::SyscallError`]: it takes `CAP_SYS_ADMIN`.
+/// [`ProgramError::Permission`]: it takes `CAP_SYS_ADMIN`.
 pub fn loaded_programs() -> Result<Vec<u32>, ProgramError> {
     ids(IdKind::Prog, "BPF_PROG_GET_NEXT_ID")
 }
 
-/// The ids of all links in the kernel, of any kind, whoever made them. Minimum kernel 5.8.
+/// The ids of all links in the kernel, of any kind, whoever made them.
+///
+/// # Minimum kernel version
+///
+/// 5.8. Source: kernel commit 2d602c8cf40d ("bpf: Support GET_FD_BY_ID and GET_NEXT_ID for bpf_link").
 ///
 /// # Errors
 ///
-/// [`ProgramError::SyscallError`]: it takes `CAP_SYS_ADMIN`, and is `EINVAL` before 5.8.
+/// [`ProgramError::Permission`]: it takes `CAP_SYS_ADMIN`; [`ProgramError::Unsupported`] before 5.8.
 pub fn existing_links() -> Result<Vec<u32>, ProgramError> {
     ids(IdKind::Link, "BPF_LINK_GET_NEXT_ID")
 }
 
 fn ids(kind: IdKind, call: &'static str) -> Result<Vec<u32>, ProgramError> {
     let mut ids = Vec::new();
-    let failed = |io_error| ProgramError::SyscallError { call, io_error };
+    let failed = |io_error: std::io::Error| match (kind, io_error.raw_os_error()) {
+        (_, Some(libc::EPERM)) => explain::permission("list what the kernel has", true),
+        (IdKind::Link, Some(libc::EINVAL)) if Feature::LinkInfo.missing().is_some() => {
+            Feature::LinkInfo.unsupported().into()
+        }
+        _ => ProgramError::SyscallError { call, io_error },
+    };
     let mut last = 0;
     while let Some(id) = sys::next_id(kind, last).map_err(failed)? {
         ids.push(id);
@@ -74,7 +88,11 @@ pub(super) fn links_beside(
     (count > 0).then_some(count)
 }
 
-/// What the kernel knows of a loaded program (`bpf_prog_info`). Minimum kernel 4.13.
+/// What the kernel knows of a loaded program.
+///
+/// # Minimum kernel version
+///
+/// 4.13. Source: `struct bpf_prog_info` in include/uapi/linux/bpf.h.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProgramInfo {
@@ -151,7 +169,11 @@ impl ProgramInfo {
     }
 }
 
-/// What the kernel knows of a link (`bpf_link_info`). Minimum kernel 5.8.
+/// What the kernel knows of a link.
+///
+/// # Minimum kernel version
+///
+/// 5.8. Source: `struct bpf_link_info` in include/uapi/linux/bpf.h.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkInfo {

@@ -36,7 +36,7 @@ impl Attachment {
     }
 }
 
-/// One attachment: the program runs while this lives. Dropping it detaches.
+/// One attachment: the program runs while this lives. Dropping it detaches, see [`FExit::detach`](super::FExit::detach).
 ///
 /// It outlives the program's `unload` and the drop of [`Ebpf`](crate::Ebpf).
 #[derive(Debug)]
@@ -121,7 +121,8 @@ impl FExitLink {
     ///
     /// # Minimum kernel version
     ///
-    /// 5.8; [`LinkInfo::target()`] 5.13.
+    /// 5.8; [`LinkInfo::target()`] 5.13. Source: kernel commit f2e10bff16a0 ("bpf: Add support for
+    /// BPF_OBJ_GET_INFO_BY_FD for bpf_link").
     ///
     /// # Errors
     ///

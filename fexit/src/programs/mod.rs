@@ -114,6 +114,11 @@ impl Program {
 
     /// Runs it once on `data`, an Ethernet frame for a network program. See [`FExit::test_run`].
     ///
+    /// # Minimum kernel version
+    ///
+    /// 4.12 for network programs, 5.7 for tracing ones. Source: kernel commit 1cf1cae963c2 ("bpf: introduce
+    /// BPF_PROG_TEST_RUN command").
+    ///
     /// # Errors
     ///
     /// [`ProgramError::NotLoaded`], or what the kernel answered.
@@ -184,6 +189,10 @@ macro_rules! conversions {
             }
 
             /// What the kernel knows of it: id, run count and time, target.
+            ///
+            /// # Minimum kernel version
+            ///
+            /// 4.13; what came later says so itself, see [`ProgramInfo`].
             ///
             /// # Errors
             ///

@@ -55,7 +55,8 @@ pub enum Target<'a> {
     /// The function that the program's section names: `SEC("fexit/filename_lookup")`.
     Section,
     /// A function of the kernel, or of any loaded module if the kernel has none of that name; `module:function` for
-    /// that module's. Minimum kernel 5.5, for modules 5.11.
+    /// that module's. Minimum kernel 5.5, for modules 5.11. Source: see [`Feature::Fexit`] and
+    /// [`Feature::ModuleTarget`].
     Function(&'a str),
     /// Many functions of the kernel, by one link; `*` in a name stands for anything, but for names that several
     /// functions bear. Minimum kernel 7.2.
@@ -66,7 +67,8 @@ pub enum Target<'a> {
     /// functions may differ in what they take. Source: `BPF_TRACE_FEXIT_MULTI` in include/uapi/linux/bpf.h.
     Functions(&'a [&'a str]),
     /// A loaded BPF program, or the subprogram of that name in it. It needs BTF (`clang -g`) and the JIT. Minimum
-    /// kernel 5.5; 6.8 if it is a tracing program itself.
+    /// kernel 5.5; 6.8 if it is a tracing program itself. Source: see [`Feature::ProgramTarget`] and
+    /// [`Feature::TracingTarget`].
     Program {
         /// The program.
         fd: BorrowedFd<'a>,

@@ -45,7 +45,12 @@ fn report(id: &str) -> Result<()> {
     let mut context = Context::default();
     let start = Instant::now();
     let before = Census::take();
-    let result = (scenario.run)(&mut context).and_then(|()| before.nothing_new());
+    let result = (scenario.run)(&mut context);
+    // Also after a refusal: a way out that leaks is none. Of a failure the first reason counts.
+    let result = match before.nothing_new() {
+        Err(leak) if outcome::is_clean(&result) => Err(leak),
+        _ => result,
+    };
     let mut result = outcome::judge(result, context.measurements, start.elapsed());
     if result.outcome == Outcome::Passed && KernelVersion::current() < scenario.feature.minimum() {
         result.backported =

@@ -44,6 +44,13 @@ pub(crate) fn judge(
     judged
 }
 
+/// Whether a scenario that ended so owes that nothing of it is left: it passed, was refused, or cannot run here.
+pub(crate) fn is_clean(result: &anyhow::Result<()>) -> bool {
+    let skipped = |error: &anyhow::Error| error.chain().any(<dyn Error>::is::<Skip>);
+    let failure = result.as_ref().err();
+    failure.is_none_or(|error| refusal(error).is_some() || skipped(error))
+}
+
 /// The library's refusal, wherever it is in the chain.
 fn refusal(error: &anyhow::Error) -> Option<Refusal> {
     let unsupported = error.chain().find_map(|cause| {

@@ -30,6 +30,21 @@ fn globals(_: &mut Context) -> Result<()> {
         ebpf.global::<[u8; 8]>("label")? == *b"initial\0",
         "an array starts otherwise"
     );
+    let set = EbpfLoader::new()
+        .set_global("total", &77u64, true)
+        .set_global("flag", &0xa5u8, true)
+        .load(objects::GLOBALS)?;
+    ensure!(
+        set.global::<u64>("total")? == 77 && set.global::<u8>("flag")? == 0xa5,
+        ".data or .bss do not start as they were set"
+    );
+    let names: Vec<_> = set.globals().collect();
+    ensure!(
+        ["STEP", "calls", "label"]
+            .iter()
+            .all(|name| names.contains(name)),
+        "the list of variables holds {names:?}"
+    );
     let program: &mut FExit = ebpf
         .program_mut("globals")
         .context("no program")?

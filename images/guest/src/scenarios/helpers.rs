@@ -78,10 +78,13 @@ fn sleepable(_: &mut Context) -> Result<()> {
     let program = fexit(&mut ebpf, "sleepable")?;
     // Kernels differ in what they let such programs trace: functions whose errors can be injected, as those of system
     // calls if the kernel is built for that, and from 6.3 on a few by name.
-    for function in ["__x64_sys_rmdir", "bpf_fentry_test1"] {
-        match program.load(function, &btf) {
+    for target in [Target::Section, Target::Function("__x64_sys_rmdir")] {
+        match program.load_target(&target, &btf) {
             Ok(()) => return copies_from_user_space(&mut ebpf),
-            Err(ProgramError::TargetRefused { .. }) => {}
+            Err(error @ ProgramError::TargetRefused { .. }) => {
+                let text = error.to_string();
+                ensure!(text.contains("may sleep"), "the reason is missing: {text}");
+            }
             Err(other) => return Err(other.into()),
         }
     }

@@ -1,12 +1,15 @@
 //! With no more rights than it takes, and with less.
 
-use anyhow::{Result, ensure};
-use fexit::programs::ProgramError;
-use fexit::{Btf, Feature};
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fexit::programs::{ProgramError, existing_links};
+use fexit::{Btf, Ebpf, Feature};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
+use crate::objects;
 use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -24,14 +27,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Gives up all capabilities but these.
-fn keep_only(set: CapabilitySet) -> Result<()> {
+/// Does `work` in a thread that has no capabilities but these: what comes after still has all.
+fn with_only<T: Send>(set: CapabilitySet, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let sets = CapabilitySets {
         effective: set,
         permitted: set,
         inheritable: CapabilitySet::empty(),
     };
-    Ok(set_capabilities(None, sets)?)
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            set_capabilities(None, sets)?;
+            work()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(anyhow!("the thread panicked")))
+    })
 }
 
 fn least_privilege(_: &mut Context) -> Result<()> {
@@ -44,10 +55,11 @@ fn least_privilege(_: &mut Context) -> Result<()> {
     expect(&[&counter.calls()], &[])?;
     drop(counter);
     limit(LITTLE, None)?;
-    keep_only(CapabilitySet::BPF | CapabilitySet::PERFMON)?;
-    let (mut counter, id) = Counter::attached(&btf)?;
-    expect(&[&counter.calls()], &[])?;
-    Ok(counter.program()?.detach(id)?)
+    with_only(CapabilitySet::BPF | CapabilitySet::PERFMON, || {
+        let (mut counter, id) = Counter::attached(&btf)?;
+        expect(&[&counter.calls()], &[])?;
+        Ok(counter.program()?.detach(id)?)
+    })
 }
 
 fn no_privilege(_: &mut Context) -> Result<()> {
@@ -59,19 +71,34 @@ fn no_privilege(_: &mut Context) -> Result<()> {
         },
     )?;
     let btf = Btf::from_sys_fs()?;
-    // The map is made while that is still allowed, so that it is the load that is refused.
-    let mut counter = Counter::parsed()?;
-    keep_only(CapabilitySet::BPF)?;
-    let error = match counter.program()?.load(FUNCTION, &btf) {
-        Err(refusal @ ProgramError::Unsupported(_)) => return Err(refusal.into()),
-        other => expect_error("a load without CAP_PERFMON", other, |error| {
+    with_only(CapabilitySet::BPF, || {
+        let error = match Counter::parsed()?.program()?.load(FUNCTION, &btf) {
+            Err(refusal @ ProgramError::Unsupported(_)) => return Err(refusal.into()),
+            other => expect_error("a load without CAP_PERFMON", other, |error| {
+                matches!(error, ProgramError::Permission { .. })
+            })?,
+        };
+        let text = error.to_string();
+        ensure!(
+            text.contains("lacks CAP_PERFMON"),
+            "the error names another: {text}"
+        );
+        Ok(())
+    })?;
+    // With nothing at all not even a map can be made.
+    with_only(CapabilitySet::empty(), || {
+        let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
+        let map = ebpf.map("calls").context("no map")?;
+        let error = expect_error("a map without CAP_BPF", map.fd().map(|_| ()), |_| true)?;
+        let text = error.to_string();
+        ensure!(
+            text.contains("`calls`") && text.contains("lacks CAP_BPF"),
+            "the error names another: {text}"
+        );
+        let error = expect_error("a walk of links", existing_links(), |error| {
             matches!(error, ProgramError::Permission { .. })
-        })?,
-    };
-    let text = error.to_string();
-    ensure!(
-        text.contains("lacks CAP_PERFMON"),
-        "the error names another: {text}"
-    );
-    Ok(())
+        })?;
+        ensure!(error.to_string().contains("CAP_SYS_ADMIN"), "{error}");
+        Ok(())
+    })
 }

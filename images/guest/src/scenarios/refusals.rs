@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::programs::ProgramError;
-use fexit::{Btf, BtfError, Feature};
+use fexit::{Btf, BtfError, Feature, KernelVersion};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
 use crate::scenario::{Context, Scenario};
@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "denied_function",
-        "a function that tracing itself needs is refused by name",
+        "a function that tracing itself needs, or that never returns, is refused by name",
         Feature::Fexit,
         denied_function,
     ),
@@ -175,6 +175,23 @@ fn denied_function(_: &mut Context) -> Result<()> {
         );
         if matches!(error, ProgramError::TargetRefused { .. }) {
             ensure!(text.contains("deny list"), "the reason is missing: {text}");
+        }
+    }
+    // Refused from 6.15 on, and in stable kernels since; before, such a program is loaded, and never runs.
+    match counter.program()?.load("do_exit", &btf) {
+        Err(error @ ProgramError::TargetRefused { .. }) => {
+            let text = error.to_string();
+            ensure!(
+                text.contains("`do_exit`") && text.contains("never returns"),
+                "the reason is missing: {text}"
+            );
+        }
+        other => {
+            other?;
+            ensure!(
+                KernelVersion::current() < KernelVersion::new(6, 15, 0),
+                "a function that never returns is a target"
+            );
         }
     }
     Ok(())

@@ -1,12 +1,14 @@
 //! Targets whose arguments do not all come in registers, one by one.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::process;
 use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context as _, Result, ensure};
+use fexit::maps::RingBuf;
 use fexit::programs::{FExit, Target};
 use fexit::{Btf, Ebpf, Feature};
 use rustix::thread::futex;
@@ -17,13 +19,13 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "many_arguments",
-        "the seventh argument and the return value behind it arrive exactly",
+        "the seventh to the ninth argument and the return value behind them arrive exactly",
         Feature::ManyArguments,
         many_arguments,
     ),
     Scenario::new(
         "struct_arguments",
-        "a small struct that is passed by value arrives exactly",
+        "structs of four and of sixteen bytes that are passed by value arrive exactly",
         Feature::StructArguments,
         struct_arguments,
     ),
@@ -78,7 +80,34 @@ fn many_arguments(_: &mut Context) -> Result<()> {
         refused.is_err(),
         "a wait for a value that is not there succeeded"
     );
-    seen("wait", (WAIT_BITSET, 6, EAGAIN))
+    seen("wait", (WAIT_BITSET, 6, EAGAIN))?;
+    nine_arguments()
+}
+
+/// Mapping a ring buffer maps its second page on, with the data twice.
+fn nine_arguments() -> Result<()> {
+    const PAGE: u64 = 4096;
+    let streams = Ebpf::load(objects::STREAMS)?;
+    let map = streams.map("ring").context("no map `ring`")?;
+    let length = PAGE + 2 * u64::from(map.max_entries());
+    map.fd()?;
+    let ebpf = attached("nine")?;
+    let _ring = RingBuf::try_from(map)?;
+    ebpf.set_global("tgid", 0u32)?;
+    let seen = ["map_address", "map_length", "map_page", "map_behind"]
+        .map(|name| ebpf.global::<u64>(name));
+    let [hint, len, page, behind] = seen;
+    let seen = (hint?, len?, page?, behind?);
+    let expected = (0, length, 1, 1);
+    ensure!(seen == expected, "it saw {seen:x?}, not {expected:x?}");
+    let start: u64 = ebpf.global("map_ret")?;
+    let range = format!("{start:x}-{:x} ", start + length);
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    ensure!(
+        maps.lines().any(|line| line.starts_with(&range)),
+        "it saw the address {start:x}, where nothing of that length is: {maps}"
+    );
+    Ok(())
 }
 
 fn struct_arguments(_: &mut Context) -> Result<()> {
@@ -92,5 +121,33 @@ fn struct_arguments(_: &mut Context) -> Result<()> {
         let seen: (u32, u32) = (ebpf.global("seen_uid")?, ebpf.global("uid_ret")?);
         ensure!(seen == (uid, uid), "it saw {seen:?}, not {uid} twice");
     }
+    wide_struct()
+}
+
+/// One of sixteen bytes, which fills two words of the context.
+fn wide_struct() -> Result<()> {
+    const IPPROTO_IP: i32 = 0;
+    const IP_TTL: i32 = 2;
+    let socket = TcpListener::bind("0.0.0.0:0")?;
+    let ebpf = attached("wide")?;
+    socket.set_ttl(77)?;
+    let calls: u64 = ebpf.global("option_calls")?;
+    ensure!(calls == 1, "the program ran {calls} times, not once");
+    let seen = [
+        "option_level",
+        "option_name",
+        "option_value",
+        "option_length",
+        "option_ret",
+    ]
+    .map(|name| ebpf.global::<i32>(name));
+    let [level, name, value, length, ret] = seen;
+    let seen = (level?, name?, value?, length?, ret?);
+    ensure!(
+        seen == (IPPROTO_IP, IP_TTL, 77, 4, 0),
+        "it saw level, option, value, length and result {seen:?}"
+    );
+    let in_kernel: u64 = ebpf.global("option_in_kernel")?;
+    ensure!(in_kernel == 0, "the second word of the struct is wrong");
     Ok(())
 }

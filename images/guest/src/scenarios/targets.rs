@@ -36,13 +36,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "unknown_subprogram",
-        "a subprogram that the target does not have is named in the error",
+        "a subprogram that the target does not have is named in the error, and a target without BTF says so",
         Feature::ProgramTarget,
         unknown_subprogram,
     ),
     Scenario::new(
         "tracing_target",
-        "an fexit program is a target of another one",
+        "an fexit program is a target of another one, and that of none",
         Feature::TracingTarget,
         tracing_target,
     ),
@@ -220,6 +220,20 @@ fn unknown_subprogram(_: &mut Context) -> Result<()> {
         "the error does not name the subprogram and those that are there: {text}"
     );
 
+    // The same program, of an object whose BTF nobody finds.
+    let mut bytes = objects::XDP_TARGET.to_vec();
+    while let Some(at) = bytes.windows(4).position(|name| name == b".BTF") {
+        bytes[at + 1] = b'X';
+    }
+    let mut bare = Ebpf::load(&bytes)?;
+    let program = bare.program_mut("verdict").context("no program")?;
+    <&mut OtherProgram>::try_from(&mut *program)?.load()?;
+    let load = fexit(&mut ebpf, "on_verdict")?.load_target(&Target::program(program, None)?, &btf);
+    let error = expect_error("a target without BTF", load, |error| {
+        matches!(error, ProgramError::TargetProgram { .. })
+    })?;
+    ensure!(error.to_string().contains("clang -g"), "{error}");
+
     let mut not_loaded = Ebpf::load(objects::XDP_TARGET)?;
     let program = not_loaded.program_mut("verdict").context("no program")?;
     expect_error(
@@ -247,6 +261,16 @@ fn tracing_target(_: &mut Context) -> Result<()> {
     outer.program()?.attach()?;
     // Each lookup runs the inner program, and that the outer one.
     expect(&[&inner.calls(), &outer.calls()], &[])?;
+    let fd = outer.program()?.fd()?.try_clone_to_owned()?;
+    let third = Target::OwnedProgram { fd, function: None };
+    let load = Counter::parsed()?.program()?.load_target(&third, &btf);
+    let error = expect_error("a third level", load, |error| {
+        matches!(error, ProgramError::TargetRefused { .. })
+    })?;
+    ensure!(
+        error.to_string().contains("one level is allowed"),
+        "the reason is missing: {error}"
+    );
     outer.program()?.unload()?;
     expect(&[&inner.calls()], &[&outer.calls()])?;
     ensure!(

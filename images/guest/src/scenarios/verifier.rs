@@ -19,6 +19,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         verifier_refuses,
     ),
     Scenario::new(
+        "missing_field",
+        "a program that reads a field which the kernel lacks is refused with the field's name, unless it asks first",
+        Feature::Fexit,
+        missing_field,
+    ),
+    Scenario::new(
         "verifier_log",
         "the log of an accepted program is kept when asked for, however long, and empty when not",
         Feature::Fexit,
@@ -73,6 +79,21 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
         "this is not the whole log: {verifier_log}"
     );
     Ok(())
+}
+
+fn missing_field(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(objects::REFUSED)?;
+    let load = program(&mut ebpf, "lacking")?.load_target(&Target::Section, &btf);
+    let error = expect_error("a read of a missing field", load, |error| {
+        matches!(error, ProgramError::Relocation { .. })
+    })?;
+    let text = error.to_string();
+    ensure!(
+        text.contains("`lacking`") && text.contains("field `qstr.no_such_field`"),
+        "the error does not name program and field: {text}"
+    );
+    Ok(program(&mut ebpf, "careful")?.load_target(&Target::Section, &btf)?)
 }
 
 fn verifier_log(_: &mut Context) -> Result<()> {
@@ -141,8 +162,11 @@ fn run_statistics(_: &mut Context) -> Result<()> {
 fn recursion_misses(_: &mut Context) -> Result<()> {
     const UPDATES: u64 = 3;
     let btf = Btf::from_sys_fs()?;
-    // Without a guard the program would call itself without end.
-    Feature::RecursionMisses.require(&btf)?;
+    // Without a guard the program would call itself without end, so one that does not is asked first.
+    Counter::loaded(&btf)?
+        .program()?
+        .info()?
+        .recursion_misses()?;
     let mut ebpf = Ebpf::load(objects::RECURSION)?;
     let knocker = ebpf.take_map("knocker").context("no map")?;
     let mut knocker: HashMap<_, u32, u64> = knocker.try_into()?;
