@@ -202,11 +202,24 @@ fn a_corrupt_download_is_refused_by_its_checksum() {
 
 #[test]
 fn a_download_that_stalls_can_be_interrupted() {
+    stalls_and_is_interrupted(true);
+}
+
+#[test]
+fn an_index_that_stalls_can_be_interrupted() {
+    stalls_and_is_interrupted(false);
+}
+
+/// A kernel that is locked is downloaded at once; one that is not must first be looked for.
+fn stalls_and_is_interrupted(locked: bool) {
     let cache = tempfile::tempdir().unwrap();
     let kernels = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let matrix = matrix_with_mirror(kernels.path(), &url);
+    if !locked {
+        fs::remove_file(kernels.path().join("kernels.lock")).unwrap();
+    }
     let cache = cache.path().display().to_string();
     let args = [
         "--kernel",

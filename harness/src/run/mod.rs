@@ -5,6 +5,7 @@ mod jobs;
 mod one;
 mod outputs;
 mod pool;
+mod resolve;
 pub mod scenarios;
 mod watch;
 
@@ -34,7 +35,7 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 pub fn run(args: &RunArgs) -> Result<u8> {
     // What the user can mend is found first, before anything takes time.
     let planned = scenarios::select(&args.scenarios)?;
-    let kernels = kernels::open(&args.store)?;
+    let kernels = Arc::new(kernels::open(&args.store)?);
     let named = match args.kernels.as_slice() {
         [] => Vec::new(),
         kernel_names => kernels.expand(kernel_names)?,
@@ -52,7 +53,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
 
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(args.verbose);
-    let mut targets = one::resolve(&kernels, &named, &board, &interrupt)?;
+    let mut targets = resolve::resolve(&kernels, &named, &board, &interrupt)?;
     targets.extend(own);
     let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
     let mut report = unfinished(&names, &planned, NOT_FINISHED);
@@ -92,7 +93,7 @@ pub fn boot(
     let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
     let planned = scenarios::select(&ids)?;
     let Cli { run: args, .. } = Cli::try_parse_from(["harness", "--kernel", &kernel.release])?;
-    let setup = Setup::new(&args, &planned, interrupt, kernels, board)?;
+    let setup = Setup::new(&args, &planned, interrupt, Arc::new(kernels), board)?;
     Ok(setup.run(&Target::here(kernel.clone())))
 }
 

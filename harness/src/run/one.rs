@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,6 @@ use guest::scenario::Scenario;
 use super::{initramfs, watch::Watch};
 use crate::{
     cli::RunArgs,
-    error::UsageError,
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{self, Kernel, Kernels, Resolved},
     progress::{Board, Line},
@@ -38,7 +38,7 @@ pub(super) struct Setup {
     keep: Option<PathBuf>,
     planned: Vec<&'static Scenario>,
     pub(super) interrupt: Interrupt,
-    kernels: Kernels,
+    kernels: Arc<Kernels>,
     pub(super) board: Board,
     qemu: Qemu,
     accelerator: Choice,
@@ -77,6 +77,15 @@ impl Boot {
 }
 
 impl Target {
+    /// A kernel that was looked for, so long.
+    pub(super) fn new(name: String, found: Result<Resolved, String>, took: Duration) -> Self {
+        Self {
+            name,
+            found: found.map(Found::InMatrix),
+            resolve_ms: ms(took),
+        }
+    }
+
     /// A kernel that need not be looked for.
     pub(super) fn here(kernel: Kernel) -> Self {
         Self {
@@ -97,42 +106,13 @@ pub(super) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
     })
 }
 
-/// Finds out what each name stands for. Only a name that the user must mend is an error.
-pub(super) fn resolve(
-    kernels: &Kernels,
-    names: &[String],
-    board: &Board,
-    interrupt: &Interrupt,
-) -> Result<Vec<Target>> {
-    names
-        .iter()
-        .map(|name| {
-            let line = board.line(name);
-            line.phase("resolving");
-            let started = Instant::now();
-            let found = match kernels.resolve(name, &line) {
-                _ if interrupt.stop().requested() => Err(INTERRUPTED.to_owned()),
-                Err(error) if error.is::<UsageError>() => return Err(error),
-                found => found
-                    .map(Found::InMatrix)
-                    .map_err(|error| format!("{error:#}")),
-            };
-            Ok(Target {
-                name: name.clone(),
-                found,
-                resolve_ms: ms(started.elapsed()),
-            })
-        })
-        .collect()
-}
-
 impl Setup {
     /// Looks for QEMU, and decides how it is to run.
     pub(super) fn new(
         args: &RunArgs,
         planned: &[&'static Scenario],
         interrupt: &Interrupt,
-        kernels: Kernels,
+        kernels: Arc<Kernels>,
         board: &Board,
     ) -> Result<Self> {
         Ok(Self {

@@ -20,8 +20,8 @@ use crate::report::{KernelReport, Report};
 /// longer is a download, and may be left as it is: the cache holds only what is complete.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How often the board for an interrupt is looked at.
-const TICK: Duration = Duration::from_millis(50);
+/// How often somebody looks for an interrupt.
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// Runs every kernel, `jobs` at once, until all are finished or the user has interrupted.
 pub(super) fn run(
