@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{build::BuildArgs, inspect::InspectArgs, vm::Mode};
+use crate::{build::BuildArgs, exec::ExecArgs, inspect::InspectArgs, vm::Mode};
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 ///
@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// Say what an object wants of a kernel, without booting one
     Inspect(InspectArgs),
+    /// Run a program of this machine in a VM
+    Exec(ExecArgs),
     /// Say which kernels there are, fetch them, or renew what their names stand for
     Kernels {
         /// What to do with them
@@ -231,7 +233,7 @@ pub struct Outputs {
     pub summary: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(0) => Err("at least 1 second".to_owned()),
         Ok(seconds) if seconds <= MAX_TIMEOUT_S => Ok(Duration::from_secs(seconds)),

@@ -33,6 +33,7 @@ struct Node<'a> {
 enum Kind<'a> {
     Dir,
     File(Cow<'a, [u8]>),
+    Symlink(String),
     CharDevice { major: u32, minor: u32 },
 }
 
@@ -82,7 +83,7 @@ impl<'a> Initramfs<'a> {
         let key = self.make_parents(path)?;
         match self.nodes.get(&key) {
             Some(Node {
-                kind: Kind::File(_) | Kind::CharDevice { .. },
+                kind: Kind::File(_) | Kind::Symlink(_) | Kind::CharDevice { .. },
                 ..
             }) => {
                 return Err(ImageError::Duplicate(path.to_owned()));
@@ -114,6 +115,17 @@ impl<'a> Initramfs<'a> {
             Node {
                 kind: Kind::File(content),
                 permissions,
+            },
+        )
+    }
+
+    /// Adds a symbolic link.
+    pub fn symlink(&mut self, path: &str, target: &str) -> Result<&mut Self, ImageError> {
+        self.add(
+            path,
+            Node {
+                kind: Kind::Symlink(target.to_owned()),
+                permissions: 0o777,
             },
         )
     }
@@ -213,6 +225,10 @@ impl Node<'_> {
                 &[],
             ),
             Kind::File(content) => (entry.set_mode_file_type(ModeFileType::Regular), content),
+            Kind::Symlink(target) => (
+                entry.set_mode_file_type(ModeFileType::Symlink),
+                target.as_bytes(),
+            ),
             Kind::CharDevice { major, minor } => (
                 entry
                     .set_mode_file_type(ModeFileType::Char)
@@ -229,31 +245,44 @@ impl Node<'_> {
     }
 }
 
+/// The guest's `/init`, built together with the harness.
+pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
 /// The image of one VM: `/init`, its job, its kernel modules (`NAME.ko` and content), and what else it needs.
-///
-/// `/dev/console` and `/dev/null` are there from the start, because no kernel mounts `devtmpfs` on an
-/// initramfs by itself, and without the first `/init` has no stdout.
 pub fn build(
     init: &[u8],
     job: &Job,
     modules: &[File],
     extra: &[File],
 ) -> Result<Vec<u8>, ImageError> {
+    let mut image = start(init, job, modules)?;
+    for (path, content) in extra {
+        image.file(path, 0o644, content)?;
+    }
+    Ok(image.to_bytes())
+}
+
+/// An image that has all but what else it needs.
+///
+/// `/dev/console` and `/dev/null` are there from the start, because no kernel mounts `devtmpfs` on an
+/// initramfs by itself, and without the first `/init` has no stdout.
+pub fn start<'a>(
+    init: &'a [u8],
+    job: &Job,
+    modules: &'a [File],
+) -> Result<Initramfs<'a>, ImageError> {
     let job = serde_json::to_vec(job).map_err(|error| ImageError::Job(error.to_string()))?;
     let mut image = Initramfs::new();
     image
         .char_device("/dev/console", 0o600, (5, 1))?
         .char_device("/dev/null", 0o666, (1, 3))?
         .file("/init", 0o755, init)?
-        .file(JOB_PATH, 0o644, job)?
+        .file(JOB_PATH, 0o600, job)?
         .dir(MODULES_DIR, 0o755)?;
     for (name, content) in modules {
         image.file(&format!("{MODULES_DIR}/{name}"), 0o644, content)?;
     }
-    for (path, content) in extra {
-        image.file(path, 0o644, content)?;
-    }
-    Ok(image.to_bytes())
+    Ok(image)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use harness::{
     cli::{Cli, Command},
     error::exit_code,
-    inspect, kernels, list,
+    exec, inspect, kernels, list,
     plain::plain,
     reports, run,
 };
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         None => run::run(&cli.run),
         Some(Command::Compare { old, new }) => reports::compare(old, new),
         Some(Command::Inspect(args)) => inspect::run(args),
+        Some(Command::Exec(args)) => Ok(exec::run(args)),
         Some(Command::Kernels { command }) => kernels::command(command),
         Some(Command::Report {
             reports,

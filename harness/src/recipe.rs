@@ -1,10 +1,16 @@
 //! How a kernel boots fastest without any change to what is tested: data, in `kernels/recipes.toml`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use fexit::KernelVersion;
 use serde::Deserialize;
 
-use crate::vm::Accelerator;
+use crate::{
+    kernel::{Kernel, Kernels},
+    progress::Line,
+    vm::{Accelerator, Choice},
+};
 
 const BUILT_IN: &str = include_str!("../../kernels/recipes.toml");
 
@@ -54,6 +60,47 @@ impl Recipe {
             }
         }
         Ok(recipe)
+    }
+}
+
+/// What is booted, and with which arguments besides the usual ones.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The kernel, in a form that QEMU loads.
+    pub image: PathBuf,
+    /// More arguments for it.
+    pub arguments: Vec<String>,
+    /// What runs the guest's instructions.
+    pub accelerator: Choice,
+}
+
+impl Boot {
+    /// The kernel as it was published.
+    pub fn plain(kernel: &Kernel, accelerator: Choice) -> Self {
+        Self {
+            image: kernel.image.clone(),
+            arguments: Vec::new(),
+            accelerator,
+        }
+    }
+
+    /// The fastest boot of a kernel, as far as its image allows.
+    pub fn fastest(
+        kernels: &Kernels,
+        kernel: &Kernel,
+        accelerator: Choice,
+        line: &Line,
+    ) -> Result<Self> {
+        let recipe = Recipe::fastest(kernel.version.parse().ok(), accelerator.accelerator)?;
+        let mut boot = Self::plain(kernel, accelerator);
+        boot.arguments = recipe.arguments;
+        if recipe.uncompressed {
+            match kernels.uncompressed(kernel) {
+                Ok(image) => boot.image = image,
+                Err(why) => line.detail(&format!("the guest unpacks its kernel itself: {why:#}")),
+            }
+        }
+        Ok(boot)
     }
 }
 

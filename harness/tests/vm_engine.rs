@@ -103,6 +103,7 @@ fn chatter_does_not_save_a_guest_from_its_time_limit() {
             wall,
             silence: wall,
             goodbye: wall,
+            ..Limits::default()
         };
     });
     assert_ending(&seen, &Ending::TimedOut { wall });

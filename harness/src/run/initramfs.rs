@@ -16,9 +16,6 @@ use crate::{
     },
 };
 
-/// The guest, built together with the harness.
-const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
-
 /// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
 /// so itself, and the others run.
 pub(super) fn pack(
@@ -38,7 +35,8 @@ pub(super) fn pack(
         }
     }
     warnings.dedup();
-    let image = image::build(INIT, &job, &files, &[]).context("cannot pack the initramfs")?;
+    let image =
+        image::build(image::INIT, &job, &files, &[]).context("cannot pack the initramfs")?;
     Ok((image, warnings))
 }
 

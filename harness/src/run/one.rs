@@ -16,7 +16,7 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{self, Kernel, Kernels, Resolved},
     progress::{Board, Line},
-    recipe::Recipe,
+    recipe::Boot,
     report::{KernelReport, KernelVerdict, observed::none_reached},
     vm::{self, Accelerator, Choice, Config, Limits, Mode, Qemu, Vm},
 };
@@ -57,23 +57,6 @@ enum Found {
     InMatrix(Resolved),
     /// The user's own.
     Here(Kernel),
-}
-
-/// What is booted, and with which arguments besides the usual ones.
-struct Boot {
-    image: PathBuf,
-    arguments: Vec<String>,
-    accelerator: Choice,
-}
-
-impl Boot {
-    fn plain(kernel: &Kernel, accelerator: Choice) -> Self {
-        Self {
-            image: kernel.image.clone(),
-            arguments: Vec::new(),
-            accelerator,
-        }
-    }
 }
 
 impl Target {
@@ -193,7 +176,7 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<()> {
-        let mut boot = self.fastest(kernel, line)?;
+        let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
         loop {
             report.attempts += 1;
             let ended = self.vm(&boot, initramfs, line, report);
@@ -238,20 +221,6 @@ impl Setup {
             moved => moved
                 .with_context(|| format!("cannot move {} to {}", kept.display(), aside.display())),
         }
-    }
-
-    /// The fastest boot of a kernel, as far as its image allows.
-    fn fastest(&self, kernel: &Kernel, line: &Line) -> Result<Boot> {
-        let recipe = Recipe::fastest(kernel.version.parse().ok(), self.accelerator.accelerator)?;
-        let mut boot = Boot::plain(kernel, self.accelerator.clone());
-        boot.arguments = recipe.arguments;
-        if recipe.uncompressed {
-            match self.kernels.uncompressed(kernel) {
-                Ok(image) => boot.image = image,
-                Err(why) => line.detail(&format!("the guest unpacks its kernel itself: {why:#}")),
-            }
-        }
-        Ok(boot)
     }
 
     /// One VM, from start to end; whether it was cut off before the guest was done.

@@ -4,10 +4,11 @@
 //! together, so that neither is forgotten when the other changes.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use super::Config;
 use super::accel::Accelerator;
+use super::{Config, Streams};
 
 /// What QEMU is told and what the kernel is told about one thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,12 +54,13 @@ pub(super) fn kernel_command_line(config: &Config<'_>) -> String {
     append(config, &devices(config, &paths))
 }
 
-fn devices(config: &Config<'_>, paths: &Paths<'_>) -> [Device; 7] {
-    [
+fn devices(config: &Config<'_>, paths: &Paths<'_>) -> Vec<Device> {
+    vec![
         machine(config),
         loader(config.kernel, paths.initramfs),
         serial("console", paths.console, &["console=ttyS0"]),
         serial("events", paths.events, &[]),
+        streams(config.streams.as_ref()),
         ends_by_itself(),
         says_what_matters(),
         wastes_no_time(config.accelerator),
@@ -119,6 +121,21 @@ fn serial(id: &str, path: &Path, kernel: &[&str]) -> Device {
     device
         .qemu
         .extend(["-serial".into(), format!("chardev:{id}").into()]);
+    device
+}
+
+/// The ports after those two, if there is a program to talk to. What is inherited goes by its number.
+fn streams(streams: Option<&Streams<'_>>) -> Device {
+    let Some(Streams { output, input }) = streams else {
+        return Device::default();
+    };
+    let path = format!("/proc/self/fd/{}", output.as_raw_fd());
+    let mut device = serial("output", Path::new(&path), &[]);
+    if let Some(input) = input {
+        let chardev = format!("socket,id=input,fd={}", input.as_raw_fd());
+        let more = ["-chardev", &chardev, "-serial", "chardev:input"];
+        device.qemu.extend(more.map(OsString::from));
+    }
     device
 }
 

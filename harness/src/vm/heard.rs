@@ -53,6 +53,8 @@ pub(super) struct Heard {
     pub(super) last_sign: Instant,
     /// When `done` or a panic came: from then on only the end of QEMU is awaited.
     pub(super) farewell: Option<Instant>,
+    /// Since when a program of the user's runs, whose output takes another way.
+    pub(super) running: Option<Instant>,
     done: bool,
 }
 
@@ -67,6 +69,7 @@ impl Heard {
             keep,
             last_sign: now,
             farewell: None,
+            running: None,
             done: false,
         }
     }
@@ -110,9 +113,13 @@ impl Heard {
         }
         match parse(line) {
             Ok(event) => {
-                if matches!(event, Event::Done { .. }) {
-                    self.done = true;
-                    self.farewell.get_or_insert(self.last_sign);
+                match event {
+                    Event::Running => self.running = Some(self.last_sign),
+                    Event::Done { .. } => {
+                        self.done = true;
+                        self.farewell.get_or_insert(self.last_sign);
+                    }
+                    _ => {}
                 }
                 sink(VmEvent::Guest(event));
             }

@@ -76,6 +76,8 @@ pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
     let kernel = absolute(config.kernel);
     let config = Config {
         kernel: &kernel,
+        // By hand a program's output has nowhere to go to.
+        streams: None,
         ..config.clone()
     };
     let paths = Paths {

@@ -19,6 +19,7 @@ mod scan;
 mod stop;
 mod sys;
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,8 +52,19 @@ pub struct Config<'a> {
     pub kernel_args: Vec<String>,
     /// How long what may take.
     pub limits: Limits,
+    /// Where the streams of a program lead to, if the VM is there for one.
+    pub streams: Option<Streams<'a>>,
     /// Leave console log, events, initramfs and the command in this directory.
     pub keep: Option<&'a Path>,
+}
+
+/// QEMU's ends of the two ways that the streams of a program take.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams<'a> {
+    /// The writing end of a pipe.
+    pub output: BorrowedFd<'a>,
+    /// One of two connected sockets, if there is input.
+    pub input: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> Config<'a> {
@@ -66,6 +78,7 @@ impl<'a> Config<'a> {
             cpus: 1,
             kernel_args: Vec::new(),
             limits: Limits::default(),
+            streams: None,
             keep: None,
         }
     }
@@ -83,6 +96,9 @@ pub struct Limits {
     pub wall: Duration,
     /// Without a byte on console or event channel.
     pub silence: Duration,
+    /// From the start of the program that the VM is there for, if there is one; it may be silent, and the two above
+    /// hold no more.
+    pub program: Option<Duration>,
     /// From the last event, or from a panic, to the end of QEMU.
     pub goodbye: Duration,
 }
@@ -92,6 +108,7 @@ impl Default for Limits {
         Self {
             wall: Duration::from_secs(600),
             silence: Duration::from_secs(120),
+            program: None,
             goodbye: Duration::from_secs(5),
         }
     }

@@ -67,7 +67,13 @@ impl Vm {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let fds = [&initramfs, &console_end, &events_end].map(AsRawFd::as_raw_fd);
+        let mut fds = [&initramfs, &console_end, &events_end]
+            .map(AsRawFd::as_raw_fd)
+            .to_vec();
+        if let Some(streams) = &config.streams {
+            fds.push(streams.output.as_raw_fd());
+            fds.extend(streams.input.map(|input| input.as_raw_fd()));
+        }
         let started = Instant::now();
         let mut process = Process::spawn(command, &fds)
             .with_context(|| format!("cannot run {}", qemu.path.display()))?;
@@ -139,10 +145,15 @@ impl Vm {
         let Limits {
             wall,
             silence,
+            program,
             goodbye,
         } = self.limits;
         if let Some(farewell) = self.heard.farewell {
             return (after(farewell, goodbye), None);
+        }
+        if let (Some(since), Some(program)) = (self.heard.running, program) {
+            let cause = Ending::TimedOut { wall: program };
+            return (after(since, program), Some(cause));
         }
         let timed_out = (after(self.started, wall), Some(Ending::TimedOut { wall }));
         let silent = (

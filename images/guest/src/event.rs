@@ -1,6 +1,7 @@
 //! What the guest reports: one JSON object a line.
 //!
-//! The order is always the same: `ready`; then for each scenario `started` and `finished`; then `done`. A run
+//! The order is always the same: `ready`; then for each scenario `started` and `finished`, or for a program of the
+//! host's `running` and `exited`; then `done`. A run
 //! whose last event is not `done` did not finish, and whatever it reported before still counts.
 
 use std::collections::BTreeMap;
@@ -38,11 +39,31 @@ pub enum Event {
         #[serde(flatten)]
         result: ScenarioResult,
     },
+    /// A program of the host's begins. From now on it may be silent for as long as it likes.
+    Running,
+    /// The program is over, and all its output has been sent.
+    Exited {
+        /// Its exit status, or the signal that ended it.
+        #[serde(flatten)]
+        how: Exit,
+        /// From start to end, in microseconds.
+        duration_us: u64,
+    },
     /// Every scenario of the job is over.
     Done {
         /// How many ran.
         scenarios: usize,
     },
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// By itself, with this exit status.
+    Code(u8),
+    /// By this signal.
+    Signal(u8),
 }
 
 /// How one scenario went, as the guest saw it.

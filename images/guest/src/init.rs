@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::kmsg::KernelLog;
 use crate::port::Port;
-use crate::{child, mounts, outcome, supervise};
+use crate::{child, command, mounts, outcome, supervise};
 
 /// Does the job and ends the VM, whatever happens.
 pub(crate) fn run() -> ExitCode {
@@ -59,6 +59,7 @@ fn work() -> Result<()> {
 fn do_work(work: &Work, port: &mut Port) -> Result<()> {
     match work {
         Work::Scenarios { ids, timeout_s } => run_all(ids, *timeout_s, port),
+        Work::Command(wanted) => command::work(wanted, port),
     }
 }
 

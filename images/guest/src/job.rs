@@ -1,6 +1,10 @@
 //! What the host asks the guest to do: one JSON file in the initramfs.
 
+use std::ffi::OsString;
+
 use serde::{Deserialize, Serialize};
+
+use crate::frame::Window;
 
 /// Where the guest finds its job, an absolute path inside the initramfs.
 pub const JOB_PATH: &str = "/job.json";
@@ -10,6 +14,12 @@ pub const MODULES_DIR: &str = "/modules";
 
 /// The serial port that carries the events, and nothing else. The console is `ttyS0`.
 pub const EVENT_PORT: &str = "/dev/ttyS1";
+
+/// The serial port that carries the output of a [`Command`], as [`crate::frame`] has it.
+pub const OUTPUT_PORT: &str = "/dev/ttyS2";
+
+/// The serial port that carries its input, if it has any.
+pub const INPUT_PORT: &str = "/dev/ttyS3";
 
 /// What one VM is given to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +47,35 @@ pub enum Work {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_s: Option<u64>,
     },
+    /// To run a program of the host's.
+    Command(Command),
+}
+
+/// A program to run, and what it is to find. None of it need be Unicode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its path, absolute or from the working directory.
+    pub program: OsString,
+    /// Its arguments, beginning with its own name.
+    pub arguments: Vec<OsString>,
+    /// Its environment, all of it.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Its working directory.
+    pub folder: OsString,
+    /// Where its standard streams lead to.
+    pub streams: Streams,
+}
+
+/// Where the standard streams of a program lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Streams {
+    /// Output and errors to the host's, each by itself; there is no input.
+    Output,
+    /// Input comes from the host, too.
+    All,
+    /// All three to a terminal of this size.
+    Terminal(Window),
 }
 
 impl Job {

@@ -5,6 +5,7 @@
 //! each event and one list of scenarios.
 
 pub mod event;
+pub mod frame;
 pub mod job;
 mod objects;
 pub mod scenario;

@@ -1,22 +1,27 @@
 //! `/init` of the VM, and each scenario's process: one binary, told apart by its arguments.
 
 mod child;
+mod command;
 mod init;
 mod kmsg;
 mod leaks;
 mod mounts;
+mod network;
 mod outcome;
 mod port;
+mod session;
 mod supervise;
 mod text;
 
 use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.as_slice() {
-        [command, id] if command == child::COMMAND => child::run(id),
+        [command, id] if command == child::COMMAND => child::run(&id.to_string_lossy()),
+        [command, rest @ ..] if command == session::COMMAND => session::run(rest),
         _ if rustix::process::getpid().is_init() => init::run(),
         _ => {
             eprintln!(

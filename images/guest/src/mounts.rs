@@ -1,7 +1,8 @@
-//! The file systems that eBPF needs.
+//! The file systems that eBPF needs, and those that programs expect.
 
 use std::ffi::CStr;
 use std::fs;
+use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result};
 use rustix::io::Errno;
@@ -22,6 +23,22 @@ const WANTED: &[(&str, &str)] = &[
     ("tracefs", "/sys/kernel/tracing"),
 ];
 
+/// What programs that know nothing of this VM take for granted.
+const USUAL: &[(&str, &str)] = &[
+    ("devpts", "/dev/pts"),
+    ("tmpfs", "/dev/shm"),
+    ("cgroup2", "/sys/fs/cgroup"),
+];
+
+/// Links that `udev` makes elsewhere.
+const LINKS: &[(&str, &str)] = &[
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("/proc/self/mounts", "/etc/mtab"),
+];
+
 /// Mounts all of them; returns a warning for each that could have been left out and was.
 pub(crate) fn mount_all() -> Result<Vec<String>> {
     for (kind, target) in NEEDED {
@@ -33,7 +50,28 @@ pub(crate) fn mount_all() -> Result<Vec<String>> {
     Ok(failed.map(|error| format!("{error:#}")).collect())
 }
 
+/// Mounts what a program of the host's may look for besides; returns a warning for each that does not work.
+pub(crate) fn mount_usual() -> Vec<String> {
+    let mounts = USUAL
+        .iter()
+        .filter_map(|(kind, target)| mount_one(kind, target).err());
+    let mut warnings: Vec<_> = mounts.map(|error| format!("{error:#}")).collect();
+    for (target, link) in LINKS {
+        match std::os::unix::fs::symlink(target, link) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                warnings.push(format!("cannot link {link} to {target}: {error}"));
+            }
+            _ => {}
+        }
+    }
+    warnings
+}
+
 fn mount_one(kind: &str, target: &str) -> Result<()> {
+    if target == "/tmp" && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) {
+        // The image has files there, which a mount would hide.
+        return Ok(());
+    }
     // Below /sys the kernel makes the folders, and nobody else can.
     let made = if target.starts_with("/sys/") {
         Ok(())

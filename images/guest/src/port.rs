@@ -1,4 +1,4 @@
-//! The channel for events.
+//! The ports to the host, and the channel for events.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,23 +10,33 @@ use guest::job::EVENT_PORT;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, speed, tcdrain, tcgetattr, tcsetattr};
 
+/// Opens a serial port to the host that passes on each byte as it is.
+pub(crate) fn open(path: &str) -> Result<File> {
+    let port = open_terminal(path)?;
+    let mut settings = tcgetattr(&port).with_context(|| format!("{path} is no terminal"))?;
+    settings.make_raw();
+    settings.set_speed(speed::B115200)?;
+    tcsetattr(&port, OptionalActions::Now, &settings)?;
+    Ok(port)
+}
+
+/// Opens a terminal without making it this process's own.
+pub(crate) fn open_terminal(path: &str) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::NOCTTY.bits().cast_signed())
+        .open(path)
+        .with_context(|| format!("cannot open {path}"))
+}
+
 /// The serial port to the host.
 pub(crate) struct Port(File);
 
 impl Port {
-    /// Opens it, and makes it pass on each byte as it is.
+    /// Opens it.
     pub(crate) fn open() -> Result<Self> {
-        let port = OpenOptions::new()
-            .write(true)
-            .custom_flags(OFlags::NOCTTY.bits().cast_signed())
-            .open(EVENT_PORT)
-            .with_context(|| format!("cannot open the event port {EVENT_PORT}"))?;
-        let mut settings =
-            tcgetattr(&port).with_context(|| format!("{EVENT_PORT} is no terminal"))?;
-        settings.make_raw();
-        settings.set_speed(speed::B115200)?;
-        tcsetattr(&port, OptionalActions::Now, &settings)?;
-        Ok(Self(port))
+        open(EVENT_PORT).map(Self)
     }
 
     /// Sends one event, as one line.

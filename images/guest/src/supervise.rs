@@ -184,7 +184,7 @@ impl<T> Stream<T> {
 }
 
 /// Kills and reaps every child that is left. Orphans become children of process 1, so that this ends with nobody.
-fn kill_descendants() {
+pub(crate) fn kill_descendants() {
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
         match wait(WaitOptions::NOHANG) {

@@ -1,0 +1,102 @@
+//! The options of `harness exec` and `harness shell`.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    cli::{StoreArgs, seconds},
+    vm::Mode,
+};
+
+const EXEC_STATUS: &str = "\
+The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a
+shell script names come with it. It runs as root, in an empty folder of the same path as the current one: files that
+it reads are named by --file. What it writes to files is gone afterwards. It has our environment, but for HOME, TMPDIR
+and what speaks of this session (DISPLAY, SSH_*, XDG_* and the like). The VM has no network.
+
+Exit status: that of the program, 128 + N if signal N ended it (stderr says so), and
+  2    wrong usage
+  124  it was still running at --timeout
+  125  the harness failed, or the VM under the program (kernel panic): stderr says why
+  126  the program cannot be run
+  127  the program is not found
+  130  interrupted (Ctrl-C); 143 by SIGTERM
+
+As the runner of a crate's tests:
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"harness exec --kernel 6.1 --\" cargo test";
+
+/// Run a program of this machine in a VM
+#[derive(Debug, Args)]
+#[command(after_help = EXEC_STATUS)]
+pub struct ExecArgs {
+    /// The VM.
+    #[command(flatten)]
+    pub vm: VmArgs,
+
+    /// Pass on our standard input; otherwise the program has none
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+
+    /// The limit for the program, from its start
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    pub timeout: Duration,
+
+    /// The program, by its path or found on PATH, and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Which VM, and what it holds.
+#[derive(Debug, Args)]
+pub struct VmArgs {
+    /// The kernel to boot: a series (6.1), an exact version (6.1.192), or latest
+    #[arg(short, long, value_name = "KERNEL")]
+    #[arg(required_unless_present = "kernel_image")]
+    pub kernel: Option<String>,
+
+    /// Boot a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    pub kernel_image: Option<PathBuf>,
+
+    /// The modules of --kernel-image, if they are not where they belong to it
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    pub modules: Option<PathBuf>,
+
+    /// Load this module of the kernel, and those that it needs
+    #[arg(long = "module", value_name = "NAME", value_delimiter = ',')]
+    pub wanted_modules: Vec<String>,
+
+    /// Bring a file or a folder, to its own place or to another; with a program come its libraries
+    #[arg(short, long = "file", value_name = "PATH[:PLACE]")]
+    pub files: Vec<String>,
+
+    /// Set a variable in the program's environment, or pass one on that is left out otherwise
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub environment: Vec<OsString>,
+
+    /// The VM's memory [default: 512, and more for large files]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(64..=65536))]
+    pub memory: Option<u32>,
+
+    /// Virtual CPUs
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+
+    /// How to run the VM's CPU; auto takes KVM if it works
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: Mode,
+
+    /// Keep console, initramfs (with the environment in it) and QEMU command in this folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+
+    /// Show the console, and how the VM is started
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Which kernels there are, and where they are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}

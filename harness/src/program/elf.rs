@@ -1,0 +1,101 @@
+//! What an ELF file asks of whoever loads it.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
+
+use object::{
+    Endianness, elf,
+    read::elf::{Dyn as _, FileHeader, ProgramHeader as _},
+};
+
+/// The dynamic half of an ELF file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Elf {
+    /// The machine that it is for, as `EM_X86_64`.
+    pub(super) machine: u16,
+    /// The program that loads it, if it is dynamic.
+    pub(super) interpreter: Option<PathBuf>,
+    /// The libraries that it names.
+    pub(super) needed: Vec<String>,
+    /// Where they are looked for before `LD_LIBRARY_PATH`, and what they need in turn as well.
+    pub(super) rpath: Vec<String>,
+    /// Where they are looked for after `LD_LIBRARY_PATH`.
+    pub(super) runpath: Vec<String>,
+}
+
+impl Elf {
+    /// Reads the file; `None` if it is of another kind.
+    pub(super) fn read(data: &[u8]) -> object::read::Result<Option<Self>> {
+        match data.get(..5) {
+            Some([0x7f, b'E', b'L', b'F', class]) if *class == elf::ELFCLASS32 => {
+                read::<elf::FileHeader32<Endianness>>(data).map(Some)
+            }
+            Some([0x7f, b'E', b'L', b'F', _]) => {
+                read::<elf::FileHeader64<Endianness>>(data).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a kernel for x86-64 can run it.
+    pub(super) fn runs_on_x86_64(&self) -> bool {
+        matches!(self.machine, elf::EM_X86_64 | elf::EM_386)
+    }
+}
+
+fn read<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> object::read::Result<Elf> {
+    let header = H::parse(data)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, data)?;
+    let mut found = Elf {
+        machine: header.e_machine(endian),
+        ..Elf::default()
+    };
+    let mut entries = Vec::new();
+    for segment in segments {
+        if let Some(path) = segment.interpreter(endian, data)? {
+            found.interpreter = Some(OsStr::from_bytes(path).into());
+        }
+        let dynamic = segment.dynamic(endian, data)?.unwrap_or_default();
+        let all = dynamic
+            .iter()
+            .map(|entry| (entry.tag(endian), entry.d_val(endian).into()));
+        entries.extend(all.take_while(|(tag, _)| *tag != elf::DT_NULL));
+    }
+    // Section headers may have been stripped, so the names are found by address, as a loader finds them.
+    let names = entries
+        .iter()
+        .find(|(tag, _)| *tag == elf::DT_STRTAB)
+        .and_then(|(_, address)| at_address::<H>(segments, *address, endian, data));
+    let name = |at: u64| {
+        let bytes = names?.get(usize::try_from(at).ok()?..)?;
+        let end = bytes.iter().position(|&byte| byte == 0)?;
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    };
+    let folders = |name: String| name.split(':').map(str::to_owned).collect();
+    for (tag, value) in entries {
+        match tag {
+            elf::DT_NEEDED => found.needed.extend(name(value)),
+            elf::DT_RPATH => found.rpath = name(value).map(folders).unwrap_or_default(),
+            elf::DT_RUNPATH => found.runpath = name(value).map(folders).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// What the file has from an address in memory on.
+fn at_address<'data, H: FileHeader<Endian = Endianness>>(
+    segments: &[H::ProgramHeader],
+    address: u64,
+    endian: Endianness,
+    data: &'data [u8],
+) -> Option<&'data [u8]> {
+    let loaded = segments
+        .iter()
+        .filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    loaded.into_iter().find_map(|segment| {
+        let offset = address.checked_sub(segment.p_vaddr(endian).into())?;
+        let bytes = segment.data(endian, data).ok()?;
+        bytes.get(usize::try_from(offset).ok()?..)
+    })
+}

@@ -1,0 +1,109 @@
+//! `/etc/ld.so.cache`: where glibc's loader finds libraries that lie in no folder of its own.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+/// The format since glibc 2.2; before glibc 2.32 an older one may stand in front of it.
+const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+const HEADER: usize = 48;
+const ENTRY: usize = 24;
+
+/// Names of libraries, and the files that bear them: several, where there is one for each kind of CPU.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LdCache(HashMap<String, Vec<PathBuf>>);
+
+impl LdCache {
+    /// Reads the cache; a host without one (musl, say) has an empty one.
+    pub(super) fn read(path: &Path) -> Self {
+        std::fs::read(path)
+            .ok()
+            .and_then(|data| Self::parse(&data))
+            .unwrap_or_default()
+    }
+
+    /// The files that bear the name, in the order in which the loader tries them.
+    pub(super) fn find(&self, name: &str) -> &[PathBuf] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn parse(data: &[u8]) -> Option<Self> {
+        let start = data
+            .windows(MAGIC.len())
+            .position(|window| window == MAGIC)?;
+        let data = &data[start..];
+        let number = |at: usize| {
+            let bytes = data.get(at..at + 4)?.try_into().ok()?;
+            usize::try_from(u32::from_le_bytes(bytes)).ok()
+        };
+        let text = |at: usize| {
+            let bytes = data.get(at..)?;
+            let end = bytes.iter().position(|&byte| byte == 0)?;
+            std::str::from_utf8(&bytes[..end]).ok()
+        };
+        let mut found = Self::default();
+        let entries = data.get(HEADER..)?.chunks_exact(ENTRY).len();
+        for index in 0..number(MAGIC.len())?.min(entries) {
+            let entry = HEADER + index * ENTRY;
+            let (Some(name), Some(path)) = (
+                number(entry + 4).and_then(text),
+                number(entry + 8).and_then(text),
+            ) else {
+                continue;
+            };
+            let paths = found.0.entry(name.to_owned()).or_default();
+            paths.push(path.into());
+        }
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut data = MAGIC.to_vec();
+        data.extend((entries.len() as u32).to_le_bytes());
+        data.resize(HEADER, 0);
+        let (mut strings, start) = (Vec::new(), HEADER + entries.len() * ENTRY);
+        for (name, path) in entries {
+            data.extend([0; 4]);
+            for text in [name, path] {
+                data.extend(((start + strings.len()) as u32).to_le_bytes());
+                strings.extend([text.as_bytes(), b"\0"].concat());
+            }
+            data.extend([0; 12]);
+        }
+        [data, strings].concat()
+    }
+
+    #[test]
+    fn a_name_may_have_several_files_and_an_old_cache_may_stand_in_front() {
+        let data = cache(&[("a", "/x/v3/a"), ("b", "/b"), ("a", "/x/a")]);
+        for data in [data.clone(), [b"ld.so-1.7.0\0\0\0\0\0", &data[..]].concat()] {
+            let found = LdCache::parse(&data).unwrap();
+            assert_eq!(found.find("a"), [Path::new("/x/v3/a"), Path::new("/x/a")]);
+            assert_eq!(found.find("c"), [""; 0].map(Path::new));
+        }
+    }
+
+    #[test]
+    fn whatever_is_in_it_it_does_not_panic() {
+        let good = cache(&[("a", "/a"), ("b", "/b")]);
+        for end in 0..good.len() {
+            let _ = LdCache::parse(&good[..end]);
+            let mut bad = good.clone();
+            bad[end] = 0xff;
+            let _ = LdCache::parse(&bad);
+        }
+    }
+
+    #[test]
+    fn this_machines_own_cache_knows_its_own_libc() {
+        let cache = LdCache::read(Path::new("/etc/ld.so.cache"));
+        assert!(cache.find("libc.so.6").iter().any(|path| path.exists()));
+        assert!(LdCache::read(Path::new("/nonexistent")).0.is_empty());
+    }
+}

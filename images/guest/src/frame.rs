@@ -1,0 +1,161 @@
+//! What passes over the ports of a program's streams, one for each direction: its output, its input, and how much of
+//! the input it took.
+//!
+//! A frame is its kind, the length of its content (two bytes, little-endian), and its content. The guest writes as
+//! fast as the host reads. The other way nothing holds a sender back (the port drops what its buffer cannot hold), so
+//! the host keeps at most [`WINDOW`] bytes of input under way and waits for [`Frame::Taken`].
+
+/// The longest content of a frame.
+pub const CONTENT_LIMIT: usize = 4096;
+
+/// Bytes of input that may be under way: well below the 4 KiB that the guest's port buffers.
+pub const WINDOW: usize = 1024;
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// To the host: standard output, or everything that a terminal shows.
+    Stdout(Vec<u8>),
+    /// To the host: standard error.
+    Stderr(Vec<u8>),
+    /// To the host: so many bytes of the input have reached the program.
+    Taken(u16),
+    /// To the guest: standard input, or what is typed.
+    Stdin(Vec<u8>),
+    /// To the guest: the input is at its end.
+    End,
+    /// To the guest: the terminal has another size.
+    Window(Window),
+}
+
+/// The size of a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+const HEADER: usize = 3;
+
+impl Frame {
+    /// As it passes over the port. Content beyond [`CONTENT_LIMIT`] is the caller's mistake, and is cut.
+    pub fn encode(&self) -> Vec<u8> {
+        let window =
+            |Window { rows, columns }: Window| [rows.to_le_bytes(), columns.to_le_bytes()].concat();
+        let (kind, content) = match self {
+            Self::Stdout(bytes) => (1, bytes.clone()),
+            Self::Stderr(bytes) => (2, bytes.clone()),
+            Self::Taken(count) => (3, count.to_le_bytes().to_vec()),
+            Self::Stdin(bytes) => (4, bytes.clone()),
+            Self::End => (5, Vec::new()),
+            Self::Window(size) => (6, window(*size)),
+        };
+        let content = &content[..content.len().min(CONTENT_LIMIT)];
+        let [low, high] = (content.len() as u16).to_le_bytes();
+        [&[kind, low, high], content].concat()
+    }
+
+    fn decode(kind: u8, content: &[u8]) -> Option<Self> {
+        let number = |at: usize| {
+            let bytes = content.get(at..at + 2)?;
+            Some(u16::from_le_bytes(bytes.try_into().ok()?))
+        };
+        match (kind, content.len()) {
+            (1, _) => Some(Self::Stdout(content.to_vec())),
+            (2, _) => Some(Self::Stderr(content.to_vec())),
+            (3, 2) => number(0).map(Self::Taken),
+            (4, _) => Some(Self::Stdin(content.to_vec())),
+            (5, 0) => Some(Self::End),
+            (6, 4) => Some(Self::Window(Window {
+                rows: number(0)?,
+                columns: number(2)?,
+            })),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes that are no frame. Where the next one would begin nobody can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Garbled;
+
+/// Cuts what arrives into frames.
+#[derive(Debug, Default)]
+pub struct Decoder(Vec<u8>);
+
+impl Decoder {
+    /// Takes the next bytes, and gives each frame that they complete. It never holds more than one frame and `bytes`.
+    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Frame)) -> Result<(), Garbled> {
+        self.0.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some(&[kind, low, high]) = self.0.get(at..at + HEADER) {
+            let length = usize::from(u16::from_le_bytes([low, high]));
+            if length > CONTENT_LIMIT {
+                return Err(Garbled);
+            }
+            let Some(content) = self.0.get(at + HEADER..at + HEADER + length) else {
+                break;
+            };
+            each(Frame::decode(kind, content).ok_or(Garbled)?);
+            at += HEADER + length;
+        }
+        self.0.drain(..at);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Frame> {
+        let window = Window {
+            rows: 24,
+            columns: 300,
+        };
+        vec![
+            Frame::Stdout(b"out\n\0\xff".to_vec()),
+            Frame::Stderr(vec![b'e'; CONTENT_LIMIT]),
+            Frame::Taken(513),
+            Frame::Stdin(Vec::new()),
+            Frame::End,
+            Frame::Window(window),
+        ]
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_pieces_break() {
+        let bytes = frames().iter().flat_map(Frame::encode).collect::<Vec<_>>();
+        for size in [1, 2, 3, 7, 4096, bytes.len()] {
+            let (mut decoder, mut read) = (Decoder::default(), Vec::new());
+            for piece in bytes.chunks(size) {
+                decoder.push(piece, |frame| read.push(frame)).unwrap();
+            }
+            assert_eq!(read, frames(), "{size}");
+            assert!(decoder.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused_and_what_came_before_it_counts() {
+        for garbage in [
+            &[0, 0, 0][..],
+            &[7, 0, 0],
+            &[1, 1, 16], // one byte too long
+            &[3, 1, 0, 0],
+            &[5, 1, 0, 0],
+            b"forged\n",
+        ] {
+            let mut read = Vec::new();
+            let bytes = [&Frame::End.encode(), garbage].concat();
+            let result = Decoder::default().push(&bytes, |frame| read.push(frame));
+            assert_eq!(
+                (result, read),
+                (Err(Garbled), vec![Frame::End]),
+                "{garbage:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The process that becomes a program of the host's.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, IsTerminal, stdin};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use rustix::process::{ioctl_tiocsctty, setsid};
+
+/// The argument that makes this binary such a process.
+pub(crate) const COMMAND: &str = "session";
+
+/// What shells answer for a program that is there and cannot be run, and for one that is not there.
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// The command that runs a program in a session of its own, with its standard input, if that is a terminal, as its
+/// controlling one.
+pub(crate) fn command(wanted: &guest::job::Command) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args([COMMAND.as_ref(), wanted.folder.as_os_str(), &wanted.program])
+        .args(&wanted.arguments)
+        .env_clear()
+        .envs(wanted.environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// Becomes the program; returns only if it cannot.
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let [folder, program, name, arguments @ ..] = arguments else {
+        eprintln!("usage: init {COMMAND} FOLDER PROGRAM NAME [ARGUMENT...]");
+        return ExitCode::from(2);
+    };
+    let shown = Path::new(program).display();
+    if let Err(error) = enter(folder) {
+        eprintln!("cannot run {shown}: {error}");
+        return ExitCode::from(CANNOT_RUN);
+    }
+    let error = Command::new(program).arg0(name).args(arguments).exec();
+    match error.kind() {
+        ErrorKind::NotFound if Path::new(program).exists() => {
+            eprintln!("cannot run {shown}: its interpreter or loader is not here");
+        }
+        _ => eprintln!("cannot run {shown}: {error}"),
+    }
+    ExitCode::from(match error.kind() {
+        ErrorKind::NotFound => NOT_FOUND,
+        _ => CANNOT_RUN,
+    })
+}
+
+fn enter(folder: &OsString) -> io::Result<()> {
+    setsid()?;
+    if stdin().is_terminal() {
+        ioctl_tiocsctty(stdin())?;
+    }
+    std::env::set_current_dir(folder).map_err(|error| {
+        let folder = Path::new(folder).display();
+        io::Error::new(
+            error.kind(),
+            format!("no working directory {folder}: {error}"),
+        )
+    })
+}
