@@ -3,13 +3,49 @@
 use crate::btf::Btf;
 use crate::btf::raw::Raw;
 use crate::object::{Globals, Object};
+use crate::{EbpfLoader, poison};
 
-/// Reads an object and relocates it, as far as the bytes allow.
-pub fn load(object: &[u8], kernel: &Btf) {
-    let Ok(object) = Object::parse(object, &Globals::new()) else {
+/// How many programs of an object are looked at: each may mean reading the object again.
+const PROGRAMS: usize = 4;
+
+/// Reads an object and relocates it, as far as the bytes allow; then sets and asks what a user can.
+pub fn load(data: &[u8], kernel: &Btf) {
+    let Ok(object) = Object::parse(data, &Globals::new()) else {
         return;
     };
-    let _ = object.relocated(|| Ok(kernel.clone()));
+    for program in object.extra.sections.keys().take(PROGRAMS) {
+        let _ = object.relocated(program, || Ok(kernel.clone()));
+        let log = "7: (85) call unknown#195896080\n";
+        let _ = poison::explain(&object, program, log);
+    }
+    let mut loader = EbpfLoader::new();
+    if let Some((name, global)) = object.extra.globals.first_key_value() {
+        loader.set_global(name, vec![1u8; global.size.min(64)].as_slice(), true);
+    }
+    if let Some(name) = object.map_names.first() {
+        loader.map_max_entries(name, 3);
+    }
+    let Ok(ebpf) = loader.load(data) else {
+        return;
+    };
+    for (_, program) in ebpf.programs() {
+        let _ = (program.kind(), format!("{program:?}"));
+        if let Some((_, pattern)) = program.section().split_once('/') {
+            let _ = kernel.functions_like(pattern);
+            let _ = kernel.function(pattern);
+        }
+    }
+    for (_, map) in ebpf.maps() {
+        let _ = (
+            map.kind(),
+            map.key_size(),
+            map.value_size(),
+            map.fd().is_ok(),
+        );
+    }
+    for name in ebpf.globals() {
+        let _ = ebpf.global_bytes(name);
+    }
 }
 
 /// Reads BTF, alone and on top of another, and asks it everything.

@@ -29,7 +29,24 @@ pub(crate) struct Object {
     /// Names of the maps; a map's number is its place here.
     pub(crate) map_names: Vec<String>,
     accepted: OnceLock<Accepted>,
-    relocated: Mutex<Option<Arc<Relocated>>>,
+    relocated: Mutex<Relocations>,
+    /// The file, if it has CO-RE relocations: see [`Object::alone`].
+    file: Vec<u8>,
+}
+
+/// What was relocated so far.
+#[derive(Default)]
+struct Relocations {
+    whole: Option<Arc<Relocated>>,
+    /// By program: where a relocation of another program cannot be applied.
+    alone: HashMap<String, Arc<Relocated>>,
+}
+
+impl Relocations {
+    fn of(&self, program: &str) -> Option<Arc<Relocated>> {
+        let done = self.whole.as_ref().or_else(|| self.alone.get(program));
+        done.cloned()
+    }
 }
 
 /// The object with its BTF as this kernel takes it.
@@ -65,19 +82,23 @@ impl Relocated {
 
 impl Object {
     pub(crate) fn parse(data: &[u8], globals: &Globals) -> Result<Self, EbpfError> {
-        let (copy, extra) = elf::examine(data)?;
-        let mut parsed = shielded(|| Parsed::parse(&copy))
-            .map_err(|what| EbpfError::Malformed { what })?
-            .map_err(|error| EbpfError::ParseError(Box::new(error)))?;
+        let (copy, extra) = elf::examine(data, None)?;
+        let mut parsed = parse(&copy)?;
         set_globals(&mut parsed, &extra, globals)?;
         let mut map_names: Vec<String> = parsed.maps.keys().cloned().collect();
         map_names.sort_unstable();
+        let file = if extra.core.is_empty() {
+            Vec::new()
+        } else {
+            data.to_vec()
+        };
         Ok(Self {
+            file,
             parsed,
             extra,
             map_names,
             accepted: OnceLock::new(),
-            relocated: Mutex::new(None),
+            relocated: Mutex::default(),
         })
     }
 
@@ -102,28 +123,51 @@ impl Object {
         Ok(self.accepted.get_or_init(|| accepted))
     }
 
-    /// Relocates the whole object against the kernel that `btf` describes; the first time only.
+    /// Relocates the object against the kernel that `btf` describes, the first time only: all of it, or if that cannot
+    /// be, what `program` needs.
     ///
     /// `btf` is asked for only if the object has CO-RE relocations.
     pub(crate) fn relocated(
         &self,
+        program: &str,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Arc<Relocated>, ProgramError> {
         let mut slot = self
             .relocated
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(done) = slot.as_ref() {
-            return Ok(Arc::clone(done));
+        if let Some(done) = slot.of(program) {
+            return Ok(done);
         }
         let mut object = self.accepted()?.object.clone();
+        let mut whole = true;
         if !self.extra.core.is_empty() {
-            self.apply_core(&mut object, &btf()?)?;
+            let kernel = btf()?;
+            if let Err(error) = self.apply_core(&mut object, &kernel) {
+                object = self.alone(program).ok_or(error)?;
+                self.apply_core(&mut object, &kernel)?;
+                whole = false;
+            }
         }
         self.link(&mut object)?;
         let done = Arc::new(Relocated { object });
-        *slot = Some(Arc::clone(&done));
+        if whole {
+            slot.whole = Some(Arc::clone(&done));
+        } else {
+            slot.alone.insert(program.to_owned(), Arc::clone(&done));
+        }
         Ok(done)
+    }
+
+    /// The object with only those CO-RE relocations that `program`'s section and subprograms hold.
+    ///
+    /// The relocation code stops at the first one that cannot be applied, whosever it is.
+    fn alone(&self, program: &str) -> Option<Parsed> {
+        let section = self.extra.sections.get(program)?;
+        let (copy, _) = elf::examine(&self.file, Some(section)).ok()?;
+        let mut object = self.accepted().ok()?.object.clone();
+        object.btf_ext = parse(&copy).ok()?.btf_ext;
+        Some(object)
     }
 
     /// Puts subprograms behind the programs that call them, and each map's number where it is referred to.
@@ -150,9 +194,9 @@ impl Object {
     }
 
     /// What [`Object::relocated`] made, once it did.
-    pub(crate) fn done(&self) -> Option<Arc<Relocated>> {
+    pub(crate) fn done(&self, program: &str) -> Option<Arc<Relocated>> {
         let slot = self.relocated.lock();
-        slot.unwrap_or_else(PoisonError::into_inner).clone()
+        slot.unwrap_or_else(PoisonError::into_inner).of(program)
     }
 
     fn apply_core(&self, object: &mut Parsed, kernel: &Btf) -> Result<(), ProgramError> {
@@ -200,6 +244,12 @@ impl Object {
             }
         }
     }
+}
+
+fn parse(file: &[u8]) -> Result<Parsed, EbpfError> {
+    shielded(|| Parsed::parse(file))
+        .map_err(|what| EbpfError::Malformed { what })?
+        .map_err(|error| EbpfError::ParseError(Box::new(error)))
 }
 
 fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<(), EbpfError> {

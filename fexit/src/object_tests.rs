@@ -40,13 +40,13 @@ const KERNEL: &str = "
 
 fn kernel(source: &str) -> Btf {
     let object = compile(source);
-    Btf::parse(&crate::elf::examine(&object).unwrap().1.btf).unwrap()
+    Btf::parse(&crate::elf::examine(&object, None).unwrap().1.btf).unwrap()
 }
 
 fn relocate(local: &str, kernel: &Btf) -> Vec<bpf_insn> {
     let object = Object::parse(&compile(local), &Globals::new()).unwrap();
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
-    let relocated = object.relocated(|| Ok(kernel.clone())).unwrap();
+    let relocated = object.relocated("probe", || Ok(kernel.clone())).unwrap();
     relocated.function("probe").unwrap().instructions.clone()
 }
 
@@ -82,7 +82,7 @@ fn relocations_see_the_kernels_layout_and_ids() {
 fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let kernel = kernel(KERNEL);
     let object = compile(LOCAL);
-    let extra = crate::elf::examine(&object).unwrap().1;
+    let extra = crate::elf::examine(&object, None).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
     let wanted = || extra.core.iter().map(|relocation| relocation.type_id);
     let cut = crate::btf::core::cut(kernel.raw(), &local, wanted()).unwrap();
@@ -224,7 +224,7 @@ fn a_section_and_a_function_may_share_the_bytes_of_a_name() {
     let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
     let kernel = kernel(KERNEL);
-    let relocated = object.relocated(|| Ok(kernel.clone())).unwrap();
+    let relocated = object.relocated("f", || Ok(kernel.clone())).unwrap();
     for (name, section) in [
         ("session", "fsession"),
         ("f", "fsession/f"),
@@ -242,4 +242,30 @@ fn a_section_and_a_function_may_share_the_bytes_of_a_name() {
         assert!(btf.is_named(offset, name.as_bytes()), "{name}");
         assert!(function.line_info.line_info.len() > 1, "{name}");
     }
+}
+
+#[test]
+fn a_relocation_that_cannot_be_applied_is_its_programs_own() {
+    // What is asked is the size of a type that the kernel does not have.
+    let source = "struct absent { int a; };
+        SEC(\"fexit/f\") int size(u64 *ctx) {
+            return __builtin_preserve_type_info(*(struct absent *)0, 1); }
+        struct task { int pid; } __attribute__((preserve_access_index));
+        SEC(\"fsession/f\") int session(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        SEC(\"fexit/g\") int probe(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        int f(struct task *t) { return t->pid; }";
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let kernel = kernel(KERNEL);
+    for program in ["probe", "session"] {
+        let relocated = object.relocated(program, || Ok(kernel.clone())).unwrap();
+        let insns = &relocated.function(program).unwrap().instructions;
+        let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
+        assert!(insns.iter().any(at_40), "{program}");
+    }
+    let error = object
+        .relocated("size", || Ok(kernel.clone()))
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("fexit/f"), "{error}");
 }

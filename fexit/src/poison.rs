@@ -27,7 +27,7 @@ pub(crate) fn explain(object: &Object, program: &str, log: &str) -> Option<Strin
 
 /// The relocation of an instruction of the program as it was loaded, its subprograms behind it.
 fn at(object: &Object, program: &str, instruction: usize) -> Option<CoreRelocation> {
-    let done = object.done()?;
+    let done = object.done(program)?;
     let linked = done.function(program)?;
     // Each function's first instruction, and its type.
     let functions = &linked.func_info.func_info;
@@ -136,15 +136,15 @@ mod tests {
 
     #[test]
     fn what_the_kernel_lacks_is_named() {
-        let types = crate::elf::examine(&compile(KERNEL)).unwrap().1.btf;
+        let types = crate::elf::examine(&compile(KERNEL), None).unwrap().1.btf;
         let kernel = Btf::parse(&types).unwrap();
         let object = Object::parse(&compile(SOURCE), &Globals::new()).unwrap();
         crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
-        let relocated = object.relocated(|| Ok(kernel.clone())).unwrap();
         for (program, lacks) in [
             ("field", "field `task.in[2].gone`"),
             ("value", "value `BLUE` of `enum color`"),
         ] {
+            let relocated = object.relocated(program, || Ok(kernel.clone())).unwrap();
             let function = relocated.function(program).unwrap();
             let poison = function
                 .instructions

@@ -23,16 +23,21 @@ const STRUCT: u32 = 4;
 /// Where `sh_flags` stands in a section's header.
 const FLAGS_AT: usize = 8;
 
-/// Hides programs of kinds that nothing here can load.
+/// Hides programs of kinds that nothing here can load, and the CO-RE relocations of all but `only`.
 pub(super) fn kinds(
     copy: &mut [u8],
     header: &Header,
     endian: Endianness,
     sections: &[Section],
     extra: &Extra,
+    only: Option<&str>,
 ) {
     let mut hidden = HashSet::new();
     for (index, section) in sections.iter().enumerate() {
+        let program = matches!(section.role, Role::Program | Role::Renamed);
+        if program && only.is_some_and(|only| only != section.name) {
+            hidden.insert(section.name.as_bytes());
+        }
         if section.role == Role::Foreign {
             // No longer a code section.
             patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);

@@ -93,7 +93,9 @@ fn elf_error(error: object::read::Error) -> EbpfError {
 type Header = FileHeader64<Endianness>;
 
 /// Reads the file, and returns a copy of it that the parser understands.
-pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
+///
+/// Given `only`, it has the CO-RE relocations of no other program section.
+pub(crate) fn examine(data: &[u8], only: Option<&str>) -> Result<(Vec<u8>, Extra), EbpfError> {
     let header = Header::parse(data).map_err(elf_error)?;
     let endian = header.endian().map_err(elf_error)?;
     if header.e_machine.get(endian) != EM_BPF {
@@ -125,7 +127,7 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     let mut copy = data.to_vec();
     disguise::kfuncs(&mut copy, &table, endian, data, &sections, &mut extra)?;
     disguise::externs(&mut copy, &sections, &extra);
-    disguise::kinds(&mut copy, header, endian, &sections, &extra);
+    disguise::kinds(&mut copy, header, endian, &sections, &extra, only);
     rename::sections(&mut copy, header, endian, &sections);
     Ok((copy, extra))
 }

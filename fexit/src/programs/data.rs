@@ -122,17 +122,19 @@ impl ProgramData {
         })
     }
 
-    /// Loads the program. `btf` is asked for only if the object has CO-RE relocations or calls kernel functions. The outer error is ours, the
-    /// inner one the kernel's, which the caller knows how to explain.
+    /// Loads the program. `btf` is asked for only if the object has CO-RE relocations or calls kernel functions.
+    ///
+    /// The outer error is ours, the inner one the kernel's, which the caller knows how to explain.
     pub(crate) fn load(
         &mut self,
         kind: &Kind<'_>,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Result<(), Refusal>, ProgramError> {
-        let relocated = self.shared.object.relocated(|| match &self.shared.btf {
+        let kernel = || match &self.shared.btf {
             Some(types) => Ok(types.clone()),
             None => btf(),
-        })?;
+        };
+        let relocated = self.shared.object.relocated(&self.name, kernel)?;
         let function = relocated
             .function(&self.name)
             .ok_or(ProgramError::NotLoaded)?;
