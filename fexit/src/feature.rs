@@ -195,6 +195,7 @@ impl Feature {
     ///
     /// `None` when its types do not tell.
     pub fn is_in(self, btf: &Btf) -> Option<bool> {
+        btf.raw().ok()?;
         match self.row().2 {
             Evidence::EnumValue(name) => Some(btf.has_enum_value(name)),
             Evidence::Struct(name) => Some(btf.has_struct(name)),

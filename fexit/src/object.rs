@@ -202,10 +202,11 @@ impl Object {
     fn apply_core(&self, object: &mut Parsed, kernel: &Btf) -> Result<(), ProgramError> {
         let local = Raw::parse(self.extra.btf.clone())?;
         let wanted = self.extra.core.iter().map(|relocation| relocation.type_id);
-        let cut = core::cut(kernel.raw(), &local, wanted);
+        let kernel = kernel.raw()?;
+        let cut = core::cut(kernel, &local, wanted);
         let bytes = cut
             .as_ref()
-            .map_or_else(|| kernel.raw().bytes(), |cut| cut.bytes.as_slice());
+            .map_or_else(|| kernel.bytes(), |cut| cut.bytes.as_slice());
         let target = relocation(shielded(|| {
             aya_obj::btf::Btf::parse(bytes, object.endianness)
         }))?;

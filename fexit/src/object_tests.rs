@@ -60,8 +60,9 @@ fn relocations_see_the_kernels_layout_and_ids() {
     let insns = relocate(LOCAL, &kernel);
     let task = kernel
         .raw()
+        .unwrap()
         .types()
-        .find(|t| kernel.raw().is_named(t.name_off(), b"task"))
+        .find(|t| kernel.raw().unwrap().is_named(t.name_off(), b"task"))
         .unwrap();
     let imms = immediates(&insns);
     assert!(imms.contains(&56), "in.y lies at 48 + 8: {imms:?}");
@@ -85,15 +86,15 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let extra = crate::elf::examine(&object, None).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
     let wanted = || extra.core.iter().map(|relocation| relocation.type_id);
-    let cut = crate::btf::core::cut(kernel.raw(), &local, wanted()).unwrap();
-    assert!(cut.bytes.len() < kernel.raw().bytes().len());
+    let cut = crate::btf::core::cut(kernel.raw().unwrap(), &local, wanted()).unwrap();
+    assert!(cut.bytes.len() < kernel.raw().unwrap().bytes().len());
     let cut_btf = Btf::parse(&cut.bytes).unwrap();
     assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
     assert!(cut_btf.has_struct("pointee") && !cut_btf.has_member("pointee", "u"));
 
     let mut whole = aya_obj::Object::parse(&object).unwrap();
     let endianness = whole.endianness;
-    let all = aya_obj::btf::Btf::parse(kernel.raw().bytes(), endianness).unwrap();
+    let all = aya_obj::btf::Btf::parse(kernel.raw().unwrap().bytes(), endianness).unwrap();
     whole.relocate_btf(&all).unwrap();
     let expected = whole.functions[&whole.programs["probe"].function_key()]
         .instructions

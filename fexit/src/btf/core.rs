@@ -4,7 +4,7 @@
 //! hundred thousand; an object names a handful. So it is given a blob of just those and what they embed, cut from the
 //! kernel's BTF. What lies behind a pointer is only ever asked for its kind, so it is kept without its members.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::raw::{Kind, Raw, Type};
 
@@ -108,17 +108,52 @@ pub(crate) struct Cut {
     pub(crate) kernel_ids: Vec<u32>,
 }
 
-/// A name without its flavour (`task_struct___old` is a view of `task_struct`).
+/// Stands between a name and its flavour: `task_struct___old` is a view of `task_struct`.
+const FLAVOUR: &[u8] = b"___";
+
+/// A name without its flavour.
 fn essential(name: &[u8]) -> &[u8] {
-    let flavour = name.windows(3).position(|w| w == b"___");
+    let flavour = name.windows(3).position(|w| w == FLAVOUR);
     flavour.map_or(name, |at| &name[..at])
+}
+
+/// Names to look for among a hundred thousand, by their first byte: that passes over most.
+struct Wanted<'a>(Vec<Vec<&'a [u8]>>);
+
+impl<'a> Wanted<'a> {
+    fn new() -> Self {
+        Self(vec![Vec::new(); 256])
+    }
+
+    fn add(&mut self, name: &'a [u8]) {
+        let essential = essential(name);
+        // Nothing but a flavour begins with what stands before a flavour.
+        let first = essential.first().unwrap_or(&FLAVOUR[0]);
+        let names = &mut self.0[usize::from(*first)];
+        if !names.contains(&essential) {
+            names.push(essential);
+        }
+    }
+
+    /// Whether the name that `strings` begin with is one of them, of whatever flavour.
+    #[inline]
+    fn has(&self, strings: &[u8]) -> bool {
+        let Some(&first) = strings.first() else {
+            return false;
+        };
+        let ends = |rest: &[u8]| rest.first() == Some(&0) || rest.starts_with(FLAVOUR);
+        let names = self.0[usize::from(first)].iter();
+        names
+            .filter_map(|name| strings.strip_prefix(*name))
+            .any(ends)
+    }
 }
 
 /// Cuts out of `kernel` what relocations against the types `wanted` of `local` may look at.
 ///
 /// `None` when a wanted type has no name: then any type of the kernel may be meant, and the whole of it is needed.
 pub(crate) fn cut(kernel: &Raw, local: &Raw, wanted: impl Iterator<Item = u32>) -> Option<Cut> {
-    let mut names = HashSet::new();
+    let mut names = Wanted::new();
     for id in wanted {
         let name = local
             .by_id(id)
@@ -127,30 +162,15 @@ pub(crate) fn cut(kernel: &Raw, local: &Raw, wanted: impl Iterator<Item = u32>) 
         if name.is_empty() {
             return None;
         }
-        names.insert(essential(name));
+        names.add(name);
     }
     let mut cutter = Cutter {
         kernel,
         keep: BTreeMap::new(),
         queue: Vec::new(),
     };
-    let mut first_bytes = [false; 256];
-    for byte in names.iter().filter_map(|name| name.first()) {
-        first_bytes[usize::from(*byte)] = true;
-    }
     for t in kernel.types() {
-        if matches!(
-            t.kind,
-            Kind::Func | Kind::Var | Kind::DataSec | Kind::DeclTag | Kind::FuncProto
-        ) || t.name_off() == 0
-        {
-            continue;
-        }
-        let named = kernel.starts_with_any(t.name_off(), &first_bytes)
-            && kernel
-                .string(t.name_off())
-                .is_some_and(|name| names.contains(essential(name)));
-        if named {
+        if t.name_off() != 0 && t.kind.is_data() && names.has(kernel.strings_from(t.name_off())) {
             cutter.want(t.id, true);
         }
     }
@@ -256,5 +276,33 @@ impl Strings {
             self.bytes.push(0);
             at
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_wanted_in_every_flavour() {
+        let mut names = Wanted::new();
+        for name in ["task_struct", "task_struct___old", "file___x___y", "___odd"] {
+            names.add(name.as_bytes());
+        }
+        for (name, wanted) in [
+            ("task_struct", true),
+            ("task_struct___new", true),
+            ("task_struct_", false),
+            ("task_structs", false),
+            ("task", false),
+            ("file", true),
+            ("file___x", true),
+            ("___other", true),
+            ("__other", false),
+            ("", false),
+        ] {
+            let strings = format!("{name}\0another\0");
+            assert_eq!(names.has(strings.as_bytes()), wanted, "{name}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::function::Scope;
 use super::symbols::{Symbols, Trace};
-use super::{Btf, BtfError, MODULE_BTF, nearest};
+use super::{BtfError, MODULE_BTF, nearest};
 
 /// `symbols` are those of the place where the function was looked for, if they are known.
 pub(super) fn unknown_function(
@@ -15,7 +15,7 @@ pub(super) fn unknown_function(
 ) -> BtfError {
     let trace = symbols.map_or(Trace::Unknown, |symbols| symbols.trace(name));
     let modules = match trace {
-        Trace::None => Btf::modules_with(name),
+        Trace::None => symbols.map_or_else(Vec::new, |symbols| symbols.modules_with(name)),
         _ => Vec::new(),
     };
     BtfError::UnknownBtfTypeName {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 #[cfg(fuzzing)]
 use super::nearest;
+use super::pattern::matches;
 use super::raw::{self, Kind, Raw, Type};
 use super::{Btf, BtfError, MODULE_BTF, explain, symbols};
 use crate::sys::{self, IdKind};
@@ -16,10 +17,38 @@ pub(crate) struct FunctionId {
     pub(crate) btf_id: u32,
     /// The module's BTF; none for the kernel itself.
     pub(crate) module: Option<OwnedFd>,
-    /// How many arguments it takes.
+    /// What it takes, if that is known: of the kernel's own functions it is not, for most loads never ask.
+    pub(crate) shape: Option<Shape>,
+}
+
+/// What a function takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shape {
+    /// How many arguments.
     pub(crate) arguments: usize,
     /// Whether one of them is a struct or union by value.
     pub(crate) takes_struct: bool,
+}
+
+impl FunctionId {
+    /// A function of the kernel's own.
+    pub(crate) fn of_kernel(btf_id: u32) -> Self {
+        Self {
+            btf_id,
+            module: None,
+            shape: None,
+        }
+    }
+
+    /// What it takes; nothing, if that cannot be found out.
+    pub(crate) fn shape(&self) -> Shape {
+        let of_kernel = || {
+            let btf = Btf::from_sys_fs().ok()?;
+            let scope = btf.scope().ok()?;
+            Some(scope.shape(&scope.by_id(self.btf_id)?))
+        };
+        self.shape.or_else(of_kernel).unwrap_or_default()
+    }
 }
 
 /// BTF together with the one that it goes on from, if it is split.
@@ -66,14 +95,20 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn describe(self, function: &Type<'_>) -> FunctionId {
+        FunctionId {
+            btf_id: function.id,
+            module: None,
+            shape: Some(self.shape(function)),
+        }
+    }
+
+    fn shape(self, function: &Type<'_>) -> Shape {
         let arguments = self.arguments(function);
         let by_value = |id: &u32| {
             self.resolve(*id)
                 .is_some_and(|t| matches!(t.kind, Kind::Struct | Kind::Union))
         };
-        FunctionId {
-            btf_id: function.id,
-            module: None,
+        Shape {
             takes_struct: arguments.iter().any(by_value),
             arguments: arguments.len(),
         }
@@ -113,11 +148,11 @@ impl<'a> Scope<'a> {
 }
 
 impl Btf {
-    fn scope(&self) -> Scope<'_> {
-        Scope {
+    fn scope(&self) -> Result<Scope<'_>, BtfError> {
+        Ok(Scope {
             base: None,
-            own: self.raw(),
-        }
+            own: self.raw()?,
+        })
     }
 
     /// Finds the function that `name` (`function`, or `module:function`) stands for.
@@ -129,46 +164,56 @@ impl Btf {
             Some((module, function)) => return self.module_function(module, function),
             None => name,
         };
-        let found = self.scope().functions(name);
-        if let Some(one) = the_only(self.scope(), name, "the kernel", &found)? {
-            let candidates = symbols::are_several(name).then(|| self.symbols().namesakes(name));
-            if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
-                return Err(BtfError::AmbiguousName {
-                    name: name.to_owned(),
-                    candidates,
-                });
-            }
-            return Ok(self.scope().describe(&one));
+        let Some(id) = self.only_function(name)? else {
+            return self.function_of_any_module(name);
+        };
+        let candidates = symbols::are_several(name, self).then(|| self.symbols().namesakes(name));
+        if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
+            return Err(BtfError::AmbiguousName {
+                name: name.to_owned(),
+                candidates,
+            });
         }
-        self.function_of_any_module(name)
+        Ok(FunctionId::of_kernel(id))
+    }
+
+    /// The one function of the kernel that has this name.
+    fn only_function(&self, name: &str) -> Result<Option<u32>, BtfError> {
+        let found = self.functions(name)?;
+        if let [] | [_] = found.as_slice() {
+            return Ok(found.first().copied());
+        }
+        let scope = self.scope()?;
+        let found: Vec<Type<'_>> = found.iter().filter_map(|&id| scope.by_id(id)).collect();
+        the_only(scope, name, "the kernel", &found).map(|one| one.map(|t| t.id))
     }
 
     /// The type ids of the kernel's functions whose names match `pattern`, in which `*` stands for anything.
     ///
     /// Names that several functions bear are left out: BTF does not tell which of them it means.
-    pub(crate) fn functions_like(&self, pattern: &str) -> Vec<u32> {
-        let scope = self.scope();
+    pub(crate) fn functions_like(&self, pattern: &str) -> Result<Vec<u32>, BtfError> {
+        let scope = self.scope()?;
         let name = |t: &Type<'_>| scope.string(t.name_off()).unwrap_or_default();
         let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
-        functions
+        let found = functions
             .filter(|t| matches(pattern.as_bytes(), name(t)))
-            .filter(|t| !symbols::table_says_several(name(t)))
-            .map(|t| t.id)
-            .collect()
+            .filter(|t| !symbols::table_says_several(name(t)));
+        Ok(found.map(|t| t.id).collect())
     }
 
     fn module_function(&self, module: &str, name: &str) -> Result<FunctionId, BtfError> {
         let raw = self.module(module)?;
         let scope = Scope {
-            base: Some(self.raw()),
+            base: Some(self.raw()?),
             own: &raw,
         };
         let place = format!("module {module}");
         let found = scope.functions(name);
         let one = the_only(scope, name, &place, &found)?
             .ok_or_else(|| explain::unknown_function(scope, name, &place, None))?;
-        let candidates = symbols::namesakes_in_module(module, name);
-        if !candidates.is_empty() {
+        let candidates = symbols::may_be_several_in_module(name, self)
+            .then(|| self.symbols().namesakes_in_module(module, name));
+        if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
             return Err(BtfError::AmbiguousName {
                 name: name.to_owned(),
                 candidates,
@@ -187,7 +232,7 @@ impl Btf {
                 continue;
             };
             let scope = Scope {
-                base: Some(self.raw()),
+                base: Some(self.raw()?),
                 own: &raw,
             };
             if !scope.functions(name).is_empty() {
@@ -196,7 +241,7 @@ impl Btf {
         }
         match bearers.as_slice() {
             [] => Err(explain::unknown_function(
-                self.scope(),
+                self.scope()?,
                 name,
                 "the kernel",
                 Some(self.symbols()),
@@ -219,31 +264,10 @@ impl Btf {
             .then(|| fs::read(format!("{MODULE_BTF}/{name}")))
             .transpose();
         match data {
-            Ok(Some(data)) if name != "vmlinux" => Raw::parse_split(data, self.raw()),
+            Ok(Some(data)) if name != "vmlinux" => Raw::parse_split(data, self.raw()?),
             _ => Err(explain::unknown_module(name)),
         }
     }
-}
-
-/// Whether `name` matches `pattern`, in which `*` stands for anything.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    // Where the last star was, and what it has taken so far: only that one ever needs to take more.
-    let mut star = None;
-    while n < name.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, n));
-            p += 1;
-        } else if pattern.get(p) == Some(&name[n]) {
-            (p, n) = (p + 1, n + 1);
-        } else if let Some((at, taken)) = star {
-            star = Some((at, taken + 1));
-            (p, n) = (at + 1, taken + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
 /// The one function of this name; an error when there are several, nothing when there is none.
@@ -304,10 +328,8 @@ pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
     };
     scope.by_id(id).map_or_else(
         || FunctionId {
-            btf_id: id,
-            module: None,
-            arguments: 0,
-            takes_struct: false,
+            shape: Some(Shape::default()),
+            ..FunctionId::of_kernel(id)
         },
         |function| scope.describe(&function),
     )
@@ -316,11 +338,18 @@ pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
 #[cfg(fuzzing)]
 impl Btf {
     pub(crate) fn ask_everything(&self) {
-        Self::describe_all(self.raw(), None);
+        let Ok(scope) = self.scope() else {
+            return;
+        };
+        Self::describe_all(scope.own, None);
         for feature in crate::Feature::ALL {
             let _ = feature.is_in(self);
         }
-        let _ = nearest::functions(self.scope(), "filename_lookup");
+        // Often enough that there is an index.
+        for name in ["filename_lookup", "f", ""].repeat(3) {
+            let _ = self.only_function(name);
+        }
+        let _ = nearest::functions(scope, "filename_lookup");
     }
 
     pub(crate) fn describe_all(own: &Raw, base: Option<&Raw>) {
@@ -328,26 +357,5 @@ impl Btf {
         for function in own.types() {
             let _ = (scope.describe(&function), scope.signature(&function));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        let matches = |pattern: &str, name: &str| matches(pattern.as_bytes(), name.as_bytes());
-        assert!(matches("bpf_fentry_test*", "bpf_fentry_test1"));
-        assert!(matches("*open*", "do_filp_open"));
-        assert!(matches("vfs_open", "vfs_open"));
-        assert!(!matches("vfs_*d", "vfs_write"));
-        assert!(!matches("vfs_open", "vfs_open2"));
-        assert!(matches("*", "") && matches("**", "x") && matches("", ""));
-        assert!(matches("*ab", "aab") && matches("a*b*", "ab"));
-        assert!(!matches("", "x") && !matches("x", ""));
-        // One that tries every way to share out the letters would not come back.
-        let many_stars = "*a".repeat(40) + "b";
-        assert!(!matches(&many_stars, &"a".repeat(200)));
     }
 }

@@ -1,12 +1,18 @@
 //! BTF of the kernel, of its modules and of loaded programs: names to type ids.
 
 pub(crate) mod access;
+mod bytes;
 pub(crate) mod core;
 mod explain;
 mod function;
+mod kind;
+mod names;
 mod nearest;
+mod pattern;
+mod pieces;
 pub(crate) mod raw;
 mod symbols;
+mod unread;
 
 use std::fmt;
 use std::fs;
@@ -14,10 +20,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use raw::{Kind, Raw};
+use names::Names;
+use raw::{Kind, Raw, Type};
 use symbols::Symbols;
+use unread::Unread;
 
-pub(crate) use function::{FunctionId, describe};
+pub(crate) use function::{FunctionId, Shape, describe};
 
 /// Where the kernel shows its BTF, and that of its modules beside it.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -118,8 +126,11 @@ pub struct Btf {
     kernel: Arc<Kernel>,
 }
 
+#[derive(Default)]
 struct Kernel {
-    raw: Raw,
+    unread: Option<Unread>,
+    raw: OnceLock<Raw>,
+    names: Names,
     /// Read when BTF does not tell enough.
     symbols: OnceLock<Symbols>,
 }
@@ -128,22 +139,32 @@ struct Kernel {
 impl fmt::Debug for Btf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Btf")
-            .field("bytes", &self.raw().bytes().len())
+            .field("bytes", &self.len())
             .finish_non_exhaustive()
     }
 }
 
 impl From<Raw> for Btf {
     fn from(raw: Raw) -> Self {
-        let symbols = OnceLock::new();
+        Self::from(Kernel {
+            raw: OnceLock::from(raw),
+            ..Kernel::default()
+        })
+    }
+}
+
+impl From<Kernel> for Btf {
+    fn from(kernel: Kernel) -> Self {
         Self {
-            kernel: Arc::new(Kernel { raw, symbols }),
+            kernel: Arc::new(kernel),
         }
     }
 }
 
 impl Btf {
-    /// Reads the running kernel's BTF from `/sys/kernel/btf/vmlinux`.
+    /// The running kernel's BTF, from `/sys/kernel/btf/vmlinux`.
+    ///
+    /// It is read when it is needed, and no more of it than is needed; mapped where the kernel allows that (6.16).
     ///
     /// # Minimum kernel version
     ///
@@ -154,11 +175,18 @@ impl Btf {
     /// [`BtfError::NoKernelBtf`] when there is none, [`BtfError::FileError`] when it cannot be read,
     /// [`BtfError::Malformed`] when it is not BTF.
     pub fn from_sys_fs() -> Result<Self, BtfError> {
-        match Self::parse_file(KERNEL_BTF) {
-            Err(BtfError::FileError { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Err(BtfError::NoKernelBtf)
+        let unread = Unread::open(Path::new(KERNEL_BTF)).map_err(|error| match error {
+            BtfError::FileError { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+                BtfError::NoKernelBtf
             }
             other => other,
+        })?;
+        match unread.mapped() {
+            Some(raw) => Ok(Self::from(raw?)),
+            None => Ok(Self::from(Kernel {
+                unread: Some(unread),
+                ..Kernel::default()
+            })),
         }
     }
 
@@ -187,8 +215,31 @@ impl Btf {
         Ok(Self::from(raw))
     }
 
-    pub(crate) fn raw(&self) -> &Raw {
-        &self.kernel.raw
+    /// The types; the first time that they are asked for they may have to be read.
+    pub(crate) fn raw(&self) -> Result<&Raw, BtfError> {
+        let kernel = &self.kernel;
+        if let (None, Some(unread)) = (kernel.raw.get(), &kernel.unread) {
+            let raw = unread.read(Path::new(KERNEL_BTF))?;
+            return Ok(kernel.raw.get_or_init(|| raw));
+        }
+        kernel.raw.get().ok_or(BtfError::NoKernelBtf)
+    }
+
+    /// Whether anything in it has this name.
+    fn mentions(&self, name: &str) -> bool {
+        match (self.kernel.raw.get(), &self.kernel.unread) {
+            (Some(raw), _) => raw.mentions(name.as_bytes()),
+            (None, Some(unread)) => unread.string(name.as_bytes()).is_some(),
+            (None, None) => false,
+        }
+    }
+
+    fn len(&self) -> usize {
+        let unread = self.kernel.unread.as_ref().map_or(0, Unread::len);
+        self.kernel
+            .raw
+            .get()
+            .map_or(unread, |raw| raw.bytes().len())
     }
 
     fn symbols(&self) -> &Symbols {
@@ -196,60 +247,55 @@ impl Btf {
     }
 
     /// The modules that have a function of this name, whether or not their BTF is shown.
-    pub(crate) fn modules_with(name: &str) -> Vec<String> {
-        let mut modules: Vec<String> = symbols::in_modules(name)
-            .into_iter()
-            .map(|(module, _)| module)
-            .collect();
-        modules.dedup();
-        modules
+    pub(crate) fn modules_with(&self, name: &str) -> Vec<String> {
+        self.symbols().modules_with(name)
+    }
+
+    /// The kernel's functions of this name: not more than one, unless its BTF has been read anyway.
+    fn functions(&self, name: &str) -> Result<Vec<u32>, BtfError> {
+        let kernel = &self.kernel;
+        let first = kernel.names.is_first_look();
+        // Whoever asks for one will likely not ask for another; who does shall not wait for the same again and again.
+        if first
+            && kernel.raw.get().is_none()
+            && let Some(unread) = &kernel.unread
+            && let Some(id) = unread.function(name.as_bytes())
+        {
+            return Ok(vec![id]);
+        }
+        let found = kernel.names.functions(self.raw()?, name.as_bytes());
+        Ok(found.into_iter().map(|t| t.id).collect())
     }
 
     /// The type id of the kernel's function of this name.
     pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
-        let raw = self.raw();
-        let named =
-            |t: &raw::Type<'_>| t.kind == Kind::Func && raw.is_named(t.name_off(), name.as_bytes());
-        raw.types().find(named).map(|t| t.id)
+        self.functions(name).ok()?.first().copied()
     }
 
     /// Whether the kernel itself, not a module, has a function of this name in its BTF.
     pub fn has_function(&self, name: &str) -> bool {
-        self.has_named(Kind::Func, name)
+        self.function_id(name).is_some()
     }
 
     pub(crate) fn has_struct(&self, name: &str) -> bool {
-        self.has_named(Kind::Struct, name)
-    }
-
-    fn has_named(&self, kind: Kind, name: &str) -> bool {
-        let raw = self.raw();
-        raw.types()
-            .any(|t| t.kind == kind && raw.is_named(t.name_off(), name.as_bytes()))
+        self.any(|raw, t| t.kind == Kind::Struct && raw.is_named(t.name_off(), name.as_bytes()))
     }
 
     pub(crate) fn has_member(&self, name: &str, member: &str) -> bool {
-        let raw = self.raw();
-        raw.types()
-            .filter(|t| t.kind == Kind::Struct && raw.is_named(t.name_off(), name.as_bytes()))
-            .any(|t| {
-                t.members()
-                    .any(|(off, _)| raw.is_named(off, member.as_bytes()))
-            })
+        self.any(|raw, t| {
+            let named = t.kind == Kind::Struct && raw.is_named(t.name_off(), name.as_bytes());
+            named && has_member(raw, t, member)
+        })
     }
 
     pub(crate) fn has_any_member(&self, member: &str) -> bool {
-        let raw = self.raw();
-        let holds = |t: &raw::Type<'_>| matches!(t.kind, Kind::Struct | Kind::Union);
-        raw.types().filter(holds).any(|t| {
-            t.members()
-                .any(|(off, _)| raw.is_named(off, member.as_bytes()))
+        self.any(|raw, t| {
+            matches!(t.kind, Kind::Struct | Kind::Union) && has_member(raw, t, member)
         })
     }
 
     pub(crate) fn has_enum_value(&self, name: &str) -> bool {
-        let raw = self.raw();
-        raw.types().any(|t| {
+        self.any(|raw, t| {
             matches!(t.kind, Kind::Enum | Kind::Enum64)
                 && t.name_words()
                     .into_iter()
@@ -257,4 +303,14 @@ impl Btf {
                     .any(|at| raw.is_named(t.word(at), name.as_bytes()))
         })
     }
+
+    fn any(&self, is_it: impl Fn(&Raw, &Type<'_>) -> bool) -> bool {
+        self.raw()
+            .is_ok_and(|raw| raw.types().any(|t| is_it(raw, &t)))
+    }
+}
+
+fn has_member(raw: &Raw, t: &Type<'_>, member: &str) -> bool {
+    t.members()
+        .any(|(off, _)| raw.is_named(off, member.as_bytes()))
 }

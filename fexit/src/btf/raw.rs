@@ -1,92 +1,16 @@
 //! BTF read in place: no allocation for each type, bounds checked at every step, nothing trusted.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::BtfError;
+use super::bytes::Bytes;
+pub(crate) use super::kind::Kind;
+use super::kind::extra;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
-const HEADER_LEN: usize = 24;
+pub(super) const HEADER_LEN: usize = 24;
 const TYPE_LEN: usize = 12;
-
-/// `BTF_KIND_*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Int,
-    Ptr,
-    Array,
-    Struct,
-    Union,
-    Enum,
-    Fwd,
-    Typedef,
-    Volatile,
-    Const,
-    Restrict,
-    Func,
-    FuncProto,
-    Var,
-    DataSec,
-    Float,
-    DeclTag,
-    TypeTag,
-    Enum64,
-}
-
-impl Kind {
-    const ALL: [Self; 19] = [
-        Self::Int,
-        Self::Ptr,
-        Self::Array,
-        Self::Struct,
-        Self::Union,
-        Self::Enum,
-        Self::Fwd,
-        Self::Typedef,
-        Self::Volatile,
-        Self::Const,
-        Self::Restrict,
-        Self::Func,
-        Self::FuncProto,
-        Self::Var,
-        Self::DataSec,
-        Self::Float,
-        Self::DeclTag,
-        Self::TypeTag,
-        Self::Enum64,
-    ];
-
-    fn from_info(info: u32) -> Option<Self> {
-        let number = (info >> 24 & 0x1f) as usize;
-        Self::ALL.get(number.checked_sub(1)?).copied()
-    }
-
-    /// Bytes that follow the common twelve.
-    const fn extra(self, vlen: usize) -> usize {
-        match self {
-            Self::Int | Self::Var | Self::DeclTag => 4,
-            Self::Array => 12,
-            Self::Struct | Self::Union | Self::DataSec | Self::Enum64 => 12 * vlen,
-            Self::Enum | Self::FuncProto => 8 * vlen,
-            Self::Ptr
-            | Self::Fwd
-            | Self::Typedef
-            | Self::Volatile
-            | Self::Const
-            | Self::Restrict
-            | Self::Func
-            | Self::Float
-            | Self::TypeTag => 0,
-        }
-    }
-
-    /// Whether the type merely gives another one a name or a qualifier.
-    pub(crate) const fn is_modifier(self) -> bool {
-        matches!(
-            self,
-            Self::Typedef | Self::Volatile | Self::Const | Self::Restrict | Self::TypeTag
-        )
-    }
-}
 
 /// One type, where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -186,9 +110,9 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 /// One BTF blob.
 #[derive(Debug)]
 pub(crate) struct Raw {
-    data: Vec<u8>,
-    types: std::ops::Range<usize>,
-    strings: std::ops::Range<usize>,
+    data: Bytes,
+    types: Range<usize>,
+    strings: Range<usize>,
     /// Where this blob's ids and strings begin: 1 and 0, or behind those of the base of a split blob.
     first_id: u32,
     first_string: u32,
@@ -196,45 +120,53 @@ pub(crate) struct Raw {
     index: OnceLock<Vec<u32>>,
 }
 
+/// Where types and strings lie in a blob of `len` bytes that begins with `header`.
+pub(super) fn sections(
+    header: &[u8],
+    len: usize,
+) -> Result<(Range<usize>, Range<usize>), BtfError> {
+    let malformed = |what: &str| BtfError::Malformed {
+        what: what.to_owned(),
+    };
+    if header.len() < HEADER_LEN {
+        return Err(malformed("it is shorter than its header"));
+    }
+    let magic = u16::from_ne_bytes([header[0], header[1]]);
+    if magic == MAGIC.swap_bytes() {
+        return Err(malformed("it is of the other byte order"));
+    }
+    if magic != MAGIC {
+        return Err(malformed("it does not begin with the BTF magic number"));
+    }
+    let header_len = word(header, 4) as usize;
+    let section = |at: usize| {
+        let start = header_len.checked_add(word(header, at) as usize)?;
+        let end = start.checked_add(word(header, at + 4) as usize)?;
+        (header_len >= HEADER_LEN && end <= len).then_some(start..end)
+    };
+    let types = section(8).ok_or_else(|| malformed("its types lie outside of it"))?;
+    let strings = section(16).ok_or_else(|| malformed("its strings lie outside of it"))?;
+    Ok((types, strings))
+}
+
 impl Raw {
-    pub(crate) fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
-        Self::parse_after(data, 1, 0)
+    pub(crate) fn parse(data: impl Into<Bytes>) -> Result<Self, BtfError> {
+        Self::parse_after(data.into(), 1, 0)
     }
 
     /// A blob that goes on where another one ends, as a module's does.
     pub(crate) fn parse_split(data: Vec<u8>, base: &Self) -> Result<Self, BtfError> {
         let first_string = base.first_string + to_u32(base.strings.len());
-        Self::parse_after(data, base.first_id + base.count(), first_string)
+        Self::parse_after(data.into(), base.first_id + base.count(), first_string)
     }
 
-    fn parse_after(data: Vec<u8>, first_id: u32, first_string: u32) -> Result<Self, BtfError> {
-        let malformed = |what: &str| BtfError::Malformed {
-            what: what.to_owned(),
-        };
-        if data.len() < HEADER_LEN {
-            return Err(malformed("it is shorter than its header"));
-        }
-        let magic = u16::from_ne_bytes([data[0], data[1]]);
-        if magic == MAGIC.swap_bytes() {
-            return Err(malformed("it is of the other byte order"));
-        }
-        if magic != MAGIC {
-            return Err(malformed("it does not begin with the BTF magic number"));
-        }
-        let header = word(&data, 4) as usize;
-        let section = |at: usize| {
-            let start = header.checked_add(word(&data, at) as usize)?;
-            let end = start.checked_add(word(&data, at + 4) as usize)?;
-            (header >= HEADER_LEN && end <= data.len()).then_some(start..end)
-        };
-        let types = section(8).ok_or_else(|| malformed("its types lie outside of it"))?;
-        let strings = section(16).ok_or_else(|| malformed("its strings lie outside of it"))?;
-        if data
-            .get(strings.end.wrapping_sub(1))
-            .is_none_or(|&last| last != 0)
-            || strings.is_empty()
-        {
-            return Err(malformed("its strings do not end with a NUL"));
+    fn parse_after(data: Bytes, first_id: u32, first_string: u32) -> Result<Self, BtfError> {
+        let (types, strings) = sections(&data, data.len())?;
+        let last = strings.end.checked_sub(1).and_then(|last| data.get(last));
+        if strings.is_empty() || last != Some(&0) {
+            return Err(BtfError::Malformed {
+                what: "its strings do not end with a NUL".to_owned(),
+            });
         }
         Ok(Self {
             data,
@@ -274,16 +206,24 @@ impl Raw {
 
     fn index(&self) -> &[u32] {
         self.index.get_or_init(|| {
-            let base = self.data.as_ptr() as usize;
-            self.types()
-                .map(|t| to_u32(t.bytes.as_ptr() as usize - base))
-                .collect()
+            let mut at = self.types.start;
+            // A record has twice the common bytes on average.
+            let mut index = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN));
+            let data = &self.data[..self.types.end];
+            while let Some(Some(len)) = record_len(&data[at..])
+                && len <= data.len() - at
+            {
+                index.push(to_u32(at));
+                at += len;
+            }
+            index
         })
     }
 
     /// How many types there are.
     pub(crate) fn count(&self) -> u32 {
-        to_u32(self.index().len())
+        let indexed = self.index.get().map(Vec::len);
+        to_u32(indexed.unwrap_or_else(|| self.types().count()))
     }
 
     /// The type with this id, if it is in this blob.
@@ -322,20 +262,25 @@ impl Raw {
 
     /// Whether the string at this offset is `name`.
     pub(crate) fn is_named(&self, offset: u32, name: &[u8]) -> bool {
-        let Some(at) = offset.checked_sub(self.first_string) else {
-            return false;
-        };
-        self.data[self.strings.clone()]
-            .get(at as usize..)
-            .is_some_and(|rest| rest.get(name.len()) == Some(&0) && rest.starts_with(name))
+        let rest = self.strings_from(offset);
+        rest.get(name.len()) == Some(&0) && rest.starts_with(name)
     }
 
-    /// Whether the string at this offset begins with one of these bytes: a quick way to pass over most.
-    pub(crate) fn starts_with_any(&self, offset: u32, first: &[bool; 256]) -> bool {
-        let at = offset.wrapping_sub(self.first_string) as usize;
-        self.data[self.strings.clone()]
-            .get(at)
-            .is_some_and(|&byte| first[usize::from(byte)])
+    /// Whether this string is there, as one of its own.
+    pub(crate) fn mentions(&self, name: &[u8]) -> bool {
+        let needle = [b"\0", name, b"\0"].concat();
+        memchr::memmem::find(&self.data[self.strings.clone()], &needle).is_some()
+    }
+
+    /// What follows from this offset on, to the end of all strings.
+    #[inline]
+    pub(crate) fn strings_from(&self, offset: u32) -> &[u8] {
+        let at = offset.checked_sub(self.first_string);
+        let rest = at.and_then(|at| {
+            self.data
+                .get(self.strings.start + at as usize..self.strings.end)
+        });
+        rest.unwrap_or_default()
     }
 
     /// The blob.
@@ -360,12 +305,31 @@ pub(super) fn resolve<'a>(
     None
 }
 
+/// How long the record is that `data` begins with: the inner `None` while that is not there yet, the outer one when it
+/// is of no known kind.
+#[inline]
+pub(super) fn record_len(data: &[u8]) -> Option<Option<usize>> {
+    let Some(head) = data.first_chunk::<TYPE_LEN>() else {
+        return Some(None);
+    };
+    let info = u32::from_ne_bytes([head[4], head[5], head[6], head[7]]);
+    let (fixed, each) = extra(info)?;
+    let vlen = (info & 0xffff) as usize;
+    Some(Some(
+        TYPE_LEN + usize::from(fixed) + usize::from(each) * vlen,
+    ))
+}
+
+#[inline]
 fn split_record(data: &[u8]) -> Option<(Type<'_>, &[u8])> {
-    let info = word(data.get(..TYPE_LEN)?, 4);
-    let kind = Kind::from_info(info)?;
-    let len = TYPE_LEN + kind.extra((info & 0xffff) as usize);
-    let (bytes, rest) = data.split_at_checked(len)?;
+    let (bytes, rest) = data.split_at_checked(record_len(data)??)?;
+    let kind = Kind::from_info(word(bytes, 4))?;
     Some((Type { id: 0, kind, bytes }, rest))
+}
+
+/// Whether the record is a function whose name begins at this offset.
+pub(super) fn is_function(record: &[u8], name_off: u32) -> bool {
+    word(record, 0) == name_off && Kind::from_info(word(record, 4)) == Some(Kind::Func)
 }
 
 fn to_u32(n: usize) -> u32 {

@@ -8,8 +8,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use super::Btf;
+use super::pieces::pieces;
 use crate::sys::perf;
 
 /// An address in the table: 16 digits on a 64-bit machine.
@@ -18,34 +23,73 @@ const ADDRESS_LEN: usize = 16;
 const KIND_AT: usize = ADDRESS_LEN + 1;
 const NAME_AT: usize = ADDRESS_LEN + 3;
 
-/// The functions of the kernel proper, as the symbol table lists them; empty when the process may not read it.
+/// The functions that the symbol table lists; empty when the process may not read it.
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
     /// Their lines, the kinds left out: address, name, newline.
     lines: Vec<u8>,
+    /// The same of modules' functions, with the module behind the name.
+    of_modules: Vec<u8>,
 }
 
 impl Symbols {
     pub(super) fn read() -> Self {
-        let mut lines = Vec::new();
-        if let Ok(table) = File::open("/proc/kallsyms") {
-            each_function(table, |address, name| {
-                lines.extend_from_slice(address);
-                lines.extend_from_slice(name);
-                lines.push(b'\n');
-            });
-        }
-        Self { lines }
+        File::open("/proc/kallsyms").map_or_else(|_| Self::default(), Self::of)
     }
 
+    fn of(table: impl Read) -> Self {
+        let mut symbols = Self::default();
+        each_function(table, |address, name| {
+            let lines = if name.ends_with(b"]") {
+                &mut symbols.of_modules
+            } else {
+                &mut symbols.lines
+            };
+            lines.extend_from_slice(address);
+            lines.extend_from_slice(name);
+            lines.push(b'\n');
+        });
+        symbols
+    }
+
+    /// The functions of the kernel proper.
     fn functions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.lines.as_slice();
-        std::iter::from_fn(move || {
-            let (address, after) = rest.split_at_checked(ADDRESS_LEN)?;
-            let end = after.iter().position(|&byte| byte == b'\n')?;
-            rest = &after[end + 1..];
-            Some((address, &after[..end]))
-        })
+        split(&self.lines)
+    }
+
+    /// The functions of modules that bear this name: module and address of each.
+    fn in_modules(&self, name: &str) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let bearers = split(&self.of_modules).filter_map(|(address, symbol)| {
+            let module = symbol.strip_prefix(name.as_bytes())?;
+            let module = module.strip_prefix(b"\t[")?.strip_suffix(b"]")?;
+            Some((text(module), text(address)))
+        });
+        let mut all: Vec<_> = bearers.collect();
+        all.sort();
+        all
+    }
+
+    /// The modules that have a function of this name.
+    pub(super) fn modules_with(&self, name: &str) -> Vec<String> {
+        let all = self.in_modules(name).into_iter();
+        let mut modules: Vec<String> = all.map(|(module, _)| module).collect();
+        modules.dedup();
+        modules
+    }
+
+    /// The functions of this module that bear this name, if they are several: `module:name at ADDRESS`.
+    pub(super) fn namesakes_in_module(&self, module: &str, name: &str) -> Vec<String> {
+        let bearers = self.in_modules(name).into_iter();
+        let bearers: Vec<String> = bearers
+            .filter(|(of, _)| of == module)
+            .map(|(_, address)| format!("{module}:{name} at 0x{address}"))
+            .collect();
+        if bearers.len() > 1 {
+            bearers
+        } else {
+            Vec::new()
+        }
     }
 
     /// Each function of this name, if they are several: `name at ADDRESS`.
@@ -81,6 +125,17 @@ impl Symbols {
     }
 }
 
+/// Address and name of each of [`Symbols::lines`].
+fn split(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let (address, after) = rest.split_at_checked(ADDRESS_LEN)?;
+        let end = after.iter().position(|&byte| byte == b'\n')?;
+        rest = &after[end + 1..];
+        Some((address, &after[..end]))
+    })
+}
+
 /// What the symbol table holds of a name that BTF does not list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trace {
@@ -94,24 +149,13 @@ pub(super) enum Trace {
     Unknown,
 }
 
-/// Hands on address and name of each function of the kernel proper, while the table is being read.
-fn each_function(mut table: impl Read, mut found: impl FnMut(&[u8], &[u8])) {
-    let mut buffer = vec![0; 64 << 10];
-    let mut filled = 0;
-    loop {
-        // A table that cannot be read to its end is one that ends early.
-        let read = table.read(&mut buffer[filled..]).unwrap_or(0);
-        if read == 0 {
-            return;
-        }
-        filled += read;
+/// Hands on address and name of each function, while the table is being read; the name of a module's has the module
+/// behind it.
+fn each_function(table: impl Read, mut found: impl FnMut(&[u8], &[u8])) {
+    let _: Option<()> = pieces(table, |piece| {
         let mut start = 0;
-        while let Some(line) = line(&buffer[start..filled]) {
+        while let Some(line) = line(&piece[start..]) {
             start += line.len() + 1;
-            // What has a module behind it is a module's, and so is all that follows.
-            if line.last() == Some(&b']') {
-                return;
-            }
             if let (Some(address), Some(b't' | b'T' | b'w' | b'W'), Some(name)) = (
                 line.get(..ADDRESS_LEN),
                 line.get(KIND_AT),
@@ -120,9 +164,8 @@ fn each_function(mut table: impl Read, mut found: impl FnMut(&[u8], &[u8])) {
                 found(address, name);
             }
         }
-        buffer.copy_within(start..filled, 0);
-        filled -= start;
-    }
+        ControlFlow::Continue(start)
+    });
 }
 
 /// The first line, without its end; it cannot end before its name begins.
@@ -134,62 +177,46 @@ fn line(table: &[u8]) -> Option<&[u8]> {
     table.get(..NAME_AT + end)
 }
 
-/// The functions of modules that bear this name: module and address of each.
-pub(super) fn in_modules(name: &str) -> Vec<(String, String)> {
-    let table = std::fs::read("/proc/kallsyms").unwrap_or_default();
-    in_modules_of(&table, name)
-}
-
-fn in_modules_of(table: &[u8], name: &str) -> Vec<(String, String)> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let bearer = |line: &[u8]| {
-        let (symbol, module) = line
-            .get(NAME_AT..)?
-            .strip_suffix(b"]")?
-            .split_at_checked(name.len())?;
-        let module = module.strip_prefix(b"\t[")?;
-        let is_function = matches!(line.get(KIND_AT), Some(b't' | b'T' | b'w' | b'W'));
-        let address = line.get(..ADDRESS_LEN)?;
-        (is_function && symbol == name.as_bytes()).then(|| (text(module), text(address)))
-    };
-    let mut all: Vec<_> = table
-        .split(|&byte| byte == b'\n')
-        .filter_map(bearer)
-        .collect();
-    all.sort();
-    all
-}
-
-/// The functions of this module that bear this name, if they are several: `module:name at ADDRESS`.
-pub(super) fn namesakes_in_module(module: &str, name: &str) -> Vec<String> {
+/// Whether several functions of a module may bear this name.
+pub(super) fn may_be_several_in_module(name: &str, btf: &Btf) -> bool {
     // Asked for a name alone, the kernel counts the functions of modules as well.
-    if kernel_says_several(name) == Some(false) {
-        return Vec::new();
-    }
-    let mut bearers = in_modules(name);
-    bearers.retain(|(of, _)| of == module);
-    if bearers.len() < 2 {
-        return Vec::new();
-    }
-    let described = bearers.iter();
-    described
-        .map(|(_, address)| format!("{module}:{name} at 0x{address}"))
-        .collect()
+    kernel_says_several(name, btf) != Some(false)
 }
 
-/// Whether several functions of the kernel bear this name.
-pub(super) fn are_several(name: &str) -> bool {
-    kernel_says_several(name).unwrap_or_else(|| table_says_several(name.as_bytes()))
+/// Whether several functions of the kernel bear this name. `btf` is the kernel's.
+pub(super) fn are_several(name: &str, btf: &Btf) -> bool {
+    kernel_says_several(name, btf).unwrap_or_else(|| table_says_several(name.as_bytes()))
 }
+
+/// A kernel that looks through all its symbols for each name needs tens of milliseconds for one; one that keeps them
+/// sorted (6.2, and stable ones since) less than a tenth of one.
+const SLOW: Duration = Duration::from_millis(2);
+
+/// To ask a slow kernel for as many names takes as long as to read the table, which has all of them.
+const FEW: u32 = 4;
 
 /// What the kernel says when asked for a kprobe on that name; `None` when it does not count names.
-fn kernel_says_several(name: &str) -> Option<bool> {
-    /// Every kernel has several functions of this name: slab constructors of file systems and the like.
-    const KNOWN_TO_BE_SEVERAL: &str = "init_once";
+fn kernel_says_several(name: &str, btf: &Btf) -> Option<bool> {
+    static SLOW_ANSWERS: AtomicU32 = AtomicU32::new(0);
     static COUNTS: OnceLock<bool> = OnceLock::new();
+    if SLOW_ANSWERS.load(Ordering::Relaxed) >= FEW {
+        return None;
+    }
+    let start = Instant::now();
     let several = perf::names_several(name)?;
-    let counts = || perf::names_several(KNOWN_TO_BE_SEVERAL) == Some(true);
+    let slow = start.elapsed() > SLOW;
+    SLOW_ANSWERS.fetch_add(u32::from(slow), Ordering::Relaxed);
+    let counts = || {
+        // What the answers are counted with.
+        let evident = slow && btf.mentions("count_symbols_struct");
+        evident || kernel_counts()
+    };
     (several || *COUNTS.get_or_init(counts)).then_some(several)
+}
+
+/// Whether the kernel counts, to be seen where every kernel has several: slab constructors of file systems.
+fn kernel_counts() -> bool {
+    perf::names_several("init_once") == Some(true)
 }
 
 /// The same, of the symbol table, which is read once in the life of a process.
@@ -203,7 +230,11 @@ pub(super) fn table_says_several(name: &[u8]) -> bool {
 /// Hashes of the names that several functions of the kernel bear, in order.
 fn shared_names(table: impl Read) -> Vec<u64> {
     let mut all = Vec::new();
-    each_function(table, |_, name| all.push(hash(name)));
+    each_function(table, |_, name| {
+        if !name.ends_with(b"]") {
+            all.push(hash(name));
+        }
+    });
     all.sort_unstable();
     let repeated = all.windows(2).filter(|w| w[0] == w[1]);
     let mut shared: Vec<u64> = repeated.map(|w| w[0]).collect();
@@ -247,11 +278,7 @@ mod tests {
     }
 
     fn symbols(table: &[u8]) -> Symbols {
-        let mut lines = Vec::new();
-        each_function(Slowly(table), |address, name| {
-            lines.extend([address, name, b"\n"].concat());
-        });
-        Symbols { lines }
+        Symbols::of(Slowly(table))
     }
 
     #[test]
@@ -272,12 +299,15 @@ mod tests {
 
     #[test]
     fn functions_of_modules_are_found_with_their_modules() {
-        let found = in_modules_of(TABLE, "init");
+        let symbols = symbols(TABLE);
+        let found = symbols.in_modules("init");
         let modules: Vec<_> = found.iter().map(|(module, _)| module.as_str()).collect();
         assert_eq!(modules, ["tap", "tap", "tun"]);
         assert_eq!(found[2].1, "ffffffffc0000010");
-        assert!(in_modules_of(TABLE, "init_once").is_empty());
-        assert_eq!(in_modules_of(TABLE, "startup_64").len(), 1);
+        assert!(symbols.in_modules("init_once").is_empty());
+        assert_eq!(symbols.in_modules("startup_64").len(), 1);
+        assert_eq!(symbols.namesakes_in_module("tap", "init").len(), 2);
+        assert!(symbols.namesakes_in_module("tun", "init").is_empty());
     }
 
     #[test]

@@ -122,7 +122,13 @@ impl ProgramData {
         })
     }
 
-    /// Loads the program. `btf` is asked for only if the object has CO-RE relocations or calls kernel functions.
+    /// Whether the object's relocations are made by the kernel's types.
+    pub(crate) fn needs_types(&self) -> bool {
+        let extra = &self.shared.object.extra;
+        !extra.core.is_empty() || !extra.kfuncs.is_empty()
+    }
+
+    /// Loads the program. `btf` is asked for only if it [needs types](Self::needs_types).
     ///
     /// The outer error is ours, the inner one the kernel's, which the caller knows how to explain.
     pub(crate) fn load(

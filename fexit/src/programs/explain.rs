@@ -104,7 +104,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
             )
         };
     }
-    if target.function.takes_struct
+    if target.function.shape().takes_struct
         && let Some(refusal) = Feature::StructArguments.missing()
     {
         return refusal.into();
@@ -136,7 +136,8 @@ pub(super) fn attach(
     {
         return refusal.into();
     }
-    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.arguments > 6) {
+    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.shape().arguments > 6)
+    {
         return Feature::ManyArguments.unsupported().into();
     }
     let reason = match errno {

@@ -111,6 +111,10 @@ impl FExit {
         if self.is_session() {
             Feature::Session.require(btf)?;
         }
+        if self.data.needs_types() {
+            // Then they are read once, and the target is found in them.
+            btf.raw()?;
+        }
         let target = target::resolve(target, &self.data, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
         self.target = Some(target);

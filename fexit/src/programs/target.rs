@@ -7,7 +7,7 @@ use std::path::Path;
 use super::data::ProgramData;
 use super::{Program, explain, pin};
 use crate::btf::raw::{Kind, Raw};
-use crate::btf::{Btf, BtfError, FunctionId};
+use crate::btf::{Btf, BtfError, FunctionId, Shape};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
@@ -190,7 +190,7 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
     let mut function = btf.function(name).map_err(|error| {
         let in_module = || match &error {
             BtfError::UnknownModule { .. } => true,
-            BtfError::UnknownBtfTypeName { .. } => !Btf::modules_with(name).is_empty(),
+            BtfError::UnknownBtfTypeName { .. } => !btf.modules_with(name).is_empty(),
             _ => false,
         };
         match Feature::ModuleTarget.is_in(btf) {
@@ -216,7 +216,7 @@ fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
     let mut many = Vec::new();
     for name in names {
         if name.contains('*') {
-            many.extend(btf.functions_like(name));
+            many.extend(btf.functions_like(name)?);
             continue;
         }
         let found = btf.function(name)?;
@@ -237,15 +237,12 @@ fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
             reason: "no function of the kernel has such a name".to_owned(),
         });
     }
-    let function = FunctionId {
-        btf_id: 0,
-        module: None,
-        arguments: 0,
-        takes_struct: false,
-    };
     Ok(Resolved {
         name: names.join(", "),
-        function,
+        function: FunctionId {
+            shape: Some(Shape::default()),
+            ..FunctionId::of_kernel(0)
+        },
         owner: None,
         is_program: false,
         many,

@@ -1,0 +1,57 @@
+//! Functions by name: looked through while they are asked for now and then, indexed once they are asked for often.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::raw::{Kind, Raw, Type};
+
+/// To make the index takes as long as to look this often.
+const LOOKS: u32 = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    looks: AtomicU32,
+    /// Hash and place of each function, in order.
+    index: OnceLock<Vec<(u32, u32)>>,
+}
+
+impl Names {
+    /// Notes that a function is looked for; whether it is the first one.
+    pub(super) fn is_first_look(&self) -> bool {
+        self.looks.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// The functions of `raw` that have this name.
+    pub(super) fn functions<'a>(&self, raw: &'a Raw, name: &[u8]) -> Vec<Type<'a>> {
+        let is_it = |t: &Type<'_>| raw.is_named(t.name_off(), name);
+        if self.looks.load(Ordering::Relaxed) <= LOOKS {
+            return all(raw).filter(is_it).collect();
+        }
+        let index = self.index.get_or_init(|| index(raw));
+        let wanted = hash(name);
+        let start = index.partition_point(|(hash, _)| *hash < wanted);
+        let same = index[start..]
+            .iter()
+            .take_while(|(hash, _)| *hash == wanted);
+        let types = same.filter_map(|&(_, id)| raw.by_id(id));
+        types.filter(is_it).collect()
+    }
+}
+
+fn all(raw: &Raw) -> impl Iterator<Item = Type<'_>> {
+    raw.types().filter(|t| t.kind == Kind::Func)
+}
+
+fn index(raw: &Raw) -> Vec<(u32, u32)> {
+    let entry = |t: Type<'_>| Some((hash(raw.string(t.name_off())?), t.id));
+    let mut index: Vec<(u32, u32)> = all(raw).filter_map(entry).collect();
+    index.sort_unstable();
+    index
+}
+
+/// FNV-1a: nobody attacks with names of the kernel's.
+fn hash(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}

@@ -1,0 +1,232 @@
+//! The kernel's BTF before it is read.
+//!
+//! Most loads need one thing of it, the id of one function. A kernel that does not let its BTF be mapped (before 6.16)
+//! copies it, and the pages to copy it to cost as much again: together more than all else that a load does. So the
+//! first function is looked for while the types go by, in one small buffer, and no further than where it is found.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use memchr::memmem;
+
+use super::BtfError;
+use super::pieces::pieces;
+use super::raw::{self, Raw};
+use crate::sys::memory::Mapped;
+
+/// A file of BTF whose header has been read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    file: File,
+    len: usize,
+    types: Range<usize>,
+    strings: Range<usize>,
+}
+
+/// Part of a file, to read from its start to its end.
+struct Part<'a> {
+    file: &'a File,
+    range: Range<usize>,
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let len = to.len().min(self.range.len());
+        let read = self.file.read_at(&mut to[..len], self.range.start as u64)?;
+        self.range.start += read;
+        Ok(read)
+    }
+}
+
+impl Unread {
+    pub(super) fn open(path: &Path) -> Result<Self, BtfError> {
+        let error = |error| BtfError::FileError {
+            path: path.to_owned(),
+            error,
+        };
+        let file = File::open(path).map_err(error)?;
+        let len = usize::try_from(file.metadata().map_err(error)?.len()).unwrap_or(usize::MAX);
+        let mut header = [0; raw::HEADER_LEN];
+        let header = &mut header[..len.min(raw::HEADER_LEN)];
+        file.read_exact_at(header, 0).map_err(error)?;
+        let (types, strings) = raw::sections(header, len)?;
+        Ok(Self {
+            file,
+            len,
+            types,
+            strings,
+        })
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All of it, in place; `None` when this kernel does not let it be mapped.
+    pub(super) fn mapped(&self) -> Option<Result<Raw, BtfError>> {
+        let mapped = Mapped::read_only(&self.file, self.len).ok()?;
+        Some(Raw::parse(mapped))
+    }
+
+    /// All of it, copied.
+    pub(super) fn read(&self, path: &Path) -> Result<Raw, BtfError> {
+        let mut data = vec![0; self.len];
+        self.file
+            .read_exact_at(&mut data, 0)
+            .map_err(|error| BtfError::FileError {
+                path: path.to_owned(),
+                error,
+            })?;
+        Raw::parse(data)
+    }
+
+    /// The id of the first function of this name.
+    ///
+    /// `None` says that it was not found this way, not that it is not there: a name may also lie in the tail of another.
+    pub(super) fn function(&self, name: &[u8]) -> Option<u32> {
+        let name_off = self.string(name)?;
+        let types = Part {
+            file: &self.file,
+            range: self.types.clone(),
+        };
+        let mut id = 0u32;
+        let found = pieces(types, |piece| {
+            let mut rest = piece;
+            loop {
+                let Some(len) = raw::record_len(rest) else {
+                    return ControlFlow::Break(None);
+                };
+                let Some((record, after)) = len.and_then(|len| rest.split_at_checked(len)) else {
+                    return ControlFlow::Continue(piece.len() - rest.len());
+                };
+                id = id.saturating_add(1);
+                if raw::is_function(record, name_off) {
+                    return ControlFlow::Break(Some(id));
+                }
+                rest = after;
+            }
+        });
+        found.flatten()
+    }
+
+    /// Where this string begins, if it is one of its own.
+    pub(super) fn string(&self, name: &[u8]) -> Option<u32> {
+        let needle = [b"\0", name, b"\0"].concat();
+        let finder = memmem::Finder::new(&needle);
+        let strings = Part {
+            file: &self.file,
+            range: self.strings.clone(),
+        };
+        let mut before = 0;
+        let found = pieces(strings, |piece| {
+            if let Some(at) = finder.find(piece) {
+                return ControlFlow::Break(before + at + 1);
+            }
+            let done = piece.len().saturating_sub(needle.len() - 1);
+            before += done;
+            ControlFlow::Continue(done)
+        });
+        u32::try_from(found?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::btf::{Btf, Kernel};
+    use crate::elf;
+    use crate::testing::compile;
+
+    /// BTF of more than one piece, with functions of these names last.
+    fn file(last: &[&str]) -> (tempfile::NamedTempFile, Raw) {
+        let mut source = String::new();
+        for i in 0..1500 {
+            let name = format!("a_function_with_a_rather_long_name_number_{i}");
+            writeln!(
+                source,
+                "__attribute__((noinline)) int {name}(int a) {{ return a + {i}; }}"
+            )
+            .unwrap();
+        }
+        for name in last {
+            writeln!(
+                source,
+                "__attribute__((noinline)) int {name}(int a, long b) {{ return a - b; }}"
+            )
+            .unwrap();
+        }
+        let (_, extra) = elf::examine(&compile(&source), None).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&extra.btf).unwrap();
+        assert!(extra.btf.len() > 100_000);
+        (file, Raw::parse(extra.btf).unwrap())
+    }
+
+    #[test]
+    fn a_function_is_found_without_reading_all_of_it() {
+        let (file, raw) = file(&["the_last"]);
+        let unread = Unread::open(file.path()).unwrap();
+        let functions: Vec<_> = raw.types().filter(|t| t.kind == raw::Kind::Func).collect();
+        assert_eq!(functions.len(), 1501);
+        for function in functions.iter().step_by(100).chain(functions.last()) {
+            let name = raw.string(function.name_off()).unwrap();
+            assert_eq!(unread.function(name), Some(function.id));
+        }
+        for absent in ["the_las", "he_last", "a_function", "int"] {
+            assert_eq!(unread.function(absent.as_bytes()), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_first_often_or_in_vain_has_the_same_answer() {
+        let (file, raw) = file(&["the_last"]);
+        let kernel = Kernel {
+            unread: Some(Unread::open(file.path()).unwrap()),
+            ..Kernel::default()
+        };
+        let (lazy, whole) = (Btf::from(kernel), Btf::from(raw));
+        assert!(lazy.mentions("the_last") && whole.mentions("the_last"));
+        assert!(!lazy.mentions("he_last") && !whole.mentions("he_last"));
+        for _ in 0..4 {
+            for name in [
+                "the_last",
+                "a_function_with_a_rather_long_name_number_7",
+                "no_such",
+                "int",
+            ] {
+                assert_eq!(lazy.function_id(name), whole.function_id(name), "{name}");
+            }
+        }
+        assert!(whole.function_id("the_last").is_some());
+        assert_eq!(whole.function_id("int"), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_btf_is_refused_when_it_is_opened() {
+        for (content, reason) in [(&b""[..], "shorter"), (&[0x7f; 64], "magic number")] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(content).unwrap();
+            let error = Unread::open(file.path()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_has_become_shorter_since_is_an_error() {
+        let (file, _) = file(&["the_last"]);
+        let unread = Unread::open(file.path()).unwrap();
+        file.as_file().set_len(1000).unwrap();
+        assert_eq!(unread.function(b"the_last"), None);
+        assert!(matches!(
+            unread.read(file.path()),
+            Err(BtfError::FileError { .. })
+        ));
+    }
+}
