@@ -74,7 +74,7 @@ pub enum Command {
 pub enum KernelsCommand {
     /// List the kernels, and what each name stands for
     List {
-        /// Only these: a series (5.10), a pattern (6.*), latest, or all, which leaves out what is marked with -
+        /// Only these: a series (5.10), a pattern (6.*), latest, built, or all, which leaves out what is marked with -
         #[arg(value_name = "KERNEL", value_delimiter = ',')]
         kernels: Vec<String>,
         /// As a JSON array on one line, one object a kernel
@@ -86,7 +86,7 @@ pub enum KernelsCommand {
     },
     /// Download and verify kernels, so that later runs need no network
     Fetch {
-        /// A series (5.10), an exact version, a pattern (6.*), latest, or all
+        /// A series (5.10), an exact version, a pattern (6.*), latest, built, or all
         #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
         kernels: Vec<String>,
         /// Which kernels there are, and where they are kept.
@@ -95,7 +95,7 @@ pub enum KernelsCommand {
     },
     /// Check every byte of cached kernels; exit status 3 if one is damaged or absent
     Verify {
-        /// A series (5.10), an exact version, a pattern (6.*), latest, or all
+        /// A series (5.10), an exact version, a pattern (6.*), latest, built, or all
         #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
         kernels: Vec<String>,
         /// Which kernels there are, and where they are kept.
@@ -151,7 +151,7 @@ pub struct StoreArgs {
 /// The options of a run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, or all
+    /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, built, or all
     #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
     #[arg(required_unless_present_any = ["list", "kernel_image"])]
     pub kernels: Vec<String>,

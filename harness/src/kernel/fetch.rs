@@ -175,7 +175,7 @@ impl Kernels {
         };
         let what = format!("{} {} is not to be had", artifact.package, artifact.version);
         let get = |url: &str| {
-            self.client.download(url, expected, &path, notes.progress)?;
+            self.client.download(url, expected, &path, notes)?;
             Ok(url.to_owned())
         };
         let url = if is_url(&artifact.path) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::progress::Progress;
+use super::progress::{Notes, Progress};
 
 /// A file whose size nobody told may be this large.
 const MAX_FILE: u64 = 4 << 30;
@@ -119,7 +119,7 @@ impl Client {
 
     /// A small file, of at most `limit` bytes.
     pub(crate) fn get(&self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
-        self.retry(|| {
+        let attempt = || {
             let mut bytes = Vec::new();
             self.body(url)?
                 .0
@@ -130,7 +130,8 @@ impl Client {
                 return Err(refused(url, format!("it is larger than {limit} bytes")));
             }
             Ok(bytes)
-        })
+        };
+        self.retry(attempt, |_| {})
     }
 
     /// A file of known checksum, written to `path`. After an error, `path` may hold a part of it.
@@ -139,16 +140,18 @@ impl Client {
         url: &str,
         expected: Expected<'_>,
         path: &Path,
-        progress: &dyn Progress,
+        notes: &Notes<'_>,
     ) -> Result<(), HttpError> {
         let what = url.rsplit('/').next().unwrap_or(url);
-        self.retry(|| {
+        let progress = notes.progress;
+        let attempt = || {
             let (body, length) = self.body(url)?;
             progress.start(what, expected.size.or(length));
             let result = receive(url, body, expected, path, progress);
             progress.finish();
             result
-        })
+        };
+        self.retry(attempt, |error| notes.add(format!("tried again: {error}")))
     }
 
     /// What the server answers, and how long it says that will be.
@@ -180,7 +183,13 @@ impl Client {
         Ok((body.into_reader(), length))
     }
 
-    fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T, Attempt>) -> Result<T, HttpError> {
+    /// Tries until it succeeds, has failed too often, or another attempt would fare no better. `again` is told of each
+    /// failure that was not the last word.
+    fn retry<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Attempt>,
+        again: impl Fn(&HttpError),
+    ) -> Result<T, HttpError> {
         let mut pause = self.patience.pause;
         let mut left = self.patience.attempts.max(1);
         loop {
@@ -188,7 +197,10 @@ impl Client {
             match attempt() {
                 Ok(value) => return Ok(value),
                 Err(failure) if left == 0 || !failure.transient => return Err(failure.error),
-                Err(_) => sleep(pause),
+                Err(failure) => {
+                    again(&failure.error);
+                    sleep(pause);
+                }
             }
             pause *= 2;
         }

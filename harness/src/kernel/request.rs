@@ -48,15 +48,10 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Turns what was typed into one name per kernel: `5.10,6.*`, `all` and `latest` among them.
-pub(super) fn expand(matrix: &Matrix, requests: &[String]) -> Result<Vec<String>> {
-    let words = requests
-        .iter()
-        .flat_map(|request| request.split(','))
-        .map(str::trim)
-        .filter(|w| !w.is_empty());
+/// Turns words that were typed into one name per kernel: `5.10`, `6.*`, `all` and `latest` among them.
+pub(super) fn expand(matrix: &Matrix, words: &[String]) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
-    for word in words {
+    for word in words.iter().filter(|word| !word.is_empty()) {
         for name in expand_word(matrix, word)? {
             if !names.contains(&name) {
                 names.push(name);
@@ -182,7 +177,11 @@ mod tests {
     }
 
     fn expand(requests: &[&str]) -> Result<Vec<String>> {
-        let requests: Vec<_> = requests.iter().map(|&s| s.to_owned()).collect();
+        let requests: Vec<_> = requests
+            .iter()
+            .flat_map(|request| request.split(','))
+            .map(|word| word.trim().to_owned())
+            .collect();
         super::expand(&matrix(), &requests)
     }
 

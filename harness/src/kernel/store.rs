@@ -15,6 +15,7 @@ use super::progress::{Notes, Progress};
 use super::request::{self, Request};
 use super::source::{Kind, Resolved, Source};
 use super::url::{self, Files};
+use crate::error::usage;
 
 const LOCK: &str = "kernels.lock";
 
@@ -67,9 +68,34 @@ impl Kernels {
         &self.matrix
     }
 
-    /// One name per kernel from what the user typed: lists, `all`, `latest`, patterns, series, exact versions.
+    /// One name per kernel from what the user typed: lists, `all`, `latest`, `built`, patterns, series, exact versions.
     pub fn expand(&self, requests: &[String]) -> Result<Vec<String>> {
-        request::expand(&self.matrix, requests)
+        let mut words = Vec::new();
+        for word in requests.iter().flat_map(|request| request.split(',')) {
+            match word.trim() {
+                "built" => words.extend(self.built_here()?),
+                word => words.push(word.to_owned()),
+            }
+        }
+        request::expand(&self.matrix, &words)
+    }
+
+    /// The releases of all kernels that were built here, the oldest series first.
+    fn built_here(&self) -> Result<Vec<String>> {
+        let mut releases = Vec::new();
+        for series in self.matrix.series() {
+            releases.extend(
+                self.built_of(series)?
+                    .into_iter()
+                    .map(|entry| entry.release),
+            );
+        }
+        if releases.is_empty() {
+            return Err(usage(
+                "no kernel has been built here: `harness kernels build 5.5` builds one",
+            ));
+        }
+        Ok(releases)
     }
 
     /// Finds out which kernel a name means, and what its files must hash to.

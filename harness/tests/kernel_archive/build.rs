@@ -226,6 +226,8 @@ fn a_release_is_verified_built_proven_and_cached() {
             &["CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_RETPOLINE is not"],
         );
     }
+    let built = job.archive.offline().expand(&["built".to_owned()]);
+    assert_eq!(built.unwrap(), ["5.5.19-built"]);
     let listed = commands::list(&job.archive.offline()).unwrap();
     assert_eq!(listed[0].built.as_deref(), Some("5.5.19-built"));
     assert_eq!(listed[1].built, None);
@@ -305,6 +307,12 @@ fn what_cannot_be_built_is_the_users_to_mend() {
         assert_eq!(exit_code(&error), 2, "{error:#}");
         assert_contains(&format!("{error:#}"), &[message]);
     }
+    let error = job
+        .archive
+        .open()
+        .expand(&["built".to_owned()])
+        .unwrap_err();
+    assert_eq!(exit_code(&error), 2);
     // And who asks for one that is not there is told how it comes about.
     let error = job.archive.open().resolve("5.5", &Silent).unwrap_err();
     assert_eq!(exit_code(&error), 2);

@@ -29,7 +29,10 @@ fn trouble_that_passes_is_waited_out() {
             let reply = Reply::Then(Box::new(trouble), Box::new(Reply::Bytes(bytes.clone())));
             archive.server.put(path, reply);
             let kernels = archive.open();
-            get(&kernels, "6.1").unwrap();
+            let kernel = get(&kernels, "6.1").unwrap();
+            // Of the index nobody cares, once it is there.
+            let noted = kernel.source.notes.join("\n").contains("tried again: ");
+            assert_eq!(noted, path.ends_with(".deb"), "{path}");
             fs::remove_dir_all(archive.path("cache")).unwrap();
         }
     }

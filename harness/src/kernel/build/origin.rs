@@ -156,9 +156,7 @@ impl Origin {
         let what = format!("{package} is not to be had");
         let url = first_good(&what, mirrors, notes, |base| {
             let url = format!("{base}/{below}");
-            kernels
-                .client
-                .download(&url, expected, path, notes.progress)?;
+            kernels.client.download(&url, expected, path, notes)?;
             Ok(url)
         })?;
         Ok(url)
