@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::build::KERNEL_ORG;
 use super::debian::version;
 
 /// One file to download.
@@ -41,23 +42,12 @@ pub enum Kind {
     Local,
 }
 
-impl Kind {
-    /// Whether such kernels are upstream releases, to which no distribution has carried anything back. Of a kernel of the
-    /// user's own nobody knows.
-    pub fn is_upstream(self) -> bool {
-        match self {
-            Self::UbuntuMainline | Self::Url | Self::Built => true,
-            Self::Debian | Self::DebianSnapshot | Self::Local => false,
-        }
-    }
-}
-
 /// Where a kernel came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The kind of place.
     pub kind: Kind,
-    /// Its name in the matrix, as `bookworm-security`.
+    /// Its name in the matrix, as `bookworm-security`; of a kernel that was built here, whose source it is.
     pub name: String,
     /// The version of its packages, as `6.1.192-2`.
     pub package_version: String,
@@ -123,6 +113,16 @@ impl Resolved {
 }
 
 impl Source {
+    /// Whether this is an upstream release, to which no distribution has carried anything back. Of a kernel of the
+    /// user's own, or of a source of theirs, nobody knows.
+    pub fn is_upstream(&self) -> bool {
+        match self.kind {
+            Kind::UbuntuMainline | Kind::Url => true,
+            Kind::Built => self.name == KERNEL_ORG,
+            Kind::Debian | Kind::DebianSnapshot | Kind::Local => false,
+        }
+    }
+
     /// Whether `exact` means this kernel: an upstream version (`5.10.262`), a package version (`5.10.262-1`) or the
     /// release that the packages are named after (`5.10.0-46`).
     pub(super) fn is(&self, exact: &str) -> bool {

@@ -7,6 +7,7 @@ use guest::{event::Event, job::LOG_MARK, scenario::Scenario};
 use super::one::ms;
 use crate::{
     interrupt::INTERRUPTED,
+    kernel::Source,
     progress::Line,
     report::{
         KernelReport, KernelVerdict, ScenarioVerdict,
@@ -42,7 +43,7 @@ impl<'a> Watch<'a> {
             .as_deref()
             .and_then(|version| version.parse().ok());
         let source = report.source.as_ref();
-        let upstream = source.is_some_and(|source| source.kind.is_upstream());
+        let upstream = source.is_some_and(Source::is_upstream);
         Self {
             observed: Observed::new(planned, version).upstream(upstream),
             line,

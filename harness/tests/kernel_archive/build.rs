@@ -208,6 +208,7 @@ fn a_release_is_verified_built_proven_and_cached() {
         assert_eq!(kernel.version, "5.5.19");
         assert_eq!(kernel.release, "5.5.19-built");
         assert_eq!(kernel.source.kind, Kind::Built);
+        assert!(kernel.source.is_upstream());
         assert!(kernel.modules.unwrap().join("kernel/tun.ko").exists());
         assert!(kernel.image.with_file_name("build.log").exists());
         assert_contains(
@@ -416,6 +417,7 @@ fn a_source_of_the_users_own() {
     let kernel = job.build(None, &works).unwrap().kernel;
     assert_eq!(kernel.release, "5.5.19-built");
     assert_contains(&kernel.source.verified_by, &["the user's own"]);
+    assert!(!kernel.source.is_upstream());
     assert!(job.build(Some("5.5"), &works).unwrap().was_there);
     fs::write(source.join("arch/x86/new.c"), "").unwrap();
     assert!(!job.build(Some("5.5"), &works).unwrap().was_there);

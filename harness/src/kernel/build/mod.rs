@@ -38,6 +38,9 @@ use crate::vm::Stop;
 /// What `uname -r` of a kernel that was built here ends with.
 pub const BUILT: &str = "-built";
 
+/// The name of a source that is kernel.org's.
+pub(super) const KERNEL_ORG: &str = "kernel.org";
+
 /// What is to be built, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
@@ -224,7 +227,7 @@ impl<'a> Site<'a> {
                 version: version.to_owned(),
                 source: Source {
                     kind: Kind::Built,
-                    name: "built".to_owned(),
+                    name: origin.name().to_owned(),
                     package_version: format!("{version}{BUILT}"),
                     artifacts: vec![artifact],
                     verified_by: origin.verified_by.clone(),

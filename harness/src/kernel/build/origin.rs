@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::kernel_org::{self, Release};
-use super::{Order, tree};
+use super::{KERNEL_ORG, Order, tree};
 use crate::error::usage;
 use crate::kernel::Kernels;
 use crate::kernel::http::Expected;
@@ -55,6 +55,14 @@ impl Origin {
                 })?;
                 Ok(Self::own(path, sha256, Place::Tarball(path.to_owned())))
             }
+        }
+    }
+
+    /// Whose source it is.
+    pub(super) fn name(&self) -> &'static str {
+        match self.place {
+            Place::Mirrors(_) => KERNEL_ORG,
+            Place::Tarball(_) | Place::Tree(_) => "own source",
         }
     }
 
