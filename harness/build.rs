@@ -64,17 +64,27 @@ fn build() -> Result<(), String> {
         ));
     }
 
-    let built = target_dir.join(TARGET).join("guest/init");
-    fs::copy(&built, out.join("init"))
-        .map(drop)
-        .map_err(|e| format!("cannot copy the built guest from {}: {e}", built.display()))
+    for name in ["init", "stage1"] {
+        let built = target_dir.join(TARGET).join("guest").join(name);
+        fs::copy(&built, out.join(name))
+            .map_err(|e| format!("cannot copy the built guest from {}: {e}", built.display()))?;
+    }
+    Ok(())
 }
 
 fn guest_build(workspace: &Path, target_dir: &Path) -> Result<Command, String> {
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
         .current_dir(workspace)
-        .args(["build", "--package", "guest", "--bin", "init"])
+        .args([
+            "build",
+            "--package",
+            "guest",
+            "--bin",
+            "init",
+            "--bin",
+            "stage1",
+        ])
         .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
         .arg(target_dir);
     if workspace.join("Cargo.lock").exists() {

@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{build::BuildArgs, exec::ExecArgs, inspect::InspectArgs, vm::Mode};
+use crate::{
+    build::BuildArgs, cache::CacheCommand, exec::ExecArgs, inspect::InspectArgs, vm::Mode,
+};
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 ///
@@ -38,6 +40,12 @@ Exit status:
 /// Everything but running scenarios.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say what is kept on this machine, or remove it
+    Cache {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Say what changed between two reports; exit status 1 on a regression
     Compare {
         /// The report from before
@@ -195,6 +203,14 @@ pub struct RunArgs {
     /// How to run the VM's CPU; auto takes KVM if it works
     #[arg(long, value_enum, default_value_t)]
     pub accel: Mode,
+
+    /// Boot every VM from the start, instead of from a saved one
+    #[arg(long)]
+    pub no_template: bool,
+
+    /// Count instructions instead of time: figures of scenarios repeat to a percent, and every run is slower
+    #[arg(long, conflicts_with = "accel")]
+    pub icount: bool,
 
     /// How many VMs at once [default: by cores and free memory]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

@@ -2,6 +2,7 @@
 
 mod atomic;
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod error;
 pub mod exec;

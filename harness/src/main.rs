@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use harness::{
+    cache,
     cli::{Cli, Command},
     error::exit_code,
     exec, inspect, kernels, list,
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         None if cli.run.list => list::print(&cli.run),
         None => run::run(&cli.run),
+        Some(Command::Cache { command }) => cache::command(command),
         Some(Command::Compare { old, new }) => reports::compare(old, new),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Exec(args)) => Ok(exec::run(args)),

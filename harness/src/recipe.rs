@@ -72,6 +72,8 @@ pub struct Boot {
     pub arguments: Vec<String>,
     /// What runs the guest's instructions.
     pub accelerator: Choice,
+    /// The kernel, if a VM of it may start from a template.
+    pub template_of: Option<Kernel>,
 }
 
 impl Boot {
@@ -81,6 +83,7 @@ impl Boot {
             image: kernel.image.clone(),
             arguments: Vec::new(),
             accelerator,
+            template_of: None,
         }
     }
 
@@ -94,6 +97,7 @@ impl Boot {
         let recipe = Recipe::fastest(kernel.version.parse().ok(), accelerator.accelerator)?;
         let mut boot = Self::plain(kernel, accelerator);
         boot.arguments = recipe.arguments;
+        boot.template_of = Some(kernel.clone());
         if recipe.uncompressed {
             match kernels.uncompressed(kernel) {
                 Ok(image) => boot.image = image,

@@ -173,8 +173,9 @@ impl<'a> Guest<'a> {
 
     /// Boots as fast as can be. If that does not get as far as the program, the plain way is tried.
     fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
-        let qemu = Qemu::find()?;
-        let accelerator = vm::accel::choose(self.args.accel)?;
+        let cache = self.kernels.cache_dir();
+        let qemu = Qemu::find_known(cache)?;
+        let accelerator = vm::accel::choose(self.args.accel, cache)?;
         let line = board.line(&self.name);
         let fastest = Boot::fastest(&self.kernels, &self.kernel, accelerator, &line)?;
         let mut config = Config::new(

@@ -26,7 +26,7 @@ pub(super) struct Cache {
 
 /// A lock between processes. The system lets go of it when the process dies, however that happens.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     _file: File,
 }
 
@@ -57,6 +57,11 @@ impl Cache {
             None => default_dir()?,
         };
         Ok(Self { root })
+    }
+
+    /// The folder that holds it all.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The folder for the files of an archive's index.
@@ -103,28 +108,7 @@ impl Cache {
 
     /// Waits until no other process holds the lock; `on_wait` is called if there is a need to.
     pub(super) fn lock(&self, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
-        let dir = self.root.join("locks");
-        fs::create_dir_all(&dir)
-            .with_context(|| format!("cannot create the cache {}", dir.display()))?;
-        let path = dir.join(name);
-        let context = || format!("cannot lock {}", path.display());
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(context)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Guard { _file: file }),
-            Err(Errno::WOULDBLOCK) => on_wait(),
-            Err(error) => return Err(error).with_context(context),
-        }
-        loop {
-            match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Guard { _file: file }),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error).with_context(context),
-            }
-        }
+        lock(&self.root, name, on_wait)
     }
 
     /// Looks a kernel up. With `thorough`, every byte of it is hashed; otherwise only files that look touched.
@@ -261,7 +245,46 @@ impl Cache {
     }
 }
 
-fn default_dir() -> Result<PathBuf> {
+/// Waits until no other process holds the lock of that name in the cache `root`; `on_wait` is called if there is a
+/// need to.
+pub(crate) fn lock(root: &Path, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
+    if let Some(guard) = try_lock(root, name)? {
+        return Ok(guard);
+    }
+    on_wait();
+    let file = lock_file(root, name)?;
+    loop {
+        match flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(Guard { _file: file }),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot lock {name}")),
+        }
+    }
+}
+
+/// The lock of that name in the cache `root`, unless another process holds it.
+pub(crate) fn try_lock(root: &Path, name: &str) -> Result<Option<Guard>> {
+    let file = lock_file(root, name)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Guard { _file: file })),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {name}")),
+    }
+}
+
+fn lock_file(root: &Path, name: &str) -> Result<File> {
+    let dir = root.join("locks");
+    fs::create_dir_all(&dir)
+        .with_context(|| format!("cannot create the cache {}", dir.display()))?;
+    let path = dir.join(name);
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot lock {}", path.display()))
+}
+
+pub(crate) fn default_dir() -> Result<PathBuf> {
     let absolute = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)

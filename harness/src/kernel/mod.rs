@@ -7,7 +7,7 @@
 //! Where nobody publishes a kernel ready for fexit, [`build`] makes one of a release that is vouched for in the same way.
 
 pub mod build;
-mod cache;
+pub(crate) mod cache;
 pub mod commands;
 mod debian;
 mod fetch;

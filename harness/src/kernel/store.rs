@@ -1,7 +1,7 @@
 //! The kernels that can be asked for, and the cache of those that were.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -61,6 +61,11 @@ impl Kernels {
             matrix,
             options,
         })
+    }
+
+    /// The folder where kernels and what is made of them are kept.
+    pub fn cache_dir(&self) -> &Path {
+        self.cache.root()
     }
 
     /// What there is to ask for.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     KernelReport, KernelVerdict, Report, ScenarioReport, ScenarioVerdict,
+    costlier::{Costlier, costlier},
     slower::{self, Slower},
     verdict::outcome_name,
 };
@@ -40,6 +41,8 @@ pub struct Comparison {
     pub gone: Vec<Change>,
     /// Ok in both, yet slower.
     pub slower: Vec<Slower>,
+    /// Figures that grew, where time was counted in instructions.
+    pub costlier: Vec<Costlier>,
 }
 
 /// A scenario, or a kernel as a whole, in one of the two reports.
@@ -54,6 +57,7 @@ impl Comparison {
     pub fn new(old: &Report, new: &Report) -> Self {
         let mut comparison = Self {
             slower: slower::slower(old, new),
+            costlier: costlier(old, new),
             ..Self::default()
         };
         for kernel in &new.kernels {
@@ -178,6 +182,7 @@ impl fmt::Display for Comparison {
         section(f, "new", &self.new)?;
         section(f, "gone", &self.gone)?;
         section(f, "slower", &self.slower)?;
+        section(f, "more instructions", &self.costlier)?;
         if *self == Self::default() {
             writeln!(f, "no change")?;
         }

@@ -4,6 +4,7 @@
 //! added as needed; none is renamed or removed without a new [`SCHEMA_VERSION`].
 
 pub mod compare;
+pub mod costlier;
 pub mod file;
 pub mod github;
 pub mod junit;
@@ -58,6 +59,12 @@ pub struct KernelReport {
     pub accelerator: Option<String>,
     /// Why that accelerator.
     pub accelerator_reason: Option<String>,
+    /// Whether time was counted in instructions, one nanosecond each.
+    #[serde(default)]
+    pub icount: bool,
+    /// `template` if the VM started from a saved one, `cold` if it booted; null when no VM was started.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// The version of QEMU.
     pub qemu_version: Option<String>,
     /// The memory of the VM, in MiB.
@@ -91,6 +98,9 @@ pub struct Phases {
     pub fetch: Option<u64>,
     /// Packing the initramfs.
     pub image: Option<u64>,
+    /// Looking for the VM's template, and making it if there was none; null when it was to boot anyway.
+    #[serde(default)]
+    pub template: Option<u64>,
     /// From starting QEMU to the guest's first event.
     pub boot: Option<u64>,
     /// From the guest's first event to the end of the VM.

@@ -2,7 +2,7 @@
 
 use std::{fs, thread};
 
-use super::one::MEMORY_MIB;
+use super::boot::MEMORY_MIB;
 
 /// What QEMU itself needs besides the memory of its VM, in MiB.
 const OVERHEAD_MIB: u64 = 150;

@@ -1,5 +1,6 @@
 //! A run: several kernels, some at once, into one report.
 
+mod boot;
 mod initramfs;
 mod jobs;
 mod one;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use guest::scenario::Scenario;
 
-use super::{initramfs, watch::Watch};
+use super::initramfs;
 use crate::{
     cli::RunArgs,
     interrupt::{INTERRUPTED, Interrupt},
@@ -18,31 +18,28 @@ use crate::{
     progress::{Board, Line},
     recipe::Boot,
     report::{KernelReport, KernelVerdict, observed::none_reached},
-    vm::{self, Accelerator, Choice, Config, Limits, Mode, Qemu, Vm},
+    vm::{self, Accelerator, Choice, Mode, Qemu, Templates},
 };
-
-/// The memory of a VM.
-pub(super) const MEMORY_MIB: u32 = 512;
 
 /// A failure of the infrastructure is tried once more.
 const ATTEMPTS: u32 = 2;
 
-/// A guest may be silent as long as its slowest scenario, and this much longer.
-const GRACE: Duration = Duration::from_secs(60);
-
 /// What all kernels of a run have in common.
 pub(super) struct Setup {
-    timeout: Duration,
-    silence: Option<Duration>,
-    scenario_timeout: Option<Duration>,
+    pub(super) timeout: Duration,
+    pub(super) silence: Option<Duration>,
+    pub(super) scenario_timeout: Option<Duration>,
     keep: Option<PathBuf>,
-    planned: Vec<&'static Scenario>,
+    pub(super) planned: Vec<&'static Scenario>,
     pub(super) interrupt: Interrupt,
     kernels: Arc<Kernels>,
     pub(super) board: Board,
-    qemu: Qemu,
-    accelerator: Choice,
+    pub(super) qemu: Qemu,
+    pub(super) accelerator: Choice,
     mode: Mode,
+    /// `None` where every VM is to boot.
+    pub(super) templates: Option<Templates>,
+    pub(super) icount: bool,
 }
 
 /// A kernel to run, found or not.
@@ -98,7 +95,18 @@ impl Setup {
         kernels: Arc<Kernels>,
         board: &Board,
     ) -> Result<Self> {
+        let cache = kernels.cache_dir();
+        let accelerator = if args.icount {
+            Choice::icount()
+        } else {
+            vm::accel::choose(args.accel, cache)?
+        };
+        // With KVM a boot takes a moment only, and how a saved VM fares there has not been measured.
+        let pays = accelerator.accelerator == Accelerator::Tcg && !args.icount && !args.no_template;
         Ok(Self {
+            templates: pays.then(|| Templates::new(cache)),
+            icount: args.icount,
+            qemu: Qemu::find_known(cache)?,
             timeout: args.timeout,
             silence: args.silence,
             scenario_timeout: args.scenario_timeout,
@@ -107,8 +115,7 @@ impl Setup {
             interrupt: interrupt.clone(),
             kernels,
             board: board.clone(),
-            qemu: Qemu::find()?,
-            accelerator: vm::accel::choose(args.accel)?,
+            accelerator,
             mode: args.accel,
         })
     }
@@ -200,7 +207,7 @@ impl Setup {
     }
 
     /// Where the files of a kernel's VM are kept.
-    fn kept(&self, requested: &str) -> Option<PathBuf> {
+    pub(super) fn kept(&self, requested: &str) -> Option<PathBuf> {
         let dir = self.keep.as_ref()?;
         Some(dir.join(folder_name(requested)))
     }
@@ -220,50 +227,6 @@ impl Setup {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             moved => moved
                 .with_context(|| format!("cannot move {} to {}", kept.display(), aside.display())),
-        }
-    }
-
-    /// One VM, from start to end; whether it was cut off before the guest was done.
-    fn vm(
-        &self,
-        boot: &Boot,
-        initramfs: &[u8],
-        line: &Line,
-        report: &mut KernelReport,
-    ) -> Result<bool> {
-        let keep = self.kept(&report.requested);
-        let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
-        config.kernel_args.clone_from(&boot.arguments);
-        config.memory_mib = MEMORY_MIB;
-        config.limits = self.limits();
-        config.keep = keep.as_deref();
-        report.command_line = Some(config.kernel_command_line());
-        report.accelerator = Some(config.accelerator.name().to_owned());
-        report.accelerator_reason = Some(boot.accelerator.reason.clone());
-        report.qemu_version = Some(self.qemu.version.clone());
-        report.memory_mb = Some(config.memory_mib.into());
-
-        line.phase("booting");
-        let mut watch = Watch::new(&self.planned, report, line);
-        let vm = Vm::start(&self.qemu, &config)?;
-        report.qemu_command = Some(vm.command_line().to_owned());
-        line.detail(vm.command_line());
-        let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event));
-        let cut_off = !matches!(&finished, Ok(finished) if finished.ending == vm::Ending::Done);
-        watch.conclude(finished.as_ref(), report);
-        Ok(cut_off)
-    }
-
-    fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        let slowest = self.planned.iter().map(|scenario| scenario.timeout).max();
-        let slowest = slowest.max(self.scenario_timeout).unwrap_or_default();
-        Limits {
-            wall: self.timeout,
-            silence: self
-                .silence
-                .unwrap_or_else(|| usual.silence.max(slowest + GRACE)),
-            ..usual
         }
     }
 }

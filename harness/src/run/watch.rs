@@ -75,6 +75,11 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Whether the guest has reported that it runs.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
     fn guest(&mut self, event: &Event) {
         self.observed.event(event);
         match event {

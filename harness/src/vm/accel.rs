@@ -5,11 +5,14 @@
 //! decides.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+
+use super::known::Known;
 
 /// What the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -57,6 +60,16 @@ pub struct Choice {
     pub reason: String,
 }
 
+impl Choice {
+    /// Only a translator can count instructions.
+    pub fn icount() -> Self {
+        Self {
+            accelerator: Accelerator::Tcg,
+            reason: "asked for by --icount".to_owned(),
+        }
+    }
+}
+
 /// A KVM slower than this, in instructions a second, is an emulated one: TCG is faster. A real one does
 /// thousands of millions, an emulated one about one million.
 const REAL: f64 = 100e6;
@@ -76,9 +89,19 @@ enum Kvm {
     Unusable(String),
 }
 
-/// Decides, looking at KVM only if that can matter.
-pub fn choose(mode: Mode) -> Result<Choice> {
-    decide(mode, probe)
+/// Decides, looking at KVM only if that can matter and if `cache` does not hold how fast it is.
+pub fn choose(mode: Mode, cache: &Path) -> Result<Choice> {
+    decide(mode, || {
+        let mut known = Known::read(cache);
+        if let Some(speed) = known.kvm() {
+            return Kvm::Speed(speed);
+        }
+        let found = probe();
+        if let Kvm::Speed(speed) = found {
+            known.learn_kvm(speed);
+        }
+        found
+    })
 }
 
 fn decide(mode: Mode, probe: impl FnOnce() -> Kvm) -> Result<Choice> {

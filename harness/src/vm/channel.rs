@@ -70,6 +70,20 @@ pub(super) fn channel() -> Result<(Channel, OwnedFd)> {
     Ok((Channel::of(Some(read))?, write))
 }
 
+/// The reading end of a pipe, and the one for QEMU to write to.
+pub(super) fn pipe_to_us() -> Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// The reading end of a pipe that holds `bytes` and then ends.
+pub(super) fn filled_pipe(bytes: &[u8]) -> Result<OwnedFd> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let room = fcntl_setpipe_size(&write, bytes.len().max(PIPE))?;
+    anyhow::ensure!(room >= bytes.len(), "a pipe holds {room} bytes at most");
+    File::from(write).write_all(bytes)?;
+    Ok(read)
+}
+
 /// A file that exists in memory only, and that nobody can change any more.
 pub(super) fn in_memory(content: &[u8]) -> Result<OwnedFd> {
     let fd = memfd_create("initramfs", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;

@@ -4,10 +4,12 @@
 //! together, so that neither is forgotten when the other changes.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::accel::Accelerator;
+use super::channel::inherited;
 use super::{Config, Streams};
 
 /// What QEMU is told and what the kernel is told about one thing.
@@ -23,6 +25,57 @@ pub(super) struct Paths<'a> {
     pub(super) initramfs: &'a Path,
     pub(super) console: &'a Path,
     pub(super) events: &'a Path,
+    pub(super) role: Option<&'a Role>,
+}
+
+/// What a VM has to do with a template: none has one that just boots.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It boots, and is saved.
+    Saved(Parts),
+    /// It was saved, and runs on.
+    Restored(Parts),
+}
+
+/// The files of a template, open, for QEMU to inherit.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) ram: OwnedFd,
+    pub(super) window: OwnedFd,
+    pub(super) window_bytes: u64,
+    pub(super) monitor: OwnedFd,
+    /// The state to start from.
+    pub(super) state: Option<OwnedFd>,
+}
+
+impl Role {
+    pub(super) fn parts(&self) -> &Parts {
+        match self {
+            Self::Saved(parts) | Self::Restored(parts) => parts,
+        }
+    }
+
+    /// What is shared is not saved with the state. What is mapped for one VM alone is read as needed and never written
+    /// back.
+    fn share(&self) -> &'static str {
+        if self.is_restored() {
+            "share=off"
+        } else {
+            "share=on"
+        }
+    }
+
+    fn is_restored(&self) -> bool {
+        matches!(self, Self::Restored(_))
+    }
+}
+
+impl Parts {
+    pub(super) fn fds(&self) -> impl Iterator<Item = &OwnedFd> {
+        [&self.ram, &self.window, &self.monitor]
+            .into_iter()
+            .chain(&self.state)
+    }
 }
 
 impl Device {
@@ -39,32 +92,50 @@ pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString>
     let devices = devices(config, paths);
     let append = append(config, &devices);
     let mut arguments: Vec<_> = devices.into_iter().flat_map(|device| device.qemu).collect();
-    arguments.extend(["-append".into(), append.into()]);
+    if !paths.role.is_some_and(Role::is_restored) {
+        arguments.extend(["-append".into(), append.into()]);
+    }
     arguments
+}
+
+/// QEMU's arguments, but for where its files are.
+pub(super) fn arguments_anywhere(config: &Config<'_>) -> Vec<OsString> {
+    arguments(config, &NOWHERE)
 }
 
 /// The kernel's command line.
 pub(super) fn kernel_command_line(config: &Config<'_>) -> String {
-    let nowhere = Path::new("");
-    let paths = Paths {
-        initramfs: nowhere,
-        console: nowhere,
-        events: nowhere,
-    };
-    append(config, &devices(config, &paths))
+    append(config, &devices(config, &NOWHERE))
 }
 
+/// For what does not depend on where files are.
+static NOWHERE: LazyLock<Paths<'static>> = LazyLock::new(|| Paths {
+    initramfs: Path::new(""),
+    console: Path::new(""),
+    events: Path::new(""),
+    role: None,
+});
+
 fn devices(config: &Config<'_>, paths: &Paths<'_>) -> Vec<Device> {
-    vec![
-        machine(config),
-        loader(config.kernel, paths.initramfs),
+    let mut devices = vec![
+        machine(config, paths.role),
         serial("console", paths.console, &["console=ttyS0"]),
         serial("events", paths.events, &[]),
         streams(config.streams.as_ref()),
         ends_by_itself(),
         says_what_matters(),
         wastes_no_time(config.accelerator),
-    ]
+    ];
+    if let Some(role) = paths.role {
+        devices.push(window(role));
+        devices.push(monitor(role.parts()));
+    }
+    devices.push(if paths.role.is_some_and(Role::is_restored) {
+        Device::new(&["-incoming", "defer"], &[])
+    } else {
+        loader(config.kernel, paths.initramfs)
+    });
+    devices
 }
 
 fn append(config: &Config<'_>, devices: &[Device]) -> String {
@@ -76,15 +147,19 @@ fn append(config: &Config<'_>, devices: &[Device]) -> String {
 }
 
 /// Nothing but what is named here: no network, no disk, no display, no configuration of the user's.
-fn machine(config: &Config<'_>) -> Device {
-    Device::new(
+fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
+    let mut device = Device::new(
         &[
             "-nodefaults",
             "-no-user-config",
             "-display",
             "none",
             "-machine",
-            "pc",
+            if role.is_some() {
+                "pc,memory-backend=ram"
+            } else {
+                "pc"
+            },
             "-accel",
             config.accelerator.name(),
             // Everything that the accelerator has: kernel and JIT choose their code by it.
@@ -95,6 +170,46 @@ fn machine(config: &Config<'_>) -> Device {
             "-smp",
             &config.cpus.to_string(),
         ],
+        &[],
+    );
+    if config.icount {
+        device
+            .qemu
+            .extend(["-icount".into(), "shift=0,sleep=off".into()]);
+    }
+    if let Some(role) = role {
+        let size = u64::from(config.memory_mib) << 20;
+        let ram = memory("ram", size, &role.parts().ram, role.share());
+        device.qemu.extend(ram);
+    }
+    device
+}
+
+/// The memory of a PCI device that the guest can map; see [`guest::handover`].
+fn window(role: &Role) -> Device {
+    let (mut device, parts) = (Device::default(), role.parts());
+    let options = format!("readonly=on,{}", role.share());
+    let window = memory("window", parts.window_bytes, &parts.window, &options);
+    device.qemu.extend(window);
+    // Without `master` QEMU refuses to save a VM that has it.
+    let options = "ivshmem-plain,memdev=window,master=on";
+    device.qemu.extend(["-device".into(), options.into()]);
+    device
+}
+
+fn memory(id: &str, size: u64, file: &OwnedFd, options: &str) -> [OsString; 2] {
+    let path = inherited(file);
+    let object = format!(
+        "memory-backend-file,id={id},size={size},mem-path={},{options}",
+        path.display()
+    );
+    ["-object".into(), object.into()]
+}
+
+fn monitor(parts: &Parts) -> Device {
+    let socket = format!("socket,id=monitor,fd={}", parts.monitor.as_raw_fd());
+    Device::new(
+        &["-chardev", &socket, "-mon", "chardev=monitor,mode=control"],
         &[],
     )
 }
@@ -214,6 +329,7 @@ mod tests {
             initramfs: Path::new("/i"),
             console: Path::new("/c"),
             events: Path::new("/e,f"),
+            role: None,
         };
         arguments(&config, &paths)
     }

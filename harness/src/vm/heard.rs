@@ -55,6 +55,10 @@ pub(super) struct Heard {
     pub(super) farewell: Option<Instant>,
     /// Since when a program of the user's runs, whose output takes another way.
     pub(super) running: Option<Instant>,
+    /// The VM waits to be saved.
+    pub(super) waiting: bool,
+    /// Whether anything came over console or event channel.
+    pub(super) anything: bool,
     done: bool,
 }
 
@@ -70,6 +74,8 @@ impl Heard {
             last_sign: now,
             farewell: None,
             running: None,
+            waiting: false,
+            anything: false,
             done: false,
         }
     }
@@ -78,7 +84,7 @@ impl Heard {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.last_sign = Instant::now();
+        self.sign();
         if let Some(keep) = &mut self.keep {
             keep.console(bytes)?;
         }
@@ -94,7 +100,7 @@ impl Heard {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.last_sign = Instant::now();
+        self.sign();
         if let Some(keep) = &mut self.keep {
             keep.events(bytes)?;
         }
@@ -105,6 +111,11 @@ impl Heard {
             self.event(&line, sink);
         }
         Ok(())
+    }
+
+    fn sign(&mut self) {
+        self.last_sign = Instant::now();
+        self.anything = true;
     }
 
     fn event(&mut self, line: &Line, sink: Sink<'_>) {
@@ -121,6 +132,7 @@ impl Heard {
                     }
                     _ => {}
                 }
+                self.waiting |= matches!(event, Event::Waiting);
                 sink(VmEvent::Guest(event));
             }
             Err(reason) => {

@@ -68,7 +68,7 @@ impl Output {
 const INITRAMFS: &str = "initramfs.cpio";
 
 /// The command that repeats a run, from any directory: the console on stdout, the events on stderr. Where
-/// nothing is kept the initramfs is only named.
+/// nothing is kept the initramfs is only named. It boots, also if the run itself started from a template.
 pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
     let initramfs = config
         .keep
@@ -84,6 +84,7 @@ pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
         initramfs: &initramfs,
         console: Path::new("/dev/stdout"),
         events: Path::new("/dev/stderr"),
+        role: None,
     };
     shell_line(&qemu.path, &arguments(&config, &paths))
 }

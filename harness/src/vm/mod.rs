@@ -11,13 +11,16 @@ mod console;
 mod ending;
 mod heard;
 mod keep;
+mod known;
 mod lines;
+mod monitor;
 mod process;
 mod qemu;
 mod run;
 mod scan;
 mod stop;
 mod sys;
+mod template;
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -34,6 +37,7 @@ pub use self::qemu::Qemu;
 pub use self::run::Vm;
 pub use self::scan::Splat;
 pub use self::stop::Stop;
+pub use self::template::{Kept, Template, Templates};
 
 /// One VM.
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub struct Config<'a> {
     pub accelerator: Accelerator,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// Time is what the guest's instructions make it, one nanosecond each: for TCG only.
+    pub icount: bool,
     /// Virtual CPUs.
     pub cpus: u32,
     /// More arguments for the kernel, after the harness's own.
@@ -54,6 +60,8 @@ pub struct Config<'a> {
     pub limits: Limits,
     /// Where the streams of a program lead to, if the VM is there for one.
     pub streams: Option<Streams<'a>>,
+    /// Start from this instead of booting. It must be a template for such a VM.
+    pub template: Option<&'a Template>,
     /// Leave console log, events, initramfs and the command in this directory.
     pub keep: Option<&'a Path>,
 }
@@ -75,10 +83,12 @@ impl<'a> Config<'a> {
             initramfs,
             accelerator,
             memory_mib: 512,
+            icount: false,
             cpus: 1,
             kernel_args: Vec::new(),
             limits: Limits::default(),
             streams: None,
+            template: None,
             keep: None,
         }
     }
@@ -94,6 +104,8 @@ impl<'a> Config<'a> {
 pub struct Limits {
     /// From start to end.
     pub wall: Duration,
+    /// From start to the first byte on console or event channel, if that must come sooner than any other.
+    pub first_sign: Option<Duration>,
     /// Without a byte on console or event channel.
     pub silence: Duration,
     /// From the start of the program that the VM is there for, if there is one; it may be silent, and the two above
@@ -107,6 +119,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             wall: Duration::from_secs(600),
+            first_sign: None,
             silence: Duration::from_secs(120),
             program: None,
             goodbye: Duration::from_secs(5),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::known::Known;
 use super::process::Process;
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -36,6 +37,19 @@ impl Qemu {
             env::var_os(VARIABLE),
             env::var_os("PATH").as_deref(),
         )?)
+    }
+
+    /// The same, without asking it for its version if `cache` holds that.
+    pub fn find_known(cache: &Path) -> Result<Self> {
+        let path = locate(env::var_os(VARIABLE), env::var_os("PATH").as_deref())?;
+        let mut known = Known::read(cache);
+        if let Some(version) = known.version(&path) {
+            let version = version.to_owned();
+            return Ok(Self { path, version });
+        }
+        let found = Self::at(&path)?;
+        known.learn_version(&path, &found.version);
+        Ok(found)
     }
 
     /// The QEMU at `path`.

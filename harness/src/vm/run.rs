@@ -10,10 +10,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::channel::{Channel, Channels, channel, in_memory, inherited};
-use super::command::{Paths, arguments};
+use super::command::{Paths, Role, arguments};
 use super::ending::{Ending, Finished};
 use super::heard::{Heard, Sink};
 use super::keep::{Keep, by_hand};
+use super::monitor::Monitor;
 use super::process::Process;
 use super::qemu::Qemu;
 use super::stop::Stop;
@@ -39,14 +40,26 @@ pub struct Vm {
     channels: Channels,
     heard: Heard,
     command: String,
+    /// Open for as long as the VM runs, for QEMU to say what nobody asks for any more.
+    monitor: Option<Monitor>,
     /// The kernel ends a VM with the thread that started it: not `Send`.
     _stays: PhantomData<*const ()>,
 }
 
 impl Vm {
-    /// Starts QEMU. Initramfs, console and events are handed over as open files, so that nothing is left
-    /// behind, not even after SIGKILL.
+    /// Starts QEMU, from the template if there is one. Initramfs, console and events are handed over as open files, so
+    /// that nothing is left behind, not even after SIGKILL.
     pub fn start(qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
+        let Some(template) = config.template else {
+            return Self::launch(qemu, config, None);
+        };
+        let (role, monitor) = template.restored(config.initramfs)?;
+        let mut vm = Self::launch(qemu, config, Some(&role))?;
+        vm.monitor = Some(monitor);
+        Ok(vm)
+    }
+
+    pub(super) fn launch(qemu: &Qemu, config: &Config<'_>, role: Option<&Role>) -> Result<Self> {
         let keep = config
             .keep
             .map(|dir| Keep::new(dir, qemu, config))
@@ -54,11 +67,14 @@ impl Vm {
         let initramfs = in_memory(config.initramfs).context("no memory for the initramfs")?;
         let (console, console_end) = channel().context("no pipe for the console")?;
         let (events, events_end) = channel().context("no pipe for the events")?;
+        let mut fds = vec![&initramfs, &console_end, &events_end];
+        fds.extend(role.into_iter().flat_map(|role| role.parts().fds()));
         let paths = [&initramfs, &console_end, &events_end].map(inherited);
         let paths = Paths {
             initramfs: &paths[0],
             console: &paths[1],
             events: &paths[2],
+            role,
         };
 
         let mut command = Command::new(&qemu.path);
@@ -67,9 +83,7 @@ impl Vm {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut fds = [&initramfs, &console_end, &events_end]
-            .map(AsRawFd::as_raw_fd)
-            .to_vec();
+        let mut fds: Vec<_> = fds.into_iter().map(AsRawFd::as_raw_fd).collect();
         if let Some(streams) = &config.streams {
             fds.push(streams.output.as_raw_fd());
             fds.extend(streams.input.map(|input| input.as_raw_fd()));
@@ -89,6 +103,7 @@ impl Vm {
             },
             heard: Heard::new(started, keep),
             command: by_hand(qemu, config),
+            monitor: None,
             _stays: PhantomData,
         })
     }
@@ -100,7 +115,11 @@ impl Vm {
 
     /// Stays with the VM to its end, and passes on what it tells.
     pub fn run(mut self, stop: &Stop, sink: Sink<'_>) -> Result<Finished> {
-        let cause = self.watch(stop, sink).unwrap_or_else(|error| lost(&error));
+        let cause = match self.watch(stop, sink, |_| false) {
+            Ok(Over::Cut(cause)) => Some(cause),
+            Ok(Over::Heard | Over::Ended) => None,
+            Err(error) => lost(&error),
+        };
         let status = self.process.end().context("cannot wait for QEMU")?;
         let left = self.empty(sink).err().and_then(|error| lost(&error));
         // The first trouble is the one to tell.
@@ -117,25 +136,39 @@ impl Vm {
         })
     }
 
-    /// Reads until QEMU ends, or there is a cause to end it. No cause: what was heard says how it ended.
-    fn watch(&mut self, stop: &Stop, sink: Sink<'_>) -> Result<Option<Ending>> {
+    /// Stays with the VM until it waits to be saved, or does not look as if it ever would: whether it waits.
+    pub(super) fn until_waiting(&mut self, stop: &Stop, sink: Sink<'_>) -> Result<bool> {
+        let over = self.watch(stop, sink, |heard| heard.waiting)?;
+        Ok(matches!(over, Over::Heard))
+    }
+
+    /// Reads until `enough` was heard, QEMU ends, or there is a cause to end it.
+    fn watch(
+        &mut self,
+        stop: &Stop,
+        sink: Sink<'_>,
+        enough: impl Fn(&Heard) -> bool,
+    ) -> Result<Over> {
         loop {
             let ready = self.wait(stop, self.deadline().0)?;
             if ready.stop {
-                return Ok(Some(Ending::Interrupted));
+                return Ok(Over::Cut(Ending::Interrupted));
             }
             if ready.exited {
-                return Ok(None);
+                return Ok(Over::Ended);
             }
             // Before any verdict: the harness itself may have been stopped for a while.
             self.read(sink)?;
+            if enough(&self.heard) {
+                return Ok(Over::Heard);
+            }
             let bytes = self.heard.event_bytes;
             if bytes > EVENT_BYTES {
-                return Ok(Some(Ending::Flooded { bytes }));
+                return Ok(Over::Cut(Ending::Flooded { bytes }));
             }
             let (deadline, cause) = self.deadline();
             if deadline <= Instant::now() {
-                return Ok(cause);
+                return Ok(cause.map_or(Over::Ended, Over::Cut));
             }
         }
     }
@@ -144,10 +177,15 @@ impl Vm {
     fn deadline(&self) -> (Instant, Option<Ending>) {
         let Limits {
             wall,
+            first_sign,
             silence,
             program,
             goodbye,
         } = self.limits;
+        let silence = match first_sign {
+            Some(first_sign) if !self.heard.anything => silence.min(first_sign),
+            _ => silence,
+        };
         if let Some(farewell) = self.heard.farewell {
             return (after(farewell, goodbye), None);
         }
@@ -224,6 +262,16 @@ fn lost(error: &anyhow::Error) -> Option<Ending> {
 /// A time that is always in range: what lies a century ahead never comes.
 fn after(start: Instant, duration: Duration) -> Instant {
     start + duration.min(Duration::from_secs(100 * 365 * 24 * 3600))
+}
+
+/// Why a VM is not watched any longer.
+enum Over {
+    /// Enough was heard of it.
+    Heard,
+    /// It ended, or is about to: what was heard says how.
+    Ended,
+    /// It is to be ended, for this cause.
+    Cut(Ending),
 }
 
 struct Ready {

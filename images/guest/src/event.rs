@@ -21,6 +21,8 @@ pub enum Event {
         /// Microseconds since the kernel started.
         uptime_us: u64,
     },
+    /// A VM that is to be a template waits to be saved. Never comes from `/init` itself.
+    Waiting,
     /// Something of the set-up did not work; the scenarios that need it will say so.
     Warning {
         /// What, and why.

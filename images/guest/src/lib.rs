@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod frame;
+pub mod handover;
 pub mod job;
 mod objects;
 pub mod scenario;

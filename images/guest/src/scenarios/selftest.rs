@@ -1,10 +1,10 @@
 //! Faults made on purpose, to show that the harness reports each for what it is.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use fexit::Feature;
@@ -25,6 +25,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "selftest_flood",
         "writes a megabyte of output, then fails at length",
         flood,
+    ),
+    fault(
+        "selftest_machine",
+        "tells random numbers and the time, to show that two machines differ",
+        machine,
     ),
     fault("selftest_orphan", "leaves a process behind", orphan),
     fault(
@@ -94,6 +99,17 @@ fn flood(_: &mut Context) -> Result<()> {
         )?;
     }
     bail!("{}", "drowned ".repeat(128 * 1024))
+}
+
+fn machine(context: &mut Context) -> Result<()> {
+    let mut random = [0; 8];
+    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    context.measure("random", format!("{:016x}", u64::from_ne_bytes(random)));
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    context.measure("boot_id", boot_id.trim());
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    context.measure("unix_s", since.as_secs());
+    Ok(())
 }
 
 fn orphan(_: &mut Context) -> Result<()> {

@@ -1,0 +1,129 @@
+//! Which figures grew, where time was counted in instructions.
+//!
+//! Then a nanosecond is an instruction of the guest, and a figure repeats to a percent however busy the machine is: a
+//! few percent more are real, which no wall clock could tell.
+
+use std::fmt;
+
+use super::Report;
+
+/// What such figures are called: nanoseconds.
+const UNIT: &str = "_ns";
+
+/// A figure that grew by less than this factor, or by fewer instructions, is the same.
+const FACTOR: f64 = 1.03;
+const INSTRUCTIONS: f64 = 3.0;
+
+/// A measurement of a scenario that takes more instructions than before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Costlier {
+    /// The kernel, as it was asked for.
+    pub kernel: String,
+    /// The scenario's id.
+    pub scenario: String,
+    /// The measurement's name.
+    pub measurement: String,
+    /// Its value before, in instructions.
+    pub before: f64,
+    /// Its value now.
+    pub now: f64,
+}
+
+/// The figures that grew, of kernels that ran with `--icount` both times.
+pub(super) fn costlier(before: &Report, now: &Report) -> Vec<Costlier> {
+    let mut grown = Vec::new();
+    for kernel in now.kernels.iter().filter(|kernel| kernel.icount) {
+        let same = |old: &&super::KernelReport| old.icount && old.requested == kernel.requested;
+        let Some(old) = before.kernels.iter().find(same) else {
+            continue;
+        };
+        for scenario in &kernel.scenarios {
+            for (name, value) in &scenario.measurements {
+                let was = old
+                    .scenario(&scenario.id)
+                    .and_then(|old| old.measurements.get(name));
+                let both = was.and_then(|was| was.as_f64().zip(value.as_f64()));
+                let (Some((was, is)), true) = (both, name.ends_with(UNIT)) else {
+                    continue;
+                };
+                if is > was * FACTOR && is >= was + INSTRUCTIONS {
+                    grown.push(Costlier {
+                        kernel: kernel.requested.clone(),
+                        scenario: scenario.id.clone(),
+                        measurement: name.clone(),
+                        before: was,
+                        now: is,
+                    });
+                }
+            }
+        }
+    }
+    grown
+}
+
+impl fmt::Display for Costlier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            scenario,
+            measurement,
+            before,
+            now,
+        } = self;
+        write!(f, "{scenario} on {kernel}: {measurement} {before} -> {now}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guest::event::Outcome;
+
+    use super::*;
+    use crate::report::testing;
+
+    fn report(icount: bool, figures: &[(&str, f64)]) -> Report {
+        let mut scenario = testing::scenario("overhead", "fexit", "5.5", "6.1.0", Outcome::Passed);
+        for (name, value) in figures {
+            scenario
+                .measurements
+                .insert((*name).to_owned(), (*value).into());
+        }
+        let mut kernel = testing::kernel("6.1", vec![scenario]);
+        kernel.icount = icount;
+        Report::new(vec![kernel])
+    }
+
+    #[test]
+    fn a_few_percent_of_instructions_are_real_and_less_is_not() {
+        let old = report(
+            true,
+            &[
+                ("a_ns", 100.0),
+                ("b_ns", 100.0),
+                ("c_ns", 9.0),
+                ("calls", 1.0),
+            ],
+        );
+        let new = report(
+            true,
+            &[
+                ("a_ns", 104.0),
+                ("b_ns", 102.0),
+                ("c_ns", 11.0),
+                ("calls", 9.0),
+            ],
+        );
+        let grown = costlier(&old, &new);
+        let lines: Vec<_> = grown.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["overhead on 6.1: a_ns 100 -> 104"]);
+        assert_eq!(costlier(&new, &old), []);
+    }
+
+    #[test]
+    fn of_wall_time_a_few_percent_say_nothing() {
+        let (old, new) = (&[("a_ns", 100.0)], &[("a_ns", 200.0)]);
+        assert_eq!(costlier(&report(false, old), &report(true, new)), []);
+        assert_eq!(costlier(&report(true, old), &report(false, new)), []);
+        assert_eq!(costlier(&report(true, old), &report(true, new)).len(), 1);
+    }
+}

@@ -1,0 +1,152 @@
+//! What was found out about this machine, kept so that not every run finds it out anew: which QEMU that is, and how fast
+//! its KVM runs.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic;
+
+/// A speed of KVM is believed for as long as this: the machine may have been busy when it was measured.
+const KEEPS: Duration = Duration::from_secs(3600);
+
+const FILE: &str = "machine.json";
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+const KVM: &str = "/dev/kvm";
+
+/// What is known. Nothing of it is worth an error: what cannot be read or written is found out anew.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Known {
+    qemu: Option<Program>,
+    kvm: Option<Speed>,
+    #[serde(skip)]
+    file: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Program {
+    path: PathBuf,
+    bytes: u64,
+    inode: u64,
+    modified: (i64, i64),
+    version: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Speed {
+    boot: String,
+    measured: SystemTime,
+    instructions_per_second: f64,
+}
+
+impl Known {
+    /// What the cache holds.
+    pub(super) fn read(cache: &Path) -> Self {
+        let file = cache.join(FILE);
+        let read = fs::read(&file).ok();
+        let known: Option<Self> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self {
+            file,
+            ..known.unwrap_or_default()
+        }
+    }
+
+    fn write(&self) {
+        if let Ok(bytes) = serde_json::to_vec_pretty(self) {
+            let _ = self.file.parent().map(fs::create_dir_all);
+            let _ = atomic::write(&self.file, &bytes);
+        }
+    }
+
+    /// The version of the program at `path`, if it is the one that was asked before.
+    pub(super) fn version(&self, path: &Path) -> Option<&str> {
+        let known = self.qemu.as_ref()?;
+        (*known == Program::at(path, &known.version)?).then_some(&known.version)
+    }
+
+    pub(super) fn learn_version(&mut self, path: &Path, version: &str) {
+        self.qemu = Program::at(path, version);
+        self.write();
+    }
+
+    /// How fast KVM runs, measured since the machine started and not long ago, if it can still be opened.
+    pub(super) fn kvm(&self) -> Option<f64> {
+        let known = self.kvm.as_ref()?;
+        let fresh = known.measured.elapsed().is_ok_and(|age| age < KEEPS);
+        let open = || File::options().read(true).write(true).open(KVM).is_ok();
+        (fresh && boot()? == known.boot && open()).then_some(known.instructions_per_second)
+    }
+
+    pub(super) fn learn_kvm(&mut self, instructions_per_second: f64) {
+        self.kvm = boot().map(|boot| Speed {
+            boot,
+            measured: SystemTime::now(),
+            instructions_per_second,
+        });
+        self.write();
+    }
+}
+
+impl Program {
+    fn at(path: &Path, version: &str) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            bytes: metadata.len(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            version: version.to_owned(),
+        })
+    }
+}
+
+/// The number that the kernel drew when the machine started.
+fn boot() -> Option<String> {
+    fs::read_to_string(BOOT).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_until_it_is_another() {
+        let cache = tempfile::tempdir().unwrap();
+        let program = cache.path().join("qemu");
+        fs::write(&program, "one").unwrap();
+        let mut known = Known::read(cache.path());
+        assert_eq!(known.version(&program), None);
+        known.learn_version(&program, "7.2");
+        let known = Known::read(cache.path());
+        assert_eq!(known.version(&program), Some("7.2"));
+        assert_eq!(known.version(cache.path()), None);
+        fs::write(&program, "another").unwrap();
+        assert_eq!(known.version(&program), None);
+    }
+
+    #[test]
+    fn a_speed_of_another_boot_or_of_long_ago_is_not_believed() {
+        let cache = tempfile::tempdir().unwrap();
+        Known::read(cache.path()).learn_kvm(5e6);
+        let mut known = Known::read(cache.path());
+        let usable = File::options().read(true).write(true).open(KVM).is_ok();
+        assert_eq!(known.kvm(), usable.then_some(5e6));
+        let speed = known.kvm.as_mut().unwrap();
+        speed.measured -= KEEPS;
+        assert_eq!(known.kvm(), None);
+        let speed = known.kvm.as_mut().unwrap();
+        speed.measured = SystemTime::now();
+        speed.boot.push('0');
+        assert_eq!(known.kvm(), None);
+    }
+
+    #[test]
+    fn a_damaged_note_is_none() {
+        let cache = tempfile::tempdir().unwrap();
+        fs::write(cache.path().join(FILE), "{").unwrap();
+        assert!(Known::read(cache.path()).kvm().is_none());
+    }
+}

@@ -1,0 +1,102 @@
+//! What a template is good for: anything else that a VM differs in makes another template.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::{Hex, STAGE1};
+use crate::vm::{Config, Qemu, command};
+
+/// Changes whenever templates of before would be of no use.
+const FORMAT: &str = "1";
+
+/// The name of the template for such a VM of this kernel. It covers kernel, waiting init, QEMU, CPU model,
+/// accelerator, memory, devices and command line: all that QEMU is told, but for where its files are.
+pub(super) fn key(
+    qemu: &Qemu,
+    config: &Config<'_>,
+    kernel_sha256: &str,
+    window: u64,
+) -> Result<String> {
+    let qemu_file = fs::metadata(&qemu.path)
+        .with_context(|| format!("cannot look at {}", qemu.path.display()))?;
+    let mut hash = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    };
+    add(FORMAT.as_bytes());
+    add(kernel_sha256.as_bytes());
+    add(&Sha256::digest(STAGE1));
+    add(qemu.path.as_os_str().as_encoded_bytes());
+    add(qemu.version.as_bytes());
+    for number in [
+        qemu_file.len(),
+        qemu_file.mtime().cast_unsigned(),
+        qemu_file.mtime_nsec().cast_unsigned(),
+        window,
+    ] {
+        add(&number.to_le_bytes());
+    }
+    let config = Config {
+        kernel: Path::new(""),
+        ..config.clone()
+    };
+    for argument in command::arguments_anywhere(&config) {
+        add(argument.as_encoded_bytes());
+    }
+    let digest = hash.finalize();
+    Ok(format!("{:x}", Hex(&digest[..16])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::Accelerator;
+
+    #[test]
+    fn whatever_makes_another_vm_makes_another_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("qemu");
+        fs::write(&program, "one").unwrap();
+        let qemu = Qemu {
+            path: program.clone(),
+            version: "7.2".into(),
+        };
+        let newer = Qemu {
+            version: "7.3".into(),
+            ..qemu.clone()
+        };
+        let config = Config::new(Path::new("/vmlinuz"), b"", Accelerator::Tcg);
+        let of = |change: &dyn Fn(&mut Config<'static>)| {
+            let mut changed = Config::new(Path::new("/vmlinuz"), b"", Accelerator::Tcg);
+            change(&mut changed);
+            key(&qemu, &changed, "sum", 1).unwrap()
+        };
+        let mut keys = vec![
+            of(&|_| {}),
+            of(&|config| config.accelerator = Accelerator::Kvm),
+            of(&|config| config.memory_mib = 513),
+            of(&|config| config.cpus = 2),
+            of(&|config| config.kernel_args = vec!["acpi=off".into()]),
+            key(&qemu, &config, "other sum", 1).unwrap(),
+            key(&qemu, &config, "sum", 2).unwrap(),
+            key(&newer, &config, "sum", 1).unwrap(),
+        ];
+        // Where the same kernel lies, and what the VM is to do, is all the same.
+        assert_eq!(
+            of(&|config| config.kernel = Path::new("/elsewhere")),
+            keys[0]
+        );
+        assert_eq!(of(&|config| config.initramfs = b"archive"), keys[0]);
+        fs::write(&program, "another").unwrap();
+        keys.push(of(&|_| {}));
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+}

@@ -1,0 +1,223 @@
+//! VM templates: a VM that was saved while its init waited, from which later ones start.
+//!
+//! A template is a folder of the cache: the guest's memory as a sparse file, the devices' state, and a note of what
+//! the two must look like. Later VMs map the memory privately: it is read as needed and never written. What a VM is
+//! to do comes after the restore, as the very archive that a cold boot would have for its initramfs; see
+//! [`guest::handover`].
+
+mod key;
+mod save;
+mod store;
+
+use std::fs::{File, FileTimes};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail, ensure};
+use guest::handover::{HEADER, Header, SEED};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use self::store::{Kept, Templates};
+use super::channel::filled_pipe;
+use super::command::{Parts, Role};
+use super::monitor::Monitor;
+
+/// The waiting init, built together with the harness.
+const STAGE1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1"));
+
+/// The smallest window for archives, and the largest, in bytes. QEMU has only powers of two.
+const SMALLEST_WINDOW: u64 = 64 << 20;
+const LARGEST_WINDOW: u64 = 1 << 30;
+
+const RAM: &str = "ram";
+const STATE: &str = "state";
+const NOTE: &str = "template.json";
+
+/// A VM that was saved, open and checked.
+#[derive(Debug)]
+pub struct Template {
+    dir: PathBuf,
+    ram: File,
+    state: Vec<u8>,
+    window_bytes: u64,
+}
+
+/// What the files of a template must look like.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    kernel: String,
+    window_bytes: u64,
+    ram_bytes: u64,
+    ram_inode: u64,
+    ram_modified_ns: i64,
+    state_sha256: String,
+}
+
+impl Note {
+    fn new(kernel: &str, window_bytes: u64, ram: &File, state: &[u8]) -> Result<Self> {
+        let metadata = ram.metadata()?;
+        Ok(Self {
+            kernel: kernel.to_owned(),
+            window_bytes,
+            ram_bytes: metadata.len(),
+            ram_inode: metadata.ino(),
+            ram_modified_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+            state_sha256: format!("{:x}", Hex(&Sha256::digest(state))),
+        })
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Template {
+    /// Opens the template in `dir`; `None` if there is none, and an error if it is not as it was left.
+    ///
+    /// The memory is not read: a file that still has its time, size and place is taken for unchanged, as with kernels.
+    fn open(dir: &Path) -> Result<Option<Self>> {
+        let note = match std::fs::read(dir.join(NOTE)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).context("its note cannot be read"),
+        };
+        let note: Note = serde_json::from_slice(&note).context("its note is damaged")?;
+        let state = std::fs::read(dir.join(STATE)).context("its state cannot be read")?;
+        let ram = File::open(dir.join(RAM)).context("its memory cannot be read")?;
+        let found = Note::new(&note.kernel, note.window_bytes, &ram, &state)?;
+        ensure!(found == note, "it was changed: {found:?} is not {note:?}");
+        // For whoever looks which has not been used for long.
+        if let Ok(file) = File::options().append(true).open(dir.join(NOTE)) {
+            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+        }
+        Ok(Some(Self {
+            dir: dir.to_owned(),
+            ram,
+            state,
+            window_bytes: note.window_bytes,
+        }))
+    }
+
+    /// What a VM that starts from this needs, to be handed `archive`.
+    pub(super) fn restored(&self, archive: &[u8]) -> Result<(Role, Monitor)> {
+        let header = Header {
+            length: archive.len() as u64,
+            time_ns: now_ns()?,
+            seed: seed()?,
+        };
+        let window = window(self.window_bytes)?;
+        write_at(&window, &header.to_bytes(), 0)?;
+        write_at(&window, archive, HEADER as u64)?;
+        let state = filled_pipe(&self.state).context("QEMU cannot be handed the state")?;
+        let (mut monitor, monitor_end) = Monitor::new()?;
+        monitor.restore_from(state.as_raw_fd())?;
+        let parts = Parts {
+            ram: self.ram.try_clone()?.into(),
+            window,
+            window_bytes: self.window_bytes,
+            monitor: monitor_end,
+            state: Some(state),
+        };
+        Ok((Role::Restored(parts), monitor))
+    }
+}
+
+/// The smallest window that holds an archive.
+fn window_for(archive: &[u8]) -> Result<u64> {
+    let needed = (HEADER + archive.len()) as u64;
+    let window = needed.next_power_of_two().max(SMALLEST_WINDOW);
+    if window > LARGEST_WINDOW {
+        bail!(
+            "an archive of {} bytes is more than a template takes",
+            archive.len()
+        );
+    }
+    Ok(window)
+}
+
+/// A window in which nothing stands yet.
+fn window(bytes: u64) -> Result<OwnedFd> {
+    let window = memfd_create("archive", MemfdFlags::CLOEXEC)?;
+    ftruncate(&window, bytes)?;
+    Ok(window)
+}
+
+fn write_at(window: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let file = File::from(window.try_clone()?);
+    file.write_all_at(bytes, offset)
+        .context("no memory for the archive")
+}
+
+fn now_ns() -> Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    Ok(u64::try_from(since.as_nanos())?)
+}
+
+fn seed() -> Result<[u8; SEED]> {
+    use std::io::Read as _;
+    let mut seed = [0; SEED];
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_powers_of_two_within_bounds() {
+        assert_eq!(window_for(b"small").unwrap(), SMALLEST_WINDOW);
+        assert_eq!(window_for(&vec![0; 64 << 20]).unwrap(), 128 << 20);
+        assert_eq!(
+            window_for(&vec![0; (128 << 20) - HEADER]).unwrap(),
+            128 << 20
+        );
+    }
+
+    fn saved(dir: &Path) -> Note {
+        let ram = File::create(dir.join(RAM)).unwrap();
+        ram.set_len(1 << 20).unwrap();
+        std::fs::write(dir.join(STATE), "state").unwrap();
+        let note = Note::new("5.10", SMALLEST_WINDOW, &ram, b"state").unwrap();
+        std::fs::write(dir.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
+        note
+    }
+
+    #[test]
+    fn a_template_that_is_not_as_it_was_left_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        assert!(Template::open(dir).unwrap().is_none());
+        saved(dir);
+        assert_eq!(
+            Template::open(dir).unwrap().unwrap().window_bytes,
+            SMALLEST_WINDOW
+        );
+        // Using it does not change it.
+        assert!(Template::open(dir).unwrap().is_some());
+        for (why, file, content) in [
+            ("its note", NOTE, Some("{}")),
+            ("its state", STATE, None),
+            ("changed", STATE, Some("State")),
+            ("its memory", RAM, None),
+            ("changed", RAM, Some("short")),
+        ] {
+            saved(dir);
+            match content {
+                Some(content) => std::fs::write(dir.join(file), content).unwrap(),
+                None => std::fs::remove_file(dir.join(file)).unwrap(),
+            }
+            let error = format!("{:#}", Template::open(dir).unwrap_err());
+            assert!(error.contains(why), "{error} should say {why}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Boots a VM up to where its init waits, and saves it.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use guest::event::Event;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+
+use super::{STAGE1, window};
+use crate::image::Initramfs;
+use crate::vm::channel::pipe_to_us;
+use crate::vm::command::{Parts, Role};
+use crate::vm::monitor::Monitor;
+use crate::vm::run::Vm;
+use crate::vm::{Config, Qemu, Stop, VmEvent, timespec};
+
+/// How long QEMU may take to hand over the state: it needs milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Saves a VM whose memory is `ram`, and returns the state of its devices.
+pub(super) fn save(
+    qemu: &Qemu,
+    config: &Config<'_>,
+    window_bytes: u64,
+    ram: &File,
+    stop: &Stop,
+) -> Result<Saved> {
+    let (state, state_end) = pipe_to_us()?;
+    let (mut monitor, monitor_end) = Monitor::new()?;
+    let role = Role::Saved(Parts {
+        ram: ram.try_clone()?.into(),
+        window: window(window_bytes)?,
+        window_bytes,
+        monitor: monitor_end,
+        state: None,
+    });
+    let archive = stage1()?;
+    let config = Config {
+        initramfs: &archive,
+        keep: None,
+        template: None,
+        ..config.clone()
+    };
+    let mut vm = Vm::launch(qemu, &config, Some(&role))?;
+    let mut refusal = None;
+    let waits = vm.until_waiting(stop, &mut |event| {
+        if let VmEvent::Guest(Event::Warning { message }) = event {
+            refusal.get_or_insert(message);
+        }
+    })?;
+    if let Some(refusal) = refusal {
+        return Ok(Saved::Never(refusal));
+    }
+    if !waits {
+        let finished = vm.run(stop, &mut |_| {})?;
+        bail!("the VM did not get as far as to wait: {}", finished.ending);
+    }
+    monitor.save_to(state_end)?;
+    let state = read_all(state)?;
+    monitor.saved()?;
+    Ok(Saved::State(state))
+}
+
+/// What came of it.
+pub(super) enum Saved {
+    State(Vec<u8>),
+    /// This kernel cannot be a template, for this reason, and that will not change.
+    Never(String),
+}
+
+/// The waiting init, and the devices that it needs before anything is mounted.
+fn stage1() -> Result<Vec<u8>> {
+    let mut image = Initramfs::new();
+    image
+        .char_device("/dev/console", 0o600, (5, 1))?
+        .char_device("/dev/urandom", 0o666, (1, 9))?
+        .char_device("/dev/ttyS1", 0o600, (4, 65))?
+        .file("/init", 0o755, STAGE1)?;
+    Ok(image.to_bytes())
+}
+
+/// Reads to the end of a pipe, which must come in time.
+fn read_all(pipe: OwnedFd) -> Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut pipe, mut all, mut buffer) = (File::from(pipe), Vec::new(), [0; 64 << 10]);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(&pipe, PollFlags::IN)];
+        if retry_on_intr(|| poll(&mut fds, Some(&timespec(left))))? == 0 {
+            bail!("QEMU did not hand over the VM's state within {PATIENCE:?}");
+        }
+        match pipe
+            .read(&mut buffer)
+            .context("cannot read the VM's state")?
+        {
+            0 => return Ok(all),
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The templates of the cache: made one at a time, complete under their final name, and bounded in size.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use super::key::key;
+use super::save::{Saved, save};
+use super::{NOTE, Note, RAM, STATE, Template, window_for};
+use crate::kernel::cache::{Guard, lock, try_lock};
+use crate::vm::{Config, Qemu, Stop};
+
+/// All templates together take no more than this on the disk, in bytes: the longest unused go first.
+const ROOM: u64 = 2 << 30;
+
+/// What a template of a kernel that cannot have one is called.
+const NEVER: &str = "never";
+const PARTIAL: &str = "partial";
+
+/// The folder of all templates.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    cache: PathBuf,
+}
+
+/// A template as the user sees it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The release of the kernel.
+    pub kernel: String,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: SystemTime,
+    key: String,
+}
+
+impl Templates {
+    /// The templates in a cache folder, which need not exist.
+    pub fn new(cache: &Path) -> Self {
+        Self {
+            cache: cache.to_owned(),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.cache.join("templates")
+    }
+
+    fn lock(&self, key: &str) -> Result<Guard> {
+        lock(&self.cache, &lock_name(key), || {})
+    }
+
+    /// The template for such a VM. One that is not there, or that is damaged, is made; `say` is told what is done.
+    pub fn obtain(
+        &self,
+        qemu: &Qemu,
+        config: &Config<'_>,
+        kernel: &crate::kernel::Kernel,
+        stop: &Stop,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Template> {
+        let window = window_for(config.initramfs)?;
+        let key = key(qemu, config, &kernel.sha256, window)?;
+        if let Ok(Some(template)) = Template::open(&self.root().join(&key)) {
+            return Ok(template);
+        }
+        let never = self.root().join(format!("{key}.{NEVER}"));
+        if let Ok(why) = fs::read_to_string(&never) {
+            bail!("{why} (found out before)");
+        }
+        fs::create_dir_all(self.root())
+            .with_context(|| format!("cannot create {}", self.root().display()))?;
+        self.sweep();
+        let _guard = self.lock(&key)?;
+        let dir = self.root().join(&key);
+        // It may have come while we waited for the lock.
+        match Template::open(&dir) {
+            Ok(Some(template)) => return Ok(template),
+            Ok(None) => {}
+            Err(why) => say(&format!(
+                "the template is thrown away and made anew: {why:#}"
+            )),
+        }
+        say("making a template");
+        let partial = self.root().join(format!(".{key}.{PARTIAL}"));
+        remove(&partial)?;
+        let made = make(&partial, qemu, config, &kernel.release, window, stop);
+        match made {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                let _ = fs::write(&never, &why);
+                let _ = remove(&partial);
+                bail!(why);
+            }
+            Err(error) => {
+                let _ = remove(&partial);
+                return Err(error);
+            }
+        }
+        remove(&dir)?;
+        fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        self.trim(&key, ROOM);
+        Template::open(&dir)?.context("the template that was just made is gone")
+    }
+
+    /// Throws a template away that led nowhere.
+    pub fn discard(&self, template: &Template) -> Result<()> {
+        let key = template
+            .dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let _guard = self.lock(&key)?;
+        remove(&template.dir)
+    }
+
+    /// All templates, the longest unused first.
+    pub fn list(&self) -> Vec<Kept> {
+        let dirs = fs::read_dir(self.root()).into_iter().flatten().flatten();
+        let mut all: Vec<_> = dirs.filter_map(|dir| kept(&dir.path())).collect();
+        all.sort_by_key(|kept| kept.used);
+        all
+    }
+
+    /// Throws all templates away, and forgets which kernels cannot have one.
+    pub fn clear(&self) -> Result<()> {
+        match fs::read_dir(self.root()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).context("cannot list the templates"),
+            Ok(entries) => entries
+                .flatten()
+                .try_for_each(|entry| remove(&entry.path())),
+        }
+    }
+
+    /// Throws the longest unused away until the rest has room. Whoever still runs from one keeps its memory.
+    fn trim(&self, just_made: &str, room: u64) {
+        let mut all = self.list();
+        let mut bytes: u64 = all.iter().map(|kept| kept.bytes).sum();
+        all.retain(|kept| kept.key != just_made);
+        for kept in all {
+            if bytes <= room {
+                return;
+            }
+            if remove(&self.root().join(&kept.key)).is_ok() {
+                bytes -= kept.bytes;
+            }
+        }
+    }
+
+    /// Removes what a harness left that was killed while it made a template.
+    fn sweep(&self) {
+        for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let key = name
+                .strip_prefix('.')
+                .and_then(|name| name.strip_suffix(&format!(".{PARTIAL}")));
+            // Its maker holds the lock for as long as it lives.
+            if let Some(key) = key
+                && let Ok(Some(_guard)) = try_lock(&self.cache, &lock_name(key))
+            {
+                let _ = remove(&entry.path());
+            }
+        }
+    }
+}
+
+fn lock_name(key: &str) -> String {
+    format!("template-{key}")
+}
+
+/// Makes a template in `dir`; the reason if this kernel can never have one.
+fn make(
+    dir: &Path,
+    qemu: &Qemu,
+    config: &Config<'_>,
+    kernel: &str,
+    window: u64,
+    stop: &Stop,
+) -> Result<Option<String>> {
+    let context = || format!("cannot write {}", dir.display());
+    fs::create_dir(dir).with_context(context)?;
+    let ram = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(dir.join(RAM))
+        .with_context(context)?;
+    ram.set_len(u64::from(config.memory_mib) << 20)
+        .with_context(context)?;
+    let state = match save(qemu, config, window, &ram, stop)? {
+        Saved::State(state) => state,
+        Saved::Never(why) => return Ok(Some(why)),
+    };
+    fs::write(dir.join(STATE), &state).with_context(context)?;
+    let note = Note::new(kernel, window, &ram, &state)?;
+    fs::write(dir.join(NOTE), serde_json::to_vec_pretty(&note)?).with_context(context)?;
+    Ok(None)
+}
+
+fn kept(dir: &Path) -> Option<Kept> {
+    let key = dir.file_name()?.to_str()?.to_owned();
+    if key.starts_with('.') {
+        return None;
+    }
+    let note = dir.join(NOTE);
+    let used = fs::metadata(&note).ok()?.modified().ok()?;
+    let note: Note = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
+    let size = |name: &str| fs::metadata(dir.join(name)).map_or(0, |file| file.blocks() * 512);
+    Some(Kept {
+        kernel: note.kernel,
+        bytes: [RAM, STATE, NOTE].into_iter().map(size).sum(),
+        used,
+        key,
+    })
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::FileTimes;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A folder with templates `a`, `b` and so on, each used an hour after the one before.
+    fn filled(count: u8) -> (tempfile::TempDir, Templates) {
+        let cache = tempfile::tempdir().unwrap();
+        let templates = Templates::new(cache.path());
+        for number in 0..count {
+            let dir = templates.root().join(char::from(b'a' + number).to_string());
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join(RAM), vec![1; 1 << 16]).unwrap();
+            let ram = File::open(dir.join(RAM)).unwrap();
+            let note = Note::new("5.10", 1, &ram, b"").unwrap();
+            fs::write(dir.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(3600 * u64::from(number));
+            let file = File::options().append(true).open(dir.join(NOTE)).unwrap();
+            file.set_times(FileTimes::new().set_modified(used)).unwrap();
+        }
+        (cache, templates)
+    }
+
+    fn keys(templates: &Templates) -> String {
+        templates.list().into_iter().map(|kept| kept.key).collect()
+    }
+
+    #[test]
+    fn what_has_no_room_goes_the_longest_unused_first_and_never_what_was_just_made() {
+        let (_cache, templates) = filled(4);
+        assert_eq!(keys(&templates), "abcd");
+        templates.trim("a", ROOM);
+        assert_eq!(keys(&templates), "abcd");
+        templates.trim("a", 3 << 16);
+        assert_eq!(keys(&templates), "ad");
+        templates.trim("a", 0);
+        assert_eq!(keys(&templates), "a");
+        templates.clear().unwrap();
+        assert_eq!(keys(&templates), "");
+    }
+
+    #[test]
+    fn what_a_killed_harness_left_is_removed_and_what_a_living_one_makes_is_not() {
+        let (_cache, templates) = filled(1);
+        let partial = |key: &str| templates.root().join(format!(".{key}.{PARTIAL}"));
+        fs::create_dir(partial("dead")).unwrap();
+        fs::create_dir(partial("alive")).unwrap();
+        let guard = templates.lock("alive").unwrap();
+        templates.sweep();
+        assert!(!partial("dead").exists() && partial("alive").exists());
+        drop(guard);
+        templates.sweep();
+        assert!(!partial("alive").exists());
+        assert_eq!(keys(&templates), "a");
+    }
+}

@@ -1,0 +1,176 @@
+//! The kernel's own archive format (`newc` cpio), unpacked as the kernel would.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
+const HEADER: usize = 110;
+const MAGIC: &[u8] = b"070701";
+const END: &str = "TRAILER!!!";
+
+/// Unpacks everything below `/`. What is there already is replaced.
+pub(crate) fn unpack(archive: &[u8]) -> Result<()> {
+    unpack_below(archive, Path::new("/"))
+}
+
+fn unpack_below(archive: &[u8], root: &Path) -> Result<()> {
+    let mut rest = archive;
+    loop {
+        let (entry, behind) = Entry::parse(rest).context("the archive is damaged")?;
+        if entry.name == END {
+            return Ok(());
+        }
+        let path = root.join(entry.name.trim_start_matches('/'));
+        entry
+            .create(&path)
+            .with_context(|| format!("cannot unpack {}", path.display()))?;
+        rest = behind;
+    }
+}
+
+struct Entry<'a> {
+    mode: u32,
+    device: (u32, u32),
+    name: &'a str,
+    content: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// The first entry, and what follows it.
+    fn parse(archive: &'a [u8]) -> Result<(Self, &'a [u8])> {
+        let header = archive.get(..HEADER).context("it ends in a header")?;
+        ensure!(header.starts_with(MAGIC), "no header where one should be");
+        let field = |number: usize| -> Result<u32> {
+            let at = MAGIC.len() + 8 * number;
+            let text = std::str::from_utf8(&header[at..at + 8])?;
+            Ok(u32::from_str_radix(text, 16)?)
+        };
+        let (name_end, size) = (HEADER + field(11)? as usize, field(6)? as usize);
+        let start = name_end.next_multiple_of(4);
+        let name = archive.get(HEADER..name_end).context("it ends in a name")?;
+        let content = archive
+            .get(start..start + size)
+            .context("it ends in a file")?;
+        let entry = Self {
+            mode: field(1)?,
+            device: (field(9)?, field(10)?),
+            name: std::str::from_utf8(name)?.trim_end_matches('\0'),
+            content,
+        };
+        let next = (start + size).next_multiple_of(4);
+        Ok((entry, archive.get(next..).unwrap_or_default()))
+    }
+
+    fn create(&self, path: &Path) -> Result<()> {
+        let permissions = self.mode & 0o7777;
+        let kind = FileType::from_raw_mode(self.mode);
+        if kind == FileType::Directory {
+            match fs::create_dir(path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+                _ => {}
+            }
+            return Ok(fs::set_permissions(
+                path,
+                Permissions::from_mode(permissions),
+            )?);
+        }
+        // This program itself may be in the way; it runs on without its name.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        match kind {
+            FileType::RegularFile => {
+                let mut file = File::create_new(path)?;
+                file.write_all(self.content)?;
+                file.set_permissions(Permissions::from_mode(permissions))?;
+            }
+            FileType::Symlink => symlink(PathBuf::from(std::str::from_utf8(self.content)?), path)?,
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                let device = makedev(self.device.0, self.device.1);
+                mknodat(CWD, path, kind, Mode::empty(), device)?;
+                fs::set_permissions(path, Permissions::from_mode(permissions))?;
+            }
+            other => bail!("it is a {other:?}"),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(mode: u32, name: &str, content: &str) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let size = content.len();
+        let fields = [
+            0,
+            mode as usize,
+            0,
+            0,
+            1,
+            0,
+            size,
+            0,
+            0,
+            0,
+            0,
+            name.len() + 1,
+            0,
+        ];
+        for field in fields {
+            bytes.extend(format!("{field:08X}").bytes());
+        }
+        for part in [format!("{name}\0"), content.to_owned()] {
+            bytes.extend(part.bytes());
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    fn dir(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn files_folders_and_links_come_out_as_they_were_packed_over_what_was_there() {
+        let dir = dir("unpack");
+        fs::write(dir.join("init"), "the old one").unwrap();
+        let archive = [
+            entry(0o040_755, "folder", ""),
+            entry(0o100_755, "init", "odd"),
+            entry(0o100_600, "folder/file", "four"),
+            entry(0o120_777, "link", "init"),
+            entry(0, END, ""),
+        ];
+        unpack_below(&archive.concat(), &dir).unwrap();
+        assert_eq!(fs::read(dir.join("link")).unwrap(), b"odd");
+        assert_eq!(fs::read(dir.join("folder/file")).unwrap(), b"four");
+        let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(
+            [mode("init"), mode("folder/file"), mode("folder")],
+            [0o755, 0o600, 0o755]
+        );
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_archive_is_an_error_wherever_it_is_cut() {
+        let dir = dir("damaged");
+        let archive = [entry(0o100_644, "file", "content"), entry(0, END, "")].concat();
+        for length in 0..archive.len() - 3 {
+            let error = unpack_below(&archive[..length], &dir)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("damaged"), "{length}: {error}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

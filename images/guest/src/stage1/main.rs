@@ -1,0 +1,57 @@
+//! The init of a VM template: it waits, is saved waiting, and in every VM that is started from that save unpacks the
+//! archive it is handed and becomes the `/init` in it.
+
+mod archive;
+#[path = "../port.rs"]
+mod port;
+mod sys;
+mod window;
+
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use guest::event::Event;
+use rustix::system::{RebootCommand, reboot};
+use rustix::time::{ClockId, Timespec, clock_settime};
+
+use port::Port;
+use window::Window;
+
+fn main() -> ExitCode {
+    let Err(error) = wait_and_become_init();
+    // The host listens to the event port first, and takes this for what it is: no template of this kernel.
+    let message = format!("{error:#}");
+    if let Ok(mut port) = Port::open() {
+        let _ = port.send(&Event::Warning { message });
+        let _ = port.drain();
+    }
+    let _ = reboot(RebootCommand::Restart);
+    ExitCode::FAILURE
+}
+
+fn wait_and_become_init() -> Result<std::convert::Infallible> {
+    let window = Window::find()?;
+    let mut port = Port::open()?;
+    port.send(&Event::Waiting)?;
+    port.drain()?;
+    drop(port);
+
+    let header = window.wait();
+    // From here on this VM differs from all others that were saved as this one.
+    sys::add_randomness(&header.seed).context("cannot renew the random numbers")?;
+    set_clock(header.time_ns).context("cannot set the clock")?;
+    archive::unpack(window.archive(&header)?.bytes())?;
+    drop(window);
+    let error = Command::new("/init").args(env::args_os().skip(1)).exec();
+    Err(error).context("cannot run /init")
+}
+
+fn set_clock(time_ns: u64) -> Result<()> {
+    let time = Timespec {
+        tv_sec: (time_ns / 1_000_000_000).cast_signed(),
+        tv_nsec: (time_ns % 1_000_000_000).cast_signed(),
+    };
+    Ok(clock_settime(ClockId::Realtime, time)?)
+}
