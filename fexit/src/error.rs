@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::btf::BtfError;
 use crate::feature::Unsupported;
+use crate::kernel_version::KernelVersion;
 use crate::programs::PinnedLink;
 use crate::sys::ENOTSUPP;
 
@@ -234,6 +235,21 @@ pub enum MapError {
         wanted: String,
         /// What is there.
         found: String,
+    },
+
+    /// The running kernel lacks the map's type.
+    #[error(
+        "map `{name}` is of type {kind}, which exists from Linux {minimum} on; this is {running}"
+    )]
+    UnsupportedType {
+        /// The map.
+        name: String,
+        /// Its type.
+        kind: &'static str,
+        /// The first release that has it.
+        minimum: KernelVersion,
+        /// The running kernel.
+        running: KernelVersion,
     },
 
     /// The map could not be pinned, or nothing could be opened under that name.

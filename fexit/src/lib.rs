@@ -37,6 +37,18 @@
 //!
 //! How it stands beside other libraries: [`comparison`].
 //!
+//! # Coming from aya
+//!
+//! A program that was written for `aya::programs::FExit` moves over by changing its imports: `Ebpf` and its loader, the
+//! programs, their links, the maps and their views take the same calls. The scenario `moved_from_aya` is one such program,
+//! compiled with either library and run on every kernel. What differs:
+//!
+//! - A map is created when it is first used, so the first call that needs it may say why it could not be.
+//! - Programs of other kinds can be loaded, as targets, but not attached: see [`programs::OtherProgram`].
+//! - [`Btf::parse_file`] takes no byte order; `test_run` is a method of [`programs::FExit`], not of a trait;
+//!   [`programs::loaded_programs`] gives ids; a program is not taken over from a pin, only a link is.
+//! - Errors have other variants: they say more.
+//!
 //! # Minimum kernel version
 //!
 //! Linux 5.5 on x86-64, built with `CONFIG_DEBUG_INFO_BTF`, `CONFIG_BPF_JIT` and `CONFIG_DYNAMIC_FTRACE`. What came later

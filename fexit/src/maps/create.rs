@@ -10,6 +10,7 @@ use aya_obj::{EbpfSectionKind, Map};
 use super::kinds;
 use crate::error::MapError;
 use crate::feature::Feature;
+use crate::kernel_version::KernelVersion;
 use crate::object::Object;
 use crate::privilege;
 use crate::sys::{self, MapCreate};
@@ -134,11 +135,19 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
     {
         return refusal.into();
     }
+    if io_error.raw_os_error() == Some(libc::EINVAL)
+        && let Some((kind, minimum)) = kinds::missing(attr.map_type)
+    {
+        return MapError::UnsupportedType {
+            name: attr.name.to_owned(),
+            kind,
+            minimum,
+            running: KernelVersion::current(),
+        };
+    }
     let hint = match io_error.raw_os_error() {
         Some(libc::EPERM) => format!("; {}", privilege::missing(false)),
-        Some(libc::EINVAL) => {
-            "; this kernel may lack the map type, or the sizes are not what it takes".to_owned()
-        }
+        Some(libc::EINVAL) => "; the sizes or flags are not what it takes".to_owned(),
         Some(libc::E2BIG | libc::ENOMEM) => "; it is too large: lower max_entries".to_owned(),
         _ => String::new(),
     };

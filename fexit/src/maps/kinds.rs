@@ -1,17 +1,27 @@
-//! The types of maps: their names, and the feature that a newer one needs.
+//! The types of maps: their names, and what a newer one needs.
 
 use aya_obj::generated::bpf_map_type;
 
+use crate::btf::Btf;
 use crate::facts;
 use crate::feature::Feature;
+use crate::kernel_version::KernelVersion;
 
 /// `BPF_MAP_TYPE_PERCPU_HASH` as `percpu_hash`.
-pub(crate) fn name(map_type: u32) -> String {
+pub(super) fn name(map_type: u32) -> String {
     facts::map_type(map_type)
         .map_or_else(|| format!("number {map_type}"), |(name, _)| name.to_owned())
 }
 
-/// The feature that a map type needs beyond BPF itself.
+/// The feature that a map type is.
 pub(super) fn feature(map_type: u32) -> Option<Feature> {
     (map_type == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32).then_some(Feature::RingBuf)
+}
+
+/// Name and first release of a map type that the kernel's own types do not know.
+pub(super) fn missing(map_type: u32) -> Option<(&'static str, KernelVersion)> {
+    let (name, (minimum, _)) = facts::map_type(map_type)?;
+    let value = format!("BPF_MAP_TYPE_{}", name.to_uppercase());
+    let known = Btf::from_sys_fs().ok()?.has_enum_value(&value);
+    (!known).then_some((name, minimum))
 }

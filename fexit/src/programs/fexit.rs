@@ -8,7 +8,8 @@ use aya_obj::generated::{
 };
 
 use super::data::{Kind, ProgramData};
-use super::links::{Attachment, FExitLink, FExitLinkId, Links};
+use super::links::{Attachment, Links};
+pub use super::links::{FExitLink, FExitLinkId};
 use super::target::{self, Resolved, Target};
 use super::{ProgramError, TestRun, explain, info};
 use crate::btf::Btf;
@@ -280,8 +281,7 @@ impl FExit {
     /// [`ProgramError::NotAttached`] when the id names no link that this program owns.
     pub fn detach(&mut self, link_id: FExitLinkId) -> Result<(), ProgramError> {
         let link = self.take_link(link_id)?;
-        link.detach();
-        Ok(())
+        link.detach()
     }
 
     /// Takes a link out, to own it: it detaches when dropped, and outlives `unload` and [`Ebpf`](crate::Ebpf).

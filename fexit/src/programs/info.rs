@@ -1,6 +1,7 @@
 //! What the kernel knows of loaded programs and of links.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_TRACING;
 
@@ -113,6 +114,36 @@ pub struct ProgramInfo {
 }
 
 impl ProgramInfo {
+    /// Its id, as `bpftool prog` lists it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its name, cut to fifteen bytes.
+    pub fn name(&self) -> &[u8] {
+        self.name.as_bytes()
+    }
+
+    /// Its name, cut to fifteen bytes.
+    pub fn name_as_str(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    /// The id of its BTF.
+    pub fn btf_id(&self) -> Option<u32> {
+        (self.btf_id != 0).then_some(self.btf_id)
+    }
+
+    /// How often it ran, while `sysctl kernel.bpf_stats_enabled` was 1. Available from 5.1.
+    pub fn run_count(&self) -> u64 {
+        self.run_count
+    }
+
+    /// How long it ran in all, under the same condition. Available from 5.1.
+    pub fn run_time(&self) -> Duration {
+        Duration::from_nanos(self.run_time_ns)
+    }
+
     /// How often it was left out because it was running already on that CPU.
     ///
     /// # Minimum kernel version

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use super::fd_link::{FdLink, Link};
 use super::info::LinkInfo;
 use super::pin::{self, Pin};
 use crate::error::{LinkError, ProgramError};
@@ -59,8 +60,13 @@ impl FExitLink {
     }
 
     /// Detaches, as dropping does.
-    pub fn detach(self) {
+    ///
+    /// # Errors
+    ///
+    /// None; [`Link::detach`](super::links::Link::detach) has the same shape.
+    pub fn detach(self) -> Result<(), ProgramError> {
         drop(self);
+        Ok(())
     }
 
     /// Pins the link at `path`, a name that is free in a BPF file system: it stays attached when this process is gone.
@@ -175,6 +181,23 @@ pub struct PinnedLink {
 }
 
 impl PinnedLink {
+    /// The link that is pinned at `path`, with its pin.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.7.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FExitLink::from_pin`].
+    pub fn from_pin<P: AsRef<Path>>(path: P) -> Result<Self, LinkError> {
+        let path = path.as_ref();
+        let pin = Pin::of(path);
+        let link = FExitLink::from_pin(path)?;
+        link.attachment.with_pins(|pins| pins.push(pin.clone()));
+        Ok(Self { link, pin })
+    }
+
     /// Where it is pinned.
     pub fn path(&self) -> &Path {
         self.pin.path()
@@ -246,7 +269,7 @@ mod tests {
         let mut links = Links::default();
         let mut others = Links::default();
         let first = links.insert(link());
-        links.take(&first).unwrap().detach();
+        links.take(&first).unwrap().detach().unwrap();
         // The descriptor's number is free again and reused, the id is not.
         let second = links.insert(link());
         assert_ne!(first, second);

@@ -2,11 +2,12 @@
 
 mod data;
 mod explain;
-mod fexit;
+mod fd_link;
+pub mod fexit;
 #[cfg(test)]
 mod fexit_tests;
 mod info;
-mod links;
+pub mod links;
 #[cfg(test)]
 mod load_tests;
 mod other;
@@ -110,6 +111,24 @@ impl Program {
     /// [`ProgramError::NotLoaded`].
     pub fn fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
         self.data().fd()
+    }
+
+    /// What the kernel knows of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`], or what the kernel answered.
+    pub fn info(&self) -> Result<ProgramInfo, ProgramError> {
+        ProgramInfo::of(self.fd()?)
+    }
+
+    /// Pins it at `path`, a name that is free in a BPF file system: it stays loaded until that is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`], [`ProgramError::Pin`].
+    pub fn pin<P: AsRef<std::path::Path>>(&self, path: P) -> Result<(), ProgramError> {
+        self.data().pin(path.as_ref())
     }
 
     /// Runs it once on `data`, an Ethernet frame for a network program. See [`FExit::test_run`].

@@ -21,11 +21,16 @@ impl Pin {
     /// Pins what `fd` is at `path`, which must be free.
     pub(super) fn make(fd: BorrowedFd<'_>, path: &Path) -> io::Result<Self> {
         pin(fd, path)?;
-        Ok(Self {
+        Ok(Self::of(path))
+    }
+
+    /// The file that is there now.
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
             path: path.to_owned(),
             // No file has these numbers: what is gone already is never found again.
             file: identity(path).unwrap_or_default(),
-        })
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -15,6 +15,7 @@ pub(crate) const FUNC_IP: &[u8] = object!("func_ip");
 pub(crate) const GLOBALS: &[u8] = object!("globals");
 pub(crate) const KINDS: &[u8] = object!("kinds");
 pub(crate) const MAPS: &[u8] = object!("maps");
+pub(crate) const MAP_TYPES: &[u8] = object!("map_types");
 pub(crate) const MODULE_TARGET: &[u8] = object!("module_target");
 pub(crate) const OVERHEAD: &[u8] = object!("overhead");
 pub(crate) const PINNED: &[u8] = object!("pinned");

@@ -6,7 +6,7 @@ use std::process;
 use anyhow::{Context as _, Result, ensure};
 use fexit::maps::{Array, HashMap};
 use fexit::programs::FExit;
-use fexit::{Btf, Ebpf, Feature, Map, MapError};
+use fexit::{Btf, Ebpf, Feature, KernelVersion, Map, MapError};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 use rustix::io::Errno;
 
@@ -14,12 +14,59 @@ use super::counter::{FUNCTION, expect_error};
 use crate::objects;
 use crate::scenario::{Context, Scenario};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "maps",
-    "hash and array of the object are created, and shared between the program and user space",
-    Feature::Fexit,
-    maps,
-)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "maps",
+        "hash and array of the object are created, and shared between the program and user space",
+        Feature::Fexit,
+        maps,
+    ),
+    Scenario::new(
+        "map_types",
+        "a map type that the kernel lacks is refused with the first kernel that has it, and only there",
+        Feature::Fexit,
+        map_types,
+    ),
+];
+
+fn map_types(context: &mut Context) -> Result<()> {
+    let ebpf = Ebpf::load(objects::MAP_TYPES)?;
+    let mut created = 0;
+    for (name, release) in [
+        ("inode_storage", (5, 10)),
+        ("task_storage", (5, 11)),
+        ("bloom_filter", (5, 16)),
+        ("user_ringbuf", (6, 1)),
+        ("cgrp_storage", (6, 2)),
+        ("arena", (6, 9)),
+    ] {
+        let first = KernelVersion::new(release.0, release.1, 0);
+        match map(&ebpf, name)?.fd() {
+            Ok(_) if KernelVersion::current() >= first => created += 1,
+            Err(MapError::UnsupportedType {
+                kind,
+                minimum,
+                running,
+                ..
+            }) => {
+                let right = kind == name && minimum == first && running < first;
+                ensure!(
+                    right,
+                    "{kind} is refused on {running}, with {minimum} as its first"
+                );
+            }
+            other => anyhow::bail!("{name}, from {first} on, gave {other:?}"),
+        }
+    }
+    context.measure("created", created);
+    let mut ebpf = ebpf;
+    let program: &mut FExit = ebpf
+        .program_mut("uses_none")
+        .context("no program")?
+        .try_into()?;
+    program.load(FUNCTION, &Btf::from_sys_fs()?)?;
+    Ok(())
+}
 
 fn maps(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::MAPS)?;

@@ -84,7 +84,7 @@ fn attach_twice(_: &mut Context) -> Result<()> {
         already,
     )?;
     expect(&[&calls], &[])?;
-    link.detach();
+    link.detach()?;
     counter.program()?.attach()?;
     expect(&[&calls], &[])
 }

@@ -15,6 +15,7 @@ mod links;
 mod maps;
 mod misuse;
 mod module;
+mod moved;
 mod overhead;
 mod pins;
 mod privilege;
@@ -52,6 +53,7 @@ const FAMILIES: &[&[Scenario]] = &[
     helpers::SCENARIOS,
     streams::SCENARIOS,
     interop::SCENARIOS,
+    moved::SCENARIOS,
     shared_maps::SCENARIOS,
     signatures::SCENARIOS,
     sessions::SCENARIOS,
