@@ -32,7 +32,6 @@ pub fn load(data: &[u8], kernel: &Btf) {
         let _ = (program.kind(), format!("{program:?}"));
         if let Some((_, pattern)) = program.section().split_once('/') {
             let _ = kernel.functions_like(pattern);
-            let _ = kernel.function(pattern);
         }
     }
     for (_, map) in ebpf.maps() {
