@@ -1,0 +1,40 @@
+//! Every minimum version that the library claims can be observed: by a scenario, on kernels of the matrix.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fexit::{Feature, KernelVersion};
+use harness::kernel::{Kernels, Options, commands};
+
+#[test]
+fn every_feature_has_a_scenario() {
+    for feature in Feature::ALL {
+        let mut scenarios = guest::scenarios::all();
+        assert!(
+            scenarios.any(|scenario| scenario.feature == feature),
+            "no scenario shows {feature}"
+        );
+    }
+}
+
+#[test]
+fn the_matrix_has_a_kernel_on_either_side_of_every_minimum() {
+    let empty = tempfile::tempdir().unwrap();
+    let kernels = Kernels::open(Options {
+        cache_dir: Some(empty.path().to_owned()),
+        offline: true,
+        ..Options::default()
+    })
+    .unwrap();
+    let series: Vec<KernelVersion> = commands::list(&kernels)
+        .unwrap()
+        .iter()
+        .map(|series| series.name.parse().unwrap())
+        .collect();
+    for feature in Feature::ALL {
+        let minimum = feature.minimum();
+        assert!(series.iter().any(|kernel| *kernel >= minimum), "{feature}");
+        // Below 5.5 there is no fexit, and so no kernel that could refuse a part of it.
+        if minimum > KernelVersion::new(5, 5, 0) {
+            assert!(series.iter().any(|kernel| *kernel < minimum), "{feature}");
+        }
+    }
+}
