@@ -336,7 +336,7 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn the_real_probe_agrees_with_what_there_is() {
-        let missing = !std::path::Path::new("/dev/kvm").exists();
+        let missing = !Path::new("/dev/kvm").exists();
         match probe() {
             Kvm::Speed(speed) => assert!(!missing && speed > 0.0, "{speed}"),
             Kvm::Unusable(why) => assert_eq!(why == "/dev/kvm is missing", missing, "{why}"),
