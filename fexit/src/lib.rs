@@ -99,10 +99,8 @@ pub use needs::{Needs, Requirement};
 
 /// Includes the bytes of a file, as `include_bytes!`, at an address at which an ELF file can be read in place.
 ///
-/// ```no_run
-/// # /*
+/// ```text
 /// let ebpf = Ebpf::load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prog.bpf.o")))?;
-/// # */
 /// ```
 #[macro_export]
 macro_rules! include_bytes_aligned {

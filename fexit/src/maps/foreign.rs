@@ -17,7 +17,7 @@ use crate::sys::{self, IdKind};
 impl Map {
     /// The map of a descriptor: of another library, or received from another process.
     ///
-    /// [`EbpfLoader::map`](crate::EbpfLoader::map) lets programs use it.
+    /// [`EbpfLoader::reuse_map`](crate::EbpfLoader::reuse_map) lets programs use it.
     ///
     /// # Minimum kernel version
     ///

@@ -63,7 +63,7 @@ impl FExitLink {
     ///
     /// # Errors
     ///
-    /// None; [`Link::detach`](super::links::Link::detach) has the same shape.
+    /// None; [`Link::detach`] has the same shape.
     pub fn detach(self) -> Result<(), ProgramError> {
         drop(self);
         Ok(())

@@ -1,0 +1,163 @@
+//! What can go wrong with maps.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::words::pin_hint;
+use crate::feature::Unsupported;
+use crate::kernel_version::KernelVersion;
+
+/// Why a map could not be created, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The map is of another type than the one that was asked for.
+    #[error("map `{name}` is of type {found}, not {expected}")]
+    UnexpectedMapType {
+        /// The map.
+        name: String,
+        /// The type asked for.
+        expected: &'static str,
+        /// The type it has.
+        found: String,
+    },
+
+    /// The Rust type of a key or value has another size than the map's.
+    #[error("map `{name}`: its {what} has {expected} bytes, the type asked for has {found}")]
+    SizeMismatch {
+        /// The map.
+        name: String,
+        /// `key` or `value`.
+        what: &'static str,
+        /// Bytes in the map.
+        expected: usize,
+        /// Bytes of the type.
+        found: usize,
+    },
+
+    /// The kernel refused to create the map.
+    #[error("cannot create map `{name}` ({definition}): {io_error}{hint}")]
+    CreateError {
+        /// The map.
+        name: String,
+        /// Its type and sizes.
+        definition: String,
+        /// What to do.
+        hint: String,
+        /// What `bpf(2)` returned.
+        #[source]
+        io_error: io::Error,
+    },
+
+    /// A map that stands in the place of the object's is of another kind.
+    #[error("map `{name}` takes {wanted}; {place} has {found}")]
+    Different {
+        /// The map.
+        name: String,
+        /// What stands in its place.
+        place: String,
+        /// What the object defines.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+
+    /// The running kernel lacks the map's type.
+    #[error(
+        "map `{name}` is of type {kind}, which exists from Linux {minimum} on; this is {running}"
+    )]
+    UnsupportedType {
+        /// The map.
+        name: String,
+        /// Its type.
+        kind: &'static str,
+        /// The first release that has it.
+        minimum: KernelVersion,
+        /// The running kernel.
+        running: KernelVersion,
+    },
+
+    /// The map could not be pinned, or nothing could be opened under that name.
+    #[error("map `{name}` at {}: {io_error}{}", path.display(), pin_hint(io_error))]
+    Pin {
+        /// The map; empty when it was to be found out.
+        name: String,
+        /// The name in the BPF file system.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        io_error: io::Error,
+    },
+
+    /// The ring buffer has a reader already.
+    #[error("map `{name}` has a reader already; drop that one first")]
+    InUse {
+        /// The map.
+        name: String,
+    },
+
+    /// The map's keys were removed faster than they could be listed.
+    #[error("map `{name}` changes faster than it can be listed; try again")]
+    Restless {
+        /// The map.
+        name: String,
+    },
+
+    /// There is no such element.
+    #[error("map `{name}` has no such element")]
+    KeyNotFound {
+        /// The map.
+        name: String,
+    },
+
+    /// No map of that name.
+    #[error("the object has no map `{name}`; it has {known}")]
+    UnknownMap {
+        /// The name.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+
+    /// No global variable of that name.
+    #[error("the object has no global variable `{name}`; it has {known}")]
+    UnknownGlobal {
+        /// The name.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+
+    /// The variable lies in `.rodata`, which is frozen once a program is loaded.
+    #[error("`{name}` is constant: set it before load, with `EbpfLoader::set_global`")]
+    ReadOnly {
+        /// The variable.
+        name: String,
+    },
+
+    /// The running kernel lacks the map type.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+
+    /// Another call failed.
+    #[error("map `{name}`: `{call}` failed: {io_error}")]
+    SyscallError {
+        /// The map.
+        name: String,
+        /// The call.
+        call: &'static str,
+        /// What it returned.
+        #[source]
+        io_error: io::Error,
+    },
+}
+
+impl MapError {
+    /// The refusal in it, if the running kernel lacks a feature.
+    pub fn unsupported(&self) -> Option<&Unsupported> {
+        match self {
+            Self::Unsupported(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
