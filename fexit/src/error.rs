@@ -8,11 +8,14 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::btf::BtfError;
+use crate::btf::access::CoreNeed;
+use crate::facts::Helper;
 use crate::feature::Unsupported;
+use crate::kernel_version::KernelVersion;
 
 pub use link::LinkError;
 pub use map::MapError;
-use words::{pin_hint, why_refused};
+use words::{pin_hint, quoted, why_refused};
 
 /// Why an object could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,38 @@ pub enum ProgramError {
         io_error: io::Error,
         /// The whole log of the verifier.
         verifier_log: String,
+    },
+
+    /// The program reads a type or field that this kernel does not have.
+    #[error(
+        "program `{name}` reads {}, which this kernel does not have (types of modules are not looked at); ask \
+         before, with `bpf_core_field_exists` or its like, or choose another",
+        quoted(missing)
+    )]
+    CoreMissing {
+        /// The program.
+        name: String,
+        /// What is not there.
+        missing: Vec<CoreNeed>,
+    },
+
+    /// The program calls a helper that this kernel does not offer to fexit programs.
+    #[error(
+        "program `{name}` calls bpf_{}, which {} (this kernel is {running})",
+        helper.name,
+        if helper.for_fexit {
+            format!("fexit programs may from Linux {} on", helper.minimum)
+        } else {
+            "fexit programs may on no kernel".to_owned()
+        }
+    )]
+    UnknownHelper {
+        /// The program.
+        name: String,
+        /// The helper.
+        helper: Helper,
+        /// The running kernel.
+        running: KernelVersion,
     },
 
     /// The object's relocations could not be applied.

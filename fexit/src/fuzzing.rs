@@ -3,7 +3,7 @@
 use crate::btf::Btf;
 use crate::btf::raw::Raw;
 use crate::object::{Globals, Object};
-use crate::{EbpfLoader, poison};
+use crate::{EbpfLoader, needs};
 
 /// How many programs of an object are looked at: each may mean reading the object again.
 const PROGRAMS: usize = 4;
@@ -14,9 +14,10 @@ pub fn load(data: &[u8], kernel: &Btf) {
         return;
     };
     for program in object.extra.sections.keys().take(PROGRAMS) {
-        let _ = object.relocated(program, || Ok(kernel.clone()));
-        let log = "7: (85) call unknown#195896080\n";
-        let _ = poison::explain(&object, program, log);
+        if let Ok(relocated) = object.relocated(program, || Ok(kernel.clone())) {
+            let log = "7: (85) call unknown#195896080\n";
+            let _ = needs::missing(&object, &relocated, program, log);
+        }
     }
     let mut loader = EbpfLoader::new();
     if let Some((name, global)) = object.extra.globals.first_key_value() {
@@ -28,6 +29,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     let Ok(ebpf) = loader.load(data) else {
         return;
     };
+    let _ = ebpf.needs();
     for (_, program) in ebpf.programs() {
         let _ = (program.kind(), format!("{program:?}"));
         if let Some((_, pattern)) = program.section().split_once('/') {

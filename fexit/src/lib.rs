@@ -78,7 +78,6 @@ mod needs;
 mod object;
 #[cfg(test)]
 mod object_tests;
-mod poison;
 mod privilege;
 pub mod programs;
 mod sys;

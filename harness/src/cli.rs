@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    build::BuildArgs, cache::CacheCommand, exec::ExecArgs, inspect::InspectArgs, vm::Mode,
+    build::BuildArgs, cache::CacheCommand, exec::ExecArgs, inspect::InspectArgs,
+    minimum::MinimumArgs, objects::ObjectArgs, vm::Mode,
 };
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
@@ -57,6 +58,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Run a program of this machine in a VM
     Exec(ExecArgs),
+    /// Find the oldest and the newest kernel on which each program of an object works
+    Minimum(MinimumArgs),
     /// Say which kernels there are, fetch them, or renew what their names stand for
     Kernels {
         /// What to do with them
@@ -137,7 +140,7 @@ impl KernelsCommand {
 }
 
 /// Which kernels there are, and where they are kept.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct StoreArgs {
     /// Where to keep kernels [default: fexit-harness in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
@@ -175,6 +178,10 @@ pub struct RunArgs {
     /// Only the scenarios with these ids; * and ? match any
     #[arg(short, long = "scenario", value_name = "ID", value_delimiter = ',')]
     pub scenarios: Vec<String>,
+
+    /// Programs of the user's.
+    #[command(flatten)]
+    pub objects: ObjectArgs,
 
     /// List the scenarios and the kernels, and run nothing
     #[arg(long)]

@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod kernel;
 pub mod kernels;
 pub mod list;
+pub mod minimum;
 pub mod objects;
 pub mod plain;
 pub mod program;

@@ -7,7 +7,7 @@ use harness::{
     cache,
     cli::{Cli, Command},
     error::exit_code,
-    exec, inspect, kernels, list,
+    exec, inspect, kernels, list, minimum,
     plain::plain,
     reports, run,
 };
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Some(Command::Compare { old, new }) => reports::compare(old, new),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Exec(args)) => Ok(exec::run(args)),
+        Some(Command::Minimum(args)) => minimum::run(args),
         Some(Command::Kernels { command }) => kernels::command(command),
         Some(Command::Report {
             reports,

@@ -10,7 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
     kernel,
-    report::{ScenarioReport, ScenarioVerdict, verdict::outcome_name},
+    plain::{one_line, plain},
+    report::{ProgramReport, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
 };
 
 /// Enough for `mainline-5.15` and the like.
@@ -57,9 +58,12 @@ impl Board {
 
     /// Prints one line, above whatever moves.
     pub fn say(&self, line: impl Display) {
+        // Names in an object and what a guest says come from anywhere.
+        let line = line.to_string();
+        let line = plain(&line);
         // Nobody is left to be told that stderr is closed.
         let _ = match &self.live {
-            Some(live) => live.println(line.to_string()),
+            Some(live) => live.println(line),
             None => writeln!(stderr(), "{line}"),
         };
     }
@@ -79,6 +83,23 @@ pub(crate) fn excerpt(text: &str, count: usize) -> Vec<String> {
     lines
 }
 
+/// Adds the first lines of a text, each below the other.
+fn indent(text: &str, line: &mut String) {
+    for part in excerpt(text, ERROR_LINES) {
+        line.push_str("\n    ");
+        line.push_str(&part);
+    }
+}
+
+/// How often a program ran, in words.
+pub(crate) fn fired(program: &ProgramReport) -> Option<String> {
+    let count = program.result.run_count?;
+    Some(match program.result.mean_ns {
+        Some(mean) => format!("fired {count} times, {mean} ns each"),
+        None => format!("fired {count} times"),
+    })
+}
+
 /// One kernel's line on the board. It goes when this is dropped.
 #[derive(Debug)]
 pub struct Line {
@@ -95,7 +116,8 @@ impl Line {
 
     /// Shows where the scenarios are.
     pub fn scenario(&self, id: &str, number: usize, of: usize) {
-        self.bar.set_message(format!("{number}/{of} {id}"));
+        self.bar
+            .set_message(format!("{number}/{of} {}", one_line(id)));
     }
 
     /// Prints how a scenario went.
@@ -111,10 +133,25 @@ impl Line {
             outcome_name(scenario.outcome)
         );
         if let (false, Some(error)) = (scenario.verdict == ScenarioVerdict::Ok, &scenario.error) {
-            for part in excerpt(error, ERROR_LINES) {
-                line.push_str("\n    ");
-                line.push_str(&part);
-            }
+            indent(error, &mut line);
+        }
+        self.board.say(line);
+    }
+
+    /// Prints how a program of the user's went.
+    pub fn program_finished(&self, program: &ProgramReport) {
+        let mut line = format!(
+            "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}",
+            self.kernel,
+            program.verdict,
+            one_line(&program.program),
+            program.result.outcome.name()
+        );
+        if let Some(fired) = fired(program) {
+            line.push_str(&format!("  {fired}"));
+        }
+        if let Some(why) = program.why() {
+            indent(why, &mut line);
         }
         self.board.say(line);
     }

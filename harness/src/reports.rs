@@ -29,8 +29,15 @@ pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &Outputs) -> Result<
     };
     let sinks = Sinks::prepare(outputs)?;
     let mut kernels: Vec<KernelReport> = Vec::new();
+    let mut objects = Vec::new();
     for path in paths {
-        for kernel in file::read(path)?.kernels {
+        let read = file::read(path)?;
+        for object in read.objects {
+            if !objects.contains(&object) {
+                objects.push(object);
+            }
+        }
+        for kernel in read.kernels {
             // A kernel that was run again replaces itself.
             match kernels
                 .iter_mut()
@@ -45,7 +52,8 @@ pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &Outputs) -> Result<
     // What the reports themselves have was annotated by the jobs that wrote them.
     github::annotate(&missing);
     kernels.extend(missing);
-    let report = Report::new(kernels);
+    let mut report = Report::new(kernels);
+    report.objects = objects;
     sinks.finish(&report)?;
     Ok(report.verdict.exit_code())
 }

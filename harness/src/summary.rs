@@ -14,6 +14,14 @@ pub fn lines(report: &Report) -> Vec<String> {
     lines.extend(report.kernels.iter().map(line));
     lines.extend(report.kernels.iter().flat_map(troubles));
     let doubts: Vec<_> = report.minimums.iter().filter_map(doubt).collect();
+    for object in &report.objects {
+        lines.extend(object.not_ours.iter().map(|program| {
+            format!(
+                "{}: {} is not fexit but {}, and was left alone",
+                object.path, program.name, program.kind
+            )
+        }));
+    }
     // One kernel can confirm nothing from both sides.
     if report.kernels.len() > 1 && !doubts.is_empty() {
         lines.push("\nminimum kernels that this run does not confirm from both sides:".to_owned());
@@ -64,6 +72,15 @@ fn troubles(kernel: &KernelReport) -> Vec<String> {
             scenario.id,
             outcome_name(scenario.outcome)
         ));
+    }
+    for program in kernel
+        .programs
+        .iter()
+        .filter(|program| program.verdict == ScenarioVerdict::NotOk)
+    {
+        let why = excerpt(program.why().unwrap_or_default(), 1).concat();
+        let outcome = program.result.outcome.name();
+        lines.push(format!("{name}: {} {outcome}: {why}", program.program));
     }
     if let Some(error) = &kernel.error {
         lines.push(format!("{name}: {error}"));

@@ -145,6 +145,8 @@ fn a_built_image_has_init_job_modules_and_extras() {
         work: Work::Scenarios {
             ids: vec!["attach".into()],
             timeout_s: Some(7),
+            programs: Vec::new(),
+            trigger: None,
         },
         modules: vec!["veth".into()],
     };

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::btf::access::CoreNeed;
 use crate::sys::ENOTSUPP;
 
 /// What to do when a name in a BPF file system cannot be made or opened.
@@ -17,18 +18,27 @@ pub(super) fn pin_hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// What a kernel does not have, as a list.
+pub(super) fn quoted(missing: &[CoreNeed]) -> String {
+    let names: Vec<_> = missing.iter().map(|need| format!("`{need}`")).collect();
+    names.join(", ")
+}
+
 /// The lines of a verifier log that say why: the last ones, without source lines and figures.
 fn log_tail(log: &str) -> String {
     const LINES: usize = 3;
-    const OTHER: [&str; 5] = [
+    const OTHER: [&str; 7] = [
         ";",
+        "Unrecognized arg#",
+        "func#",
         "processed ",
         "verification time",
         "stack depth",
         "peak_states",
     ];
-    let tells =
-        |line: &&str| !line.is_empty() && !OTHER.iter().any(|start| line.starts_with(start));
+    let tells = |line: &&str| {
+        !line.is_empty() && !OTHER.iter().any(|start| line.starts_with(start)) && !is_state(line)
+    };
     let lines: Vec<&str> = log.lines().filter(tells).collect();
     let tail = &lines[lines.len().saturating_sub(LINES)..];
     tail.join(" | ")
@@ -56,6 +66,13 @@ pub(super) fn why_refused(error: &io::Error, log: &str) -> String {
     format!("; the verifier says nothing: {meaning}")
 }
 
+/// What registers hold before an instruction: `0: R1=ctx() R10=fp0`.
+fn is_state(line: &str) -> bool {
+    let after = line.split_once(": ").map_or("", |(_, after)| after);
+    let number = after.strip_prefix('R').unwrap_or_default();
+    number.starts_with(|c: char| c.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +84,7 @@ mod tests {
             name: "p".into(),
             io_error: io::Error::from_raw_os_error(libc::EACCES),
             verifier_log:
-                "0: (b7) r0 = 1\n1: (79) r1 = *(u64 *)(r1 +80)\ninvalid bpf_context access \
+                "func#0 @0\nUnrecognized arg#0 type PTR\n0: (b7) r0 = 1\n1: R0=1 R1=ctx() R10=fp0\n1: (79) r1 = *(u64 *)(r1 +80)\ninvalid bpf_context access \
                            off=80 size=8\nprocessed 2 insns (limit 1000000)\n"
                     .into(),
         };
@@ -80,7 +97,9 @@ mod tests {
             text.contains("invalid bpf_context access off=80 size=8"),
             "{text}"
         );
-        assert!(!text.contains("processed"), "{text}");
+        for noise in ["processed", "arg#0", "R10=fp0"] {
+            assert!(!text.contains(noise), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the programs of an object want of a kernel, read without one.
 
 mod instructions;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -9,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use aya_obj::Object as Parsed;
 
 use crate::Ebpf;
-use crate::btf::access::{self, CoreNeed};
-use crate::btf::raw::Raw;
+use crate::btf::access::CoreNeed;
 use crate::error::ProgramError;
 use crate::facts::{self, Helper};
 use crate::feature::Feature;
@@ -19,6 +19,8 @@ use crate::maps::Map;
 use crate::object::Object;
 use crate::programs::Program;
 use instructions::{Found, Instruction};
+pub(crate) use places::missing;
+use places::{Key, Placed, by_type, placed};
 
 /// What one fexit program wants of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,35 +98,22 @@ impl Ebpf {
     }
 }
 
-/// A CO-RE relocation, and the function that it stands in.
-struct Placed {
-    function: (usize, u64),
-    need: CoreNeed,
-}
-
 struct Survey<'a> {
     object: &'a Object,
     maps: &'a [Map],
     /// The function of each BTF type id.
-    by_type: HashMap<u32, (usize, u64)>,
+    by_type: HashMap<u32, Key>,
     core: Vec<Placed>,
     gpl: bool,
 }
 
 impl<'a> Survey<'a> {
     fn new(object: &'a Object, maps: &'a [Map]) -> Self {
-        let functions = &object.parsed().functions;
-        let by_type = functions
-            .iter()
-            .filter_map(|(key, function)| {
-                Some((function.func_info.func_info.first()?.type_id, *key))
-            })
-            .collect();
         let license = object.parsed().license.to_string_lossy().into_owned();
         Self {
             object,
             maps,
-            by_type,
+            by_type: by_type(object),
             core: placed(object),
             gpl: is_gpl_compatible(&license),
         }
@@ -133,7 +122,7 @@ impl<'a> Survey<'a> {
     fn needs(&self, linked: &Parsed, name: &str, program: &Program) -> Option<Needs> {
         let key = linked.programs.get(name)?.function_key();
         let function = linked.functions.get(&key)?;
-        let reached: HashSet<(usize, u64)> = function
+        let reached: HashSet<Key> = function
             .func_info
             .func_info
             .iter()
@@ -304,28 +293,4 @@ fn is_gpl_compatible(license: &str) -> bool {
         "Dual MPL/GPL",
     ];
     COMPATIBLE.contains(&license)
-}
-
-/// The CO-RE relocations, each with the function that it stands in.
-fn placed(object: &Object) -> Vec<Placed> {
-    let Ok(local) = Raw::parse(object.extra.btf.clone()) else {
-        return Vec::new();
-    };
-    let functions = &object.parsed().functions;
-    let place = |relocation: &crate::btf::core::CoreRelocation| {
-        let section = local.string(relocation.section_name)?;
-        let section = *object
-            .extra
-            .section_index
-            .get(&*String::from_utf8_lossy(section))?;
-        let at = u64::from(relocation.insn_off);
-        // Functions of a section are in the order of their addresses, and this is the last that begins before it.
-        let (key, function) = functions.range((section, 0)..=(section, at)).next_back()?;
-        let end = function.section_offset + 8 * function.instructions.len();
-        (relocation.insn_off as usize <= end).then(|| Placed {
-            function: *key,
-            need: access::describe(&local, relocation),
-        })
-    };
-    object.extra.core.iter().filter_map(place).collect()
 }

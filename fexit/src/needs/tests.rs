@@ -3,6 +3,7 @@
 use crate::Ebpf;
 use crate::kernel_version::KernelVersion;
 use crate::needs::Needs;
+use crate::object::{Globals, Object};
 use crate::testing::compile;
 
 fn needs(source: &str, program: &str) -> Needs {
@@ -134,4 +135,37 @@ fn a_licence_counts_where_a_helper_asks_for_it() {
     let object = Ebpf::load(&closed).unwrap();
     assert_eq!(object.license(), "MIT");
     assert_eq!(object.needs().unwrap()["p"].minimum(), None);
+}
+
+#[test]
+fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
+    let local = format!(
+        "{TYPES}
+         __attribute__((noinline)) static u64 shared(struct task *t) {{
+             return (u64)__builtin_preserve_access_index(&t->in.x) - (u64)t;
+         }}
+         SEC(\"fexit/f\") int probe(u64 *ctx) {{
+             struct task *t = (void *)ctx[0];
+             return shared(t) + (u64)__builtin_preserve_access_index(&t->gone) - (u64)t;
+         }}"
+    );
+    let kernel = "struct task { int pid; } t; SEC(\"fexit/f\") int p(void *ctx) { return t.pid; }";
+    let kernel = crate::elf::examine(&compile(kernel), None).unwrap().1.btf;
+    let kernel = crate::Btf::parse(&kernel).unwrap();
+    let object = Object::parse(&compile(&local), &Globals::new()).unwrap();
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let relocated = object.relocated("probe", || Ok(kernel.clone())).unwrap();
+    let instructions = &relocated.function("probe").unwrap().instructions;
+    let poisoned = instructions.iter().enumerate();
+    let poisoned = poisoned.filter(|(_, insn)| insn.code == 0x85 && insn.imm == 195_896_080);
+    let named = poisoned.map(|(at, _)| {
+        let log = format!("{at}: (85) call unknown#195896080\ninvalid func unknown#195896080\n");
+        let missing = super::missing(&object, &relocated, "probe", &log);
+        missing.iter().map(ToString::to_string).collect::<Vec<_>>()
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort();
+    assert_eq!(named, [["struct task.gone"], ["struct task.in.x"]]);
+    // A log that does not tell where names all of them.
+    assert_eq!(super::missing(&object, &relocated, "probe", "").len(), 2);
 }

@@ -13,8 +13,9 @@ use aya_obj::generated::{
 
 use super::Shared;
 use crate::btf::Btf;
+use crate::btf::access::CoreNeed;
 use crate::error::ProgramError;
-use crate::poison;
+use crate::needs;
 use crate::sys::{self, ProgLoad, TestRun};
 
 /// `call` of a helper, a subprogram or a kernel function.
@@ -206,9 +207,12 @@ impl ProgramData {
             .collect()
     }
 
-    /// What the program reads and this kernel does not have, if the verifier's log is of that.
-    pub(crate) fn lacks(&self, log: &str) -> Option<String> {
-        poison::explain(&self.shared.object, &self.name, log)
+    /// The types and fields that the verifier came upon and this kernel does not have.
+    pub(crate) fn missing(&self, log: &str) -> Vec<CoreNeed> {
+        let object = &self.shared.object;
+        object.done(&self.name).map_or_else(Vec::new, |relocated| {
+            needs::missing(object, &relocated, &self.name, log)
+        })
     }
 
     fn kfunc(&self, number: i32, btf: &Btf) -> Result<i32, ProgramError> {

@@ -7,7 +7,9 @@ use super::data::{ProgramData, Refusal};
 use super::info;
 use super::target::Resolved;
 use crate::error::ProgramError;
+use crate::facts::Helper;
 use crate::feature::Feature;
+use crate::kernel_version::KernelVersion;
 use crate::privilege;
 use crate::sys::ENOTSUPP;
 
@@ -20,6 +22,9 @@ const HELPERS: [(u32, Feature); 6] = [
     (184, Feature::FuncArgs),
     (185, Feature::FuncArgs),
 ];
+
+/// The number of a helper that there never will be: put in the place of an instruction whose field is missing.
+pub(crate) const POISON: &str = "#195896080";
 
 /// Kernels up to 6.12 say this by `EINVAL` and silence, 7.3 does in the log.
 const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
@@ -34,17 +39,29 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     if refusal.error.raw_os_error() == Some(libc::EPERM) {
         return permission("load a BPF program", false);
     }
-    if let Some(feature) = unknown_helper(&refusal.log).filter(|f| f.missing().is_some()) {
+    if refusal.log.contains(POISON) {
+        let missing = program.missing(&refusal.log);
+        if !missing.is_empty() {
+            return ProgramError::CoreMissing {
+                name: program.name.clone(),
+                missing,
+            };
+        }
+    }
+    let number = unknown_helper(&refusal.log);
+    if let Some(feature) = number.and_then(feature).filter(|f| f.missing().is_some()) {
         return feature.unsupported().into();
     }
-    if let Some(lacking) = program.lacks(&refusal.log) {
-        return ProgramError::Relocation {
-            reason: format!(
-                "program `{}` uses the {lacking}, which this kernel does not have (types of modules are not looked at); \
-                 ask before, with `bpf_core_field_exists` or its like, or choose another",
-                program.name
-            ),
-        };
+    if let Some(helper) = number.and_then(Helper::by_number) {
+        let running = KernelVersion::current();
+        // One that it should have is withheld for another reason, which the log tells.
+        if !helper.for_fexit || helper.minimum > running {
+            return ProgramError::UnknownHelper {
+                name: program.name.clone(),
+                helper,
+                running,
+            };
+        }
     }
     let externs = program.externs();
     if !externs.is_empty() {
@@ -211,20 +228,24 @@ fn is_tracing(target: &Resolved) -> bool {
     info.is_some_and(|(info, _)| info.type_ == tracing)
 }
 
-/// The feature whose helper the verifier does not know: `unknown func bpf_get_func_ret#184`.
-fn unknown_helper(log: &str) -> Option<Feature> {
+/// The helper that the verifier does not know, or not for such programs: `unknown func bpf_get_func_ret#184`.
+fn unknown_helper(log: &str) -> Option<u32> {
     let line = log.lines().rev().find(|line| {
         line.contains("unknown func")
             || line.contains("invalid func")
             || line.contains("cannot use helper")
     })?;
-    let number: u32 = line.rsplit('#').next()?.trim().parse().ok()?;
+    line.rsplit('#').next()?.trim().parse().ok()
+}
+
+/// The feature that a helper belongs to.
+fn feature(helper: u32) -> Option<Feature> {
     let ring_buffer = 130..=134;
     HELPERS
         .into_iter()
-        .find(|(helper, _)| *helper == number)
+        .find(|(number, _)| *number == helper)
         .map(|(_, feature)| feature)
-        .or_else(|| ring_buffer.contains(&number).then_some(Feature::RingBuf))
+        .or_else(|| ring_buffer.contains(&helper).then_some(Feature::RingBuf))
 }
 
 #[cfg(test)]
@@ -234,13 +255,22 @@ mod tests {
     #[test]
     fn an_unknown_helper_names_its_feature() {
         let log = "4: (85) call unknown#184\ninvalid func unknown#184\nprocessed 5 insns\n";
-        assert_eq!(unknown_helper(log), Some(Feature::FuncArgs));
+        assert_eq!(unknown_helper(log), Some(184));
+        let log = "program of this type cannot use helper bpf_ringbuf_output#130";
         assert_eq!(
-            unknown_helper("unknown func bpf_ringbuf_output#130"),
+            unknown_helper(log).and_then(feature),
             Some(Feature::RingBuf)
         );
-        assert_eq!(unknown_helper("invalid func unknown#195896080"), None);
+        assert_eq!(feature(181), None);
         assert_eq!(unknown_helper("R1 type=ctx expected=fp"), None);
+    }
+
+    #[test]
+    fn features_and_helpers_name_the_same_release() {
+        for (number, feature) in HELPERS {
+            let helper = Helper::by_number(number).unwrap();
+            assert_eq!(helper.minimum, feature.minimum(), "{}", helper.name);
+        }
     }
 
     #[test]

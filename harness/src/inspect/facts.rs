@@ -4,7 +4,8 @@ use fexit::programs::{Program, ProgramError};
 use fexit::{Helper, Needs};
 use serde::Serialize;
 
-use crate::objects::Object;
+use crate::objects::{Object, section_target};
+use crate::report::program::{Foreign, foreign};
 
 /// One object.
 #[derive(Debug, Serialize)]
@@ -37,14 +38,6 @@ pub(super) struct ProgramFacts {
     pub(super) requirements: Vec<RequirementFacts>,
     /// The first kernel that may run it; null if none may.
     pub(super) minimum: Option<String>,
-}
-
-/// A program of another kind.
-#[derive(Debug, Serialize)]
-pub(super) struct Foreign {
-    pub(super) name: String,
-    pub(super) section: String,
-    pub(super) kind: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,20 +88,9 @@ pub(super) fn of(object: &Object) -> Result<ObjectFacts, ProgramError> {
     let needs = parsed.needs()?;
     let minimums = needs.values().map(Needs::minimum);
     let minimum = minimums.reduce(|a, b| Some(a?.max(b?))).flatten();
-    let (ours, others): (Vec<_>, Vec<_>) = parsed
+    let programs = parsed
         .programs()
-        .partition(|(_, program)| matches!(program, Program::FExit(_)));
-    let programs = ours
-        .into_iter()
         .filter_map(|(name, program)| Some(of_program(program, needs.get(name)?)))
-        .collect();
-    let not_ours = others
-        .into_iter()
-        .map(|(name, program)| Foreign {
-            name: name.to_owned(),
-            section: program.section().to_owned(),
-            kind: program.kind().to_owned(),
-        })
         .collect();
     let maps = parsed.maps().map(|(name, map)| MapFacts {
         name: name.to_owned(),
@@ -127,7 +109,7 @@ pub(super) fn of(object: &Object) -> Result<ObjectFacts, ProgramError> {
         path: object.path.display().to_string(),
         license: parsed.license(),
         programs,
-        not_ours,
+        not_ours: foreign(parsed),
         maps: maps.collect(),
         globals: globals.collect(),
         minimum: minimum.map(|minimum| minimum.to_string()),
@@ -163,7 +145,7 @@ fn of_program(program: &Program, needs: &Needs) -> ProgramFacts {
         name: program.name().to_owned(),
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),
-        target: target(program.section()),
+        target: section_target(program.section()).map(str::to_owned),
         may_sleep: needs.may_sleep,
         instructions: needs.instructions,
         maps: needs.maps.clone(),
@@ -174,11 +156,6 @@ fn of_program(program: &Program, needs: &Needs) -> ProgramFacts {
         requirements: requirements.collect(),
         minimum: needs.minimum().map(|minimum| minimum.to_string()),
     }
-}
-
-fn target(section: &str) -> Option<String> {
-    let (_, target) = section.split_once('/')?;
-    (!target.is_empty()).then(|| target.to_owned())
 }
 
 /// Keys and values only; what the kernel adds to each is left out.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    KernelReport, KernelVerdict, Report, ScenarioReport, ScenarioVerdict,
+    KernelReport, KernelVerdict, ProgramReport, Report, ScenarioReport, ScenarioVerdict,
     costlier::{Costlier, costlier},
     slower::{self, Slower},
     verdict::outcome_name,
@@ -68,6 +68,16 @@ impl Comparison {
                 let id = Some(scenario.id.as_str());
                 comparison.sort_in(kernel, id, before.map(part), part(scenario));
             }
+            for program in &kernel.programs {
+                let id = program.id();
+                let before = before.and_then(|before| before.program(&id));
+                comparison.sort_in(
+                    kernel,
+                    Some(&id),
+                    before.map(program_side),
+                    program_side(program),
+                );
+            }
         }
         for kernel in &old.kernels {
             let now = same_kernel(new, kernel);
@@ -76,6 +86,13 @@ impl Comparison {
                 let id = Some(scenario.id.as_str());
                 let change = change(kernel, id, Some(part(scenario)), None);
                 comparison.gone.push(change);
+            }
+            for program in &kernel.programs {
+                let id = program.id();
+                if now.is_none_or(|now| now.program(&id).is_none()) {
+                    let change = change(kernel, Some(&id), Some(program_side(program)), None);
+                    comparison.gone.push(change);
+                }
             }
         }
         comparison
@@ -133,6 +150,14 @@ fn part(scenario: &ScenarioReport) -> Side {
         verdict: scenario.verdict,
         name: outcome_name(scenario.outcome).to_owned(),
         error: scenario.error.clone(),
+    }
+}
+
+fn program_side(program: &ProgramReport) -> Side {
+    Side {
+        verdict: program.verdict,
+        name: program.result.outcome.name().to_owned(),
+        error: program.why().map(str::to_owned),
     }
 }
 

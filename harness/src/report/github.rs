@@ -58,6 +58,16 @@ fn annotations(kernels: &[KernelReport]) -> Vec<String> {
             let outcome = outcome_name(scenario.outcome);
             lines.push(command("error", &title, &format!("{outcome}: {error}")));
         }
+        for program in kernel
+            .programs
+            .iter()
+            .filter(|program| program.verdict == ScenarioVerdict::NotOk)
+        {
+            let title = format!("{} on {}", program.id(), kernel.title());
+            let why = program.why().unwrap_or_default();
+            let outcome = program.result.outcome.name();
+            lines.push(command("error", &title, &format!("{outcome}: {why}")));
+        }
         if let Some(error) = &kernel.error {
             let level = if kernel.verdict == KernelVerdict::Infra {
                 "warning"

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::{KernelReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name};
+use super::{
+    KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name,
+};
 
 /// The case that stands for the kernel itself, so that one that never booted is not a suite without errors.
 const KERNEL_CASE: &str = "kernel";
@@ -28,6 +30,12 @@ fn suite(kernel: &KernelReport) -> TestSuite {
             .scenarios
             .iter()
             .map(|scenario| case(kernel, scenario)),
+    );
+    suite.add_test_cases(
+        kernel
+            .programs
+            .iter()
+            .map(|program| program_case(kernel, program)),
     );
     suite
 }
@@ -69,6 +77,33 @@ fn case(kernel: &KernelReport, scenario: &ScenarioReport) -> TestCase {
     let mut case = TestCase::new(&scenario.id, status);
     case.set_classname(&kernel.requested);
     if let Some(us) = scenario.duration_us {
+        case.set_time(Duration::from_micros(us));
+    }
+    case
+}
+
+fn program_case(kernel: &KernelReport, program: &ProgramReport) -> TestCase {
+    let mut status = match program.verdict {
+        ScenarioVerdict::Ok => TestCaseStatus::success(),
+        ScenarioVerdict::Unknown => TestCaseStatus::skipped(),
+        ScenarioVerdict::NotOk => TestCaseStatus::non_success(NonSuccessKind::Failure),
+    };
+    if program.verdict != ScenarioVerdict::Ok {
+        status
+            .set_type(program.result.outcome.name())
+            .set_message(program.why().unwrap_or_default());
+    }
+    if let Some(log) = program
+        .result
+        .log
+        .as_ref()
+        .or(program.result.splat.as_ref())
+    {
+        status.set_description(log);
+    }
+    let mut case = TestCase::new(program.id(), status);
+    case.set_classname(&kernel.requested);
+    if let Some(us) = program.result.duration_us {
         case.set_time(Duration::from_micros(us));
     }
     case

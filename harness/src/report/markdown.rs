@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use guest::event::Outcome;
 
 use super::{
-    KernelReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,
+    KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,
     verdict::outcome_name,
 };
 
@@ -40,6 +40,14 @@ fn matrix(report: &Report, page: &mut String) {
             .map(|kernel| kernel.scenario(id).map_or("", cell));
         row(page, [id, minimum].into_iter().chain(cells));
     }
+    for id in programs(report) {
+        let cells: Vec<_> = kernels
+            .iter()
+            .map(|kernel| kernel.program(&id).map_or_else(String::new, program_cell))
+            .collect();
+        let cells = cells.iter().map(String::as_str);
+        row(page, [id.as_str(), "program"].into_iter().chain(cells));
+    }
     let verdicts: Vec<_> = kernels
         .iter()
         .map(|kernel| format!("**{}**", kernel.verdict))
@@ -65,6 +73,30 @@ fn scenarios(report: &Report) -> Vec<(&str, &str)> {
         }
     }
     seen
+}
+
+/// Every program that any kernel lists, in the order of first sight.
+fn programs(report: &Report) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    for program in report.kernels.iter().flat_map(|kernel| &kernel.programs) {
+        if !seen.contains(&program.id()) {
+            seen.push(program.id());
+        }
+    }
+    seen
+}
+
+fn program_cell(program: &ProgramReport) -> String {
+    let fired = program
+        .result
+        .run_count
+        .filter(|_| program.result.trigger.is_some());
+    match (program.verdict, fired) {
+        (ScenarioVerdict::Ok, None) => "✅".to_owned(),
+        (ScenarioVerdict::Ok, Some(count)) => format!("✅ {count} runs"),
+        (ScenarioVerdict::Unknown, _) => "❔ skipped".to_owned(),
+        (ScenarioVerdict::NotOk, _) => format!("❌ {}", program.result.outcome.name()),
+    }
 }
 
 fn cell(scenario: &ScenarioReport) -> &'static str {
@@ -98,6 +130,21 @@ fn troubles(report: &Report, page: &mut String) {
                 scenario.id,
                 outcome_name(scenario.outcome),
                 one_line(scenario.error.as_deref().unwrap_or_default())
+            ));
+        }
+    }
+    for kernel in &report.kernels {
+        for program in kernel
+            .programs
+            .iter()
+            .filter(|p| p.verdict == ScenarioVerdict::NotOk)
+        {
+            lines.push(format!(
+                "- **{}**, `{}` {}: {}",
+                kernel.requested,
+                one_line(&program.id()),
+                program.result.outcome.name(),
+                one_line(program.why().unwrap_or_default())
             ));
         }
     }

@@ -11,6 +11,7 @@ pub mod junit;
 pub mod markdown;
 pub mod minimums;
 pub mod observed;
+pub mod program;
 pub mod slower;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 pub use crate::kernel::Source;
 pub use minimums::Minimum;
+pub use program::{ObjectReport, ProgramReport};
 pub use verdict::{Expected, KernelVerdict, ScenarioVerdict};
 
 /// The version of the report's format.
@@ -40,6 +42,9 @@ pub struct Report {
     pub verdict: KernelVerdict,
     /// One entry for each kernel asked for, in the order asked.
     pub kernels: Vec<KernelReport>,
+    /// The objects of the user's, if any.
+    #[serde(default)]
+    pub objects: Vec<ObjectReport>,
     /// What all kernels together say about each feature's claimed minimum.
     pub minimums: Vec<Minimum>,
 }
@@ -87,6 +92,9 @@ pub struct KernelReport {
     pub phases_ms: Phases,
     /// Every scenario asked for, in order, also those that were never reached.
     pub scenarios: Vec<ScenarioReport>,
+    /// Every program of the user's, in the order in which they were tried.
+    #[serde(default)]
+    pub programs: Vec<ProgramReport>,
 }
 
 /// Milliseconds spent in each phase; null for a phase that was never entered.
@@ -147,6 +155,7 @@ impl Report {
             harness: env!("CARGO_PKG_VERSION").to_owned(),
             verdict: KernelVerdict::Infra,
             kernels,
+            objects: Vec::new(),
             minimums: Vec::new(),
         };
         report.conclude();
@@ -166,12 +175,16 @@ impl KernelReport {
         self.scenarios.iter().find(|scenario| scenario.id == id)
     }
 
-    /// How many scenarios have that verdict.
+    /// The program of that [`ProgramReport::id`].
+    pub fn program(&self, id: &str) -> Option<&ProgramReport> {
+        self.programs.iter().find(|program| program.id() == id)
+    }
+
+    /// How many scenarios and programs have that verdict.
     pub fn count(&self, verdict: ScenarioVerdict) -> usize {
-        self.scenarios
-            .iter()
-            .filter(|scenario| scenario.verdict == verdict)
-            .count()
+        let scenarios = self.scenarios.iter().map(|scenario| scenario.verdict);
+        let programs = self.programs.iter().map(|program| program.verdict);
+        scenarios.chain(programs).filter(|v| *v == verdict).count()
     }
 
     /// How a person calls this kernel: what was asked for, and what that turned out to be.

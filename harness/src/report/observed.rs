@@ -72,6 +72,11 @@ impl Observed {
                 result.backported &= !self.upstream;
                 self.results.insert(scenario.clone(), result);
             }
+            // Programs of the user's are heard by another; here they only tell what ran when the VM ended.
+            Event::ProgramStarted { program, .. } => {
+                self.running = Some(format!("the program {program}"));
+            }
+            Event::ProgramFinished { .. } => self.running = None,
             Event::Done { .. } => self.done = true,
             other => self.warnings.push(format!(
                 "the guest sent an event that is not known: {other:?}"

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use guest::program::TIME_LIMIT;
 
 use super::{
     one::{Setup, ms},
@@ -104,7 +105,7 @@ impl Setup {
     ) -> Result<Option<bool>> {
         line.phase("booting");
         report.boot = Some(boot.to_owned());
-        let mut watch = Watch::new(&self.planned, report, line);
+        let mut watch = Watch::new(&self.plan, report, line);
         let vm = Vm::start(&self.qemu, config)?;
         report.qemu_command = Some(vm.command_line().to_owned());
         line.detail(vm.command_line());
@@ -123,7 +124,9 @@ impl Setup {
 
     fn limits(&self) -> Limits {
         let usual = Limits::default();
-        let slowest = self.planned.iter().map(|scenario| scenario.timeout).max();
+        let scenarios = self.plan.planned.iter().map(|scenario| scenario.timeout);
+        let programs = self.plan.programs.planned().iter().map(|_| TIME_LIMIT);
+        let slowest = scenarios.chain(programs).max();
         let slowest = slowest.max(self.scenario_timeout).unwrap_or_default();
         Limits {
             wall: self.timeout,

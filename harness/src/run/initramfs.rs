@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::{
-    job::{Job, Work},
-    scenario::Scenario,
-};
+use guest::job::{Job, Work};
+
+use super::Plan;
 
 use crate::{
     image,
@@ -16,27 +15,43 @@ use crate::{
     },
 };
 
+const PACKING: &str = "cannot pack the initramfs";
+
 /// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
 /// so itself, and the others run.
 pub(super) fn pack(
     kernel: &Kernel,
-    planned: &[&'static Scenario],
+    plan: &Plan,
     scenario_timeout: Option<Duration>,
 ) -> Result<(Vec<u8>, Vec<String>)> {
+    let planned = &plan.planned;
+    let tasks = plan.programs.planned().iter();
     let ids = planned.iter().map(|scenario| scenario.id.to_owned());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
+        programs: tasks.map(|planned| planned.task.clone()).collect(),
+        trigger: plan.programs.trigger(),
     });
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
-    for module in planned.iter().flat_map(|scenario| scenario.modules) {
+    let of_scenarios = planned
+        .iter()
+        .flat_map(|scenario| scenario.modules.iter().copied());
+    for module in of_scenarios.chain(plan.programs.modules()) {
         if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {
             warnings.push(format!("{error:#}"));
         }
     }
     warnings.dedup();
-    let image =
-        image::build(image::INIT, &job, &files, &[]).context("cannot pack the initramfs")?;
+    let mut image = image::start(image::INIT, &job, &files).context(PACKING)?;
+    for (path, content) in plan.programs.files() {
+        image.file(&path, 0o644, content).context(PACKING)?;
+    }
+    if let Some(luggage) = plan.programs.luggage()? {
+        warnings.extend(luggage.notes().iter().cloned());
+        luggage.add_to(&mut image).context(PACKING)?;
+    }
+    let image = image.to_bytes();
     Ok((image, warnings))
 }
 

@@ -1,6 +1,7 @@
 //! A run: several kernels, some at once, into one report.
 
 mod boot;
+mod booter;
 mod initramfs;
 mod jobs;
 mod one;
@@ -14,7 +15,9 @@ use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use fexit::KernelVersion;
 
+pub use booter::Booter;
 use guest::scenario::Scenario;
 use one::{Setup, Target};
 pub use outputs::Sinks;
@@ -25,8 +28,9 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{Kernel, Kernels},
     kernels,
+    objects::Programs,
     progress::Board,
-    report::{KernelReport, Report, compare::Comparison, file, github, observed::none_reached},
+    report::{KernelReport, Report, compare::Comparison, file, github, observed, program},
     summary,
 };
 
@@ -35,7 +39,13 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 /// Runs scenarios on kernels, and returns the exit status.
 pub fn run(args: &RunArgs) -> Result<u8> {
     // What the user can mend is found first, before anything takes time.
-    let planned = scenarios::select(&args.scenarios)?;
+    let programs = Programs::plan(&args.objects)?;
+    // Who comes with programs of their own asks about those.
+    let planned = if programs.planned().is_empty() || !args.scenarios.is_empty() {
+        scenarios::select(&args.scenarios)?
+    } else {
+        Vec::new()
+    };
     let kernels = Arc::new(kernels::open(&args.store)?);
     let named = match args.kernels.as_slice() {
         [] => Vec::new(),
@@ -57,18 +67,19 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let mut targets = resolve::resolve(&kernels, &named, &board, &interrupt)?;
     targets.extend(own);
     let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
-    let mut report = unfinished(&names, &planned, NOT_FINISHED);
-    let ran = Setup::new(args, &planned, &interrupt, kernels, &board).map(|setup| {
+    let plan = Plan { planned, programs };
+    let mut report = plan.unfinished(&names, NOT_FINISHED);
+    let ran = Setup::new(args, &plan, &interrupt, kernels, &board).map(|setup| {
         let jobs = args.jobs.map_or_else(jobs::default, usize::from);
         pool::run(&Arc::new(setup), jobs, targets, &mut report, &sinks);
     });
     if let Err(error) = &ran {
-        report = unfinished(&names, &planned, &format!("{error:#}"));
+        report = plan.unfinished(&names, &format!("{error:#}"));
     }
     if interrupt.stop().requested() {
         for kernel in &mut report.kernels {
             if kernel.error.as_deref() == Some(NOT_FINISHED) {
-                *kernel = not_run(&kernel.requested, &planned, INTERRUPTED);
+                *kernel = plan.not_run(&kernel.requested, INTERRUPTED);
             }
         }
     }
@@ -94,7 +105,11 @@ pub fn boot(
     let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
     let planned = scenarios::select(&ids)?;
     let Cli { run: args, .. } = Cli::try_parse_from(["harness", "--kernel", &kernel.release])?;
-    let setup = Setup::new(&args, &planned, interrupt, Arc::new(kernels), board)?;
+    let plan = Plan {
+        planned,
+        programs: Programs::default(),
+    };
+    let setup = Setup::new(&args, &plan, interrupt, Arc::new(kernels), board)?;
     Ok(setup.run(&Target::here(kernel.clone())))
 }
 
@@ -111,22 +126,36 @@ fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
     comparison.exit_code()
 }
 
-/// A report on kernels of which nothing is known but why.
-fn unfinished(names: &[String], planned: &[&'static Scenario], why: &str) -> Report {
-    Report::new(
-        names
-            .iter()
-            .map(|name| not_run(name, planned, why))
-            .collect(),
-    )
+/// What is to be run on each kernel.
+#[derive(Clone)]
+struct Plan {
+    planned: Vec<&'static Scenario>,
+    programs: Programs,
 }
 
-/// A kernel about which nothing is known but why.
-fn not_run(name: &str, planned: &[&'static Scenario], why: &str) -> KernelReport {
-    KernelReport {
-        requested: name.to_owned(),
-        error: Some(why.to_owned()),
-        scenarios: none_reached(planned, None, why),
-        ..KernelReport::default()
+impl Plan {
+    /// A report on kernels of which nothing is known but why.
+    fn unfinished(&self, names: &[String], why: &str) -> Report {
+        let kernels = names.iter().map(|name| self.not_run(name, why));
+        let mut report = Report::new(kernels.collect());
+        report.objects = self.programs.reports();
+        report
+    }
+
+    /// A kernel about which nothing is known but why.
+    fn not_run(&self, name: &str, why: &str) -> KernelReport {
+        let mut report = KernelReport {
+            requested: name.to_owned(),
+            error: Some(why.to_owned()),
+            ..KernelReport::default()
+        };
+        self.none_reached(None, why, &mut report);
+        report
+    }
+
+    /// Lists everything as not reached.
+    fn none_reached(&self, version: Option<KernelVersion>, why: &str, report: &mut KernelReport) {
+        report.scenarios = observed::none_reached(&self.planned, version, why);
+        report.programs = program::none_reached(&self.programs, why);
     }
 }

@@ -8,16 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use guest::scenario::Scenario;
+use fexit::KernelVersion;
 
-use super::initramfs;
+use super::{Plan, initramfs};
 use crate::{
     cli::RunArgs,
     interrupt::{INTERRUPTED, Interrupt},
     kernel::{self, Kernel, Kernels, Resolved},
     progress::{Board, Line},
     recipe::Boot,
-    report::{KernelReport, KernelVerdict, observed::none_reached},
+    report::{KernelReport, KernelVerdict},
     vm::{self, Accelerator, Choice, Mode, Qemu, Templates},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Setup {
     pub(super) silence: Option<Duration>,
     pub(super) scenario_timeout: Option<Duration>,
     keep: Option<PathBuf>,
-    pub(super) planned: Vec<&'static Scenario>,
+    pub(super) plan: Plan,
     pub(super) interrupt: Interrupt,
     kernels: Arc<Kernels>,
     pub(super) board: Board,
@@ -57,6 +57,15 @@ enum Found {
 }
 
 impl Target {
+    /// Its upstream version, if it was found.
+    pub(super) fn version(&self) -> Option<KernelVersion> {
+        let version = match self.found.as_ref().ok()? {
+            Found::InMatrix(resolved) => &resolved.version,
+            Found::Here(kernel) => &kernel.version,
+        };
+        version.parse().ok()
+    }
+
     /// A kernel that was looked for, so long.
     pub(super) fn new(name: String, found: Result<Resolved, String>, took: Duration) -> Self {
         Self {
@@ -90,7 +99,7 @@ impl Setup {
     /// Looks for QEMU, and decides how it is to run.
     pub(super) fn new(
         args: &RunArgs,
-        planned: &[&'static Scenario],
+        plan: &Plan,
         interrupt: &Interrupt,
         kernels: Arc<Kernels>,
         board: &Board,
@@ -111,7 +120,7 @@ impl Setup {
             silence: args.silence,
             scenario_timeout: args.scenario_timeout,
             keep: args.keep.clone(),
-            planned: planned.to_vec(),
+            plan: plan.clone(),
             interrupt: interrupt.clone(),
             kernels,
             board: board.clone(),
@@ -135,7 +144,7 @@ impl Setup {
                 .version
                 .as_deref()
                 .and_then(|version| version.parse().ok());
-            report.scenarios = none_reached(&self.planned, version, &why);
+            self.plan.none_reached(version, &why, &mut report);
             report.verdict = KernelVerdict::Infra;
             report.error = Some(why);
         }
@@ -157,7 +166,7 @@ impl Setup {
 
         line.phase("packing the initramfs");
         let started = Instant::now();
-        let (initramfs, warnings) = initramfs::pack(&kernel, &self.planned, self.scenario_timeout)?;
+        let (initramfs, warnings) = initramfs::pack(&kernel, &self.plan, self.scenario_timeout)?;
         report.phases_ms.image = Some(ms(started.elapsed()));
         report.warnings.extend(warnings);
         self.attempts(&kernel, &initramfs, line, report)

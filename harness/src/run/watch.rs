@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use guest::{event::Event, job::LOG_MARK, scenario::Scenario};
+use guest::{event::Event, job::LOG_MARK};
 
-use super::one::ms;
+use super::{Plan, one::ms};
 use crate::{
     interrupt::INTERRUPTED,
     kernel::Source,
@@ -12,6 +12,7 @@ use crate::{
     report::{
         KernelReport, KernelVerdict, ScenarioVerdict,
         observed::{Ending, Observed},
+        program::Heard,
     },
     vm::{self, Finished, Severity, VmEvent},
 };
@@ -22,6 +23,7 @@ const CONSOLE_TAIL: usize = 40;
 /// Listens to one VM.
 pub(super) struct Watch<'a> {
     observed: Observed,
+    programs: Heard,
     line: &'a Line,
     started: Instant,
     ready: Option<Instant>,
@@ -33,11 +35,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(
-        planned: &[&'static Scenario],
-        report: &KernelReport,
-        line: &'a Line,
-    ) -> Self {
+    pub(super) fn new(plan: &Plan, report: &KernelReport, line: &'a Line) -> Self {
         let version = report
             .version
             .as_deref()
@@ -45,12 +43,13 @@ impl<'a> Watch<'a> {
         let source = report.source.as_ref();
         let upstream = source.is_some_and(Source::is_upstream);
         Self {
-            observed: Observed::new(planned, version).upstream(upstream),
+            observed: Observed::new(&plan.planned, version).upstream(upstream),
+            programs: Heard::new(&plan.programs),
             line,
             started: Instant::now(),
             ready: None,
             count: 0,
-            of: planned.len(),
+            of: plan.planned.len() + plan.programs.planned().len(),
             boot_messages: HashSet::new(),
             marked: false,
             garbage: Vec::new(),
@@ -82,12 +81,19 @@ impl<'a> Watch<'a> {
 
     fn guest(&mut self, event: &Event) {
         self.observed.event(event);
+        if let Some(program) = self.programs.event(event) {
+            self.line.program_finished(&program);
+        }
         match event {
             Event::Ready { .. } => self.ready = Some(Instant::now()),
             Event::Warning { message } => self.line.note(message),
             Event::Started { scenario } => {
                 self.count += 1;
                 self.line.scenario(scenario, self.count, self.of);
+            }
+            Event::ProgramStarted { program, .. } => {
+                self.count += 1;
+                self.line.scenario(program, self.count, self.of);
             }
             Event::Finished { scenario, .. } => {
                 if let Some(judged) = self.observed.judged(scenario) {
@@ -113,6 +119,7 @@ impl<'a> Watch<'a> {
             Err(error) => Ending::Infra(format!("{error:#}")),
         };
         self.observed.conclude(&ending, report);
+        self.programs.conclude(&ending, report);
         if let Some(cut_off) = running.and_then(|id| report.scenario(&id)) {
             self.line.finished(cut_off);
         }
@@ -151,12 +158,11 @@ fn splats(finished: &Finished, boot_messages: &HashSet<String>, report: &mut Ker
             .lines
             .first()
             .is_some_and(|line| boot_messages.contains(line));
-        let claimed = report.scenarios.iter().any(|scenario| {
-            scenario.verdict == ScenarioVerdict::NotOk
-                && scenario
-                    .splat
-                    .as_deref()
-                    .is_some_and(|text| text.contains(&splat.message))
+        let scenarios = report.scenarios.iter().map(|s| (s.verdict, &s.splat));
+        let programs = report.programs.iter().map(|p| (p.verdict, &p.result.splat));
+        let claimed = scenarios.chain(programs).any(|(verdict, text)| {
+            let text = text.as_deref().unwrap_or_default();
+            verdict == ScenarioVerdict::NotOk && text.contains(&splat.message)
         });
         if claimed || splat.severity == Severity::Panic {
             continue;

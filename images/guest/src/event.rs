@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::program::ProgramResult;
+
 /// One line on the event channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -50,6 +52,21 @@ pub enum Event {
         how: Exit,
         /// From start to end, in microseconds.
         duration_us: u64,
+    },
+    /// A program of the user's is about to be tried.
+    ProgramStarted {
+        /// Its place in the job.
+        index: usize,
+        /// Its name.
+        program: String,
+    },
+    /// A program of the user's has been tried.
+    ProgramFinished {
+        /// Its place in the job.
+        index: usize,
+        /// How it went.
+        #[serde(flatten)]
+        result: Box<ProgramResult>,
     },
     /// Every scenario of the job is over.
     Done {

@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::kmsg::KernelLog;
 use crate::port::Port;
-use crate::{child, command, mounts, outcome, supervise};
+use crate::{child, command, mounts, outcome, programs, supervise};
 
 /// Does the job and ends the VM, whatever happens.
 pub(crate) fn run() -> ExitCode {
@@ -58,43 +58,56 @@ fn work() -> Result<()> {
 
 fn do_work(work: &Work, port: &mut Port) -> Result<()> {
     match work {
-        Work::Scenarios { ids, timeout_s } => run_all(ids, *timeout_s, port),
+        Work::Scenarios {
+            ids,
+            timeout_s,
+            programs,
+            ..
+        } => {
+            let mut log = KernelLog::open("/dev/kmsg");
+            run_all(ids, *timeout_s, &mut log, port)?;
+            programs::run_all(programs, *timeout_s, &mut log, port)?;
+            port.send(&Event::Done {
+                scenarios: ids.len(),
+            })
+        }
         Work::Command(wanted) => command::work(wanted, port),
     }
 }
 
-fn run_all(ids: &[String], longer_s: Option<u64>, port: &mut Port) -> Result<()> {
-    let mut log = KernelLog::open("/dev/kmsg");
+fn run_all(ids: &[String], longer_s: Option<u64>, log: &mut Log, port: &mut Port) -> Result<()> {
     for id in ids {
         port.send(&Event::Started {
             scenario: id.clone(),
         })?;
-        let result = watched(&mut log, || run_one(id, longer_s));
+        let (mut result, splat) = watched(log, || run_one(id, longer_s));
+        match splat {
+            Ok(splat) => outcome::note_splat(&mut result, splat),
+            Err(why) => outcome::note_blindness(&mut result, &why),
+        }
         port.send(&Event::Finished {
             scenario: id.clone(),
             result,
         })?;
     }
-    port.send(&Event::Done {
-        scenarios: ids.len(),
-    })
+    Ok(())
 }
 
-/// Runs a scenario with an eye on the kernel's log.
-fn watched(
-    log: &mut Result<KernelLog, String>,
-    run: impl FnOnce() -> ScenarioResult,
-) -> ScenarioResult {
+/// The kernel's log, or why it cannot be read.
+pub(crate) type Log = Result<KernelLog, String>;
+
+/// Runs something with an eye on the kernel's log: what it returned, and the first splat meanwhile, or why that is not
+/// known.
+pub(crate) fn watched<T>(
+    log: &mut Log,
+    run: impl FnOnce() -> T,
+) -> (T, Result<Option<String>, String>) {
     let skipped = log.as_mut().map_err(|why| why.clone()).and_then(|log| {
         log.skip()?;
         Ok(log)
     });
-    let mut result = run();
-    match skipped.and_then(KernelLog::splat) {
-        Ok(splat) => outcome::note_splat(&mut result, splat),
-        Err(why) => outcome::note_blindness(&mut result, &why),
-    }
-    result
+    let result = run();
+    (result, skipped.and_then(KernelLog::splat))
 }
 
 fn run_one(id: &str, longer_s: Option<u64>) -> ScenarioResult {

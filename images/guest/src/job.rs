@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Window;
+use crate::program::{ProgramTask, Trigger};
 
 /// Where the guest finds its job, an absolute path inside the initramfs.
 pub const JOB_PATH: &str = "/job.json";
@@ -39,13 +40,19 @@ pub const LOG_MARK: &str = "fexit: the first scenario is about to begin";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
-    /// To run scenarios, one after the other.
+    /// To run scenarios, one after the other, and then to try programs of the user's.
     Scenarios {
         /// Their ids, in the order in which they run.
         ids: Vec<String>,
         /// A longer time limit for each, in seconds; a scenario's own limit holds when it is absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_s: Option<u64>,
+        /// Programs of the user's, to be tried after the scenarios, in this order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        programs: Vec<ProgramTask>,
+        /// The command that runs while each of them is attached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trigger: Option<Trigger>,
     },
     /// To run a program of the host's.
     Command(Command),

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod handover;
 pub mod job;
 mod objects;
+pub mod program;
 pub mod scenario;
 pub mod scenarios;
 pub mod splats;

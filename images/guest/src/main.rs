@@ -9,6 +9,7 @@ mod mounts;
 mod network;
 mod outcome;
 mod port;
+mod programs;
 mod session;
 mod supervise;
 mod text;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [command, id] if command == child::COMMAND => child::run(&id.to_string_lossy()),
         [command, rest @ ..] if command == session::COMMAND => session::run(rest),
+        [command, index] if command == programs::COMMAND => programs::run(&index.to_string_lossy()),
         _ if rustix::process::getpid().is_init() => init::run(),
         _ => {
             eprintln!(

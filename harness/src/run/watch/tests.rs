@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use fexit::Feature;
 use guest::event::{Outcome, ScenarioResult};
+use guest::scenario::Scenario;
 
 use super::*;
-use crate::{progress::Board, vm::Console};
+use crate::{objects::Programs, progress::Board, vm::Console};
 
 const ATTACH: Scenario = Scenario::new("attach", "", Feature::Fexit, |_| Ok(()));
 const DETACH: Scenario = Scenario::new("detach", "", Feature::Fexit, |_| Ok(()));
@@ -30,8 +31,12 @@ fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport
         console_tail: vec!["of an earlier attempt".into()],
         ..KernelReport::default()
     };
-    let (planned, line) = ([&ATTACH, &DETACH], Board::new(false).line("test"));
-    let mut watch = Watch::new(&planned, &report, &line);
+    let plan = Plan {
+        planned: vec![&ATTACH, &DETACH],
+        programs: Programs::default(),
+    };
+    let line = Board::new(false).line("test");
+    let mut watch = Watch::new(&plan, &report, &line);
     let print = |watch: &mut Watch<'_>, text: &str| {
         text.lines()
             .for_each(|line| watch.take(VmEvent::Console(line.to_owned())));
@@ -42,7 +47,7 @@ fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport
         uptime_us: 1,
     }));
     print(&mut watch, later);
-    for (scenario, result) in planned.iter().zip(results) {
+    for (scenario, result) in plan.planned.iter().zip(results) {
         let scenario = scenario.id.to_owned();
         watch.take(VmEvent::Guest(Event::Finished { scenario, result }));
     }

@@ -1,5 +1,10 @@
 //! Object files that a user hands in. Nobody vouches for them: they are bounded, read by one reader, and never trusted.
 
+mod plan;
+
+pub(crate) use plan::section_target;
+pub use plan::{ObjectArgs, Planned, Programs};
+
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,129 @@
+//! Where the CO-RE relocations of an object stand, and which of them a kernel could not satisfy.
+
+use std::collections::HashMap;
+
+use aya_obj::generated::bpf_insn;
+
+use crate::btf::access::{self, CoreNeed};
+use crate::btf::core::CoreRelocation;
+use crate::btf::raw::Raw;
+use crate::object::{Object, Relocated};
+
+/// What stands in the place of an instruction whose field the kernel does not have: a call of a helper that there never
+/// will be, `0xbad2310`.
+const POISON: i32 = 195_896_080;
+const CALL: u8 = 0x85;
+
+/// By which the parser knows a function: its section, and its address there.
+pub(super) type Key = (usize, u64);
+
+/// A CO-RE relocation, and the instruction that it is for.
+pub(super) struct Placed {
+    pub(super) function: Key,
+    /// Counted from the start of the function.
+    pub(super) instruction: usize,
+    pub(super) need: CoreNeed,
+}
+
+/// The CO-RE relocations, each with its place.
+pub(super) fn placed(object: &Object) -> Vec<Placed> {
+    let Ok(local) = Raw::parse(object.extra.btf.clone()) else {
+        return Vec::new();
+    };
+    let functions = &object.parsed().functions;
+    let place = |relocation: &CoreRelocation| {
+        let section = local.string(relocation.section_name)?;
+        let section = *object
+            .extra
+            .section_index
+            .get(&*String::from_utf8_lossy(section))?;
+        let at = u64::from(relocation.insn_off);
+        // Functions of a section are in the order of their addresses, and this is the last that begins before it.
+        let (key, function) = functions.range((section, 0)..=(section, at)).next_back()?;
+        let instruction = (relocation.insn_off as usize).checked_sub(function.section_offset)? / 8;
+        (instruction < function.instructions.len()).then(|| Placed {
+            function: *key,
+            instruction,
+            need: access::describe(&local, relocation),
+        })
+    };
+    object.extra.core.iter().filter_map(place).collect()
+}
+
+/// The function of each BTF type id.
+pub(super) fn by_type(object: &Object) -> HashMap<u32, Key> {
+    let functions = object.parsed().functions.iter();
+    functions
+        .filter_map(|(key, function)| Some((function.func_info.func_info.first()?.type_id, *key)))
+        .collect()
+}
+
+/// What the verifier, as its log tells, came upon in `program` that this kernel does not have.
+///
+/// What is missing elsewhere in it does no harm: the program asked before, and that part is never reached.
+pub(crate) fn missing(
+    object: &Object,
+    relocated: &Relocated,
+    program: &str,
+    log: &str,
+) -> Vec<CoreNeed> {
+    let is_poisoned = |placed: &Placed| {
+        let function = relocated.object.functions.get(&placed.function);
+        function
+            .and_then(|function| function.instructions.get(placed.instruction))
+            .is_some_and(|insn: &bpf_insn| insn.code == CALL && insn.imm == POISON)
+    };
+    let mut poisoned = placed(object);
+    poisoned.retain(is_poisoned);
+    let place = last_poison(log).and_then(|at| original(object, relocated, program, at));
+    if let Some((function, instruction)) = place {
+        let here = |p: &Placed| p.function == function && p.instruction == instruction;
+        if poisoned.iter().any(here) {
+            poisoned.retain(here);
+        }
+    }
+    let mut needs: Vec<CoreNeed> = poisoned.into_iter().map(|placed| placed.need).collect();
+    needs.sort();
+    needs.dedup();
+    needs
+}
+
+/// The number of the poisoned instruction that the log ends with: `12: (85) call unknown#195896080`.
+fn last_poison(log: &str) -> Option<usize> {
+    let call = format!("call unknown#{POISON}");
+    let line = log.lines().rev().find(|line| line.contains(&call))?;
+    line.split(':').next()?.trim().parse().ok()
+}
+
+/// The function that an instruction of a linked program comes from, and its place there.
+fn original(
+    object: &Object,
+    relocated: &Relocated,
+    program: &str,
+    at: usize,
+) -> Option<(Key, usize)> {
+    let linked = relocated.function(program)?;
+    let own = object.parsed().programs.get(program)?.function_key();
+    let types = by_type(object);
+    // Subprograms stand behind the program, each noted with where it begins.
+    let behind = linked.func_info.func_info.iter().skip(1);
+    let callee = behind
+        .filter(|info| info.insn_off as usize <= at)
+        .max_by_key(|info| info.insn_off);
+    match callee {
+        Some(info) => Some((*types.get(&info.type_id)?, at - info.insn_off as usize)),
+        None => Some((own, at)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_which_instruction_it_was() {
+        let log = "3: (85) call unknown#195896080\n;\n17: (85) call unknown#195896080\ninvalid func unknown#195896080\n";
+        assert_eq!(last_poison(log), Some(17));
+        assert_eq!(last_poison("17: (85) call unknown#14"), None);
+    }
+}

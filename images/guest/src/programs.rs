@@ -1,0 +1,165 @@
+//! Programs of the user's, one after the other, each in a process of its own.
+
+mod attempt;
+mod child;
+mod dump;
+mod reason;
+
+pub(crate) use child::{COMMAND, run};
+
+use std::time::Duration;
+
+use anyhow::Result;
+use guest::event::Event;
+use guest::program::{ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT};
+
+use crate::init::{Log, watched};
+use crate::port::Port;
+use crate::supervise::{self, Ended};
+use crate::text::bounded;
+
+/// The longest text in an event, in bytes, and the longest log of the verifier: the port is slow.
+const TEXT_LIMIT: usize = 16 << 10;
+const LOG_LIMIT: usize = 128 << 10;
+/// Events are cut off at 1 MiB.
+const RESULT_LIMIT: usize = 512 << 10;
+const LINES: usize = 20;
+
+/// Tries every program.
+pub(crate) fn run_all(
+    tasks: &[ProgramTask],
+    longer_s: Option<u64>,
+    log: &mut Log,
+    port: &mut Port,
+) -> Result<()> {
+    let limit = TIME_LIMIT.max(Duration::from_secs(longer_s.unwrap_or(0)));
+    for (index, task) in tasks.iter().enumerate() {
+        port.send(&Event::ProgramStarted {
+            index,
+            program: task.program.clone(),
+        })?;
+        let (tried, splat) = watched(log, || supervise::run(&mut child::command(index), limit));
+        let mut result = match tried {
+            Ok(ended) => of(&ended, limit),
+            Err(error) => failed(format!("cannot run the program: {error:#}")),
+        };
+        match splat {
+            Ok(splat) => {
+                if let Some(splat) = splat {
+                    note_splat(&mut result, &splat);
+                }
+            }
+            Err(why) => result
+                .notes
+                .push(format!("whether the kernel complained is not known: {why}")),
+        }
+        port.send(&Event::ProgramFinished {
+            index,
+            result: Box::new(within_bounds(result)),
+        })?;
+    }
+    Ok(())
+}
+
+/// The result of a program, from how its process ended.
+fn of(ended: &Ended, limit: Duration) -> ProgramResult {
+    let lines = ended.output.lines(LINES);
+    let said = if lines.is_empty() {
+        String::new()
+    } else {
+        format!("; its last lines:\n{lines}")
+    };
+    let Some(status) = ended.status else {
+        let text = format!("still running after its {limit:?}{said}");
+        return ProgramResult::bare(ProgramOutcome::TimedOut, ReasonKind::Other, text);
+    };
+    match serde_json::from_slice::<ProgramResult>(&ended.report) {
+        Ok(result) if status.success() => result,
+        _ => failed(format!(
+            "its process ended without a result ({status}){said}"
+        )),
+    }
+}
+
+fn failed(text: String) -> ProgramResult {
+    ProgramResult::bare(ProgramOutcome::Failed, ReasonKind::Other, text)
+}
+
+fn note_splat(result: &mut ProgramResult, splat: &str) {
+    if result.outcome == ProgramOutcome::Works {
+        result.outcome = ProgramOutcome::Splat;
+        let line = splat.lines().next().unwrap_or_default();
+        result.reason = Some(guest::program::Reason::new(
+            ReasonKind::Other,
+            format!("it works, but the kernel says: {line}"),
+        ));
+    }
+    result.splat = Some(splat.to_owned());
+}
+
+/// Nothing that a program or its command produces can make an event too long.
+fn within_bounds(mut result: ProgramResult) -> ProgramResult {
+    let cut = |text: &mut String, limit: usize| *text = bounded(text, limit);
+    if let Some(reason) = &mut result.reason {
+        cut(&mut reason.text, TEXT_LIMIT);
+        reason.missing.truncate(100);
+    }
+    if let Some(log) = &mut result.log {
+        cut(log, LOG_LIMIT);
+    }
+    if let Some(splat) = &mut result.splat {
+        cut(splat, TEXT_LIMIT);
+    }
+    if let Some(trigger) = &mut result.trigger {
+        cut(&mut trigger.output, TEXT_LIMIT);
+    }
+    let size = serde_json::to_vec(&result).map_or(usize::MAX, |json| json.len());
+    if size > RESULT_LIMIT {
+        result.maps = None;
+        result.globals = None;
+        result.log = None;
+        result.notes.push(format!(
+            "maps, global variables and log are left out: {size} bytes in all"
+        ));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest::program::{MapDump, Reason};
+
+    #[test]
+    fn a_result_stays_short_and_says_what_was_left_out() {
+        let mut result = failed("x".repeat(1 << 20));
+        result.log = Some("y".repeat(1 << 20));
+        let entries = vec![("z".repeat(1 << 10).into(), 1.into()); 1000];
+        result.maps = Some(vec![MapDump {
+            name: "m".into(),
+            kind: "hash".into(),
+            entries: Some(entries),
+            more: false,
+        }]);
+        let result = within_bounds(result);
+        assert!(serde_json::to_vec(&result).unwrap().len() < 300 << 10);
+        assert!(result.maps.is_none() && result.notes[0].contains("left out"));
+    }
+
+    #[test]
+    fn a_splat_spoils_what_works_and_is_added_to_what_does_not() {
+        let mut works = failed(String::new());
+        works.outcome = ProgramOutcome::Works;
+        note_splat(&mut works, "BUG: one\nRIP");
+        assert_eq!(works.outcome, ProgramOutcome::Splat);
+        assert!(works.reason.unwrap().text.contains("BUG: one"));
+        let mut refused = failed("why".into());
+        refused.outcome = ProgramOutcome::Refused;
+        note_splat(&mut refused, "BUG: one");
+        let why = Reason::new(ReasonKind::Other, "why");
+        assert_eq!(
+            (refused.outcome, refused.reason),
+            (ProgramOutcome::Refused, Some(why))
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The process of one program.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use guest::job::{JOB_PATH, Job, Work};
+
+use super::attempt;
+
+/// The argument that makes this binary try a program.
+pub(crate) const COMMAND: &str = "program";
+
+/// The command that tries the `index`-th program of the job in a process of its own.
+pub(super) fn command(index: usize) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([COMMAND, &index.to_string()]);
+    command
+}
+
+/// Tries the program and hands its result back; see [`crate::supervise`] for the way.
+pub(crate) fn run(index: &str) -> ExitCode {
+    match report(index) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(index: &str) -> Result<()> {
+    let job: Job = serde_json::from_slice(&fs::read(JOB_PATH)?)?;
+    let (programs, trigger) = match &job.work {
+        Work::Scenarios {
+            programs, trigger, ..
+        } => (programs, trigger),
+        Work::Command(_) => anyhow::bail!("the job has no programs"),
+    };
+    let index: usize = index.parse()?;
+    let task = programs.get(index).context("the job has no such program")?;
+    let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let start = Instant::now();
+    let mut result = attempt::run(task, trigger.as_ref());
+    result.duration_us = Some(attempt::us(start.elapsed()));
+    pipe.write_all(&serde_json::to_vec(&result)?)
+        .context("cannot hand the result back")
+}

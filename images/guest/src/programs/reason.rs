@@ -1,0 +1,60 @@
+//! From what the library says to why the program does not work.
+
+use fexit::programs::ProgramError;
+use fexit::{BtfError, MapError, Unsupported};
+use guest::program::{Reason, ReasonKind};
+
+/// Why a load failed.
+pub(super) fn of(error: &ProgramError) -> Reason {
+    let mut reason = Reason::new(kind(error), error.to_string());
+    match error {
+        ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) => {
+            reason.nearest.clone_from(nearest);
+        }
+        ProgramError::CoreMissing { missing, .. } => {
+            reason.missing = missing.iter().map(ToString::to_string).collect();
+        }
+        ProgramError::UnknownHelper { helper, .. } => {
+            reason.feature = Some(format!("bpf_{}", helper.name));
+            reason.minimum = helper.for_fexit.then(|| helper.minimum.to_string());
+        }
+        ProgramError::Unsupported(refusal) | ProgramError::Map(MapError::Unsupported(refusal)) => {
+            lacking(&mut reason, refusal);
+        }
+        _ => {}
+    }
+    reason
+}
+
+/// Why an attach failed.
+pub(super) fn at_attach(error: &ProgramError) -> Reason {
+    let mut reason = of(error);
+    if reason.kind == ReasonKind::Other {
+        reason.kind = ReasonKind::Attach;
+    }
+    reason
+}
+
+fn lacking(reason: &mut Reason, refusal: &Unsupported) {
+    reason.feature = Some(refusal.feature.name().to_owned());
+    reason.minimum = Some(refusal.minimum.to_string());
+}
+
+fn kind(error: &ProgramError) -> ReasonKind {
+    use ProgramError as E;
+    match error {
+        E::Btf(BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }) => {
+            ReasonKind::TargetMissing
+        }
+        E::Btf(BtfError::AmbiguousName { .. }) => ReasonKind::TargetAmbiguous,
+        E::TargetRefused { .. } | E::TargetProgram { .. } => ReasonKind::TargetRefused,
+        E::CoreMissing { .. } => ReasonKind::CoreMissing,
+        E::UnknownHelper { helper, .. } if helper.for_fexit => ReasonKind::TooNew,
+        E::Unsupported(_) | E::Map(MapError::Unsupported(_)) => ReasonKind::TooNew,
+        E::LoadError { .. } | E::UnknownHelper { .. } => ReasonKind::Verifier,
+        E::Relocation { .. } => ReasonKind::Relocation,
+        E::Map(_) => ReasonKind::Map,
+        E::AttachError { .. } => ReasonKind::Attach,
+        _ => ReasonKind::Other,
+    }
+}
