@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::raw::{Kind, Raw, Type};
 
-/// To make the index takes as long as to look this often.
-const LOOKS: u32 = 4;
+/// To make the index takes as long as to look two or three times.
+const LOOKS: u32 = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -43,15 +43,16 @@ fn all(raw: &Raw) -> impl Iterator<Item = Type<'_>> {
 }
 
 fn index(raw: &Raw) -> Vec<(u32, u32)> {
-    let entry = |t: Type<'_>| Some((hash(raw.string(t.name_off())?), t.id));
-    let mut index: Vec<(u32, u32)> = all(raw).filter_map(entry).collect();
+    let entry = |t: Type<'_>| (hash(raw.strings_from(t.name_off())), t.id);
+    let mut index: Vec<(u32, u32)> = all(raw).map(entry).collect();
     index.sort_unstable();
     index
 }
 
-/// FNV-1a: nobody attacks with names of the kernel's.
-fn hash(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |hash, &byte| {
+/// FNV-1a of the name that `strings` begin with: nobody attacks with names of the kernel's.
+fn hash(strings: &[u8]) -> u32 {
+    let name = strings.iter().take_while(|&&byte| byte != 0);
+    name.fold(0x811c_9dc5, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
 }

@@ -36,6 +36,11 @@ impl Elf {
         }
     }
 
+    /// Whether it is an object of BPF programs.
+    pub(super) fn is_bpf(&self) -> bool {
+        self.machine == elf::EM_BPF
+    }
+
     /// Whether a kernel for x86-64 can run it.
     pub(super) fn runs_on_x86_64(&self) -> bool {
         matches!(self.machine, elf::EM_X86_64 | elf::EM_386)

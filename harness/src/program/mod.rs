@@ -276,6 +276,8 @@ impl Luggage {
             why,
         };
         match Elf::read(content) {
+            // Data, for a program that loads it.
+            Ok(Some(elf)) if elf.is_bpf() => Ok(()),
             Ok(Some(elf)) if !elf.runs_on_x86_64() => Err(refused(format!(
                 "it is for another machine (ELF machine {}) than the VM, which is x86-64",
                 elf.machine
