@@ -5,8 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    build::BuildArgs, cache::CacheCommand, exec::ExecArgs, inspect::InspectArgs,
-    minimum::MinimumArgs, objects::ObjectArgs, vm::Mode,
+    build::BuildArgs,
+    cache::CacheCommand,
+    exec::{ExecArgs, ShellArgs},
+    inspect::InspectArgs,
+    minimum::MinimumArgs,
+    objects::ObjectArgs,
+    vm::Mode,
 };
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
@@ -60,6 +65,8 @@ pub enum Command {
     Exec(ExecArgs),
     /// Find the oldest and the newest kernel on which each program of an object works
     Minimum(MinimumArgs),
+    /// Open a shell in a VM
+    Shell(ShellArgs),
     /// Say which kernels there are, fetch them, or renew what their names stand for
     Kernels {
         /// What to do with them

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use cpio::newc::{self, ModeFileType};
 use guest::job::{JOB_PATH, Job, MODULES_DIR};
@@ -262,7 +264,17 @@ pub fn build(
     Ok(image.to_bytes())
 }
 
-/// An image that has all but what else it needs.
+/// What the guests of this run put on all that they report, so that nobody else can report in their name. std draws
+/// the key of each `RandomState` from the system's randomness.
+pub fn token() -> &'static str {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    TOKEN.get_or_init(|| {
+        let [high, low] = [(); 2].map(|()| RandomState::new().hash_one("fexit"));
+        format!("{high:016x}{low:016x}")
+    })
+}
+
+/// An image that has all but what else it needs. The job gets this run's [`token`].
 ///
 /// `/dev/console` and `/dev/null` are there from the start, because no kernel mounts `devtmpfs` on an
 /// initramfs by itself, and without the first `/init` has no stdout.
@@ -271,7 +283,11 @@ pub fn start<'a>(
     job: &Job,
     modules: &'a [File],
 ) -> Result<Initramfs<'a>, ImageError> {
-    let job = serde_json::to_vec(job).map_err(|error| ImageError::Job(error.to_string()))?;
+    let job = Job {
+        token: token().to_owned(),
+        ..job.clone()
+    };
+    let job = serde_json::to_vec(&job).map_err(|error| ImageError::Job(error.to_string()))?;
     let mut image = Initramfs::new();
     image
         .char_device("/dev/console", 0o600, (5, 1))?

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Exec(args)) => Ok(exec::run(args)),
         Some(Command::Minimum(args)) => minimum::run(args),
+        Some(Command::Shell(args)) => Ok(exec::shell(args)),
         Some(Command::Kernels { command }) => kernels::command(command),
         Some(Command::Report {
             reports,

@@ -149,6 +149,7 @@ fn a_built_image_has_init_job_modules_and_extras() {
             trigger: None,
         },
         modules: vec!["veth".into()],
+        token: String::new(),
     };
     let modules = [("veth.ko".to_owned(), vec![7; 1000])];
     let extra = [("/objects/user.bpf.o".to_owned(), b"elf".to_vec())];
@@ -183,7 +184,10 @@ fn a_built_image_has_init_job_modules_and_extras() {
     assert_eq!(read("init"), b"init");
     assert_eq!(
         serde_json::from_slice::<Job>(&read("job.json")).unwrap(),
-        job
+        Job {
+            token: image::token().to_owned(),
+            ..job
+        }
     );
     assert_eq!(read("modules/veth.ko"), modules[0].1);
     assert_eq!(read("objects/user.bpf.o"), b"elf");

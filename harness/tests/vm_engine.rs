@@ -153,6 +153,15 @@ fn garbage_among_the_events_is_reported_and_survived() {
 }
 
 #[test]
+fn an_event_without_the_token_is_forged_and_counts_for_nothing() {
+    let seen = boot("done", |config| config.token = "what the guest was given");
+    assert_ending(&seen, &Ending::EndedEarly);
+    assert_eq!(seen.events, []);
+    let reasons: Vec<_> = seen.garbage.iter().map(|(_, why)| why.as_str()).collect();
+    assert_eq!(reasons, ["it is forged: it lacks the token of this run"; 2]);
+}
+
+#[test]
 fn a_flood_of_events_ends_the_run() {
     let seen = boot("flood-events", |_| {});
     let Ending::Flooded { bytes } = seen.finished.ending else {
@@ -182,7 +191,8 @@ fn a_flood_on_the_console_loses_the_middle_only() {
 #[test]
 fn a_stop_ends_the_vm() {
     let (kernel, image) = (kernel(), image("hang"));
-    let config = Config::new(&kernel, &image, Accelerator::Tcg);
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
     let stop = Stop::new().unwrap();
     let asker = thread::spawn({
         let stop = stop.clone();
@@ -217,7 +227,8 @@ fn a_file_that_is_no_kernel_is_a_failure_of_qemu() {
 #[test]
 fn an_image_without_init_is_a_panic() {
     let (kernel, image) = (kernel(), Initramfs::new().to_bytes());
-    let config = Config::new(&kernel, &image, Accelerator::Tcg);
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
     let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
     let Ending::KernelPanic { message } = &seen.finished.ending else {
         panic!("{:?}", seen.finished.ending)
@@ -254,6 +265,7 @@ fn a_full_disk_is_named_and_loses_nothing_of_the_console() {
     symlink("/dev/full", dir.path().join("console.log")).unwrap();
     let (kernel, image) = (kernel(), image("done"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
     config.keep = Some(dir.path());
     let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
     let reason = seen.finished.ending.to_string();
@@ -271,6 +283,7 @@ fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
     let keep = file.path().join("kept");
     let (kernel, image) = (kernel(), image("done"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
     config.keep = Some(&keep);
     let error = format!(
         "{:#}",
@@ -293,6 +306,7 @@ fn what_is_kept_repeats_the_run() {
         .join("it's, kept");
     let (kernel, image) = (kernel(), image("panic"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
     config.keep = Some(&keep);
     let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
 

@@ -138,6 +138,34 @@ fn a_program_that_a_signal_ends_is_told_from_one_that_fails() {
     assert_said(&output, 139, &["ended by signal 11"]);
 }
 
+/// The crate `examples/in_vm`, as its documentation says.
+fn cargo_test(arguments: &[&str]) -> Output {
+    let runner = format!("{} exec --kernel 5.10 --", env!("CARGO_BIN_EXE_harness"));
+    Command::new(env!("CARGO"))
+        .args(["test", "-p", "in_vm", "--features", "vm", "--test", "opens"])
+        .args(arguments)
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner)
+        .current_dir(support::workspace())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn cargo_runs_the_tests_of_a_crate_in_a_vm_and_hears_of_a_failure() {
+    let output = cargo_test(&[]);
+    assert_said(&output, 0, &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed; 0 failed; 1 ignored"), "{said}");
+
+    let output = cargo_test(&["--", "--ignored"]);
+    assert_eq!(output.status.code(), Some(101));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("0 passed; 1 failed") && said.contains("the opening was counted"),
+        "{said}"
+    );
+}
+
 #[test]
 fn input_of_any_length_arrives_whole_and_has_an_end() {
     // Larger than all that the way there can hold.
@@ -169,7 +197,11 @@ fn a_reader_that_goes_away_ends_the_vm() {
 
 #[test]
 fn a_kernel_that_panics_under_the_program_is_no_exit_status_of_its_own() {
-    let output = here(&["sh", "-c", "echo before; echo c >/proc/sysrq-trigger"]);
+    let output = here(&[
+        "sh",
+        "-c",
+        "echo before; sleep 2; echo c >/proc/sysrq-trigger",
+    ]);
     assert_eq!(output.stdout, b"before\n");
     let parts = [
         "error: the kernel panicked: sysrq triggered crash",

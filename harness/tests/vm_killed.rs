@@ -43,6 +43,7 @@ fn a_harness() {
     }
     let (kernel, image) = (kernel(), image("hang"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
     config.kernel_args = vec![mark];
     println!(
         "{}",

@@ -133,6 +133,7 @@ fn every_other_fault_is_told_apart_and_none_stops_the_run() {
         ["selftest_log_flood", "failed", "not-ok"],
         ["selftest_orphan", "passed", "ok"],
         ["attach", "passed", "ok"],
+        ["selftest_forge", "passed", "ok"],
     ];
     let (status, report) = on_5_10(&faults.map(|[id, ..]| id).join(","), &[]);
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));

@@ -13,7 +13,8 @@ const EXEC_STATUS: &str = "\
 The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a
 shell script names come with it. It runs as root, in an empty folder of the same path as the current one: files that
 it reads are named by --file. What it writes to files is gone afterwards. It has our environment, but for HOME, TMPDIR
-and what speaks of this session (DISPLAY, SSH_*, XDG_* and the like). The VM has no network.
+and what speaks of this session (DISPLAY, SSH_*, XDG_* and the like), and FEXIT_VM with the kernel's release in it. The VM
+has no network.
 
 Exit status: that of the program, 128 + N if signal N ended it (stderr says so), and
   2    wrong usage

@@ -8,23 +8,30 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc,
-        mpsc::{Receiver, Sender, channel},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
+use ::guest::frame::{Decoder, Frame};
 use anyhow::{Context as _, Result};
-use guest::frame::{Decoder, Frame};
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     pipe::{PipeFlags, pipe_with},
 };
 
+use signal_hook::{consts::SIGWINCH, iterator::Signals};
+
+use super::terminal::{self, Keys};
 use crate::vm::{Stop, Streams};
 
 /// Input goes in pieces of this size at most, so that a keystroke does not wait for the end of a file.
 const PIECE: usize = 256;
+
+/// So many pieces wait at most.
+const PIECES: usize = 64;
 
 /// The ways between QEMU and us, before they are used.
 pub(super) struct Ways {
@@ -82,7 +89,7 @@ impl Ways {
 pub(super) struct Relay {
     output: JoinHandle<Result<()>>,
     /// QEMU drops what it has not yet read when this is closed.
-    _input: Option<Arc<File>>,
+    _input: Option<Arc<Mutex<File>>>,
 }
 
 /// Our own output is closed: nobody wants to hear any more.
@@ -92,12 +99,24 @@ pub(super) struct Closed;
 
 impl Relay {
     /// Begins to; `stop` is asked for when the output has nowhere to go.
-    pub(super) fn start(ends: Ends, stop: &Stop) -> Self {
+    /// With `left` our input is a terminal, and it is set when its user wants to leave.
+    pub(super) fn start(ends: Ends, stop: &Stop, left: Option<Arc<AtomicBool>>) -> Self {
         let (taken, credit) = channel();
-        let input = ends.input.map(Arc::new);
+        let input = ends.input.map(|port| Arc::new(Mutex::new(port)));
         if let Some(port) = input.clone() {
-            // It ends with the harness: nothing else ends a read of a terminal.
-            thread::spawn(move || feed(&port, &credit));
+            let typed = left.map(|left| Typed {
+                keys: Keys::default(),
+                left,
+                stop: stop.clone(),
+            });
+            if typed.is_some() {
+                let port = Arc::clone(&port);
+                thread::spawn(move || follow_size(&port));
+            }
+            let (pieces, waiting) = sync_channel(PIECES);
+            // Both end with the harness: nothing else ends a read of a terminal.
+            thread::spawn(move || read_all(&pieces, typed));
+            thread::spawn(move || feed(&port, &credit, waiting));
         }
         let stop = stop.clone();
         let output = thread::spawn(move || {
@@ -164,29 +183,86 @@ fn all(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.flush()
 }
 
-/// Sends our standard input, as much at a time as the guest has room for.
-fn feed(mut port: &File, credit: &Receiver<u16>) {
-    let mut room = guest::frame::WINDOW;
+/// What is typed into a terminal, some of which is for us.
+struct Typed {
+    keys: Keys,
+    left: Arc<AtomicBool>,
+    stop: Stop,
+}
+
+impl Typed {
+    /// What is for the program; none when the user wants to leave.
+    fn filter(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
+        let keys = self.keys.filter(typed);
+        if keys.is_none() {
+            self.left.store(true, Ordering::SeqCst);
+            self.stop.request();
+        }
+        keys
+    }
+}
+
+/// Reads our standard input to its end.
+fn read_all(pieces: &SyncSender<Vec<u8>>, mut typed: Option<Typed>) {
     let mut buffer = [0; PIECE];
     loop {
-        while room == 0 {
-            match credit.recv() {
-                Ok(count) => room += usize::from(count),
-                Err(_) => return,
-            }
-        }
-        room += credit.try_iter().map(usize::from).sum::<usize>();
-        let most = room.min(PIECE);
-        let frame = match io::stdin().lock().read(&mut buffer[..most]) {
+        let length = match io::stdin().lock().read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Ok(0) | Err(_) => Frame::End,
-            Ok(length) => Frame::Stdin(buffer[..length].to_vec()),
+            Ok(0) | Err(_) => return,
+            Ok(length) => length,
         };
-        if let Frame::Stdin(bytes) = &frame {
-            room -= bytes.len();
+        let Some(typed) = &mut typed else {
+            if pieces.send(buffer[..length].to_vec()).is_err() {
+                return;
+            }
+            continue;
+        };
+        match typed.filter(&buffer[..length]) {
+            // Ctrl-A X must get through whatever the guest does: when nobody reads, what is typed is lost at some
+            // point, as on every terminal.
+            Some(keys) => drop(pieces.try_send(keys)),
+            None => return,
         }
-        if port.write_all(&frame.encode()).is_err() || frame == Frame::End {
+    }
+}
+
+/// Sends what was read, as much at a time as the guest has room for.
+fn feed(port: &Mutex<File>, credit: &Receiver<u16>, pieces: Receiver<Vec<u8>>) {
+    let mut room = ::guest::frame::WINDOW;
+    for piece in pieces {
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            room += credit.try_iter().map(usize::from).sum::<usize>();
+            while room == 0 {
+                match credit.recv() {
+                    Ok(count) => room += usize::from(count),
+                    Err(_) => return,
+                }
+            }
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            if send(port, &Frame::Stdin(now.to_vec())).is_err() {
+                return;
+            }
+            (room, rest) = (room - now.len(), later);
+        }
+    }
+    // The guest may be gone already.
+    let _ = send(port, &Frame::End);
+}
+
+/// Tells the guest how large our terminal is, now and whenever that changes.
+fn follow_size(port: &Mutex<File>) {
+    let Ok(mut signals) = Signals::new([SIGWINCH]) else {
+        return;
+    };
+    while send(port, &Frame::Window(terminal::size())).is_ok() {
+        if signals.forever().next().is_none() {
             return;
         }
     }
+}
+
+fn send(port: &Mutex<File>, frame: &Frame) -> io::Result<()> {
+    let mut port = port.lock().unwrap_or_else(PoisonError::into_inner);
+    port.write_all(&frame.encode())
 }

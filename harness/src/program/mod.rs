@@ -104,8 +104,14 @@ impl Luggage {
             let target = Entry::Symlink(real.to_str()?.to_owned());
             Some((link.to_str()?.to_owned(), target))
         });
+        let mut path = env::var_os("PATH").unwrap_or_default();
+        // What only root uses is not on everybody's PATH.
+        for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
+            path.push(if path.is_empty() { "" } else { ":" });
+            path.push(folder);
+        }
         Self {
-            path: env::var_os("PATH").unwrap_or_default(),
+            path,
             libraries: Libraries::new(env::var_os("LD_LIBRARY_PATH").as_deref()),
             entries: entries.collect(),
             merged,

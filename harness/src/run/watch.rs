@@ -20,6 +20,9 @@ use crate::{
 /// Lines of the console that the report keeps when something is not ok.
 const CONSOLE_TAIL: usize = 40;
 
+/// A boot that has more to complain about is not remembered line by line.
+const BOOT_MESSAGES: usize = 2000;
+
 /// Listens to one VM.
 pub(super) struct Watch<'a> {
     observed: Observed,
@@ -62,7 +65,7 @@ impl<'a> Watch<'a> {
             VmEvent::Console(text) => {
                 self.line.detail(&text);
                 self.marked |= text.contains(LOG_MARK);
-                if self.ready.is_none() {
+                if self.ready.is_none() && self.boot_messages.len() < BOOT_MESSAGES {
                     self.boot_messages.insert(text);
                 }
             }

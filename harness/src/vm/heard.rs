@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use anyhow::Result;
-use guest::event::Event;
+use guest::event::{Event, Signed};
 
 use super::console::Console;
 use super::ending::Ending;
@@ -44,6 +44,7 @@ pub(super) type Sink<'a> = &'a mut dyn FnMut(VmEvent);
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) console: Console,
+    token: String,
     events: Lines,
     pub(super) event_bytes: u64,
     pub(super) garbage: u64,
@@ -63,9 +64,10 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn new(now: Instant, keep: Option<Keep>) -> Self {
+    pub(super) fn new(now: Instant, keep: Option<Keep>, token: &str) -> Self {
         Self {
             console: Console::default(),
+            token: token.to_owned(),
             events: Lines::new(EVENT_LINE),
             event_bytes: 0,
             garbage: 0,
@@ -122,7 +124,7 @@ impl Heard {
         if line.text.is_empty() {
             return;
         }
-        match parse(line) {
+        match parse(line, &self.token) {
             Ok(event) => {
                 match event {
                     Event::Running => self.running = Some(self.last_sign),
@@ -182,9 +184,15 @@ impl Heard {
     }
 }
 
-fn parse(line: &Line) -> Result<Event, String> {
+fn parse(line: &Line, token: &str) -> Result<Event, String> {
     if line.cut {
         return Err(format!("it is longer than {EVENT_LINE} bytes"));
     }
-    serde_json::from_str(&line.text).map_err(|error| error.to_string())
+    let signed: Signed = serde_json::from_str(&line.text).map_err(|error| error.to_string())?;
+    // A VM that waits to be saved has no job yet.
+    let is_signed = signed.token == token || signed.event == Event::Waiting;
+    if !is_signed && !token.is_empty() {
+        return Err("it is forged: it lacks the token of this run".to_owned());
+    }
+    Ok(signed.event)
 }

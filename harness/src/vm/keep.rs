@@ -22,7 +22,13 @@ pub(super) struct Keep {
 struct Output {
     path: PathBuf,
     file: File,
+    /// Bytes that it may still take; none once it had to leave something out.
+    room: Option<usize>,
 }
+
+/// What a guest sends can have any length, but on the disk it stays below this.
+const ROOM: usize = 64 << 20;
+const FULL: &[u8] = b"\n[... the rest is left out: more than 64 MiB ...]\n";
 
 impl Keep {
     /// Makes `dir` and writes what is known before the start: the initramfs and `run.sh`.
@@ -55,12 +61,25 @@ impl Output {
     fn new(path: PathBuf) -> Result<Self> {
         let file =
             File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, file })
+        Ok(Self {
+            path,
+            file,
+            room: Some(ROOM),
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(room) = self.room else {
+            return Ok(());
+        };
+        self.room = room.checked_sub(bytes.len());
+        let (bytes, end) = match self.room {
+            Some(_) => (bytes, &[][..]),
+            None => (&bytes[..room], FULL),
+        };
         self.file
             .write_all(bytes)
+            .and_then(|()| self.file.write_all(end))
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
@@ -96,4 +115,21 @@ fn absolute(path: &Path) -> PathBuf {
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_left_out_and_said_so_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::new(dir.path().join("log")).unwrap();
+        output.room = Some(10);
+        for bytes in [&b"12345"[..], b"67890", b"", b"more", b"and more"] {
+            output.write(bytes).unwrap();
+        }
+        let kept = fs::read(&output.path).unwrap();
+        assert_eq!(kept, [b"1234567890", FULL].concat());
+    }
 }

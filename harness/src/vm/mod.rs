@@ -29,6 +29,8 @@ use std::time::Duration;
 pub use guest::splats::Severity;
 use rustix::event::Timespec;
 
+use crate::image;
+
 pub use self::accel::{Accelerator, Choice, Mode};
 pub use self::console::Console;
 pub use self::ending::{Ending, Finished};
@@ -58,6 +60,8 @@ pub struct Config<'a> {
     pub kernel_args: Vec<String>,
     /// How long what may take.
     pub limits: Limits,
+    /// What every event must bear, as the job in the initramfs has it: see [`crate::image::token`]. Empty: nothing.
+    pub token: &'a str,
     /// Where the streams of a program lead to, if the VM is there for one.
     pub streams: Option<Streams<'a>>,
     /// Start from this instead of booting. It must be a template for such a VM.
@@ -87,6 +91,7 @@ impl<'a> Config<'a> {
             cpus: 1,
             kernel_args: Vec::new(),
             limits: Limits::default(),
+            token: image::token(),
             streams: None,
             template: None,
             keep: None,

@@ -101,7 +101,7 @@ impl Vm {
                 events,
                 stderr,
             },
-            heard: Heard::new(started, keep),
+            heard: Heard::new(started, keep, config.token),
             command: by_hand(qemu, config),
             monitor: None,
             _stays: PhantomData,

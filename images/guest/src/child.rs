@@ -37,6 +37,7 @@ pub(crate) fn run(id: &str) -> ExitCode {
 }
 
 fn report(id: &str) -> Result<()> {
+    crate::confine::confine().context("cannot give up rights")?;
     let scenario = scenarios::find(id).with_context(|| format!("no scenario `{id}`"))?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let dir = std::env::temp_dir().join(id);

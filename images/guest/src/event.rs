@@ -11,7 +11,18 @@ use serde_json::Value;
 
 use crate::program::ProgramResult;
 
-/// One line on the event channel.
+/// One line on the event channel: an event, and the token of the job that shows who sent it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Signed<E = Event> {
+    /// [`crate::job::Job::token`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
+    /// What is reported.
+    #[serde(flatten)]
+    pub event: E,
+}
+
+/// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use guest::event::{Event, ScenarioResult};
-use guest::job::{JOB_PATH, Job, MODULES_DIR, Work};
+use guest::job::{EVENT_PORT, JOB_PATH, Job, MODULES_DIR, Work};
 use guest::scenarios;
 use rustix::io::Errno;
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
@@ -29,13 +29,17 @@ pub(crate) fn run() -> ExitCode {
 
 fn work() -> Result<()> {
     let mut warnings = mounts::mount_all()?;
-    let mut port = Port::open()?;
+    let job = read_job();
+    let token = job.as_ref().map_or("", |job| &job.token);
+    let mut port = Port::open(token)?;
+    // From now on no other process finds it, and those that run scenarios can make no new one: see `confine`.
+    fs::remove_file(EVENT_PORT).with_context(|| format!("cannot hide {EVENT_PORT}"))?;
     let release = uname().release().to_string_lossy().into_owned();
     port.send(&Event::Ready {
         release,
         uptime_us: uptime_us(),
     })?;
-    let result = read_job().and_then(|job| {
+    let result = job.and_then(|job| {
         warnings.extend(
             job.modules
                 .iter()
@@ -129,9 +133,16 @@ fn run_one(id: &str, longer_s: Option<u64>) -> ScenarioResult {
     }
 }
 
+/// Reads the job, and leaves it without its token, which is nobody else's business.
 fn read_job() -> Result<Job> {
     let text = fs::read(JOB_PATH).with_context(|| format!("cannot read the job {JOB_PATH}"))?;
-    serde_json::from_slice(&text).with_context(|| format!("{JOB_PATH} is not a job"))
+    let mut job: Job =
+        serde_json::from_slice(&text).with_context(|| format!("{JOB_PATH} is not a job"))?;
+    let token = std::mem::take(&mut job.token);
+    fs::write(JOB_PATH, serde_json::to_vec(&job)?)
+        .with_context(|| format!("cannot write {JOB_PATH}"))?;
+    job.token = token;
+    Ok(job)
 }
 
 fn load_module(name: &str) -> Result<(), String> {

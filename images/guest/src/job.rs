@@ -27,6 +27,9 @@ pub const INPUT_PORT: &str = "/dev/ttyS3";
 pub struct Job {
     /// What it is there for.
     pub work: Work,
+    /// What every event must bear, so that nobody but `/init` can report anything. It is drawn anew for each run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
     /// Modules to load before the work begins, in this order, as names of files in [`MODULES_DIR`] without `.ko`.
     #[serde(default)]
     pub modules: Vec<String>,
@@ -90,6 +93,7 @@ impl Job {
     pub fn new(work: Work) -> Self {
         Self {
             work,
+            token: String::new(),
             modules: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod child;
 mod command;
+mod confine;
 mod init;
 mod kmsg;
 mod leaks;

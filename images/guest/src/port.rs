@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context as _, Result};
-use guest::event::Event;
+use guest::event::{Event, Signed};
 use guest::job::EVENT_PORT;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, speed, tcdrain, tcgetattr, tcsetattr};
@@ -31,25 +31,34 @@ pub(crate) fn open_terminal(path: &str) -> Result<File> {
 }
 
 /// The serial port to the host.
-pub(crate) struct Port(File);
+pub(crate) struct Port {
+    port: File,
+    token: String,
+}
 
 impl Port {
-    /// Opens it.
-    pub(crate) fn open() -> Result<Self> {
-        open(EVENT_PORT).map(Self)
+    /// Opens it, for events that bear the token, if there is one.
+    pub(crate) fn open(token: &str) -> Result<Self> {
+        Ok(Self {
+            port: open(EVENT_PORT)?,
+            token: token.to_owned(),
+        })
     }
 
     /// Sends one event, as one line.
     pub(crate) fn send(&mut self, event: &Event) -> Result<()> {
-        let mut line = serde_json::to_string(event)?;
+        let mut line = serde_json::to_string(&Signed {
+            token: self.token.clone(),
+            event,
+        })?;
         line.push('\n');
-        self.0
+        self.port
             .write_all(line.as_bytes())
             .context("cannot write to the event port")
     }
 
     /// Waits until the last byte has left.
     pub(crate) fn drain(&self) -> Result<()> {
-        tcdrain(&self.0).context("cannot drain the event port")
+        tcdrain(&self.port).context("cannot drain the event port")
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn run(index: &str) -> ExitCode {
 }
 
 fn report(index: &str) -> Result<()> {
+    crate::confine::confine().context("cannot give up rights")?;
     let job: Job = serde_json::from_slice(&fs::read(JOB_PATH)?)?;
     let (programs, trigger) = match &job.work {
         Work::Scenarios {

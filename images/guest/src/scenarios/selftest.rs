@@ -6,13 +6,14 @@ use std::process;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use fexit::Feature;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::system::{RebootCommand, reboot};
 
+use crate::job::{EVENT_PORT, JOB_PATH};
 use crate::scenario::{Context, Scenario, skip};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -30,6 +31,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "selftest_machine",
         "tells random numbers and the time, to show that two machines differ",
         machine,
+    ),
+    fault(
+        "selftest_forge",
+        "tries to report for another scenario, in every way that a process has",
+        forge,
     ),
     fault("selftest_orphan", "leaves a process behind", orphan),
     fault(
@@ -109,6 +115,29 @@ fn machine(context: &mut Context) -> Result<()> {
     context.measure("boot_id", boot_id.trim());
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     context.measure("unix_s", since.as_secs());
+    Ok(())
+}
+
+/// Each of these would give away the token or the port of the events, or the port itself.
+fn forge(_: &mut Context) -> Result<()> {
+    let forged = r#"{"event":"finished","scenario":"attach","outcome":"passed","duration_us":1}"#;
+    let port = fs::OpenOptions::new().write(true).open(EVENT_PORT);
+    if let Ok(mut port) = port {
+        port.write_all(format!("{forged}\n").as_bytes())?;
+        bail!("the event port is there for everybody");
+    }
+    let opens = |fd: u32| fs::File::open(format!("/proc/1/fd/{fd}")).is_ok();
+    let (kind, mode) = (FileType::CharacterDevice, Mode::RUSR | Mode::WUSR);
+    let node = mknodat(CWD, "port", kind, mode, makedev(4, 65));
+    for (what, got) in [
+        ("the token", fs::read_to_string(JOB_PATH)?.contains("token")),
+        ("the memory of /init", fs::File::open("/proc/1/mem").is_ok()),
+        ("what /init has open", (0..100).any(opens)),
+        ("a new node for the port", node.is_ok()),
+        ("the machine's ports", fs::File::open("/dev/port").is_ok()),
+    ] {
+        ensure!(!got, "it got hold of {what}");
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let Err(error) = wait_and_become_init();
     // The host listens to the event port first, and takes this for what it is: no template of this kernel.
     let message = format!("{error:#}");
-    if let Ok(mut port) = Port::open() {
+    if let Ok(mut port) = Port::open("") {
         let _ = port.send(&Event::Warning { message });
         let _ = port.drain();
     }
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn wait_and_become_init() -> Result<std::convert::Infallible> {
     let window = Window::find()?;
-    let mut port = Port::open()?;
+    let mut port = Port::open("")?;
     port.send(&Event::Waiting)?;
     port.drain()?;
     drop(port);

@@ -1,0 +1,126 @@
+//! Our terminal, while a program in a VM has it.
+
+use std::{
+    io::{self, IsTerminal as _, stdin, stdout},
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    process::{Child, Command, Stdio},
+};
+
+use ::guest::frame::Window;
+use anyhow::{Context as _, Result};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// Whether we have one, for what is typed and for what is shown.
+pub(super) fn is_there() -> bool {
+    stdin().is_terminal() && stdout().is_terminal()
+}
+
+/// Its size; where nobody knows, the usual one.
+pub(super) fn size() -> Window {
+    match tcgetwinsize(stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => Window {
+            rows: size.ws_row,
+            columns: size.ws_col,
+        },
+        _ => Window {
+            rows: 24,
+            columns: 80,
+        },
+    }
+}
+
+/// As long as this lives, each key goes to the program as it is, Ctrl-C too.
+#[derive(Debug)]
+pub(super) struct Raw {
+    before: Termios,
+    guardian: Option<Child>,
+}
+
+impl Raw {
+    pub(super) fn enter() -> Result<Self> {
+        let before = tcgetattr(stdin()).context("cannot read the terminal's settings")?;
+        let raw = Self {
+            guardian: guardian().ok(),
+            before,
+        };
+        let mut settings = raw.before.clone();
+        settings.make_raw();
+        tcsetattr(stdin(), OptionalActions::Now, &settings)
+            .context("cannot change the terminal's settings")?;
+        Ok(raw)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
+        if let Some(guardian) = &mut self.guardian {
+            let _ = guardian.kill();
+            let _ = guardian.wait();
+        }
+    }
+}
+
+/// A process that restores the terminal when we are gone without having done so, say by SIGKILL: then its input ends.
+fn guardian() -> io::Result<Child> {
+    let settings = Command::new("stty")
+        .arg("-g")
+        .stdin(Stdio::inherit())
+        .output()?;
+    let settings = String::from_utf8_lossy(&settings.stdout).trim().to_owned();
+    let script = r#"trap "" HUP INT QUIT TERM TSTP TTIN TTOU; read -r never; stty "$0" <&1"#;
+    Command::new("sh")
+        .args(["-c", script, &settings])
+        .stdin(Stdio::piped())
+        .stdout(stdin().as_fd().try_clone_to_owned()?)
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+/// Finds the keys that are for us among those that are typed.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    /// Ctrl-A was the last one.
+    escaped: bool,
+}
+
+impl Keys {
+    const CTRL_A: u8 = 1;
+
+    /// What is for the program; `None` when Ctrl-A X asks to leave. Ctrl-A twice is one Ctrl-A.
+    pub(super) fn filter(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
+        let mut keys = Vec::with_capacity(typed.len() + 1);
+        for &key in typed {
+            match (std::mem::take(&mut self.escaped), key) {
+                (true, b'x' | b'X') => return None,
+                (true, Self::CTRL_A) => keys.push(key),
+                (true, _) => keys.extend([Self::CTRL_A, key]),
+                (false, Self::CTRL_A) => self.escaped = true,
+                (false, _) => keys.push(key),
+            }
+        }
+        Some(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_a_x_leaves_and_everything_else_passes() {
+        let typed = |pieces: &[&[u8]]| {
+            let mut keys = Keys::default();
+            let filtered = pieces.iter().map(|piece| keys.filter(piece));
+            filtered.collect::<Option<Vec<_>>>().map(|all| all.concat())
+        };
+        assert_eq!(typed(&[b"ls\r\x03\xff"]), Some(b"ls\r\x03\xff".to_vec()));
+        assert_eq!(typed(&[b"a\x01\x01b"]), Some(b"a\x01b".to_vec()));
+        assert_eq!(typed(&[b"\x01", b"\x01x"]), Some(b"\x01x".to_vec()));
+        assert_eq!(typed(&[b"\x01k"]), Some(b"\x01k".to_vec()));
+        for leaves in [&[&b"ls\x01x"[..]][..], &[b"\x01", b"X"]] {
+            assert_eq!(typed(leaves), None, "{leaves:?}");
+        }
+    }
+}
