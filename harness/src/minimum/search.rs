@@ -85,17 +85,15 @@ impl Search {
     /// As long as it works nowhere: where it should, at both ends, and then in the middle of what is least known.
     fn anywhere(&self) -> Option<usize> {
         let is_unknown = |at: &usize| self.seen.get(*at) == Some(&Seen::Unknown);
-        let ends = [self.last(Seen::Unknown), self.first(Seen::Unknown)];
-        let tried = |end: Option<usize>| {
-            // An end counts only while nothing beyond it was tried.
-            end.filter(|at| {
-                self.seen[..*at].iter().all(|s| *s != Seen::Refused)
-                    || self.seen[*at..].iter().all(|s| *s != Seen::Refused)
-            })
-        };
+        // An end is one only while nothing beyond it was refused.
+        let newest = self.last(Seen::Unknown);
+        let newest = newest.filter(|at| !self.seen[*at..].contains(&Seen::Refused));
+        let oldest = self.first(Seen::Unknown);
+        let oldest = oldest.filter(|at| !self.seen[..*at].contains(&Seen::Refused));
         self.hint
             .filter(is_unknown)
-            .or_else(|| ends.into_iter().find_map(tried))
+            .or(newest)
+            .or(oldest)
             .or_else(|| self.largest_gap())
     }
 

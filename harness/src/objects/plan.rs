@@ -98,6 +98,25 @@ impl Programs {
         })))
     }
 
+    /// Programs of which nothing matters but their names.
+    #[cfg(test)]
+    pub(crate) fn named(names: &[&str]) -> Self {
+        let planned = names.iter().map(|name| Planned {
+            object: "test.bpf.o".to_owned(),
+            section: "fexit/vfs_read".to_owned(),
+            target: "vfs_read".to_owned(),
+            task: ProgramTask {
+                file: "0.bpf.o".to_owned(),
+                program: (*name).to_owned(),
+                target: None,
+            },
+        });
+        Self(Arc::new(Inner {
+            planned: planned.collect(),
+            ..Inner::default()
+        }))
+    }
+
     /// The programs, in the order in which they are tried.
     pub fn planned(&self) -> &[Planned] {
         &self.0.planned

@@ -12,6 +12,9 @@ use super::observed::Ending;
 use super::{KernelReport, KernelVerdict, ScenarioVerdict};
 use crate::objects::{Planned, Programs};
 
+const FORGED: &str = "what was reported of programs contradicts itself: something in the VM wrote to the channel of \
+                      events, and no result of this run can be relied on";
+
 /// An object, and what of it is no business of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectReport {
@@ -106,6 +109,7 @@ pub struct Heard {
     running: Option<usize>,
     results: BTreeMap<usize, ProgramResult>,
     done: bool,
+    forged: bool,
 }
 
 impl Heard {
@@ -116,22 +120,30 @@ impl Heard {
             running: None,
             results: BTreeMap::new(),
             done: false,
+            forged: false,
         }
     }
 
     /// Takes in an event; what it says of a program that is over, if it does.
     pub fn event(&mut self, event: &Event) -> Option<ProgramReport> {
         match event {
-            Event::ProgramStarted { index, .. } => self.running = Some(*index),
+            // One after the other, in order: whatever else comes was not sent by the guest itself.
+            Event::ProgramStarted { index, .. } => {
+                if self.running.is_some() || *index != self.results.len() {
+                    self.forged = true;
+                } else {
+                    self.running = Some(*index);
+                }
+            }
             Event::ProgramFinished { index, result } => {
+                if self.running != Some(*index) {
+                    self.forged = true;
+                    return None;
+                }
                 let planned = self.programs.planned().get(*index)?;
                 self.running = None;
-                // The first word counts: what a program adds later about another one is none.
-                let result = self
-                    .results
-                    .entry(*index)
-                    .or_insert_with(|| (**result).clone());
-                return Some(ProgramReport::new(planned, result.clone()));
+                self.results.insert(*index, (**result).clone());
+                return Some(ProgramReport::new(planned, (**result).clone()));
             }
             Event::Done { .. } => self.done = true,
             _ => {}
@@ -170,6 +182,10 @@ impl Heard {
         }
         if report.verdict == KernelVerdict::NotOk && report.scenarios.is_empty() && self.done {
             report.error = None; // each program says why
+        }
+        if self.forged {
+            report.verdict = KernelVerdict::NotOk;
+            report.error = Some(FORGED.to_owned());
         }
     }
 
@@ -229,6 +245,68 @@ mod tests {
             assert_eq!(judge(outcome), verdict, "{outcome:?}");
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }
+    }
+
+    fn heard(events: &[Event]) -> KernelReport {
+        let mut heard = Heard::new(&Programs::named(&["a", "b"]));
+        let mut report = KernelReport::default();
+        for event in events {
+            heard.event(event);
+        }
+        heard.conclude(&Ending::Done, &mut report);
+        report
+    }
+
+    fn started(index: usize) -> Event {
+        let program = "p".into();
+        Event::ProgramStarted { index, program }
+    }
+
+    fn finished(index: usize) -> Event {
+        let mut result = skipped("");
+        (result.outcome, result.reason) = (ProgramOutcome::Works, None);
+        Event::ProgramFinished {
+            index,
+            result: Box::new(result),
+        }
+    }
+
+    #[test]
+    fn a_program_cannot_speak_for_another() {
+        let done = || Event::Done { scenarios: 0 };
+        let honest = [started(0), finished(0), started(1), finished(1), done()];
+        assert_eq!(heard(&honest).verdict, KernelVerdict::Ok);
+        let forged = [
+            vec![
+                started(0),
+                finished(1),
+                finished(0),
+                started(1),
+                finished(1),
+            ],
+            vec![started(0), started(1), finished(1), finished(0)],
+            vec![
+                started(0),
+                finished(0),
+                started(1),
+                finished(1),
+                finished(0),
+            ],
+            vec![finished(0)],
+        ];
+        for mut events in forged {
+            events.push(done());
+            let report = heard(&events);
+            assert_eq!(report.verdict, KernelVerdict::NotOk, "{events:?}");
+            assert_eq!(report.error.as_deref(), Some(FORGED), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_reported_is_not_taken_for_ok() {
+        let report = heard(&[started(0), finished(0), Event::Done { scenarios: 0 }]);
+        assert_eq!(report.programs[1].verdict, ScenarioVerdict::Unknown);
+        assert_ne!(report.verdict, KernelVerdict::Ok);
     }
 
     #[test]
