@@ -17,6 +17,7 @@ use super::keep::{Keep, by_hand};
 use super::monitor::Monitor;
 use super::process::Process;
 use super::qemu::Qemu;
+use super::scan::Splat;
 use super::stop::Stop;
 use super::{Config, Limits, timespec};
 
@@ -134,6 +135,11 @@ impl Vm {
             elapsed: self.started.elapsed(),
             command: self.command,
         })
+    }
+
+    /// What the kernel complained about so far.
+    pub(super) fn splats(&self) -> &[Splat] {
+        self.heard.console.splats()
     }
 
     /// Stays with the VM until it waits to be saved, or does not look as if it ever would: whether it waits.

@@ -16,7 +16,7 @@ use crate::vm::channel::pipe_to_us;
 use crate::vm::command::{Parts, Role};
 use crate::vm::monitor::Monitor;
 use crate::vm::run::Vm;
-use crate::vm::{Config, Qemu, Stop, VmEvent, timespec};
+use crate::vm::{Config, Qemu, Severity, Splat, Stop, VmEvent, timespec};
 
 /// How long QEMU may take to hand over the state: it needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +55,9 @@ pub(super) fn save(
     if let Some(refusal) = refusal {
         return Ok(Saved::Never(refusal));
     }
+    if let Some(complaint) = complaint(vm.splats()) {
+        return Ok(Saved::Never(complaint));
+    }
     if !waits {
         let finished = vm.run(stop, &mut |_| {})?;
         bail!("the VM did not get as far as to wait: {}", finished.ending);
@@ -63,6 +66,15 @@ pub(super) fn save(
     let state = read_all(state)?;
     monitor.saved()?;
     Ok(Saved::State(state))
+}
+
+/// A VM that starts from a template does not show what its kernel printed when it booted. So a kernel that complains
+/// then boots anew each time, and each report says so.
+fn complaint(splats: &[Splat]) -> Option<String> {
+    let splat = splats
+        .iter()
+        .find(|splat| matches!(splat.severity, Severity::Warning | Severity::Oops))?;
+    Some(format!("{} at boot: {}", splat.meaning, splat.message))
 }
 
 /// What came of it.
@@ -100,5 +112,25 @@ fn read_all(pipe: OwnedFd) -> Result<Vec<u8>> {
             0 => return Ok(all),
             count => all.extend_from_slice(&buffer[..count]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::Console;
+
+    #[test]
+    fn a_kernel_that_complains_at_boot_is_no_template_and_a_stall_is_no_complaint() {
+        let of = |text| complaint(Console::of(text).splats());
+        assert_eq!(of("[    0.1] all is well"), None);
+        assert_eq!(
+            of("[    0.1] watchdog: BUG: soft lockup - CPU#0 stuck"),
+            None
+        );
+        assert_eq!(
+            of("[    0.1] WARNING: CPU: 0 PID: 1 at here").as_deref(),
+            Some("the kernel warned at boot: WARNING: CPU: 0 PID: 1 at here")
+        );
     }
 }

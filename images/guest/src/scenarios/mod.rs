@@ -107,17 +107,6 @@ mod tests {
     }
 
     #[test]
-    fn every_feature_has_a_scenario_that_shows_it() {
-        for feature in fexit::Feature::ALL {
-            assert!(
-                all().any(|scenario| scenario.feature == feature && !scenario.hidden),
-                "nothing shows {}",
-                feature.name()
-            );
-        }
-    }
-
-    #[test]
     fn a_scenario_is_found_by_its_id() {
         assert_eq!(
             find("take_link").map(|scenario| scenario.id),
