@@ -212,7 +212,7 @@ pub struct LinkInfo {
     pub id: u32,
     /// The id of the program that it attaches.
     pub program_id: u32,
-    /// `BPF_TRACE_FEXIT`, 25.
+    /// `BPF_TRACE_FEXIT`, 25, or its like for sessions and many functions; 7.2 says 0 of a link on many functions.
     pub attach_type: u32,
     target: Option<(u32, u32)>,
 }

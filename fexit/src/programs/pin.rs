@@ -73,18 +73,20 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
 
 /// What an object of BPF is, if the kernel says that it is no fexit link.
 pub(super) fn other_than_fexit(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    let mut on_many = false;
     // Asked for its information, a program or map gives its own, which looks much like a link's.
     if let Ok(text) = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())) {
         match link_type(&text) {
             None => return Ok(Some("a program or a map".to_owned())),
-            Some(other) if !other.starts_with("tracing") => {
-                return Ok(Some(format!("a link of type {other}")));
-            }
-            Some(_) => {}
+            Some("tracing") => {}
+            Some(other) if other.starts_with("tracing") => on_many = true,
+            Some(other) => return Ok(Some(format!("a link of type {other}"))),
         }
     }
     match sys::link_info(fd) {
         Ok((info, _)) if super::fexit::is_fexit(info.attach_type) => Ok(None),
+        // 7.2 does not tell the attach type of a link on many functions, 7.3 does.
+        Ok((info, _)) if on_many && info.attach_type == 0 => Ok(None),
         Ok((info, _)) => Ok(Some(format!("a link of attach type {}", info.attach_type))),
         // Before 5.8 links tell nothing.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
