@@ -91,7 +91,7 @@ mod tests {
         let leave = |name: String| fs::write(dir.path().join(name), "half").unwrap();
         // No process has this number: it is above the system's limit.
         leave(format!(".file.{}-0.partial", u32::MAX));
-        leave(format!(".file.{}-9.partial", process::id()));
+        leave(format!(".file.{}-{}.partial", process::id(), u32::MAX)); // no number that a write takes
         leave(format!(".other.{}-0.partial", u32::MAX));
         write(&dir.path().join("file"), b"whole").unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path())
