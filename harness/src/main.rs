@@ -1,6 +1,6 @@
 //! The command line of the harness.
 
-use std::process::ExitCode;
+use std::{panic, process::ExitCode};
 
 use clap::Parser as _;
 use harness::{
@@ -13,6 +13,7 @@ use harness::{
 };
 
 fn main() -> ExitCode {
+    quieten_parser();
     let cli = Cli::parse();
     let done = match &cli.command {
         None if cli.run.list => list::print(&cli.run),
@@ -37,4 +38,17 @@ fn main() -> ExitCode {
             exit_code(&error).into()
         }
     }
+}
+
+/// On a damaged object the parser may panic, which the library catches and makes an error of: that error is enough.
+fn quieten_parser() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !panic
+            .location()
+            .is_some_and(|at| at.file().contains("aya-obj"))
+        {
+            usual(panic);
+        }
+    }));
 }
