@@ -67,7 +67,8 @@ fn a_kernel_that_was_finished_survives_the_end_of_the_harness() {
 fn a_qemu_that_dies_is_tried_once_more_and_is_nobodys_fault() {
     let dir = tempfile::tempdir().unwrap();
     let script = a_qemu_that_dies(dir.path(), "always");
-    let args = ["--kernel", "5.10", "--scenario", "attach"];
+    // Without a template: one that is made starts a QEMU of its own.
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--no-template"];
     let ran = run(harness(&args).env("QEMU", &script));
     assert_eq!(ran.status, 3, "{}", ran.stderr);
     let report = ran.report();
@@ -102,7 +103,8 @@ fn the_second_attempt_counts_and_the_files_of_the_first_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let script = a_qemu_that_dies(dir.path(), "once");
     let keep = dir.path().join("keep");
-    let mut command = harness(&["--kernel", "5.10", "--scenario", "attach"]);
+    // Without a template: one that is made starts a QEMU of its own.
+    let mut command = harness(&["--kernel", "5.10", "--scenario", "attach", "--no-template"]);
     let ran = run(command.arg("--keep").arg(&keep).env("QEMU", &script));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let report = ran.report();

@@ -43,6 +43,8 @@ pub(super) fn save(
         initramfs: &archive,
         keep: None,
         template: None,
+        // The waiting init is ours, and knows of no run.
+        token: "",
         ..config.clone()
     };
     let mut vm = Vm::launch(qemu, &config, Some(&role))?;
