@@ -59,17 +59,16 @@ int wide(__u64 *ctx)
 	return 0;
 }
 
-__u64 uid_calls = 0;
-__u32 seen_uid = 0, uid_ret = 0;
+__u32 seen_gid = 0;
+__s32 is_member = 0;
 
-/* `kuid_t` is a struct of one number. */
-SEC("fexit/from_kuid_munged")
-int BPF_PROG(by_value, void *namespace, __u32 uid, __u32 ret)
+/* `kgid_t` is a struct of one number. */
+SEC("fexit/in_group_p")
+int BPF_PROG(by_value, __u32 gid, int ret)
 {
 	if (!is_ours())
 		return 0;
-	uid_calls++;
-	seen_uid = uid;
-	uid_ret = ret;
+	seen_gid = gid;
+	is_member = ret;
 	return 0;
 }

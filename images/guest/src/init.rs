@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::kmsg::KernelLog;
 use crate::port::Port;
-use crate::{child, command, mounts, outcome, programs, supervise};
+use crate::{child, command, mounts, outcome, programs, quirks, supervise};
 
 /// Does the job and ends the VM, whatever happens.
 pub(crate) fn run() -> ExitCode {
@@ -68,6 +68,7 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             programs,
             ..
         } => {
+            quirks::step_around()?;
             let mut log = KernelLog::open("/dev/kmsg");
             run_all(ids, *timeout_s, &mut log, port)?;
             programs::run_all(programs, *timeout_s, &mut log, port)?;

@@ -11,6 +11,7 @@ mod network;
 mod outcome;
 mod port;
 mod programs;
+mod quirks;
 mod session;
 mod supervise;
 mod text;

@@ -19,7 +19,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
 )
 .timeout(Duration::from_secs(120))];
 
-const FUNCTION: &str = "__do_sys_getppid";
+/// getppid(2) from 5.7 on, and before.
+const FUNCTIONS: [&str; 2] = ["__do_sys_getppid", "__x64_sys_getppid"];
 const CALLS: u32 = 1_000;
 const ROUNDS: u32 = 5;
 
@@ -42,13 +43,17 @@ fn overhead(context: &mut Context) -> Result<()> {
     let mut added = |name: &str| context.measure(name, (per_call() - bare).round());
 
     let btf = Btf::from_sys_fs()?;
+    let function = FUNCTIONS
+        .into_iter()
+        .find(|name| btf.has_function(name))
+        .context("no function of getppid(2)")?;
     let mut ours = Ebpf::load(objects::OVERHEAD)?;
     for (program, name) in [
         ("fexit_empty", "fexit_empty_added_ns"),
         ("fexit_counting", "fexit_counting_added_ns"),
     ] {
         let fexit = fexit(&mut ours, program)?;
-        fexit.load(FUNCTION, &btf)?;
+        fexit.load(function, &btf)?;
         fexit.attach()?;
         added(name);
         fexit.unload()?;
@@ -67,7 +72,7 @@ fn overhead(context: &mut Context) -> Result<()> {
         .program_mut("fentry_empty")
         .context("no program")?
         .try_into()?;
-    fentry.load(FUNCTION, &btf)?;
+    fentry.load(function, &btf)?;
     fentry.attach()?;
     added("fentry_empty_added_ns");
     fentry.unload()?;
@@ -80,7 +85,7 @@ fn overhead(context: &mut Context) -> Result<()> {
             .context("no program")?
             .try_into()?;
         probe.load()?;
-        if probe.attach(FUNCTION, 0).is_ok() {
+        if probe.attach(function, 0).is_ok() {
             added(name);
         }
         probe.unload()?;

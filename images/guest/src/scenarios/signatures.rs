@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::num::NonZeroU32;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::chown;
 use std::process;
 use std::sync::atomic::AtomicU32;
 
@@ -14,7 +14,7 @@ use fexit::{Btf, Ebpf, Feature};
 use rustix::thread::futex;
 
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, Scenario, skip};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -111,15 +111,22 @@ fn nine_arguments() -> Result<()> {
 }
 
 fn struct_arguments(_: &mut Context) -> Result<()> {
+    if !Btf::from_sys_fs()?.has_function("in_group_p") {
+        return Err(skip(
+            "in_group_p is not in this kernel: it knows one user only",
+        ));
+    }
     let ebpf = attached("by_value")?;
-    for uid in [4711, 65_000] {
-        let name = format!("file-of-{uid}");
+    // The own group, and one that this process is not in.
+    for (gid, member) in [(0, 1), (4711, 0)] {
+        let name = format!("file-of-{gid}");
         File::create(&name)?;
-        chown(&name, Some(uid), None)?;
-        let found = fs::metadata(&name)?.uid();
-        ensure!(found == uid, "the file is {found}'s, not {uid}'s");
-        let seen: (u32, u32) = (ebpf.global("seen_uid")?, ebpf.global("uid_ret")?);
-        ensure!(seen == (uid, uid), "it saw {seen:?}, not {uid} twice");
+        chown(&name, None, Some(gid))?;
+        let seen: (u32, i32) = (ebpf.global("seen_gid")?, ebpf.global("is_member")?);
+        ensure!(
+            seen == (gid, member),
+            "it saw {seen:?}, not {gid}, {member}"
+        );
     }
     wide_struct()
 }

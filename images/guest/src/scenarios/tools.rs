@@ -137,8 +137,13 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
     let connection = told(nowhere, Outcome::Failed(ENETUNREACH))?;
     ensure!(connection.latency.is_zero(), "{connection:?}");
 
-    let (_full, address, _queued) = listener_that_is_full()?;
-    told(address, Outcome::Connected)?;
+    let (_listener, address) = listener_for_two()?;
+    let mut queued = Vec::new();
+    for _ in 0..2 {
+        queued.push(TcpStream::connect(address)?);
+        told(address, Outcome::Connected)?;
+    }
+    // The queue is full, so this one gets no answer.
     let error = TcpStream::connect_timeout(&address, Duration::from_millis(50));
     ensure!(
         error.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut),
@@ -158,14 +163,14 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
     Ok(())
 }
 
-/// A listener whose queue holds one connection, and has it: whoever comes next gets no answer.
-fn listener_that_is_full() -> Result<(rustix::fd::OwnedFd, SocketAddr, TcpStream)> {
+/// A listener whose queue holds two connections. A queue for one would be full from the start where the kernel has no
+/// SYN cookies.
+fn listener_for_two() -> Result<(rustix::fd::OwnedFd, SocketAddr)> {
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
-    listen(&listener, 0)?;
+    listen(&listener, 1)?;
     let address: SocketAddr = getsockname(&listener)?.try_into()?;
-    let queued = TcpStream::connect(address)?;
-    Ok((listener, address, queued))
+    Ok((listener, address))
 }
 
 fn vfs_latency(watched: &Watched) -> Result<()> {
