@@ -133,10 +133,10 @@ pub enum ProgramError {
         verifier_log: String,
     },
 
-    /// The program reads a type or field that this kernel does not have.
+    /// The program reads a type or field that neither this kernel nor a loaded module whose BTF is shown (5.11) has.
     #[error(
-        "program `{name}` reads {}, which this kernel does not have (types of modules are not looked at); ask \
-         before, with `bpf_core_field_exists` or its like, or choose another",
+        "program `{name}` reads {}, which neither this kernel nor the BTF of a loaded module has; ask before, with \
+         `bpf_core_field_exists` or its like, or choose another",
         quoted(missing)
     )]
     CoreMissing {

@@ -14,7 +14,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
         return;
     };
     for program in object.extra.sections.keys().take(PROGRAMS) {
-        if let Ok(relocated) = object.relocated(program, || Ok(kernel.clone())) {
+        if let Ok(relocated) = object.relocated(program, None, || Ok(kernel.clone())) {
             let log = "7: (85) call unknown#195896080\n";
             let _ = needs::missing(&object, &relocated, program, log);
         }
@@ -60,7 +60,8 @@ pub fn btf(data: &[u8], base: &[u8]) {
     if let Ok(split) = Raw::parse_split(data.to_vec(), &base) {
         Btf::describe_all(&split, Some(&base));
         let all = || split.types().map(|t| t.id);
-        let _ = crate::btf::core::cut(&base, &split, all());
-        let _ = crate::btf::core::cut(&split, &split, all());
+        let module: Vec<Raw> = Raw::parse_split(data.to_vec(), &base).into_iter().collect();
+        let _ = crate::btf::cut::cut(&base, [module], &split, all());
+        let _ = crate::btf::cut::cut(&split, [], &split, all());
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use aya_obj::btf::BtfFeatures;
 use aya_obj::{Function, Object as Parsed};
 
-use crate::btf::{Btf, core, raw::Raw};
+use crate::btf::{Btf, cut, raw::Raw};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
 use crate::sys;
@@ -37,15 +37,19 @@ pub(crate) struct Object {
 /// What was relocated so far.
 #[derive(Default)]
 struct Relocations {
-    whole: Option<Arc<Relocated>>,
-    /// By program: where a relocation of another program cannot be applied.
-    alone: HashMap<String, Arc<Relocated>>,
+    /// By the module that the target is in: what its types are goes before what those of others are.
+    whole: HashMap<Option<String>, Arc<Relocated>>,
+    /// By program as well: where a relocation of another program cannot be applied.
+    alone: HashMap<(String, Option<String>), Arc<Relocated>>,
 }
 
 impl Relocations {
-    fn of(&self, program: &str) -> Option<Arc<Relocated>> {
-        let done = self.whole.as_ref().or_else(|| self.alone.get(program));
-        done.cloned()
+    fn of(&self, program: &str, module: Option<&str>) -> Option<Arc<Relocated>> {
+        let module = module.map(str::to_owned);
+        let whole = self.whole.get(&module);
+        whole
+            .or_else(|| self.alone.get(&(program.to_owned(), module)))
+            .cloned()
     }
 }
 
@@ -123,38 +127,41 @@ impl Object {
         Ok(self.accepted.get_or_init(|| accepted))
     }
 
-    /// Relocates the object against the kernel that `btf` describes, the first time only: all of it, or if that cannot
-    /// be, what `program` needs.
+    /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, the first
+    /// time only: all of it, or if that cannot be, what `program` needs.
     ///
     /// `btf` is asked for only if the object has CO-RE relocations.
     pub(crate) fn relocated(
         &self,
         program: &str,
+        module: Option<&str>,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Arc<Relocated>, ProgramError> {
         let mut slot = self
             .relocated
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(done) = slot.of(program) {
+        if let Some(done) = slot.of(program, module) {
             return Ok(done);
         }
         let mut object = self.accepted()?.object.clone();
         let mut whole = true;
         if !self.extra.core.is_empty() {
             let kernel = btf()?;
-            if let Err(error) = self.apply_core(&mut object, &kernel) {
+            if let Err(error) = self.apply_core(&mut object, &kernel, module) {
                 object = self.alone(program).ok_or(error)?;
-                self.apply_core(&mut object, &kernel)?;
+                self.apply_core(&mut object, &kernel, module)?;
                 whole = false;
             }
         }
         self.link(&mut object)?;
         let done = Arc::new(Relocated { object });
+        let module = module.map(str::to_owned);
         if whole {
-            slot.whole = Some(Arc::clone(&done));
+            slot.whole.insert(module, Arc::clone(&done));
         } else {
-            slot.alone.insert(program.to_owned(), Arc::clone(&done));
+            let key = (program.to_owned(), module);
+            slot.alone.insert(key, Arc::clone(&done));
         }
         Ok(done)
     }
@@ -193,17 +200,17 @@ impl Object {
         Ok(object)
     }
 
-    /// What [`Object::relocated`] made, once it did.
-    pub(crate) fn done(&self, program: &str) -> Option<Arc<Relocated>> {
-        let slot = self.relocated.lock();
-        slot.unwrap_or_else(PoisonError::into_inner).of(program)
-    }
-
-    fn apply_core(&self, object: &mut Parsed, kernel: &Btf) -> Result<(), ProgramError> {
+    fn apply_core(
+        &self,
+        object: &mut Parsed,
+        kernel: &Btf,
+        module: Option<&str>,
+    ) -> Result<(), ProgramError> {
         let local = Raw::parse(self.extra.btf.clone())?;
         let wanted = self.extra.core.iter().map(|relocation| relocation.type_id);
+        let modules = kernel.modules(module);
         let kernel = kernel.raw()?;
-        let cut = core::cut(kernel, &local, wanted);
+        let cut = cut::cut(kernel, modules, &local, wanted);
         let bytes = cut
             .as_ref()
             .map_or_else(|| kernel.bytes(), |cut| cut.bytes.as_slice());

@@ -46,7 +46,9 @@ fn kernel(source: &str) -> Btf {
 fn relocate(local: &str, kernel: &Btf) -> Vec<bpf_insn> {
     let object = Object::parse(&compile(local), &Globals::new()).unwrap();
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
-    let relocated = object.relocated("probe", || Ok(kernel.clone())).unwrap();
+    let relocated = object
+        .relocated("probe", None, || Ok(kernel.clone()))
+        .unwrap();
     relocated.function("probe").unwrap().instructions.clone()
 }
 
@@ -86,7 +88,7 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let extra = crate::elf::examine(&object, None).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
     let wanted = || extra.core.iter().map(|relocation| relocation.type_id);
-    let cut = crate::btf::core::cut(kernel.raw().unwrap(), &local, wanted()).unwrap();
+    let cut = crate::btf::cut::cut(kernel.raw().unwrap(), [], &local, wanted()).unwrap();
     assert!(cut.bytes.len() < kernel.raw().unwrap().bytes().len());
     let cut_btf = Btf::parse(&cut.bytes).unwrap();
     assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
@@ -225,7 +227,7 @@ fn a_section_and_a_function_may_share_the_bytes_of_a_name() {
     let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
     let kernel = kernel(KERNEL);
-    let relocated = object.relocated("f", || Ok(kernel.clone())).unwrap();
+    let relocated = object.relocated("f", None, || Ok(kernel.clone())).unwrap();
     for (name, section) in [
         ("session", "fsession"),
         ("f", "fsession/f"),
@@ -259,13 +261,15 @@ fn a_relocation_that_cannot_be_applied_is_its_programs_own() {
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
     let kernel = kernel(KERNEL);
     for program in ["probe", "session"] {
-        let relocated = object.relocated(program, || Ok(kernel.clone())).unwrap();
+        let relocated = object
+            .relocated(program, None, || Ok(kernel.clone()))
+            .unwrap();
         let insns = &relocated.function(program).unwrap().instructions;
         let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
         assert!(insns.iter().any(at_40), "{program}");
     }
     let error = object
-        .relocated("size", || Ok(kernel.clone()))
+        .relocated("size", None, || Ok(kernel.clone()))
         .err()
         .unwrap();
     assert!(error.to_string().contains("fexit/f"), "{error}");

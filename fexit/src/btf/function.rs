@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 
 #[cfg(fuzzing)]
@@ -15,10 +16,18 @@ use crate::sys::{self, IdKind};
 #[derive(Debug)]
 pub(crate) struct FunctionId {
     pub(crate) btf_id: u32,
-    /// The module's BTF; none for the kernel itself.
-    pub(crate) module: Option<OwnedFd>,
+    /// The module that it is in; none for the kernel itself.
+    pub(crate) module: Option<Module>,
     /// What it takes, if that is known: of the kernel's own functions it is not, for most loads never ask.
     pub(crate) shape: Option<Shape>,
+}
+
+/// A loaded module.
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub(crate) name: String,
+    /// Its BTF.
+    pub(crate) btf: OwnedFd,
 }
 
 /// What a function takes.
@@ -220,7 +229,10 @@ impl Btf {
             });
         }
         Ok(FunctionId {
-            module: Some(module_fd(module)?),
+            module: Some(Module {
+                name: module.to_owned(),
+                btf: module_fd(module)?,
+            }),
             ..scope.describe(&one)
         })
     }
@@ -255,6 +267,25 @@ impl Btf {
                     .collect(),
             }),
         }
+    }
+
+    /// The types of loaded modules, in groups, as a program on a function of the module `first` looks for one: those of
+    /// that module, then those of all others. Only the running kernel has modules.
+    pub(crate) fn modules<'a>(
+        &'a self,
+        first: Option<&'a str>,
+    ) -> impl Iterator<Item = Vec<Raw>> + 'a {
+        let own = first.map(|name| vec![name.to_owned()]).into_iter();
+        let others = iter::once_with(move || {
+            let all = modules().into_iter();
+            all.filter(|name| Some(name.as_str()) != first).collect()
+        });
+        let read = |names: Vec<String>| {
+            let modules = names.into_iter().filter_map(|name| self.module(&name).ok());
+            modules.collect()
+        };
+        let groups = self.kernel.is_running.then(|| own.chain(others));
+        groups.into_iter().flatten().map(read)
     }
 
     /// The split BTF of a loaded module.

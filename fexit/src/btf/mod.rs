@@ -3,6 +3,7 @@
 pub(crate) mod access;
 mod bytes;
 pub(crate) mod core;
+pub(crate) mod cut;
 mod explain;
 mod function;
 mod kind;
@@ -25,7 +26,7 @@ use raw::{Kind, Raw, Type};
 use symbols::Symbols;
 use unread::Unread;
 
-pub(crate) use function::{FunctionId, Shape, describe};
+pub(crate) use function::{FunctionId, Module, Shape, describe};
 
 /// Where the kernel shows its BTF, and that of its modules beside it.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -128,6 +129,8 @@ pub struct Btf {
 
 #[derive(Default)]
 struct Kernel {
+    /// Whether it is that of the running kernel, so that there are modules to it.
+    is_running: bool,
     unread: Option<Unread>,
     raw: OnceLock<Raw>,
     names: Names,
@@ -181,13 +184,15 @@ impl Btf {
             }
             other => other,
         })?;
+        let mut kernel = Kernel {
+            is_running: true,
+            ..Kernel::default()
+        };
         match unread.mapped() {
-            Some(raw) => Ok(Self::from(raw?)),
-            None => Ok(Self::from(Kernel {
-                unread: Some(unread),
-                ..Kernel::default()
-            })),
+            Some(raw) => kernel.raw = OnceLock::from(raw?),
+            None => kernel.unread = Some(unread),
         }
+        Ok(Self::from(kernel))
     }
 
     /// Reads BTF from a file that holds nothing else, as those in `/sys/kernel/btf` and as `pahole` writes them.

@@ -204,6 +204,11 @@ impl Raw {
         Ok(())
     }
 
+    /// The id of the first type: those below it are another blob's.
+    pub(crate) fn first_id(&self) -> u32 {
+        self.first_id
+    }
+
     fn index(&self) -> &[u32] {
         self.index.get_or_init(|| {
             let mut at = self.types.start;

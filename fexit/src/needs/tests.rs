@@ -154,7 +154,9 @@ fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
     let kernel = crate::Btf::parse(&kernel).unwrap();
     let object = Object::parse(&compile(&local), &Globals::new()).unwrap();
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
-    let relocated = object.relocated("probe", || Ok(kernel.clone())).unwrap();
+    let relocated = object
+        .relocated("probe", None, || Ok(kernel.clone()))
+        .unwrap();
     let instructions = &relocated.function("probe").unwrap().instructions;
     let poisoned = instructions.iter().enumerate();
     let poisoned = poisoned.filter(|(_, insn)| insn.code == 0x85 && insn.imm == 195_896_080);
@@ -166,6 +168,16 @@ fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
     let mut named: Vec<_> = named.collect();
     named.sort();
     assert_eq!(named, [["struct task.gone"], ["struct task.in.x"]]);
+    assert!(super::missing(&object, &relocated, "probe", "R1 is odd").is_empty());
     // A log that does not tell where names all of them.
-    assert_eq!(super::missing(&object, &relocated, "probe", "").len(), 2);
+    assert_eq!(
+        super::missing(
+            &object,
+            &relocated,
+            "probe",
+            "invalid func unknown#195896080"
+        )
+        .len(),
+        2
+    );
 }

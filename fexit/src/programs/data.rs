@@ -50,6 +50,8 @@ pub(crate) struct Kind<'a> {
     pub(crate) flags: u32,
     pub(crate) attach_btf_id: u32,
     pub(crate) attach_fd: Option<BorrowedFd<'a>>,
+    /// The module that the target is in.
+    pub(crate) module: Option<&'a str>,
 }
 
 /// A load that the kernel refused.
@@ -57,6 +59,8 @@ pub(crate) struct Kind<'a> {
 pub(crate) struct Refusal {
     pub(crate) error: io::Error,
     pub(crate) log: String,
+    /// The types and fields that the verifier came upon and this kernel does not have.
+    pub(crate) missing: Vec<CoreNeed>,
 }
 
 impl ProgramData {
@@ -141,7 +145,8 @@ impl ProgramData {
             Some(types) => Ok(types.clone()),
             None => btf(),
         };
-        let relocated = self.shared.object.relocated(&self.name, kernel)?;
+        let object = &self.shared.object;
+        let relocated = object.relocated(&self.name, kind.module, kernel)?;
         let function = relocated
             .function(&self.name)
             .ok_or(ProgramError::NotLoaded)?;
@@ -165,7 +170,12 @@ impl ProgramData {
             attach_fd: kind.attach_fd,
             log_level: self.shared.log_level,
         };
-        Ok(load_with_log(&attr).map(|(fd, log)| self.loaded = Some(Loaded { fd, log })))
+        let loaded = load_with_log(&attr).map_err(|(error, log)| Refusal {
+            missing: needs::missing(object, &relocated, &self.name, &log),
+            error,
+            log,
+        });
+        Ok(loaded.map(|(fd, log)| self.loaded = Some(Loaded { fd, log })))
     }
 
     /// The instructions with each map's number replaced by its descriptor, and each kernel function's by its type id;
@@ -207,14 +217,6 @@ impl ProgramData {
             .collect()
     }
 
-    /// The types and fields that the verifier came upon and this kernel does not have.
-    pub(crate) fn missing(&self, log: &str) -> Vec<CoreNeed> {
-        let object = &self.shared.object;
-        object.done(&self.name).map_or_else(Vec::new, |relocated| {
-            needs::missing(object, &relocated, &self.name, log)
-        })
-    }
-
     fn kfunc(&self, number: i32, btf: &Btf) -> Result<i32, ProgramError> {
         let kfuncs = &self.shared.object.extra.kfuncs;
         let name = usize::try_from(number)
@@ -247,18 +249,17 @@ impl fmt::Debug for ProgramData {
 ///
 /// A log that has no room for all that the verifier says fails the load, whatever comes of it else: that decides
 /// nothing here.
-fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), Refusal> {
+fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, String)> {
     let load = |log_level, log: &mut [u8]| {
         sys::with_memlock(|| sys::prog_load(&ProgLoad { log_level, ..*attr }, log))
     };
     let silently = || load(0, &mut []);
-    let refusal = |log: String| move |error| Refusal { error, log };
     let mut verdict = None;
     if attr.log_level == 0 {
         match silently() {
             Ok(fd) => return Ok((fd, String::new())),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                return Err(refusal(String::new())(error));
+                return Err((error, String::new()));
             }
             Err(error) => verdict = Some(Err(error)),
         }
@@ -279,7 +280,7 @@ fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), Refusal> {
         };
         return match result {
             Ok(fd) => Ok((fd, text)),
-            Err(error) => Err(refusal(text)(error)),
+            Err(error) => Err((error, text)),
         };
     }
 }

@@ -23,9 +23,6 @@ const HELPERS: [(u32, Feature); 6] = [
     (185, Feature::FuncArgs),
 ];
 
-/// The number of a helper that there never will be: put in the place of an instruction whose field is missing.
-pub(crate) const POISON: &str = "#195896080";
-
 /// Kernels up to 6.12 say this by `EINVAL` and silence, 7.3 does in the log.
 const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
                       migrate_disable; choose a caller of it";
@@ -39,14 +36,11 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     if refusal.error.raw_os_error() == Some(libc::EPERM) {
         return permission("load a BPF program", false);
     }
-    if refusal.log.contains(POISON) {
-        let missing = program.missing(&refusal.log);
-        if !missing.is_empty() {
-            return ProgramError::CoreMissing {
-                name: program.name.clone(),
-                missing,
-            };
-        }
+    if !refusal.missing.is_empty() {
+        return ProgramError::CoreMissing {
+            name: program.name.clone(),
+            missing: refusal.missing,
+        };
     }
     let number = unknown_helper(&refusal.log);
     if let Some(feature) = number.and_then(feature).filter(|f| f.missing().is_some()) {

@@ -153,6 +153,7 @@ impl FExit {
             },
             attach_btf_id: target.function.btf_id,
             attach_fd: target.owner.as_ref().map(AsFd::as_fd),
+            module: target.module.as_deref(),
         };
         self.data
             .load(&kind, btf)?

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::data::ProgramData;
 use super::{Program, explain, pin};
 use crate::btf::raw::{Kind, Raw};
-use crate::btf::{Btf, BtfError, FunctionId, Shape};
+use crate::btf::{Btf, BtfError, FunctionId, Module, Shape};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
@@ -137,6 +137,8 @@ pub(super) struct Resolved {
     /// The program, or the BTF of the module, that the function belongs to.
     pub(super) owner: Option<OwnedFd>,
     pub(super) is_program: bool,
+    /// The module that the function belongs to.
+    pub(super) module: Option<String>,
     /// The functions' type ids, when they are many.
     pub(super) many: Vec<u32>,
 }
@@ -201,12 +203,14 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
             _ => ProgramError::Btf(error),
         }
     })?;
-    let owner = function.module.take();
+    let module = function.module.take();
+    let (module, owner) = module.map(|Module { name, btf }| (name, btf)).unzip();
     Ok(Resolved {
         name: name.to_owned(),
         function,
         owner,
         is_program: false,
+        module,
         many: Vec::new(),
     })
 }
@@ -245,6 +249,7 @@ fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
         },
         owner: None,
         is_program: false,
+        module: None,
         many,
     })
 }
@@ -315,6 +320,7 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         function,
         owner: Some(owner),
         is_program: true,
+        module: None,
         many: Vec::new(),
     })
 }

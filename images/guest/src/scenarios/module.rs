@@ -10,7 +10,7 @@ use fexit::programs::{ProgramError, Target};
 use fexit::{Btf, BtfError, Ebpf, Feature};
 
 use super::counter::expect_error;
-use super::fixture::{closed_on_exec, fexit};
+use super::fixture::{closed_on_exec, fexit, start, stop};
 use crate::objects;
 use crate::scenario::{Context, Scenario, skip};
 
@@ -27,6 +27,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a module that is not loaded, and a function that a module does not have, are named in the error",
         Feature::ModuleTarget,
         unknown_module,
+    )
+    .modules(&["tun"]),
+    Scenario::new(
+        "module_types",
+        "a field of a module's own struct is read where that module has it, from its functions and from the kernel's",
+        Feature::ModuleTarget,
+        module_types,
     )
     .modules(&["tun"]),
 ];
@@ -108,5 +115,55 @@ fn unknown_module(_: &mut Context) -> Result<()> {
             "the error does not name {named}: {text}"
         );
     }
+    Ok(())
+}
+
+fn module_types(_: &mut Context) -> Result<()> {
+    need_module()?;
+    let btf = Btf::from_sys_fs()?;
+    let mut size = 0;
+    for name in ["of_module", "of_kernel"] {
+        let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
+        let program = fexit(&mut ebpf, name)?;
+        program.load_target(&Target::Section, &btf)?;
+        let link = program.attach()?;
+        start(&ebpf)?;
+        let opened = File::open(DEVICE);
+        stop(&ebpf)?;
+        drop(opened?);
+        let [calls, file, by_socket] =
+            ["calls", "opened", "opened_by_socket"].map(|name| ebpf.global::<u64>(name));
+        let (calls, file, by_socket) = (calls?, file?, by_socket?);
+        ensure!(
+            calls == 1,
+            "{name}: the program ran {calls} times, not once"
+        );
+        ensure!(
+            file != 0 && by_socket == file,
+            "{name}: it read {by_socket:#x} where the module has {file:#x}"
+        );
+        let exists = (
+            ebpf.global::<i32>("has_socket")?,
+            ebpf.global::<i32>("has_no_such_field")?,
+        );
+        ensure!(exists == (1, 0), "{name}: of two fields it saw {exists:?}");
+        let seen: u64 = ebpf.global("type_size")?;
+        ensure!(
+            seen > 64 && (size == 0 || seen == size),
+            "{name}: the struct has {seen} bytes, and {size} before"
+        );
+        size = seen;
+        fexit(&mut ebpf, name)?.detach(link)?;
+    }
+    let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
+    let load = fexit(&mut ebpf, "unguarded")?.load_target(&Target::Section, &btf);
+    let error = expect_error("a field that the module lacks", load, |error| {
+        matches!(error, ProgramError::CoreMissing { .. })
+    })?;
+    let text = error.to_string();
+    ensure!(
+        text.contains("struct tun_file___never.no_such_field"),
+        "the error does not name the field: {text}"
+    );
     Ok(())
 }
