@@ -117,15 +117,14 @@ fn struct_arguments(_: &mut Context) -> Result<()> {
         ));
     }
     let ebpf = attached("by_value")?;
-    // The own group, and one that this process is not in.
-    for (gid, member) in [(0, 1), (4711, 0)] {
-        let name = format!("file-of-{gid}");
-        File::create(&name)?;
-        chown(&name, None, Some(gid))?;
+    File::create("file")?;
+    // A group that this process is not in, and its own.
+    for (gid, member) in [(4711, 0), (0, 1)] {
+        chown("file", None, Some(gid))?;
         let seen: (u32, i32) = (ebpf.global("seen_gid")?, ebpf.global("is_member")?);
         ensure!(
             seen == (gid, member),
-            "it saw {seen:?}, not {gid}, {member}"
+            "it saw {seen:?}, not {gid} and {member}"
         );
     }
     wide_struct()
