@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use super::data::{ProgramData, Refusal};
 use super::info;
 use super::target::Resolved;
+use crate::btf::Btf;
 use crate::error::ProgramError;
 use crate::facts::Helper;
 use crate::feature::Feature;
@@ -30,6 +31,18 @@ const DENIED: &str = "it is on the kernel's deny list of functions that tracing 
 /// Little else is answered by `EINVAL` and silence to a program that asks for nothing else that this kernel lacks.
 const LIKELY_DENIED: &str = "the kernel gives no reason; most likely it is on its deny list of functions that tracing \
                              itself depends on, such as migrate_disable; choose a caller of it";
+
+/// What a program that may sleep asks of its target.
+const NOT_SLEEPABLE: &str = "a program that may sleep (`fexit.s`) needs a function that may sleep or whose errors can \
+                             be injected; use `fexit`";
+
+/// The same where the list of the latter is empty.
+const NEVER_SLEEPABLE: &str = "a program that may sleep (`fexit.s`) needs a function whose errors can be injected, and \
+                               this kernel, built without CONFIG_FUNCTION_ERROR_INJECTION, has none (from Linux 6.3 \
+                               on a few by name); use `fexit`";
+
+/// `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
+const MOST_ARGUMENTS: usize = 12;
 
 /// A refusal that has nothing to do with a target.
 pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
@@ -101,10 +114,11 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
         return target_refused(DENIED);
     }
     if log.contains("is not sleepable") {
-        return target_refused(
-            "a program that may sleep (`fexit.s`) needs a function that may sleep or whose errors can \
-             be injected; use `fexit`",
-        );
+        return target_refused(if injects_errors() {
+            NOT_SLEEPABLE
+        } else {
+            NEVER_SLEEPABLE
+        });
     }
     if log.contains("Cannot recursively attach") || log.contains("Cannot nest tracing") {
         return if target.is_program && log.contains("Cannot recursively attach") {
@@ -119,6 +133,18 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
         && let Some(refusal) = Feature::StructArguments.missing()
     {
         return refusal.into();
+    }
+    if let Some(words) = signature(log) {
+        let arguments = target.function.shape().arguments;
+        // So long as six was the limit, twelve were already too many for the verifier.
+        return if words.contains("Too many") && arguments <= MOST_ARGUMENTS {
+            Feature::ManyArguments.unsupported().into()
+        } else {
+            target_refused(&format!(
+                "a trampoline cannot pass on what it takes or returns ({words}; at most {MOST_ARGUMENTS} arguments, \
+                 from Linux 6.6 on), so no program can run when it returns"
+            ))
+        };
     }
     if target.is_program && errno == Some(libc::EINVAL) && is_silent(log) && is_tracing(target) {
         return Feature::TracingTarget.unsupported().into();
@@ -214,6 +240,20 @@ fn is_silent(log: &str) -> bool {
         .all(|line| line.is_empty() || line.starts_with("processed "))
 }
 
+/// What the verifier says of a function that a trampoline cannot be made for: `has 14 arguments. Too many.`, `return type
+/// STRUCT is unsupported.`, ...
+fn signature(log: &str) -> Option<&str> {
+    log.lines().find_map(|line| {
+        let (_, words) = line.strip_prefix("The function ")?.split_once(' ')?;
+        Some(words.trim_end_matches('.'))
+    })
+}
+
+/// Whether the kernel has a list of functions whose errors can be injected; where that cannot be told, it may have.
+fn injects_errors() -> bool {
+    Btf::from_sys_fs().map_or(true, |btf| btf.has_function("within_error_injection_list"))
+}
+
 fn is_tracing(target: &Resolved) -> bool {
     let info = target
         .owning_program()
@@ -265,6 +305,13 @@ mod tests {
             let helper = Helper::by_number(number).unwrap();
             assert_eq!(helper.minimum, feature.minimum(), "{}", helper.name);
         }
+    }
+
+    #[test]
+    fn the_verifiers_words_about_a_signature_are_found() {
+        let log = "The function rtnl_fill_ifinfo has 14 arguments. Too many.\nprocessed 0 insns\n";
+        assert_eq!(signature(log), Some("has 14 arguments. Too many"));
+        assert_eq!(signature("0: R1=ctx()\n; The function\n"), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(crate) const SESSION: &[u8] = object!("session");
 pub(crate) const SIGNATURES: &[u8] = object!("signatures");
 pub(crate) const SLEEPABLE: &[u8] = object!("sleepable");
 pub(crate) const STREAMS: &[u8] = object!("streams");
+pub(crate) const TEN_TO_TWELVE: &[u8] = object!("ten_to_twelve");
 pub(crate) const TRACE_XDP: &[u8] = object!("trace_xdp");
 pub(crate) const VFS_FALLOCATE: &[u8] = object!("vfs_fallocate");
 pub(crate) const XDP_TARGET: &[u8] = object!("xdp_target");

@@ -93,6 +93,15 @@ fn sleepable(_: &mut Context) -> Result<()> {
         !injection,
         "no system call is a target, although the kernel can inject errors"
     );
+    let load = program.load_target(&Target::Section, &btf);
+    let text = load
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    ensure!(
+        text.contains("without CONFIG_FUNCTION_ERROR_INJECTION"),
+        "the reason is missing: {text}"
+    );
     Err(skip(
         "this kernel, built without FUNCTION_ERROR_INJECTION, has no target for such programs",
     ))

@@ -26,6 +26,7 @@ mod shared_maps;
 mod signatures;
 mod streams;
 mod targets;
+mod ten_to_twelve;
 mod test_run;
 mod tools;
 mod verifier;
@@ -56,6 +57,7 @@ const FAMILIES: &[&[Scenario]] = &[
     moved::SCENARIOS,
     shared_maps::SCENARIOS,
     signatures::SCENARIOS,
+    ten_to_twelve::SCENARIOS,
     sessions::SCENARIOS,
     overhead::SCENARIOS,
     tools::SCENARIOS,

@@ -1,0 +1,168 @@
+//! Targets with as many arguments as a trampoline passes on, and more.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+
+use anyhow::{Result, ensure};
+use fexit::programs::{ProgramError, Target};
+use fexit::{Btf, Ebpf, Feature};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{set_ip_tos, set_tcp_quickack};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketType, bind, getsockname, recv, send, sendto, socket,
+};
+
+use super::counter::expect_error;
+use super::fixture::{attached, fexit, start, stop};
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "twelve_arguments",
+        "of functions with ten, eleven and twelve arguments the last ones arrive exactly, and what is returned",
+        Feature::ManyArguments,
+        twelve_arguments,
+    ),
+    Scenario::new(
+        "too_many_arguments",
+        "a function with more arguments than a trampoline passes on is refused by name, with their number",
+        Feature::Fexit,
+        too_many_arguments,
+    ),
+];
+
+fn twelve_arguments(_: &mut Context) -> Result<()> {
+    // Up and running. The kernel gives it its address.
+    fs::write("/sys/class/net/lo/flags", "0x49")?;
+    let object = |program| attached(objects::TEN_TO_TWELVE, program);
+    ten(&object("ten")?)?;
+    eleven(&object("eleven")?)?;
+    twelve(&object("twelve")?)
+}
+
+fn ten(ebpf: &Ebpf) -> Result<()> {
+    const DATA: [u8; 321] = [7; 321];
+    const UDP: usize = 8;
+    const IP: usize = 20;
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    sender.connect(receiver.local_addr()?)?;
+    start(ebpf)?;
+    let sent = send(&sender, &DATA, SendFlags::DONTWAIT);
+    stop(ebpf)?;
+    ensure!(sent? == DATA.len(), "the datagram was cut");
+    let seen: (u64, i32, i32, u32, u32) = (
+        ebpf.global("datagrams")?,
+        ebpf.global("datagram_length")?,
+        ebpf.global("datagram_header")?,
+        ebpf.global("datagram_flags")?,
+        ebpf.global("packet_length")?,
+    );
+    let length = DATA.len() + UDP;
+    let expected = (
+        1,
+        i32::try_from(length)?,
+        i32::try_from(UDP)?,
+        SendFlags::DONTWAIT.bits(),
+        u32::try_from(length + IP)?,
+    );
+    ensure!(seen == expected, "ten: it saw {seen:?}, not {expected:?}");
+    Ok(())
+}
+
+fn eleven(ebpf: &Ebpf) -> Result<()> {
+    const RTM_GETROUTE: u16 = 26;
+    const NLM_F_REQUEST: u16 = 1;
+    const RTA_DST: u16 = 1;
+    const SEQUENCE: u32 = 0x1357_9bdf;
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    let kernel = SocketAddrNetlink::new(0, 0);
+    bind(&socket, &kernel)?;
+    let own = SocketAddrNetlink::try_from(getsockname(&socket)?)?;
+    // struct nlmsghdr, struct rtmsg, struct rtattr.
+    let mut request = Vec::new();
+    request.extend(36_u32.to_ne_bytes());
+    request.extend(RTM_GETROUTE.to_ne_bytes());
+    request.extend(NLM_F_REQUEST.to_ne_bytes());
+    request.extend(SEQUENCE.to_ne_bytes());
+    request.extend([0; 4]);
+    request.extend([2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // AF_INET, a whole address
+    request.extend(8_u16.to_ne_bytes());
+    request.extend(RTA_DST.to_ne_bytes());
+    let to = Ipv4Addr::LOCALHOST.octets();
+    request.extend(to);
+    start(ebpf)?;
+    let sent = sendto(&socket, &request, SendFlags::empty(), &kernel);
+    stop(ebpf)?;
+    sent?;
+    recv(&socket, &mut [0; 1024], RecvFlags::DONTWAIT)?;
+    let seen: (u64, u32, u32, u32, u32, i32) = (
+        ebpf.global("routes")?,
+        ebpf.global("route_to")?,
+        ebpf.global("route_port")?,
+        ebpf.global("route_sequence")?,
+        ebpf.global("route_flags")?,
+        ebpf.global("route_ret")?,
+    );
+    let expected = (1, u32::from_ne_bytes(to), own.pid(), SEQUENCE, 0, 0);
+    ensure!(
+        seen == expected,
+        "eleven: it saw {seen:x?}, not {expected:x?}"
+    );
+    Ok(())
+}
+
+fn twelve(ebpf: &Ebpf) -> Result<()> {
+    /// What is sent back is likely handled at once, but on a busy machine by a thread of the kernel's.
+    const TRIES: usize = 20;
+    const TOS: u8 = 0x10;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    for _ in 0..TRIES {
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        set_ip_tos(&client, TOS)?;
+        let (mut server, _) = listener.accept()?;
+        // Whoever ends first, and has been told that this was heard, keeps no more of the connection than it takes to
+        // answer when the other one ends.
+        drop(client);
+        ensure!(server.read(&mut [0])? == 0, "nobody has sent anything");
+        set_tcp_quickack(&server, true)?;
+        start(ebpf)?;
+        drop(server);
+        stop(ebpf)?;
+        if ebpf.global::<u64>("acknowledged")? > 0 {
+            break;
+        }
+    }
+    let seen: (u64, i32, u8) = (
+        ebpf.global("acknowledged")?,
+        ebpf.global("ack_interface")?,
+        ebpf.global("ack_tos")?,
+    );
+    ensure!(seen == (1, 0, TOS), "twelve: it saw {seen:?}");
+    let hashes: (u32, u32) = (ebpf.global("ack_hash")?, ebpf.global("socket_hash")?);
+    ensure!(
+        hashes.0 == hashes.1 && hashes.0 != 0,
+        "the twelfth argument was {:#x}, and in the socket is {:#x}",
+        hashes.0,
+        hashes.1
+    );
+    Ok(())
+}
+
+fn too_many_arguments(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::TEN_TO_TWELVE)?;
+    let load = fexit(&mut ebpf, "fourteen")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
+    let error = expect_error("a function with fourteen arguments", load, |error| {
+        matches!(error, ProgramError::TargetRefused { .. })
+    })?;
+    let text = error.to_string();
+    ensure!(
+        ["`rtnl_fill_ifinfo`", "14 arguments", "12"]
+            .iter()
+            .all(|part| text.contains(part)),
+        "the error does not say why: {text}"
+    );
+    Ok(())
+}
