@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::{
     kernel::{Kernel, Kernels},
     progress::Line,
-    vm::{Accelerator, Choice},
+    vm::{Accelerator, Choice, Config, Qemu, Stop, Template, Templates},
 };
 
 const BUILT_IN: &str = include_str!("../../kernels/recipes.toml");
@@ -105,6 +105,28 @@ impl Boot {
             }
         }
         Ok(boot)
+    }
+}
+
+impl Boot {
+    /// The template that such a VM can start from. Without one it boots: no template is worth an error.
+    pub fn template(
+        &self,
+        templates: &Templates,
+        (qemu, config): (&Qemu, &Config<'_>),
+        stop: &Stop,
+        line: &Line,
+    ) -> Option<Template> {
+        let kernel = self.template_of.as_ref()?;
+        line.phase("looking for its template");
+        let mut say = |what: &str| {
+            line.phase(what);
+            line.detail(what);
+        };
+        templates
+            .obtain(qemu, config, kernel, stop, &mut say)
+            .inspect_err(|why| line.detail(&format!("no template: {why:#}")))
+            .ok()
     }
 }
 

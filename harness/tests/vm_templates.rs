@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::symlink, path::Path, time::SystemTime};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio, time::SystemTime};
 
 use harness::{
     kernel::{Kernels, Options, Silent},
@@ -15,7 +15,7 @@ use harness::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use support::{harness, run};
+use support::{Ran, harness, run};
 
 /// A cache of its own that has the kernels of the usual one.
 fn cache() -> tempfile::TempDir {
@@ -57,6 +57,17 @@ fn template(cache: &Path) -> std::path::PathBuf {
     all[0].as_ref().unwrap().path()
 }
 
+/// Damages a template so that only QEMU finds out.
+fn damage(template: &Path) {
+    fs::write(template.join("state"), "nonsense").unwrap();
+    let note = fs::read_to_string(template.join("template.json")).unwrap();
+    let mut note: Value = serde_json::from_str(&note).unwrap();
+    let digest = Sha256::digest("nonsense");
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    note["state_sha256"] = digest.into();
+    fs::write(template.join("template.json"), note.to_string()).unwrap();
+}
+
 #[test]
 fn vms_from_one_template_are_different_machines_at_the_right_time() {
     let cache = cache();
@@ -92,14 +103,8 @@ fn vms_from_one_template_are_different_machines_at_the_right_time() {
     assert!(said.contains("thrown away and made anew"), "{said}");
     assert!(!left.exists(), "what a killed harness left is still there");
 
-    // Damaged so that only QEMU finds out: then it boots, and the template is gone.
-    fs::write(key.join("state"), "nonsense").unwrap();
-    let note = fs::read_to_string(key.join("template.json")).unwrap();
-    let mut note: Value = serde_json::from_str(&note).unwrap();
-    let digest = Sha256::digest("nonsense");
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    note["state_sha256"] = digest.into();
-    fs::write(key.join("template.json"), note.to_string()).unwrap();
+    // Damaged in the other way: then it boots, and the template is gone.
+    damage(&key);
     let (fourth, said) = on_5_10(cache, &[]);
     assert_eq!(fourth["boot"], "cold", "{said}");
     assert!(said.contains("led nowhere") && !key.exists(), "{said}");
@@ -107,6 +112,36 @@ fn vms_from_one_template_are_different_machines_at_the_right_time() {
     let (fifth, said) = on_5_10(cache, &["--no-template"]);
     assert_eq!(fifth["boot"], "cold", "{said}");
     assert!(fifth["phases_ms"]["template"].is_null() && !key.exists());
+}
+
+#[test]
+fn a_program_starts_from_a_template_unless_that_leads_nowhere_or_is_not_wanted() {
+    let cache = cache();
+    let cache = cache.path();
+    // The device through which the archive is handed over.
+    let script = "grep -l 0x1110 /sys/bus/pci/devices/*/device | wc -l; exit 3";
+    let exec = |more: &[&str], templates: &str| {
+        let mut exec = harness(&["exec", "--kernel", "5.10", "--offline", "--accel", "tcg"]);
+        exec.args(["-v", "--cache-dir"]).arg(cache).args(more);
+        exec.args(["--", "sh", "-c", script]).stdin(Stdio::null());
+        let Ran {
+            status,
+            stdout,
+            stderr,
+        } = run(&mut exec);
+        assert_eq!((status, stdout.trim()), (3, templates), "{stderr}");
+        stderr
+    };
+    let said = exec(&[], "1");
+    assert!(said.contains("making a template"), "{said}");
+    let template = template(cache);
+    // With an input the VM is the same.
+    let said = exec(&["--stdin"], "1");
+    assert!(!said.contains("making a template"), "{said}");
+    exec(&["--no-template"], "0");
+    damage(&template);
+    let said = exec(&[], "0");
+    assert!(said.contains("led nowhere") && !template.exists(), "{said}");
 }
 
 #[test]

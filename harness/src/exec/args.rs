@@ -89,6 +89,10 @@ pub struct VmArgs {
     #[arg(long, value_enum, default_value_t)]
     pub accel: Mode,
 
+    /// Boot the VM from the start, instead of from a saved one
+    #[arg(long)]
+    pub no_template: bool,
+
     /// Keep console, initramfs (with the environment in it) and QEMU command in this folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,

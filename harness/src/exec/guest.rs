@@ -11,7 +11,7 @@ use std::{
 
 use ::guest::{
     event::{Event, Exit},
-    job::{self, Job, Streams, Work},
+    job::{self, Job, Work},
 };
 use anyhow::{Result, anyhow};
 
@@ -30,11 +30,12 @@ use crate::{
     program::Luggage,
     progress::{Board, Line},
     recipe::Boot,
-    vm::{self, Config, Ending, Finished, Limits, Qemu, Severity, Vm, VmEvent},
+    vm::{self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent},
 };
 
-/// The memory of a VM whose files are small.
+/// The least memory of a VM, and what is left of it beside the files.
 const MEMORY_MIB: u32 = 512;
+const ROOM_MIB: u32 = 256;
 
 /// Lines of the console that are shown when the VM broke down.
 const CONSOLE_TAIL: usize = 20;
@@ -47,7 +48,7 @@ pub(super) struct Guest<'a> {
     kernel: Kernel,
     initramfs: Vec<u8>,
     memory_mib: u32,
-    streams: Streams,
+    streams: job::Streams,
 }
 
 /// What became of it.
@@ -109,11 +110,7 @@ impl<'a> Guest<'a> {
             modules.push((format!("{name}.ko"), modules::read_module(&path)?));
             job.modules.push(name);
         }
-        // The archive and what is unpacked from it are in memory together for a moment.
-        let files_mib = u32::try_from(luggage.size() >> 20).unwrap_or(u32::MAX);
-        let memory_mib = args
-            .memory
-            .unwrap_or_else(|| MEMORY_MIB + files_mib.saturating_mul(2));
+        let memory_mib = args.memory.unwrap_or_else(|| memory_for(luggage.size()));
         let mut image = image::start(image::INIT, &job, &modules)?;
         luggage.add_to(&mut image)?;
         Ok(Self {
@@ -127,7 +124,7 @@ impl<'a> Guest<'a> {
         })
     }
 
-    /// Boots as fast as can be. If that does not get as far as the program, the plain way is tried.
+    /// Starts as fast as can be. If that does not get as far as the program, the plain way is tried.
     pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
         let cache = self.kernels.cache_dir();
         let qemu = Qemu::find_known(cache)?;
@@ -147,6 +144,10 @@ impl<'a> Guest<'a> {
             program: Some(limit),
             ..Limits::default()
         };
+        config.streams = Some(Streams::default());
+        if let Some(ran) = self.restored(&qemu, &config, &fastest, board, interrupt) {
+            return Ok(ran);
+        }
         let ran = self.boot(&qemu, &config, board, interrupt)?;
         if ran.began || interrupt.stop().requested() {
             return Ok(ran);
@@ -160,6 +161,32 @@ impl<'a> Guest<'a> {
         self.boot(&qemu, &config, board, interrupt)
     }
 
+    /// From a template, if there is one and it leads anywhere.
+    fn restored(
+        &self,
+        qemu: &Qemu,
+        config: &Config<'_>,
+        boot: &Boot,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Option<Ran> {
+        let line = board.line(&self.name);
+        let templates = Templates::if_they_pay(self.kernels.cache_dir(), config.accelerator)
+            .filter(|_| !self.args.no_template)?;
+        let template = boot.template(&templates, (qemu, config), interrupt.stop(), &line)?;
+        let config = config.starting_from(&template);
+        let why = match self.boot(qemu, &config, board, interrupt) {
+            Ok(ran) if ran.began || interrupt.stop().requested() => return Some(ran),
+            Ok(ran) => ran.finished.ending.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        line.detail(&format!("the template led nowhere: {why}"));
+        if let Err(why) = templates.discard(&template) {
+            line.detail(&format!("{why:#}"));
+        }
+        None
+    }
+
     fn boot(
         &self,
         qemu: &Qemu,
@@ -167,7 +194,7 @@ impl<'a> Guest<'a> {
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Ran> {
-        let ways = Ways::new(self.streams != Streams::Output)?;
+        let ways = Ways::new(self.streams != job::Streams::Output)?;
         let line = board.line(&self.name);
         line.phase("booting");
         let config = Config {
@@ -177,7 +204,7 @@ impl<'a> Guest<'a> {
         let vm = Vm::start(qemu, &config)?;
         line.detail(vm.command_line());
         let mut listener = Listener {
-            has_terminal: matches!(self.streams, Streams::Terminal(_)),
+            has_terminal: matches!(self.streams, job::Streams::Terminal(_)),
             line: Some(line),
             exit: None,
             relay: None,
@@ -287,6 +314,17 @@ impl Ran {
             }
         }
     }
+}
+
+/// MiB for so many bytes of files. The archive and what is unpacked from it are in memory together for a moment. Sizes
+/// are few, because each has a template of its own.
+fn memory_for(files: u64) -> u32 {
+    let files_mib = u32::try_from(files >> 20).unwrap_or(u32::MAX);
+    let needed = files_mib.saturating_mul(2).saturating_add(ROOM_MIB);
+    needed
+        .checked_next_power_of_two()
+        .unwrap_or(needed)
+        .max(MEMORY_MIB)
 }
 
 /// The kernel that was asked for, with its files here.

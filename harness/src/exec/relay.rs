@@ -70,7 +70,7 @@ impl Ways {
     /// QEMU's ends.
     pub(super) fn theirs(&self) -> Streams<'_> {
         Streams {
-            output: self.output.1.as_fd(),
+            output: Some(self.output.1.as_fd()),
             input: self.input.as_ref().map(|(_, theirs)| theirs.as_fd()),
         }
     }

@@ -22,9 +22,6 @@ pub(super) const MEMORY_MIB: u32 = 512;
 /// A guest may be silent as long as its slowest scenario, and this much longer.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// A VM from a template reports within a second, and within some on a busy machine.
-const TEMPLATE_FIRST_SIGN: Duration = Duration::from_secs(20);
-
 impl Setup {
     /// One VM, from start to end; whether it was cut off before the guest was done.
     pub(super) fn vm(
@@ -49,15 +46,7 @@ impl Setup {
         report.memory_mb = Some(config.memory_mib.into());
 
         if let Some(template) = self.template(boot, &config, line, report) {
-            let from_template = Config {
-                template: Some(&template),
-                limits: Limits {
-                    first_sign: Some(TEMPLATE_FIRST_SIGN),
-                    ..config.limits
-                },
-                ..config.clone()
-            };
-            match self.watched(&from_template, "template", line, report) {
+            match self.watched(&config.starting_from(&template), "template", line, report) {
                 Ok(Some(cut_off)) => return Ok(cut_off),
                 Ok(None) => {}
                 Err(why) => line.detail(&format!("the template cannot be used: {why:#}")),
@@ -71,7 +60,7 @@ impl Setup {
         Ok(self.watched(&config, "cold", line, report)?.unwrap_or(true))
     }
 
-    /// The template that this VM can start from. Without one it boots: no template is worth an error.
+    /// The template that this VM can start from, if there is one.
     fn template(
         &self,
         boot: &Boot,
@@ -79,19 +68,13 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Option<Template> {
-        let (templates, kernel) = (self.templates.as_ref()?, boot.template_of.as_ref()?);
-        line.phase("looking for its template");
+        let templates = self.templates.as_ref()?;
+        boot.template_of.as_ref()?;
         let started = Instant::now();
-        let mut say = |what: &str| {
-            line.phase(what);
-            line.detail(what);
-        };
-        let stop = self.interrupt.stop();
-        let template = templates.obtain(&self.qemu, config, kernel, stop, &mut say);
+        let vm = (&self.qemu, config);
+        let template = boot.template(templates, vm, self.interrupt.stop(), line);
         report.phases_ms.template = Some(ms(started.elapsed()));
         template
-            .inspect_err(|why| line.detail(&format!("no template: {why:#}")))
-            .ok()
     }
 
     /// Stays with one VM to its end; whether it was cut off before the guest was done. `None` if it started from a

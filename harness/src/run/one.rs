@@ -110,10 +110,10 @@ impl Setup {
         } else {
             vm::accel::choose(args.accel, cache)?
         };
-        // With KVM a boot takes a moment only, and how a saved VM fares there has not been measured.
-        let pays = accelerator.accelerator == Accelerator::Tcg && !args.icount && !args.no_template;
+        let templates = (!args.icount && !args.no_template)
+            .then(|| Templates::if_they_pay(cache, accelerator.accelerator));
         Ok(Self {
-            templates: pays.then(|| Templates::new(cache)),
+            templates: templates.flatten(),
             icount: args.icount,
             qemu: Qemu::find_known(cache)?,
             timeout: args.timeout,

@@ -70,14 +70,20 @@ pub struct Config<'a> {
     pub keep: Option<&'a Path>,
 }
 
-/// QEMU's ends of the two ways that the streams of a program take.
-#[derive(Clone, Copy, Debug)]
+/// QEMU's ends of the two ways that the streams of a program take. Both ports are there in any case; one without an end
+/// leads nowhere.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Streams<'a> {
     /// The writing end of a pipe.
-    pub output: BorrowedFd<'a>,
-    /// One of two connected sockets, if there is input.
+    pub output: Option<BorrowedFd<'a>>,
+    /// One of two connected sockets.
     pub input: Option<BorrowedFd<'a>>,
 }
+
+/// A VM from a template reports within a second, and within some on a busy machine; one that has much to unpack takes a
+/// second more for so many bytes at the worst.
+const TEMPLATE_FIRST_SIGN: Duration = Duration::from_secs(20);
+const UNPACKED_A_SECOND: usize = 4 << 20;
 
 impl<'a> Config<'a> {
     /// A VM with one CPU, 512 MiB and the usual limits.
@@ -95,6 +101,27 @@ impl<'a> Config<'a> {
             streams: None,
             template: None,
             keep: None,
+        }
+    }
+
+    /// The same VM, started from a template.
+    pub fn starting_from(&self, template: &'a Template) -> Self {
+        let unpacking = Duration::from_secs((self.initramfs.len() / UNPACKED_A_SECOND) as u64);
+        Self {
+            template: Some(template),
+            limits: Limits {
+                first_sign: Some(TEMPLATE_FIRST_SIGN + unpacking),
+                ..self.limits
+            },
+            ..self.clone()
+        }
+    }
+
+    /// Any VM like this one, as far as a template has to be: the streams lead nowhere.
+    fn like(&self) -> Self {
+        Self {
+            streams: self.streams.map(|_| Streams::default()),
+            ..self.clone()
         }
     }
 

@@ -65,7 +65,10 @@ impl Vm {
             .keep
             .map(|dir| Keep::new(dir, qemu, config))
             .transpose()?;
-        let initramfs = in_memory(config.initramfs).context("no memory for the initramfs")?;
+        // A restored VM has been handed its archive.
+        let loaded = !role.is_some_and(Role::is_restored);
+        let initramfs = if loaded { config.initramfs } else { &[] };
+        let initramfs = in_memory(initramfs).context("no memory for the initramfs")?;
         let (console, console_end) = channel().context("no pipe for the console")?;
         let (events, events_end) = channel().context("no pipe for the events")?;
         let mut fds = vec![&initramfs, &console_end, &events_end];
@@ -86,8 +89,8 @@ impl Vm {
             .stderr(Stdio::piped());
         let mut fds: Vec<_> = fds.into_iter().map(AsRawFd::as_raw_fd).collect();
         if let Some(streams) = &config.streams {
-            fds.push(streams.output.as_raw_fd());
-            fds.extend(streams.input.map(|input| input.as_raw_fd()));
+            let ends = [streams.output, streams.input].into_iter().flatten();
+            fds.extend(ends.map(|end| end.as_raw_fd()));
         }
         let started = Instant::now();
         let mut process = Process::spawn(command, &fds)

@@ -43,7 +43,7 @@ pub(super) fn key(
     }
     let config = Config {
         kernel: Path::new(""),
-        ..config.clone()
+        ..config.like()
     };
     for argument in command::arguments_anywhere(&config) {
         add(argument.as_encoded_bytes());
@@ -54,8 +54,10 @@ pub(super) fn key(
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::*;
-    use crate::vm::Accelerator;
+    use crate::vm::{Accelerator, Streams};
 
     #[test]
     fn whatever_makes_another_vm_makes_another_key() {
@@ -81,6 +83,7 @@ mod tests {
             of(&|config| config.accelerator = Accelerator::Kvm),
             of(&|config| config.memory_mib = 513),
             of(&|config| config.cpus = 2),
+            of(&|config| config.streams = Some(Streams::default())),
             of(&|config| config.kernel_args = vec!["acpi=off".into()]),
             key(&qemu, &config, "other sum", 1).unwrap(),
             key(&qemu, &config, "sum", 2).unwrap(),
@@ -92,6 +95,16 @@ mod tests {
             keys[0]
         );
         assert_eq!(of(&|config| config.initramfs = b"archive"), keys[0]);
+        let pipe = std::io::pipe().unwrap();
+        let streams = Streams {
+            output: Some(pipe.1.as_fd()),
+            input: None,
+        };
+        let with_streams = Config {
+            streams: Some(streams),
+            ..config.clone()
+        };
+        assert_eq!(key(&qemu, &with_streams, "sum", 1).unwrap(), keys[4]);
         fs::write(&program, "another").unwrap();
         keys.push(of(&|_| {}));
         let count = keys.len();

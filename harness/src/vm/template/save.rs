@@ -45,7 +45,7 @@ pub(super) fn save(
         template: None,
         // The waiting init is ours, and knows of no run.
         token: "",
-        ..config.clone()
+        ..config.like()
     };
     let mut vm = Vm::launch(qemu, &config, Some(&role))?;
     let mut refusal = None;

@@ -12,7 +12,7 @@ use super::key::key;
 use super::save::{Saved, save};
 use super::{NOTE, Note, RAM, STATE, Template, window_for};
 use crate::kernel::cache::{Guard, lock, try_lock};
-use crate::vm::{Config, Qemu, Stop};
+use crate::vm::{Accelerator, Config, Qemu, Stop};
 
 /// All templates together take no more than this on the disk, in bytes: the longest unused go first.
 const ROOM: u64 = 2 << 30;
@@ -40,6 +40,12 @@ pub struct Kept {
 }
 
 impl Templates {
+    /// The templates in a cache folder, where they pay: with KVM a boot takes a moment only, and how a saved VM fares
+    /// there has not been measured.
+    pub fn if_they_pay(cache: &Path, accelerator: Accelerator) -> Option<Self> {
+        (accelerator == Accelerator::Tcg).then(|| Self::new(cache))
+    }
+
     /// The templates in a cache folder, which need not exist.
     pub fn new(cache: &Path) -> Self {
         Self {
