@@ -32,6 +32,10 @@ const DENIED: &str = "it is on the kernel's deny list of functions that tracing 
 const LIKELY_DENIED: &str = "the kernel gives no reason; most likely it is on its deny list of functions that tracing \
                              itself depends on, such as migrate_disable; choose a caller of it";
 
+/// Of a program as a target; functions of the kernel are targets without a JIT as well.
+const INTERPRETED: &str = "it is interpreted, for the JIT was off when it was loaded; `sysctl \
+                           net.core.bpf_jit_enable=1`, and load it anew";
+
 /// What a program that may sleep asks of its target.
 const NOT_SLEEPABLE: &str = "a program that may sleep (`fexit.s`) needs a function that may sleep or whose errors can \
                              be injected; use `fexit`";
@@ -120,6 +124,11 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
             NEVER_SLEEPABLE
         });
     }
+    if log.contains("only JITed") {
+        return ProgramError::TargetProgram {
+            reason: INTERPRETED.to_owned(),
+        };
+    }
     if log.contains("Cannot recursively attach") || log.contains("Cannot nest tracing") {
         return if target.is_program && log.contains("Cannot recursively attach") {
             Feature::TracingTarget.unsupported().into()
@@ -195,8 +204,8 @@ pub(super) fn attach(
             format!("`{target_name}` is gone: its module or program was unloaded")
         }
         Some(ENOTSUPP) => format!(
-            "this kernel cannot make a trampoline for `{target_name}`: on arm64 that takes Linux 6.4, elsewhere its \
-             arguments are more or larger than a trampoline passes on"
+            "this kernel cannot make a trampoline for `{target_name}`: on arm64 that takes Linux 6.4, everywhere \
+             CONFIG_BPF_JIT; or its arguments are more or larger than a trampoline passes on"
         ),
         _ => io_error.to_string(),
     };

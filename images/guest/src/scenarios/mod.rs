@@ -7,6 +7,7 @@ mod fixture;
 mod globals;
 mod helpers;
 mod interop;
+mod jit;
 mod kernel_faults;
 mod kinds;
 mod lifecycle;
@@ -46,6 +47,7 @@ const FAMILIES: &[&[Scenario]] = &[
     refusals::SCENARIOS,
     verifier::SCENARIOS,
     limits::SCENARIOS,
+    jit::SCENARIOS,
     privilege::SCENARIOS,
     targets::SCENARIOS,
     module::SCENARIOS,
