@@ -48,11 +48,16 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Turns words that were typed into one name per kernel: `5.10`, `6.*`, `all` and `latest` among them.
-pub(super) fn expand(matrix: &Matrix, words: &[String]) -> Result<Vec<String>> {
+/// Turns words that were typed into one name per kernel: `5.10`, `6.*`, `all` and `latest` among them. `versions` are the
+/// exact ones that a pattern may mean when it means no series.
+pub(super) fn expand(
+    matrix: &Matrix,
+    versions: &[String],
+    words: &[String],
+) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for word in words.iter().filter(|word| !word.is_empty()) {
-        for name in expand_word(matrix, word)? {
+        for name in expand_word(matrix, versions, word)? {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -67,29 +72,37 @@ pub(super) fn expand(matrix: &Matrix, words: &[String]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn expand_word(matrix: &Matrix, word: &str) -> Result<Vec<String>> {
+fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<String>> {
     if url::is_url(word) {
         url::parse(word)?;
         return Ok(vec![word.to_owned()]);
     }
-    let pattern = |series: &&Series| matches(word.as_bytes(), series.name.as_bytes());
-    let found: Vec<&Series> = match word {
-        "all" => matrix.usual().collect(),
-        "latest" => matrix.usual().next_back().into_iter().collect(),
+    let fits = |name: &str| matches(word.as_bytes(), name.as_bytes());
+    let of_series = |series: &Series| series.name.clone();
+    let found: Vec<String> = match word {
+        "all" => matrix.usual().map(of_series).collect(),
+        "latest" => matrix
+            .usual()
+            .next_back()
+            .map(of_series)
+            .into_iter()
+            .collect(),
         _ if word.contains(['*', '?']) => {
-            let usual: Vec<_> = matrix.usual().filter(pattern).collect();
-            let any = || matrix.series().iter().filter(pattern).collect();
-            if usual.is_empty() { any() } else { usual }
+            let pattern = |series: &&Series| fits(&series.name);
+            let usual = matrix.usual().filter(pattern).map(of_series);
+            let any = matrix.series().iter().filter(pattern).map(of_series);
+            let exact = versions.iter().filter(|version| fits(version)).cloned();
+            [usual.collect(), any.collect(), exact.collect()]
+                .into_iter()
+                .find(|found: &Vec<_>| !found.is_empty())
+                .unwrap_or_default()
         }
         _ => return Request::parse(matrix, word).map(|_| vec![word.to_owned()]),
     };
     if found.is_empty() {
         return Err(unknown(matrix, word));
     }
-    Ok(found
-        .into_iter()
-        .map(|series| series.name.clone())
-        .collect())
+    Ok(found)
 }
 
 /// `*` stands for any text, `?` for one character.
@@ -113,8 +126,8 @@ fn unknown(matrix: &Matrix, word: &str) -> anyhow::Error {
         None => String::new(),
     };
     usage(format!(
-        "unknown kernel {word:?}{nearest}. There are: {}; all, latest, a pattern (6.*) or an exact version \
-         (5.10.262) of these",
+        "unknown kernel {word:?}{nearest}. There are: {}; all, latest, a pattern (6.*) or an exact version (5.10.262) of \
+         these; a pattern of exact versions (5.10.2*) means those that are locked or cached",
         list(matrix)
     ))
 }
@@ -182,7 +195,8 @@ mod tests {
             .flat_map(|request| request.split(','))
             .map(|word| word.trim().to_owned())
             .collect();
-        super::expand(&matrix(), &requests)
+        let versions = ["5.10.262", "5.10.9", "6.1.192-built"].map(str::to_owned);
+        super::expand(&matrix(), &versions, &requests)
     }
 
     #[test]
@@ -211,6 +225,8 @@ mod tests {
         assert_eq!(expand(&["*"]).unwrap(), all);
         // The others must be asked for.
         assert_eq!(expand(&["8.0,8.*"]).unwrap(), ["8.0"]);
+        assert_eq!(expand(&["5.10.2*"]).unwrap(), ["5.10.262"]);
+        assert_eq!(expand(&["*-built"]).unwrap(), ["6.1.192-built"]);
         assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
     }
 
@@ -226,6 +242,7 @@ mod tests {
                 "unknown kernel \"lastest\". There are: 4.18, 5.10, 6.1,",
             ),
             ("9.*", "unknown kernel \"9.*\""),
+            ("5.10.3*", "unknown kernel \"5.10.3*\""),
             ("5.10.", "unknown kernel \"5.10.\""),
             ("5.10.1/../x", "unknown kernel"),
             ("", "no kernel is named"),

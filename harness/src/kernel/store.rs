@@ -82,7 +82,28 @@ impl Kernels {
                 word => words.push(word.to_owned()),
             }
         }
-        request::expand(&self.matrix, &words)
+        let versions = if words.iter().any(|word| word.contains(['*', '?'])) {
+            self.versions()?
+        } else {
+            Vec::new()
+        };
+        request::expand(&self.matrix, &versions, &words)
+    }
+
+    /// The exact versions that are known without asking anybody: those that are locked, cached or built here.
+    fn versions(&self) -> Result<Vec<String>> {
+        let mut versions = Vec::new();
+        for series in self.matrix.series() {
+            let locked = self.matrix.lock.find(&series.name);
+            versions.extend(locked.map(|locked| locked.version.clone()));
+            for entry in self.cache.entries(&series.name)? {
+                versions.push(match entry.source.kind {
+                    Kind::Built => entry.release,
+                    _ => entry.version,
+                });
+            }
+        }
+        Ok(versions)
     }
 
     /// The releases of all kernels that were built here, the oldest series first.
