@@ -13,6 +13,7 @@ pub(crate) const FILENAME_LOOKUP: &[u8] = object!("filename_lookup");
 pub(crate) const FUNC_ARGS: &[u8] = object!("func_args");
 pub(crate) const FUNC_IP: &[u8] = object!("func_ip");
 pub(crate) const GLOBALS: &[u8] = object!("globals");
+pub(crate) const HELPER_CALL: &[u8] = object!("helper_call");
 pub(crate) const KINDS: &[u8] = object!("kinds");
 pub(crate) const MAPS: &[u8] = object!("maps");
 pub(crate) const MAP_TYPES: &[u8] = object!("map_types");

@@ -5,6 +5,7 @@ mod counter;
 mod example;
 mod fixture;
 mod globals;
+mod helper_table;
 mod helpers;
 mod interop;
 mod jit;
@@ -54,6 +55,7 @@ const FAMILIES: &[&[Scenario]] = &[
     pins::SCENARIOS,
     test_run::SCENARIOS,
     helpers::SCENARIOS,
+    helper_table::SCENARIOS,
     streams::SCENARIOS,
     interop::SCENARIOS,
     moved::SCENARIOS,

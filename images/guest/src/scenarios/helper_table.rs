@@ -1,0 +1,104 @@
+//! The library's table of helpers, held against the kernel.
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::{ProgramError, Target};
+use fexit::{Btf, Ebpf, Helper, KernelVersion};
+
+use super::fixture::fexit;
+use crate::objects;
+use crate::scenario::{Context, Scenario};
+
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
+    "helper_table",
+    "the kernel offers fexit programs those helpers, and withholds those, of which the library says so",
+    fexit::Feature::Fexit,
+    helper_table,
+)];
+
+/// The number that the program has in the place of a helper's.
+const PLACEHOLDER: u32 = 0x0bad_f00d;
+
+/// Offered only to programs that may sleep, which this one may not.
+const SLEEPABLE_ONLY: [&str; 2] = ["copy_from_user", "copy_from_user_task"];
+
+/// What a kernel says of a call of a helper.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// There is no such helper, or not for such programs.
+    Withheld,
+    /// There is, for programs under the GPL.
+    ForGpl,
+    /// There is. Whether it was called as it should be is another matter.
+    Offered,
+}
+
+fn replaced(object: &[u8], from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
+    let mut object = object.to_vec();
+    let at = object
+        .windows(from.len())
+        .position(|bytes| bytes == from)
+        .context("the object is not as expected")?;
+    object[at..at + to.len()].copy_from_slice(to);
+    Ok(object)
+}
+
+fn ask(object: &[u8], number: u32, btf: &Btf) -> Result<Answer> {
+    const UNKNOWN: [&str; 3] = ["unknown func", "invalid func", "cannot use helper"];
+    let object = replaced(object, &PLACEHOLDER.to_le_bytes(), &number.to_le_bytes())?;
+    let mut ebpf = Ebpf::load(&object)?;
+    let load = fexit(&mut ebpf, "caller")?.load_target(&Target::Section, btf);
+    Ok(match load {
+        Ok(()) => Answer::Offered,
+        Err(ProgramError::UnknownHelper { .. } | ProgramError::Unsupported(_)) => Answer::Withheld,
+        Err(ProgramError::LoadError { verifier_log, .. }) => {
+            if UNKNOWN.iter().any(|words| verifier_log.contains(words)) {
+                Answer::Withheld
+            } else if verifier_log.contains("GPL") {
+                Answer::ForGpl
+            } else {
+                Answer::Offered
+            }
+        }
+        Err(other) => return Err(other.into()),
+    })
+}
+
+fn helper_table(context: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let running = KernelVersion::current();
+    let gpl = objects::HELPER_CALL;
+    let other = replaced(gpl, b"GPL\0", b"MIT\0")?;
+    let (mut offered, mut wrong) = (0, Vec::new());
+    for helper in (1..).map_while(Helper::by_number) {
+        let expected = helper.for_fexit && helper.minimum <= running;
+        let answers = (
+            ask(gpl, helper.number, &btf)?,
+            ask(&other, helper.number, &btf)?,
+        );
+        let expected = match (expected, helper.gpl_only) {
+            (false, _) => (Answer::Withheld, Answer::Withheld),
+            (true, false) => (Answer::Offered, Answer::Offered),
+            (true, true) => (Answer::Offered, Answer::ForGpl),
+        };
+        offered += u32::from(answers.0 == Answer::Offered);
+        if answers != expected && !SLEEPABLE_ONLY.contains(&helper.name) {
+            wrong.push(format!(
+                "bpf_{} ({}): {answers:?}",
+                helper.name, helper.minimum
+            ));
+        }
+    }
+    context.measure("offered", offered);
+    ensure!(
+        wrong.is_empty(),
+        "the kernel says otherwise of {}",
+        wrong.join("; ")
+    );
+    let behind = (1..).find(|&number| Helper::by_number(number).is_none());
+    let behind = ask(gpl, behind.context("no end")?, &btf)?;
+    ensure!(
+        behind == Answer::Withheld,
+        "there is a helper behind the last: {behind:?}"
+    );
+    Ok(())
+}
