@@ -144,11 +144,19 @@ impl Line {
             "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}",
             self.kernel,
             program.verdict,
-            one_line(&program.program),
+            one_line(&program.name()),
             program.result.outcome.name()
         );
         if let Some(fired) = fired(program) {
             line.push_str(&format!("  {fired}"));
+        }
+        if let Some(trigger) = program
+            .result
+            .trigger
+            .as_ref()
+            .filter(|trigger| !trigger.ok)
+        {
+            line.push_str(&format!("; the command: {}", one_line(&trigger.ended)));
         }
         if let Some(why) = program.why() {
             indent(why, &mut line);

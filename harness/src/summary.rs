@@ -80,7 +80,7 @@ fn troubles(kernel: &KernelReport) -> Vec<String> {
     {
         let why = excerpt(program.why().unwrap_or_default(), 1).concat();
         let outcome = program.result.outcome.name();
-        lines.push(format!("{name}: {} {outcome}: {why}", program.program));
+        lines.push(format!("{name}: {} {outcome}: {why}", program.name()));
     }
     if let Some(error) = &kernel.error {
         lines.push(format!("{name}: {error}"));

@@ -185,6 +185,52 @@ fn the_minimum_is_found_with_the_reason_at_its_edge() {
     assert_eq!(program["refused_above"], Value::Null);
 }
 
+/// Two programs that are of use together only, and a command that never ends.
+#[test]
+fn a_command_that_hangs_is_ended_and_what_the_programs_did_until_then_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+        struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(".maps");
+        u64 mark;
+        SEC("fexit/vfs_read") int marks(u64 *ctx) { mark = 77; return 0; }
+        SEC("fexit/filename_lookup") int records(u64 *ctx) {
+            u64 seen = mark;
+            if (seen)
+                ringbuf_output(&ring, &seen, sizeof seen, 0);
+            return 0;
+        }
+    "#;
+    let object = compile(dir.path(), "pair", source);
+    let path = object.to_str().unwrap();
+    let ran = run(harness(&["--kernel", "6.1", "--object", path]).args([
+        "--trigger",
+        "ls / > /dev/null; echo begun; cat; sleep 999",
+        "--trigger-timeout",
+        "3",
+    ]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    let records = program(&report["kernels"][0], "records");
+    assert_eq!(
+        (&records["outcome"], &records["alongside"]),
+        (&"works".into(), &json!(["marks"]))
+    );
+    let trigger = &records["trigger"];
+    assert_eq!(
+        (&trigger["ok"], &trigger["output"]),
+        (&false.into(), &"begun".into())
+    );
+    let ended = "it was still running after 3 s and was killed";
+    assert_eq!(trigger["ended"], ended);
+    ran.says(&[ended]);
+    assert!(records["run_count"].as_u64() > Some(0), "{records}");
+    let ring = &records["maps"][0]["records"];
+    let count = ring["count"].as_u64().unwrap();
+    assert!(count > 0 && ring["bytes"] == 8 * count, "{records}");
+    assert_eq!(ring["first"][0], 77);
+}
+
 /// Maps that no VM has room for, names made to move a terminal, a command that floods and kills: each is borne, and the
 /// next program is tried.
 #[test]

@@ -13,6 +13,7 @@ use std::{
         mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use ::guest::frame::{Decoder, Frame};
@@ -29,6 +30,9 @@ use crate::vm::{Stop, Streams};
 
 /// Input goes in pieces of this size at most, so that a keystroke does not wait for the end of a file.
 const PIECE: usize = 256;
+
+/// QEMU writes byte by byte. Output gathers for so long before it is read, so that we are not woken up for each of them.
+const GATHERED: Duration = Duration::from_millis(1);
 
 /// So many pieces wait at most.
 const PIECES: usize = 64;
@@ -175,6 +179,7 @@ fn pass_on(mut port: File, taken: &Sender<u16>) -> Result<()> {
             written => written.context("cannot write the program's output")?,
         }
         decoded.map_err(|_| anyhow::anyhow!("the guest sent what is no output of a program"))?;
+        thread::sleep(GATHERED);
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use fexit::programs::Program;
-use guest::program::{OBJECTS_DIR, ProgramTask, Trigger};
+use guest::program::{OBJECTS_DIR, ProgramTask, TIME_LIMIT, Trigger};
 
 use super::{Object, read};
+use crate::cli::seconds;
 use crate::error::usage;
 use crate::image;
 use crate::program::Luggage;
@@ -18,7 +20,7 @@ use crate::report::program::{ObjectReport, foreign};
 const MAX_PROGRAMS: usize = 256;
 
 /// Objects of the user's own.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ObjectArgs {
     /// Try the fexit programs of an object on each kernel: load, attach, detach. Without --scenario nothing else runs
     #[arg(long = "object", value_name = "FILE")]
@@ -29,9 +31,14 @@ pub struct ObjectArgs {
     #[arg(long = "target", value_name = "PROG=TARGET", requires = "objects")]
     pub targets: Vec<String>,
 
-    /// A shell command that runs in the VM while each program is attached
+    /// A shell command that runs in the VM while each program is attached, with the others of its object beside it
     #[arg(long, value_name = "CMD", requires = "objects")]
     pub trigger: Option<String>,
+
+    /// The limit for that command, each time; then it is killed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(requires = "trigger")]
+    pub trigger_timeout: Duration,
 }
 
 /// One program that is to be tried.
@@ -55,8 +62,7 @@ pub struct Programs(Arc<Inner>);
 struct Inner {
     objects: Vec<Object>,
     planned: Vec<Planned>,
-    /// The shell, and what it is told to do.
-    trigger: Option<(String, String)>,
+    trigger: Option<Trigger>,
 }
 
 impl Programs {
@@ -89,8 +95,14 @@ impl Programs {
                 )));
             }
         }
-        let shell = |script: &String| -> Result<_> { Ok((pack(script)?.1, script.clone())) };
-        let trigger = args.trigger.as_ref().map(shell).transpose()?;
+        let trigger = |script: &String| -> Result<_> {
+            Ok(Trigger {
+                shell: pack(script)?.1,
+                script: script.clone(),
+                limit_s: args.trigger_timeout.as_secs(),
+            })
+        };
+        let trigger = args.trigger.as_ref().map(trigger).transpose()?;
         Ok(Self(Arc::new(Inner {
             objects,
             planned,
@@ -128,15 +140,21 @@ impl Programs {
     }
 
     /// What the guest runs meanwhile.
-    pub fn trigger(&self) -> Option<Trigger> {
-        let (shell, script) = self.0.trigger.clone()?;
-        Some(Trigger { shell, script })
+    pub fn trigger(&self) -> Option<&Trigger> {
+        self.0.trigger.as_ref()
+    }
+
+    /// How long one program may take; `None` if there is none.
+    pub fn time_limit(&self) -> Option<Duration> {
+        let command = self.trigger().map(Trigger::limit).unwrap_or_default();
+        (!self.planned().is_empty()).then_some(TIME_LIMIT + command)
     }
 
     /// The shell that this takes, and the commands that it names, with their libraries.
     pub fn luggage(&self) -> Result<Option<Luggage>> {
-        let script = self.0.trigger.as_ref().map(|(_, script)| script);
-        script.map(|script| Ok(pack(script)?.0)).transpose()
+        self.trigger()
+            .map(|trigger| Ok(pack(&trigger.script)?.0))
+            .transpose()
     }
 
     /// The objects, as files of the image.

@@ -1,6 +1,7 @@
 //! Programs of the user's in the report: how each went on a kernel, and how that is judged.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use fexit::Ebpf;
 use fexit::programs::Program;
@@ -82,6 +83,12 @@ impl ProgramReport {
     /// By which it is found again in another report.
     pub fn id(&self) -> String {
         format!("{}:{}", self.object, self.program)
+    }
+
+    /// What it is called where people read it.
+    pub fn name(&self) -> String {
+        let file = Path::new(&self.object).file_name().unwrap_or_default();
+        format!("{} of {}", self.program, file.display())
     }
 
     /// Why it does not work.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use guest::program::TIME_LIMIT;
 
 use super::{
     one::{Setup, ms},
@@ -108,7 +107,7 @@ impl Setup {
     fn limits(&self) -> Limits {
         let usual = Limits::default();
         let scenarios = self.plan.planned.iter().map(|scenario| scenario.timeout);
-        let programs = self.plan.programs.planned().iter().map(|_| TIME_LIMIT);
+        let programs = self.plan.programs.time_limit();
         let slowest = scenarios.chain(programs).max();
         let slowest = slowest.max(self.scenario_timeout).unwrap_or_default();
         Limits {

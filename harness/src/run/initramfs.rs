@@ -31,7 +31,7 @@ pub(super) fn pack(
         ids: ids.collect(),
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
-        trigger: plan.programs.trigger(),
+        trigger: plan.programs.trigger().cloned(),
     });
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
     let of_scenarios = planned

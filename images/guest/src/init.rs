@@ -66,12 +66,12 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             ids,
             timeout_s,
             programs,
-            ..
+            trigger,
         } => {
             quirks::step_around()?;
             let mut log = KernelLog::open("/dev/kmsg");
             run_all(ids, *timeout_s, &mut log, port)?;
-            programs::run_all(programs, *timeout_s, &mut log, port)?;
+            programs::run_all(programs, trigger.as_ref(), *timeout_s, &mut log, port)?;
             port.send(&Event::Done {
                 scenarios: ids.len(),
             })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How long one program may take: it takes milliseconds, but a command may run meanwhile, and an emulator is slow.
+/// How long one program may take, beside its command: it takes milliseconds, but an emulator is slow.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The folder of the initramfs that holds the objects.
@@ -24,6 +24,13 @@ pub struct ProgramTask {
     pub target: Option<String>,
 }
 
+impl ProgramTask {
+    /// Whether `other` is another program of the same object.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        self.file == other.file && self.program != other.program
+    }
+}
+
 /// The command that runs while a program is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trigger {
@@ -31,6 +38,15 @@ pub struct Trigger {
     pub shell: String,
     /// What it is told to do.
     pub script: String,
+    /// For how long, in seconds; then it is killed.
+    pub limit_s: u64,
+}
+
+impl Trigger {
+    /// How long it may take.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit_s)
+    }
 }
 
 /// How one program went on one kernel, as the guest saw it.
@@ -54,6 +70,9 @@ pub struct ProgramResult {
     pub mean_ns: Option<u64>,
     /// How the command ended that ran meanwhile; null if there was none.
     pub trigger: Option<TriggerResult>,
+    /// The other programs of the object that were attached meanwhile, too.
+    #[serde(default)]
+    pub alongside: Vec<String>,
     /// What the maps held afterwards; null if the program was never attached.
     pub maps: Option<Vec<MapDump>>,
     /// What the global variables held afterwards; null if the program was never attached.
@@ -154,7 +173,7 @@ pub enum ReasonKind {
 /// How the command ended that ran while the program was attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerResult {
-    /// `exit status 0`, `signal 9`, or why it did not run.
+    /// `exit status 0`, `signal 9`, that it was killed at its limit, or why it did not run.
     pub ended: String,
     /// Whether it ended with status 0.
     pub ok: bool,
@@ -175,6 +194,20 @@ pub struct MapDump {
     pub entries: Option<Vec<(Value, Value)>>,
     /// Whether it holds more than these.
     pub more: bool,
+    /// What was in it, if it is a ring buffer.
+    #[serde(default)]
+    pub records: Option<Records>,
+}
+
+/// What was in a ring buffer when the programs were gone. Records that had no room were lost before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Records {
+    /// How many records.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// The first of them: numbers if they have the size of one, else bytes in hexadecimal digits.
+    pub first: Vec<Value>,
 }
 
 /// A global variable.
@@ -199,6 +232,7 @@ impl ProgramResult {
             run_count: None,
             mean_ns: None,
             trigger: None,
+            alongside: Vec::new(),
             maps: None,
             globals: None,
             notes: Vec::new(),

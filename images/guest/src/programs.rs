@@ -4,6 +4,7 @@ mod attempt;
 mod child;
 mod dump;
 mod reason;
+mod trigger;
 
 pub(crate) use child::{COMMAND, run};
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use guest::event::Event;
-use guest::program::{ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT};
+use guest::program::{ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT, Trigger};
 
 use crate::init::{Log, watched};
 use crate::port::Port;
@@ -28,11 +29,13 @@ const LINES: usize = 20;
 /// Tries every program.
 pub(crate) fn run_all(
     tasks: &[ProgramTask],
+    trigger: Option<&Trigger>,
     longer_s: Option<u64>,
     log: &mut Log,
     port: &mut Port,
 ) -> Result<()> {
-    let limit = TIME_LIMIT.max(Duration::from_secs(longer_s.unwrap_or(0)));
+    let limit = TIME_LIMIT.max(Duration::from_secs(longer_s.unwrap_or(0)))
+        + trigger.map(Trigger::limit).unwrap_or_default();
     for (index, task) in tasks.iter().enumerate() {
         port.send(&Event::ProgramStarted {
             index,
@@ -140,6 +143,7 @@ mod tests {
             kind: "hash".into(),
             entries: Some(entries),
             more: false,
+            records: None,
         }]);
         let result = within_bounds(result);
         assert!(serde_json::to_vec(&result).unwrap().len() < 300 << 10);

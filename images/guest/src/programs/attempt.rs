@@ -1,37 +1,32 @@
 //! One program: loaded, attached, triggered, detached, and what it left in its maps.
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use fexit::programs::{FExit, Program, ProgramError, Target};
 use fexit::{Btf, Ebpf};
 use guest::program::{
-    OBJECTS_DIR, ProgramOutcome, ProgramResult, ProgramTask, Reason, ReasonKind, Stage, Trigger,
-    TriggerResult,
+    OBJECTS_DIR, ProgramOutcome, ProgramResult, ProgramTask, Reason, ReasonKind, Stage,
 };
 
+use super::trigger::{self, Meanwhile};
 use super::{dump, reason};
 use crate::leaks::Census;
-use crate::text::Tail;
 
 /// Makes the kernel count runs of programs and their time. Since 5.1.
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
-/// Of what the command prints, so much is kept: its end.
-const OUTPUT_LIMIT: usize = 8 << 10;
 
 pub(super) fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Tries the program. Whatever happens is in the result.
-pub(super) fn run(task: &ProgramTask, trigger: Option<&Trigger>) -> ProgramResult {
+pub(super) fn run(task: &ProgramTask, meanwhile: Option<&Meanwhile<'_>>) -> ProgramResult {
     let mut result = ProgramResult::bare(ProgramOutcome::Works, ReasonKind::Other, "");
     result.reason = None;
     let before = Census::take();
-    let tried = attempt(task, trigger, &mut result);
+    let tried = attempt(task, meanwhile, &mut result);
     if let Err(reason) = tried {
         result.outcome = ProgramOutcome::Refused;
         result.reason = Some(*reason);
@@ -50,7 +45,7 @@ pub(super) fn run(task: &ProgramTask, trigger: Option<&Trigger>) -> ProgramResul
 
 fn attempt(
     task: &ProgramTask,
-    trigger: Option<&Trigger>,
+    meanwhile: Option<&Meanwhile<'_>>,
     result: &mut ProgramResult,
 ) -> Result<(), Box<Reason>> {
     let other = |text: String| Box::new(Reason::new(ReasonKind::Other, text));
@@ -61,8 +56,9 @@ fn attempt(
             .notes
             .push(format!("runs are not counted: {STATISTICS}: {error}"));
     }
+    let btf = Btf::from_sys_fs().map_err(|error| other(error.to_string()))?;
     let start = Instant::now();
-    let loaded = load(&mut object, task, result);
+    let loaded = load(&mut object, task, &btf, result);
     result.stages.load = Some(stage(loaded.is_ok(), start));
     loaded?;
 
@@ -72,7 +68,12 @@ fn attempt(
     let attached = program.attach();
     result.stages.attach = Some(stage(attached.is_ok(), start));
     let link = attached.map_err(|error| Box::new(reason::at_attach(&error)))?;
-    result.trigger = trigger.map(pull);
+    if let Some(meanwhile) = meanwhile {
+        result.alongside = meanwhile.attach(&mut object, &btf, &mut result.notes);
+        result.trigger = Some(meanwhile.pull());
+    }
+    let program =
+        fexit(&mut object, &task.program).map_err(|error| Box::new(reason::of(&error)))?;
     let counted = fs::read_to_string(STATISTICS).is_ok_and(|on| on.trim() == "1");
     match program.info() {
         Ok(info) => {
@@ -88,6 +89,7 @@ fn attempt(
     let detached = program.detach(link).and_then(|()| program.unload());
     result.stages.detach = Some(stage(detached.is_ok(), start));
     detached.map_err(|error| Box::new(Reason::new(ReasonKind::Detach, error.to_string())))?;
+    trigger::detach(&mut object, &result.alongside, &mut result.notes);
     result.maps = Some(dump::maps(&object, &mut result.notes));
     result.globals = Some(dump::globals(&object, &mut result.notes));
     Ok(())
@@ -100,7 +102,7 @@ fn stage(ok: bool, start: Instant) -> Stage {
     }
 }
 
-fn fexit<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProgramError> {
+pub(super) fn fexit<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProgramError> {
     let missing = || ProgramError::TargetProgram {
         reason: format!("the object has no program `{name}`"),
     };
@@ -110,11 +112,10 @@ fn fexit<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProgramE
 fn load(
     object: &mut Ebpf,
     task: &ProgramTask,
+    btf: &Btf,
     result: &mut ProgramResult,
 ) -> Result<(), Box<Reason>> {
-    let btf = Btf::from_sys_fs()
-        .map_err(|error| Box::new(Reason::new(ReasonKind::Other, error.to_string())))?;
-    load_for(object, &task.program, task.target.as_deref(), &btf).map_err(|error| {
+    load_for(object, &task.program, task.target.as_deref(), btf).map_err(|error| {
         if let ProgramError::LoadError { verifier_log, .. } = &error {
             result.log = Some(verifier_log.clone());
         }
@@ -122,7 +123,8 @@ fn load(
     })
 }
 
-fn load_for(
+/// Loads a program for its section's target, or for another.
+pub(super) fn load_for(
     object: &mut Ebpf,
     name: &str,
     target: Option<&str>,
@@ -158,42 +160,4 @@ fn load_for(
         io_error,
     })?;
     fexit(object, name)?.load_target(&Target::OwnedProgram { fd, function }, btf)
-}
-
-/// Runs the command. It has the time limit of the whole process; what it leaves behind ends with that.
-fn pull(trigger: &Trigger) -> TriggerResult {
-    let mut tail = Tail::new(OUTPUT_LIMIT);
-    let ended = sh(trigger, &mut tail);
-    TriggerResult {
-        ok: ended.as_ref().is_ok_and(ExitStatus::success),
-        ended: match ended {
-            Ok(status) => status.to_string(),
-            Err(error) => format!("it did not run: {}: {error}", trigger.shell),
-        },
-        output: tail.lines(usize::MAX),
-    }
-}
-
-fn sh(trigger: &Trigger, tail: &mut Tail) -> io::Result<ExitStatus> {
-    let (mut output, end) = io::pipe()?;
-    let mut command = Command::new(&trigger.shell);
-    command
-        .args(["-c", &trigger.script])
-        .current_dir("/")
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .stdin(Stdio::null())
-        .stdout(end.try_clone()?)
-        .stderr(end);
-    let mut child = command.spawn()?;
-    drop(command); // it holds our copies of the pipe's other end
-    let mut buffer = [0; 4096];
-    loop {
-        match output.read(&mut buffer)? {
-            0 => return child.wait(),
-            len => tail.push(&buffer[..len]),
-        }
-    }
 }

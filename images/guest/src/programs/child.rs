@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use guest::job::{JOB_PATH, Job, Work};
 
 use super::attempt;
+use super::trigger::Meanwhile;
 
 /// The argument that makes this binary try a program.
 pub(crate) const COMMAND: &str = "program";
@@ -45,7 +46,14 @@ fn report(index: &str) -> Result<()> {
     let task = programs.get(index).context("the job has no such program")?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let start = Instant::now();
-    let mut result = attempt::run(task, trigger.as_ref());
+    let meanwhile = trigger.as_ref().map(|trigger| Meanwhile {
+        trigger,
+        others: programs
+            .iter()
+            .filter(|other| task.goes_with(other))
+            .collect(),
+    });
+    let mut result = attempt::run(task, meanwhile.as_ref());
     result.duration_us = Some(attempt::us(start.elapsed()));
     pipe.write_all(&serde_json::to_vec(&result)?)
         .context("cannot hand the result back")

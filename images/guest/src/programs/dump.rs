@@ -1,11 +1,11 @@
 //! What the maps and global variables of an object hold, as far as it is bearable.
 
-use fexit::maps::Entry;
+use fexit::maps::{Entry, MapError, RingBuf};
 use fexit::{Ebpf, Map};
-use guest::program::{GlobalDump, MapDump};
+use guest::program::{GlobalDump, MapDump, Records};
 use serde_json::Value;
 
-/// So many elements of a map, so many maps, so many variables, and so many bytes of each.
+/// So many elements of a map or records of a ring buffer, so many maps, so many variables, and so many bytes of each.
 const ENTRIES: usize = 16;
 const MAPS: usize = 32;
 const GLOBALS: usize = 256;
@@ -33,7 +33,15 @@ fn dump(map: &Map, notes: &mut Vec<String>) -> MapDump {
         kind: map.kind(),
         entries: None,
         more: false,
+        records: None,
     };
+    if map.kind() == "ringbuf" {
+        match records(map) {
+            Ok(records) => dump.records = Some(records),
+            Err(error) => notes.push(error.to_string()),
+        }
+        return dump;
+    }
     match map.entries(ENTRIES) {
         Ok((entries, more)) => {
             dump.entries = Some(entries.iter().map(|entry| shown(map, entry)).collect());
@@ -42,6 +50,20 @@ fn dump(map: &Map, notes: &mut Vec<String>) -> MapDump {
         Err(error) => notes.push(error.to_string()),
     }
     dump
+}
+
+/// Takes out all that is in a ring buffer: nobody adds to it any more.
+fn records(map: &Map) -> Result<Records, MapError> {
+    let mut ring = RingBuf::try_from(map.clone())?;
+    let mut records = Records::default();
+    while let Some(record) = ring.next() {
+        if records.first.len() < ENTRIES {
+            records.first.push(number(&record, false));
+        }
+        records.count += 1;
+        records.bytes += record.len() as u64;
+    }
+    Ok(records)
 }
 
 fn shown(map: &Map, (key, value): &Entry) -> (Value, Value) {
