@@ -11,6 +11,7 @@ mod interop;
 mod jit;
 mod kernel_faults;
 mod kinds;
+mod kretprobe_multi;
 mod lifecycle;
 mod limits;
 mod links;

@@ -8,12 +8,13 @@ use fexit::{Btf, Ebpf, Feature};
 use rustix::process::getppid;
 
 use super::fixture::fexit;
+use super::kretprobe_multi;
 use crate::objects;
 use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "overhead",
-    "nanoseconds that fexit, fentry, kprobe and kretprobe add to a call: figures, never a verdict",
+    "nanoseconds that fexit, fentry, kprobe, kretprobe and its kind for many functions add to a call: figures, never a verdict",
     Feature::Fexit,
     overhead,
 )
@@ -89,6 +90,11 @@ fn overhead(context: &mut Context) -> Result<()> {
             added(name);
         }
         probe.unload()?;
+    }
+    // From 5.18 on, where the kernel was built with FPROBE.
+    if let Ok(link) = kretprobe_multi::attach(c"__do_sys_getppid") {
+        added("kretprobe_multi_empty_added_ns");
+        drop(link);
     }
     Ok(())
 }

@@ -1,0 +1,94 @@
+//! A kretprobe by a link of its own kind (`BPF_TRACE_KPROBE_MULTI`, 5.18), which aya does not make.
+#![allow(unsafe_code)] // bpf(2) has no safe interface
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::ptr;
+
+// From include/uapi/linux/bpf.h.
+const BPF_PROG_LOAD: u32 = 5;
+const BPF_LINK_CREATE: u32 = 28;
+const BPF_PROG_TYPE_KPROBE: u32 = 2;
+const BPF_TRACE_KPROBE_MULTI: u32 = 42;
+const BPF_F_KPROBE_MULTI_RETURN: u32 = 1;
+
+/// `return 0`.
+const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+
+/// The arm of `union bpf_attr` for loading, as far as the last field that is used.
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// The arm for this kind of link.
+#[repr(C)]
+#[derive(Default)]
+struct Link {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    multi_flags: u32,
+    count: u32,
+    symbols: u64,
+    addresses: u64,
+    cookies: u64,
+}
+
+/// Attaches a program that does nothing to the return of `function`, until the link is closed.
+///
+/// # Errors
+///
+/// What the kernel answers; `EINVAL` before 5.18.
+pub(super) fn attach(function: &CStr) -> io::Result<OwnedFd> {
+    let program = bpf(
+        BPF_PROG_LOAD,
+        &mut Load {
+            prog_type: BPF_PROG_TYPE_KPROBE,
+            insn_cnt: 2,
+            insns: PROGRAM.as_ptr().addr() as u64,
+            license: c"GPL".as_ptr().addr() as u64,
+            expected_attach_type: BPF_TRACE_KPROBE_MULTI,
+            ..Load::default()
+        },
+    )?;
+    let symbols = [function.as_ptr()];
+    bpf(
+        BPF_LINK_CREATE,
+        &mut Link {
+            prog_fd: program.as_raw_fd().cast_unsigned(),
+            attach_type: BPF_TRACE_KPROBE_MULTI,
+            multi_flags: BPF_F_KPROBE_MULTI_RETURN,
+            count: 1,
+            symbols: symbols.as_ptr().addr() as u64,
+            ..Link::default()
+        },
+    )
+}
+
+/// One of the two commands above: both give a descriptor.
+fn bpf<A>(command: u32, attr: &mut A) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is a live struct of the size that is passed; what its addresses point to lives in `attach` or for
+    // ever, and is as long as the counts beside them say.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<A>()) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
