@@ -89,6 +89,7 @@ fn a_build_tree_is_enough() {
     let kernel = local::open(root.path(), None).unwrap();
     assert_eq!(kernel.modules, None);
     assert!(modules::closure(&kernel, &["veth"]).is_err());
+    assert_eq!(modules::closure(&kernel, &[]).unwrap(), []);
 }
 
 #[test]

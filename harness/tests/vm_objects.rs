@@ -3,6 +3,7 @@
 
 mod support;
 
+use harness::kernel::{Kernels, Options, Silent};
 use serde_json::{Value, json};
 use support::objects::compile;
 use support::{harness, run};
@@ -162,9 +163,18 @@ fn the_minimum_is_found_with_the_reason_at_its_edge() {
     "#;
     let object = compile(dir.path(), "cookie", source);
     let path = object.to_str().unwrap();
-    let ran = run(&mut harness(&[
-        "minimum", "--object", path, "--kernel", "5.10,6.1", "--json",
-    ]));
+    // The older one as a kernel of the user's own.
+    let kernels = Kernels::open(Options::default()).unwrap();
+    let resolved = kernels.resolve("5.10", &Silent).unwrap();
+    let old = kernels.fetch(&resolved, &Silent).unwrap().image;
+    let old = old.to_str().unwrap();
+    let ran = run(
+        harness(&["minimum", "--object", path, "--kernel", "6.1"]).args([
+            "--kernel-image",
+            old,
+            "--json",
+        ]),
+    );
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let found: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(found["boots"], 2);
@@ -176,7 +186,7 @@ fn the_minimum_is_found_with_the_reason_at_its_edge() {
     let below = &program["refused_below"];
     assert_eq!(
         (&below["kernel"], &below["kind"]),
-        (&"5.10".into(), &"too-new".into())
+        (&old.into(), &"too-new".into())
     );
     assert!(
         below["reason"].as_str().unwrap().contains("5.19"),

@@ -18,6 +18,9 @@ use super::Kernel;
 /// What is built into the kernel needs no file. `-` and `_` are the same in the name of a module.
 pub fn closure(kernel: &Kernel, names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let Some(dir) = &kernel.modules else {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         bail!(
             "kernel {} came without modules: {} cannot be loaded",
             kernel.release,

@@ -4,6 +4,7 @@ mod outcome;
 mod search;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser as _};
@@ -37,6 +38,10 @@ pub struct MinimumArgs {
     )]
     kernels: Vec<String>,
 
+    /// Among them also a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    #[arg(long = "kernel-image", value_name = "FILE")]
+    own: Vec<PathBuf>,
+
     /// As JSON on stdout
     #[arg(long)]
     json: bool,
@@ -67,7 +72,7 @@ pub fn run(args: &MinimumArgs) -> Result<u8> {
     usual.verbose = args.verbose;
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(args.verbose);
-    let booter = Booter::new(&usual, &programs, &board, &interrupt)?;
+    let booter = Booter::new(&usual, &args.own, &programs, &board, &interrupt)?;
     let mut hunt = Hunt::new(&programs, &booter)?;
     hunt.go(&booter, &board)?;
     if interrupt.stop().requested() {

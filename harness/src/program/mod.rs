@@ -5,33 +5,29 @@
 //! symbolic link to there, so that `$ORIGIN` and `/proc/self/exe` say what they say on the host.
 
 mod elf;
+mod files;
 mod ld_cache;
 mod libraries;
 mod script;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     env,
     ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use self::{
     elf::Elf,
+    files::{Entry, Files, LIMIT, absolute, mode, name_of, unreadable},
     libraries::{LD_CACHE, Libraries, Loaded},
 };
 use crate::image::{ImageError, Initramfs};
 
-/// All files together may not be larger: they go through the VM's memory.
-const LIMIT: u64 = 1 << 30;
-
 /// A command that a script merely seems to name is left out if it is larger.
 const GUESS_LIMIT: u64 = 16 << 20;
-
-/// Folders that are mounted afresh in the VM, and hide what the image has there.
-const HIDDEN: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// Why something cannot be brought along.
 #[derive(Debug, thiserror::Error)]
@@ -68,42 +64,20 @@ pub enum ProgramError {
     TooLarge,
 }
 
-/// What most distributions have as links to folders below `/usr`: then the VM has them too.
-const MERGED: [&str; 5] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"];
-
 /// What is brought along.
 #[derive(Debug)]
 pub struct Luggage {
     path: OsString,
-    /// Of [`MERGED`], what links to where on this machine.
-    merged: Vec<(PathBuf, PathBuf)>,
     libraries: Libraries,
-    entries: BTreeMap<String, Entry>,
+    files: Files,
     /// ELF files and scripts that were looked into.
     seen: HashSet<PathBuf>,
-    size: u64,
     notes: Vec<String>,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Dir(u32),
-    File(u32, Vec<u8>),
-    Symlink(String),
 }
 
 impl Luggage {
     /// Nothing yet; programs are looked for in `PATH`, libraries in `LD_LIBRARY_PATH` too.
     pub fn new() -> Self {
-        let link = |link: &Path| {
-            let real = fs::canonicalize(link).ok()?;
-            (real != link).then(|| (link.to_owned(), real))
-        };
-        let merged: Vec<_> = MERGED.iter().map(Path::new).filter_map(link).collect();
-        let entries = merged.iter().filter_map(|(link, real)| {
-            let target = Entry::Symlink(real.to_str()?.to_owned());
-            Some((link.to_str()?.to_owned(), target))
-        });
         let mut path = env::var_os("PATH").unwrap_or_default();
         // What only root uses is not on everybody's PATH.
         for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
@@ -113,10 +87,8 @@ impl Luggage {
         Self {
             path,
             libraries: Libraries::new(env::var_os("LD_LIBRARY_PATH").as_deref()),
-            entries: entries.collect(),
-            merged,
+            files: Files::new(),
             seen: HashSet::new(),
-            size: 0,
             notes: Vec::new(),
         }
     }
@@ -172,9 +144,9 @@ impl Luggage {
         } else if meta.is_file() && from == to {
             self.bring(&from, None)
         } else if meta.is_file() {
-            let content = self.content(&from)?;
+            let content = self.files.content(&from)?;
             self.needs(&from, &content, None)?;
-            self.insert(&to, Entry::File(mode(&meta), content))
+            self.files.insert(&to, Entry::File(mode(&meta), content))
         } else {
             let error = io::Error::other("it is neither a file nor a folder");
             Err(unreadable(&from, error))
@@ -183,23 +155,18 @@ impl Luggage {
 
     /// Makes a folder, if it is not there.
     pub fn dir(&mut self, path: &Path, permissions: u32) -> Result<(), ProgramError> {
-        let path = self.place(&absolute(path));
-        if path == Path::new("/") || self.entries.contains_key(name_of(&path)?) {
-            return Ok(());
-        }
-        self.insert(&path, Entry::Dir(permissions))
+        self.files.dir(path, permissions)
     }
 
     /// Adds a file that the host need not have, unless there is one.
     pub fn text(&mut self, path: &str, content: &str) -> &mut Self {
-        let new = || Entry::File(0o644, content.as_bytes().to_vec());
-        self.entries.entry(path.to_owned()).or_insert_with(new);
+        self.files.text(path, content);
         self
     }
 
     /// Bytes of all files together.
     pub fn size(&self) -> u64 {
-        self.size
+        self.files.size()
     }
 
     /// What is worth knowing: a library that is nowhere, a command that was left out.
@@ -209,14 +176,7 @@ impl Luggage {
 
     /// Puts everything into an image.
     pub fn add_to(self, image: &mut Initramfs<'_>) -> Result<(), ImageError> {
-        for (path, entry) in self.entries {
-            match entry {
-                Entry::Dir(permissions) => image.dir(&path, permissions)?,
-                Entry::File(permissions, content) => image.file(&path, permissions, content)?,
-                Entry::Symlink(target) => image.symlink(&path, &target)?,
-            };
-        }
-        Ok(())
+        self.files.add_to(image)
     }
 
     fn locate(&self, name: &OsStr) -> Option<PathBuf> {
@@ -259,15 +219,16 @@ impl Luggage {
             return Ok(());
         }
         let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-        if real != self.place(path) {
-            self.insert(path, Entry::Symlink(name_of(&real)?.to_owned()))?;
+        if real != self.files.place(path) {
+            self.files
+                .insert(path, Entry::Symlink(name_of(&real)?.to_owned()))?;
         }
         let meta = fs::metadata(&real).map_err(|error| unreadable(&real, error))?;
-        let content = self.content(&real)?;
+        let content = self.files.content(&real)?;
         // `$ORIGIN` is the folder of a program's real path, but of the path by which a library was found.
         let origin = if by.is_some() { path } else { &real };
         self.needs(origin, &content, by)?;
-        self.insert(&real, Entry::File(mode(&meta), content))
+        self.files.insert(&real, Entry::File(mode(&meta), content))
     }
 
     /// Brings what a file needs to be run or loaded.
@@ -353,7 +314,7 @@ impl Luggage {
 
     fn folder(&mut self, from: &Path, to: &Path) -> Result<(), ProgramError> {
         let meta = fs::metadata(from).map_err(|error| unreadable(from, error))?;
-        self.insert(to, Entry::Dir(mode(&meta)))?;
+        self.files.insert(to, Entry::Dir(mode(&meta)))?;
         let entries = fs::read_dir(from).map_err(|error| unreadable(from, error))?;
         for entry in entries {
             let entry = entry.map_err(|error| unreadable(from, error))?;
@@ -364,7 +325,7 @@ impl Luggage {
             if kind.is_symlink() {
                 let target = fs::read_link(&path).map_err(|error| unreadable(&path, error))?;
                 let target = target.to_str().ok_or(ProgramError::Name(path))?.to_owned();
-                self.insert(&to, Entry::Symlink(target))?;
+                self.files.insert(&to, Entry::Symlink(target))?;
             } else if kind.is_dir() {
                 self.folder(&path, &to)?;
             } else if kind.is_file() {
@@ -381,42 +342,6 @@ impl Luggage {
         }
         Ok(())
     }
-
-    fn content(&mut self, path: &Path) -> Result<Vec<u8>, ProgramError> {
-        let meta = fs::metadata(path).map_err(|error| unreadable(path, error))?;
-        self.size += meta.len();
-        if self.size > LIMIT {
-            return Err(ProgramError::TooLarge);
-        }
-        fs::read(path).map_err(|error| unreadable(path, error))
-    }
-
-    fn insert(&mut self, path: &Path, entry: Entry) -> Result<(), ProgramError> {
-        if HIDDEN.iter().any(|hidden| path.starts_with(hidden)) {
-            return Err(ProgramError::Hidden(path.display().to_string()));
-        }
-        let path = self.place(path);
-        let path = name_of(&path)?;
-        let is_link = matches!(entry, Entry::Symlink(_));
-        // Content stays: the link would be a name for the same file.
-        if !(is_link && self.entries.contains_key(path)) {
-            self.entries.insert(path.to_owned(), entry);
-        }
-        Ok(())
-    }
-
-    /// Where a path leads to, if it begins with a link of [`MERGED`].
-    fn place(&self, path: &Path) -> PathBuf {
-        let behind = |(link, real): &(PathBuf, PathBuf)| match path.strip_prefix(link) {
-            Ok(rest) if rest.as_os_str().is_empty() => None,
-            Ok(rest) => Some(real.join(rest)),
-            Err(_) => None,
-        };
-        self.merged
-            .iter()
-            .find_map(behind)
-            .unwrap_or_else(|| path.to_owned())
-    }
 }
 
 impl Default for Luggage {
@@ -425,39 +350,7 @@ impl Default for Luggage {
     }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> ProgramError {
-    ProgramError::Read {
-        path: path.display().to_string(),
-        error,
-    }
-}
-
-fn name_of(path: &Path) -> Result<&str, ProgramError> {
-    path.to_str()
-        .ok_or_else(|| ProgramError::Name(path.to_owned()))
-}
-
 fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
-}
-
-fn mode(meta: &fs::Metadata) -> u32 {
-    meta.permissions().mode() & 0o7777
-}
-
-/// The absolute path without `.` and `..`. Read as text: in the VM no folder on the way is a symbolic link.
-fn absolute(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }

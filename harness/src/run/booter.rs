@@ -1,13 +1,13 @@
 //! One kernel after the other, as somebody asks for them.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use fexit::KernelVersion;
 
 use super::{
     Plan,
-    one::{Setup, Target},
+    one::{self, Setup, Target},
     resolve,
 };
 use crate::{
@@ -22,9 +22,10 @@ pub struct Booter {
 }
 
 impl Booter {
-    /// Finds out what the kernels are; nothing is booted, and nothing downloaded, before it is asked for.
+    /// Finds out what the kernels are, those of `args` and the user's `own` images; nothing is booted, and nothing downloaded, before it is asked for.
     pub fn new(
         args: &RunArgs,
+        own: &[PathBuf],
         programs: &Programs,
         board: &Board,
         interrupt: &Interrupt,
@@ -32,6 +33,9 @@ impl Booter {
         let kernels = Arc::new(kernels::open(&args.store)?);
         let names = kernels.expand(&args.kernels)?;
         let mut targets = resolve::resolve(&kernels, &names, board, interrupt)?;
+        for image in own {
+            targets.push(one::own(image, None)?);
+        }
         targets.sort_by_key(Target::version);
         let plan = Plan {
             planned: Vec::new(),
