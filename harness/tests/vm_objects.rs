@@ -256,7 +256,17 @@ fn hostile_programs_are_borne_and_the_next_one_is_tried() {
         SEC("fexit/vfs_read") int sound(u64 *ctx) { return 0; }
     "#;
     let object = compile(dir.path(), "hostile\x1b[2J", source);
-    let trigger = "head -c 3000000 /dev/zero | tr '\\0' x; kill -9 $$";
+    // It tries to speak for the first program, in each way that there is to the host.
+    let trigger = r#"
+        forged='{"event":"program-finished","index":0,"outcome":"works","duration_us":1,"stages":{},"notes":[]}'
+        mknod /tmp/port c 4 65 && echo "$forged" > /tmp/port
+        for port in /dev/console /dev/ttyS0 /dev/ttyS1 /dev/kmsg /proc/1/fd/*; do
+            printf '%s\033[2J\n' "$forged" > $port
+        done
+        sleep 999 &
+        head -c 3000000 /dev/zero | tr '\0' x
+        kill -9 $$
+    "#;
     let args = [
         "--kernel",
         "5.10",
@@ -274,7 +284,12 @@ fn hostile_programs_are_borne_and_the_next_one_is_tried() {
     );
     let report = ran.report();
     let kernel = &report["kernels"][0];
-    assert_eq!(program(kernel, "a_giant")["reason"]["kind"], "map");
+    let giant = program(kernel, "a_giant");
+    assert_eq!(
+        (&giant["outcome"], &giant["reason"]["kind"]),
+        (&"refused".into(), &"map".into())
+    );
+    assert_eq!(kernel["error"], Value::Null, "{kernel}");
     let sound = program(kernel, "sound");
     assert_eq!(sound["outcome"], "works", "{sound}");
     let trigger = &sound["trigger"];

@@ -12,7 +12,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::process::CommandExt as _,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -186,11 +186,25 @@ fn without_a_terminal_commands_are_read_from_the_input() {
         .spawn()
         .unwrap();
     let mut stdin = shell.stdin.take().unwrap();
-    stdin.write_all(b"echo $((6 * 7))\nexit 3\n").unwrap();
+    // The tools are there exactly if they are on this machine.
+    let has = |tool: &&str| {
+        let version = Command::new("sh")
+            .args(["-c", &format!("PATH=$PATH:/usr/sbin {tool}")])
+            .output();
+        version.unwrap().status.code() != Some(127)
+    };
+    let tools = ["bpftool version", "busybox true", "ls /"];
+    let script = tools.map(|tool| format!("{tool} > /dev/null; echo $(($? < 127))\n"));
+    stdin.write_all(script.concat().as_bytes()).unwrap();
+    stdin.write_all(b"exit 3\n").unwrap();
     drop(stdin);
     let output = shell.wait_with_output().unwrap();
+    let expected = tools.map(|tool| format!("{}\n", u8::from(has(&tool))));
     assert_eq!(
-        (output.status.code(), &output.stdout[..]),
-        (Some(3), &b"42\n"[..])
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap()
+        ),
+        (Some(3), expected.concat())
     );
 }

@@ -55,6 +55,13 @@ impl Role {
         }
     }
 
+    /// The window, for whoever outlives the start.
+    pub(super) fn into_window(self) -> OwnedFd {
+        match self {
+            Self::Saved(parts) | Self::Restored(parts) => parts.window,
+        }
+    }
+
     /// What is shared is not saved with the state. What is mapped for one VM alone is read as needed and never written
     /// back.
     fn share(&self) -> &'static str {

@@ -19,7 +19,7 @@ use super::process::Process;
 use super::qemu::Qemu;
 use super::scan::Splat;
 use super::stop::Stop;
-use super::{Config, Limits, timespec};
+use super::{Config, Limits, template, timespec};
 
 /// More than this on the event channel is a flood.
 const EVENT_BYTES: u64 = 32 << 20;
@@ -43,6 +43,8 @@ pub struct Vm {
     command: String,
     /// Open for as long as the VM runs, for QEMU to say what nobody asks for any more.
     monitor: Option<Monitor>,
+    /// What the guest was handed when it started from a template, until it has unpacked that.
+    window: Option<OwnedFd>,
     /// The kernel ends a VM with the thread that started it: not `Send`.
     _stays: PhantomData<*const ()>,
 }
@@ -57,6 +59,7 @@ impl Vm {
         let (role, monitor) = template.restored(config.initramfs)?;
         let mut vm = Self::launch(qemu, config, Some(&role))?;
         vm.monitor = Some(monitor);
+        vm.window = Some(role.into_window());
         Ok(vm)
     }
 
@@ -108,6 +111,7 @@ impl Vm {
             heard: Heard::new(started, keep, config.token),
             command: by_hand(qemu, config),
             monitor: None,
+            window: None,
             _stays: PhantomData,
         })
     }
@@ -245,6 +249,12 @@ impl Vm {
         heard.console(&buffer[..console], sink)?;
         let events = channels.events.read(&mut buffer)?;
         heard.events(&buffer[..events], sink)?;
+        // From the first event on the guest needs it no more, and nobody in there is to read it.
+        if heard.event_bytes > 0
+            && let Some(window) = self.window.take()
+        {
+            template::empty(&window)?;
+        }
         let stderr = channels.stderr.read(&mut buffer)?;
         heard.stderr(&buffer[..stderr]);
         Ok(console + events + stderr > 0)

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use guest::handover::{HEADER, Header, SEED};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fstat, ftruncate, memfd_create};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -150,6 +150,13 @@ fn window(bytes: u64) -> Result<OwnedFd> {
     Ok(window)
 }
 
+/// Takes everything out of a window. The guest, which has it mapped, sees zeroes from then on.
+pub(super) fn empty(window: &OwnedFd) -> Result<()> {
+    let length = fstat(window)?.st_size.cast_unsigned();
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    fallocate(window, flags, 0, length).context("cannot empty the window of the archive")
+}
+
 fn write_at(window: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
     use std::os::unix::fs::FileExt as _;
     let file = File::from(window.try_clone()?);
@@ -181,6 +188,19 @@ mod tests {
             window_for(&vec![0; (128 << 20) - HEADER]).unwrap(),
             128 << 20
         );
+    }
+
+    #[test]
+    fn nothing_is_left_in_an_emptied_window() {
+        use std::os::unix::fs::FileExt as _;
+        let window = window(SMALLEST_WINDOW).unwrap();
+        write_at(&window, &[7; 10_000], HEADER as u64).unwrap();
+        empty(&window).unwrap();
+        let file = File::from(window);
+        let mut content = vec![1; 20_000];
+        file.read_exact_at(&mut content, 0).unwrap();
+        assert!(content.iter().all(|&byte| byte == 0));
+        assert_eq!(file.metadata().unwrap().len(), SMALLEST_WINDOW);
     }
 
     fn saved(dir: &Path) -> Note {

@@ -61,6 +61,9 @@ fn attempt(
     let loaded = load(&mut object, task, &btf, result);
     result.stages.load = Some(stage(loaded.is_ok(), start));
     loaded?;
+    if let Some(meanwhile) = meanwhile {
+        meanwhile.load(&mut object, &btf, &mut result.notes);
+    }
 
     let program =
         fexit(&mut object, &task.program).map_err(|error| Box::new(reason::of(&error)))?;
@@ -69,7 +72,7 @@ fn attempt(
     result.stages.attach = Some(stage(attached.is_ok(), start));
     let link = attached.map_err(|error| Box::new(reason::at_attach(&error)))?;
     if let Some(meanwhile) = meanwhile {
-        result.alongside = meanwhile.attach(&mut object, &btf, &mut result.notes);
+        result.alongside = meanwhile.attach(&mut object);
         result.trigger = Some(meanwhile.pull());
     }
     let program =

@@ -20,30 +20,30 @@ pub(super) struct Meanwhile<'a> {
 }
 
 impl Meanwhile<'_> {
-    /// Attaches the other programs: those of an object work together. One that cannot be has its own turn to say why.
-    /// Returns the names of those that are.
-    pub(super) fn attach(
-        &self,
-        object: &mut Ebpf,
-        btf: &Btf,
-        notes: &mut Vec<String>,
-    ) -> Vec<String> {
+    /// Loads the other programs, before any is attached that would see us read. Of each that cannot be, its own turn
+    /// says why.
+    pub(super) fn load(&self, object: &mut Ebpf, btf: &Btf, notes: &mut Vec<String>) {
         if self.others.len() > OTHERS {
             notes.push(format!(
                 "of the {} other programs of the object the first {OTHERS} were attached too",
                 self.others.len()
             ));
         }
-        let mut attached = Vec::new();
-        for other in self.others.iter().take(OTHERS) {
-            let name = &other.program;
-            let loaded = load_for(object, name, other.target.as_deref(), btf);
-            let done = loaded.and_then(|()| fexit(object, name)?.attach());
-            if done.is_ok() {
-                attached.push(name.clone());
-            }
+        for other in self.others() {
+            let _ = load_for(object, &other.program, other.target.as_deref(), btf);
         }
-        attached
+    }
+
+    /// Attaches those that are loaded: programs of an object work together. Returns their names.
+    pub(super) fn attach(&self, object: &mut Ebpf) -> Vec<String> {
+        self.others()
+            .map(|other| other.program.clone())
+            .filter(|name| fexit(object, name).and_then(FExit::attach).is_ok())
+            .collect()
+    }
+
+    fn others(&self) -> impl Iterator<Item = &ProgramTask> {
+        self.others.iter().copied().take(OTHERS)
     }
 
     /// Runs the command, within its time limit.
