@@ -222,9 +222,14 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_template: bool,
 
-    /// Count instructions instead of time: figures of scenarios repeat to a percent, and every run is slower
+    /// Count instructions instead of time: figures of scenarios repeat to a percent, and every run is slower; implies
+    /// --in-turn
     #[arg(long, conflicts_with = "accel")]
     pub icount: bool,
+
+    /// Run the scenarios of a kernel one after the other, not several side by side: to measure how long each takes
+    #[arg(long)]
+    pub in_turn: bool,
 
     /// How many VMs at once [default: by cores and free memory]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

@@ -67,6 +67,9 @@ pub struct KernelReport {
     /// Whether time was counted in instructions, one nanosecond each.
     #[serde(default)]
     pub icount: bool,
+    /// Whether scenarios ran several at once: then they took longer.
+    #[serde(default)]
+    pub side_by_side: bool,
     /// `template` if the VM started from a saved one, `cold` if it booted; null when no VM was started.
     #[serde(default)]
     pub boot: Option<String>,

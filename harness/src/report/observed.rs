@@ -31,7 +31,9 @@ pub struct Observed {
     planned: Vec<&'static Scenario>,
     version: Option<KernelVersion>,
     upstream: bool,
-    running: Option<String>,
+    /// Begun and not finished: several where they run side by side.
+    running: Vec<String>,
+    side_by_side: bool,
     results: BTreeMap<String, ScenarioResult>,
     warnings: Vec<String>,
     ready: bool,
@@ -45,7 +47,8 @@ impl Observed {
             planned: planned.to_vec(),
             version,
             upstream: false,
-            running: None,
+            running: Vec::new(),
+            side_by_side: false,
             results: BTreeMap::new(),
             warnings: Vec::new(),
             ready: false,
@@ -65,18 +68,24 @@ impl Observed {
         match event {
             Event::Ready { .. } => self.ready = true,
             Event::Warning { message } => self.warnings.push(message.clone()),
-            Event::Started { scenario } => self.running = Some(scenario.clone()),
+            Event::Started { scenario } => {
+                if !self.running.contains(scenario) {
+                    self.running.push(scenario.clone());
+                }
+                self.side_by_side |= self.running.len() > 1;
+            }
             Event::Finished { scenario, result } => {
-                self.running = None;
+                self.running.retain(|running| running != scenario);
                 let mut result = result.clone();
                 result.backported &= !self.upstream;
                 self.results.insert(scenario.clone(), result);
             }
             // Programs of the user's are heard by another; here they only tell what ran when the VM ended.
             Event::ProgramStarted { program, .. } => {
-                self.running = Some(format!("the program {program}"));
+                self.running.push(format!("the program {program}"));
             }
-            Event::ProgramFinished { .. } => self.running = None,
+            // They run one after the other, and not beside scenarios.
+            Event::ProgramFinished { .. } => self.running.clear(),
             Event::Done { .. } => self.done = true,
             other => self.warnings.push(format!(
                 "the guest sent an event that is not known: {other:?}"
@@ -84,9 +93,14 @@ impl Observed {
         }
     }
 
-    /// The scenario that runs now.
-    pub fn running(&self) -> Option<&str> {
-        self.running.as_deref()
+    /// Whether it was heard of: a scenario that went wrong beside others is tried again alone.
+    pub fn knows(&self, id: &str) -> bool {
+        self.results.contains_key(id) || self.running.iter().any(|running| running == id)
+    }
+
+    /// The scenarios that run now.
+    pub fn running(&self) -> &[String] {
+        &self.running
     }
 
     /// How a scenario went that was heard to finish.
@@ -98,7 +112,8 @@ impl Observed {
     /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and why it ended early.
     pub fn conclude(mut self, ending: &Ending, report: &mut KernelReport) {
         let trouble = self.trouble(ending);
-        self.blame_the_running_one(ending);
+        self.blame_the_running(ending);
+        report.side_by_side = self.side_by_side;
         report.scenarios = self
             .planned
             .iter()
@@ -121,11 +136,11 @@ impl Observed {
 
     /// What was wrong with the way it ended, if anything.
     fn trouble(&self, ending: &Ending) -> Option<String> {
-        let when = match (&self.running, self.ready, self.done) {
+        let when = match (self.running.as_slice(), self.ready, self.done) {
             (_, false, _) => "before the guest reported that it runs".to_owned(),
-            (Some(id), ..) => format!("while {id} ran"),
-            (None, _, true) => "after the last scenario".to_owned(),
-            (None, ..) => "between two scenarios".to_owned(),
+            ([], _, true) => "after the last scenario".to_owned(),
+            ([], ..) => "between two scenarios".to_owned(),
+            (running, ..) => format!("while {} ran", running.join(", ")),
         };
         match ending {
             Ending::Done => self.silent_about(),
@@ -152,24 +167,35 @@ impl Observed {
         })
     }
 
-    /// The scenario that ran when the VM ended is the first suspect.
-    fn blame_the_running_one(&mut self, ending: &Ending) {
-        let Some(id) = self.running.take() else {
-            return;
-        };
-        let (outcome, error) = match ending {
-            Ending::Panicked(message) => {
-                (Outcome::Panicked, format!("the kernel panicked: {message}"))
-            }
-            Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
-            Ending::Done => (
-                Outcome::Failed,
-                "the guest was done with it unfinished".to_owned(),
-            ),
-            Ending::Broke(how) => (Outcome::Failed, how.clone()),
-            Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
-        };
-        self.results.insert(id, without_duration(outcome, error));
+    /// The scenarios that ran when the VM ended are the first suspects, each as much as the others.
+    fn blame_the_running(&mut self, ending: &Ending) {
+        let running = std::mem::take(&mut self.running);
+        for id in &running {
+            let (outcome, error) = match ending {
+                Ending::Panicked(message) => {
+                    (Outcome::Panicked, format!("the kernel panicked: {message}"))
+                }
+                Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
+                Ending::Done => (
+                    Outcome::Failed,
+                    "the guest was done with it unfinished".to_owned(),
+                ),
+                Ending::Broke(how) => (Outcome::Failed, how.clone()),
+                Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
+            };
+            let others: Vec<_> = running
+                .iter()
+                .filter(|other| *other != id)
+                .cloned()
+                .collect();
+            let error = if others.is_empty() {
+                error
+            } else {
+                format!("{error} (beside it ran {})", others.join(", "))
+            };
+            self.results
+                .insert(id.clone(), without_duration(outcome, error));
+        }
     }
 }
 

@@ -51,7 +51,9 @@ pub(super) fn slower(before: &Report, now: &Report) -> Vec<Slower> {
         let same = before
             .kernels
             .iter()
-            .find(|old| old.requested == kernel.requested);
+            .find(|old| old.requested == kernel.requested)
+            // Beside others a scenario takes longer, some more than others.
+            .filter(|old| old.side_by_side == kernel.side_by_side);
         ratios.extend(same.map(|old| of_kernel(old, kernel)).unwrap_or_default());
     }
     let scenarios: Vec<_> = ids(&ratios)
@@ -208,6 +210,16 @@ mod tests {
         let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
         now.kernels[0].scenarios[3].verdict = ScenarioVerdict::NotOk;
         assert!(slower(&report(&[BEFORE]), &now).is_empty());
+    }
+
+    #[test]
+    fn side_by_side_is_not_held_against_in_turn() {
+        let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
+        now.kernels[0].side_by_side = true;
+        let mut before = report(&[BEFORE]);
+        assert!(slower(&before, &now).is_empty());
+        before.kernels[0].side_by_side = true;
+        assert_eq!(slower(&before, &now).len(), 1);
     }
 
     #[test]

@@ -22,6 +22,7 @@ const PACKING: &str = "cannot pack the initramfs";
 pub(super) fn pack(
     kernel: &Kernel,
     plan: &Plan,
+    in_turn: bool,
     scenario_timeout: Option<Duration>,
 ) -> Result<(Vec<u8>, Vec<String>)> {
     let planned = &plan.planned;
@@ -29,6 +30,7 @@ pub(super) fn pack(
     let ids = planned.iter().map(|scenario| scenario.id.to_owned());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
+        in_turn,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
         trigger: plan.programs.trigger().cloned(),

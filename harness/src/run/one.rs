@@ -40,6 +40,7 @@ pub(super) struct Setup {
     /// `None` where every VM is to boot.
     pub(super) templates: Option<Templates>,
     pub(super) icount: bool,
+    in_turn: bool,
 }
 
 /// A kernel to run, found or not.
@@ -115,6 +116,7 @@ impl Setup {
         Ok(Self {
             templates: templates.flatten(),
             icount: args.icount,
+            in_turn: args.in_turn || args.icount,
             qemu: Qemu::find_known(cache)?,
             timeout: args.timeout,
             silence: args.silence,
@@ -166,7 +168,8 @@ impl Setup {
 
         line.phase("packing the initramfs");
         let started = Instant::now();
-        let (initramfs, warnings) = initramfs::pack(&kernel, &self.plan, self.scenario_timeout)?;
+        let (initramfs, warnings) =
+            initramfs::pack(&kernel, &self.plan, self.in_turn, self.scenario_timeout)?;
         report.phases_ms.image = Some(ms(started.elapsed()));
         report.warnings.extend(warnings);
         self.attempts(&kernel, &initramfs, line, report)

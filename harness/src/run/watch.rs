@@ -83,6 +83,7 @@ impl<'a> Watch<'a> {
     }
 
     fn guest(&mut self, event: &Event) {
+        let again = matches!(event, Event::Started { scenario } if self.observed.knows(scenario));
         self.observed.event(event);
         if let Some(program) = self.programs.event(event) {
             self.line.program_finished(&program);
@@ -91,7 +92,7 @@ impl<'a> Watch<'a> {
             Event::Ready { .. } => self.ready = Some(Instant::now()),
             Event::Warning { message } => self.line.note(message),
             Event::Started { scenario } => {
-                self.count += 1;
+                self.count += usize::from(!again);
                 self.line.scenario(scenario, self.count, self.of);
             }
             Event::ProgramStarted { program, .. } => {
@@ -116,14 +117,14 @@ impl<'a> Watch<'a> {
         let end = Instant::now();
         report.phases_ms.boot = self.ready.map(|ready| ms(ready - self.started));
         report.phases_ms.scenarios = self.ready.map(|ready| ms(end - ready));
-        let running = self.observed.running().map(str::to_owned);
+        let running = self.observed.running().to_vec();
         let ending = match finished {
             Ok(finished) => ending(&finished.ending),
             Err(error) => Ending::Infra(format!("{error:#}")),
         };
         self.observed.conclude(&ending, report);
         self.programs.conclude(&ending, report);
-        if let Some(cut_off) = running.and_then(|id| report.scenario(&id)) {
+        for cut_off in running.iter().filter_map(|id| report.scenario(id)) {
             self.line.finished(cut_off);
         }
         report.warnings.extend(self.garbage);

@@ -1,8 +1,9 @@
 //! What the guest reports: one JSON object a line.
 //!
 //! The order is always the same: `ready`; then for each scenario `started` and `finished`, or for a program of the
-//! host's `running` and `exited`; then `done`. A run
-//! whose last event is not `done` did not finish, and whatever it reported before still counts.
+//! host's `running` and `exited`; then `done`. Scenarios that run side by side are told of as they come. One that is
+//! tried again has both events again, and one that is blamed afterwards the second: the last counts. A run whose last
+//! event is not `done` did not finish, and whatever it reported before still counts.
 
 use std::collections::BTreeMap;
 

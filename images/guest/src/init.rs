@@ -1,23 +1,23 @@
-//! Process 1: sets up, runs the job's scenarios one after the other, reports, and ends the VM.
+//! Process 1: sets up, runs the job's scenarios, reports, and ends the VM.
 
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::event::{Event, ScenarioResult};
+use guest::event::Event;
 use guest::job::{EVENT_PORT, JOB_PATH, Job, MODULES_DIR, Work};
-use guest::scenarios;
 use rustix::io::Errno;
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::kmsg::KernelLog;
+use crate::kmsg::{KMSG, KernelLog};
 use crate::port::Port;
-use crate::{child, command, mounts, outcome, programs, quirks, supervise};
+use crate::turns::Turns;
+use crate::{command, mounts, programs, quirks};
 
 /// Does the job and ends the VM, whatever happens.
 pub(crate) fn run() -> ExitCode {
@@ -65,12 +65,13 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
         Work::Scenarios {
             ids,
             timeout_s,
+            in_turn,
             programs,
             trigger,
         } => {
             quirks::step_around()?;
-            let mut log = KernelLog::open("/dev/kmsg");
-            run_all(ids, *timeout_s, &mut log, port)?;
+            let mut log = KernelLog::open(KMSG);
+            Turns::new(port, &mut log, *timeout_s).run(ids, *in_turn)?;
             programs::run_all(programs, trigger.as_ref(), *timeout_s, &mut log, port)?;
             port.send(&Event::Done {
                 scenarios: ids.len(),
@@ -78,24 +79,6 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
         }
         Work::Command(wanted) => command::work(wanted, port),
     }
-}
-
-fn run_all(ids: &[String], longer_s: Option<u64>, log: &mut Log, port: &mut Port) -> Result<()> {
-    for id in ids {
-        port.send(&Event::Started {
-            scenario: id.clone(),
-        })?;
-        let (mut result, splat) = watched(log, || run_one(id, longer_s));
-        match splat {
-            Ok(splat) => outcome::note_splat(&mut result, splat),
-            Err(why) => outcome::note_blindness(&mut result, &why),
-        }
-        port.send(&Event::Finished {
-            scenario: id.clone(),
-            result,
-        })?;
-    }
-    Ok(())
 }
 
 /// The kernel's log, or why it cannot be read.
@@ -113,25 +96,6 @@ pub(crate) fn watched<T>(
     });
     let result = run();
     (result, skipped.and_then(KernelLog::splat))
-}
-
-fn run_one(id: &str, longer_s: Option<u64>) -> ScenarioResult {
-    let Some(scenario) = scenarios::find(id) else {
-        return outcome::failed(
-            &format!("this guest has no scenario `{id}`"),
-            Duration::ZERO,
-        );
-    };
-    let limit = scenario
-        .timeout
-        .max(Duration::from_secs(longer_s.unwrap_or(0)));
-    match supervise::run(&mut child::command(id), limit) {
-        Ok(ended) => outcome::of(&ended, limit),
-        Err(error) => outcome::failed(
-            &format!("cannot run the scenario: {error:#}"),
-            Duration::ZERO,
-        ),
-    }
 }
 
 /// Reads the job, and leaves it without its token, which is nobody else's business.
@@ -166,9 +130,19 @@ fn say(message: impl Display) {
     let _ = writeln!(io::stderr(), "init: {message}");
 }
 
+/// Asks the keyboard controller for a reset, as PCs have been asked from the beginning.
+fn pull_reset_line() -> io::Result<()> {
+    const PORT: u64 = 0x64;
+    const RESET: u8 = 0xfe;
+    let ports = File::options().write(true).open("/dev/port")?;
+    ports.write_all_at(&[RESET], PORT)
+}
+
 /// Ends the VM. A restart does so on every machine, as QEMU is told to leave then; power-off needs ACPI.
 fn leave() -> ExitCode {
     let _ = rustix::termios::tcdrain(io::stderr());
+    // Nothing here needs to be shut down in order. Where there is no such port, the kernel does it.
+    let _ = pull_reset_line();
     match reboot(RebootCommand::Restart) {
         Ok(()) => say("the VM lives on after reboot(2)"),
         Err(error) => say(format_args!("cannot end the VM: {error}")),

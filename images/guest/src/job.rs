@@ -43,10 +43,13 @@ pub const LOG_MARK: &str = "fexit: the first scenario is about to begin";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
-    /// To run scenarios, one after the other, and then to try programs of the user's.
+    /// To run scenarios, and then to try programs of the user's, one after the other.
     Scenarios {
-        /// Their ids, in the order in which they run.
+        /// Their ids.
         ids: Vec<String>,
+        /// Whether they run one after the other in that order; otherwise those that may run beside others do.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_turn: bool,
         /// A longer time limit for each, in seconds; a scenario's own limit holds when it is absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_s: Option<u64>,

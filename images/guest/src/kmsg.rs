@@ -9,6 +9,9 @@ use guest::splats::{self, CUT_HERE, Severity};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+/// Where the log is read.
+pub(crate) const KMSG: &str = "/dev/kmsg";
+
 /// How many lines of a splat are kept.
 const LINES: usize = 60;
 
@@ -18,14 +21,7 @@ pub(crate) struct KernelLog(File);
 impl KernelLog {
     /// Opens the log, and shows by a mark of its own that what is logged can be read.
     pub(crate) fn open(path: &str) -> Result<Self, String> {
-        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
-        let log = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(nonblock)
-            .open(path);
-        let mut log = Self(log.map_err(|error| format!("cannot open {path}: {error}"))?);
-        log.skip()?;
+        let mut log = Self::another(path)?;
         // Of a level that reaches the console; only its end makes a line readable.
         log.0
             .write_all(format!("<4>{LOG_MARK}\n").as_bytes())
@@ -35,6 +31,19 @@ impl KernelLog {
         marked
             .then_some(log)
             .ok_or_else(|| format!("what is written to {path} does not come out of it"))
+    }
+
+    /// Opens a log that is known to be readable, for one more reader.
+    pub(crate) fn another(path: &str) -> Result<Self, String> {
+        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+        let log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nonblock)
+            .open(path);
+        let mut log = Self(log.map_err(|error| format!("cannot open {path}: {error}"))?);
+        log.skip()?;
+        Ok(log)
     }
 
     /// Forgets what was logged so far.

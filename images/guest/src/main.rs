@@ -1,5 +1,6 @@
 //! `/init` of the VM, and each scenario's process: one binary, told apart by its arguments.
 
+mod beside;
 mod child;
 mod command;
 mod confine;
@@ -12,9 +13,11 @@ mod outcome;
 mod port;
 mod programs;
 mod quirks;
+mod ranks;
 mod session;
 mod supervise;
 mod text;
+mod turns;
 
 use std::env;
 use std::ffi::OsString;
@@ -23,7 +26,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.as_slice() {
-        [command, id] if command == child::COMMAND => child::run(&id.to_string_lossy()),
+        [command, id, more @ ..] if command == child::COMMAND => {
+            child::run(&id.to_string_lossy(), more)
+        }
         [command, rest @ ..] if command == session::COMMAND => session::run(rest),
         [command, index] if command == programs::COMMAND => programs::run(&index.to_string_lossy()),
         _ if rustix::process::getpid().is_init() => init::run(),

@@ -129,6 +129,16 @@ pub(crate) fn note_blindness(result: &mut ScenarioResult, why: &str) {
     }
 }
 
+/// Notes what was left behind by one of several that ran side by side, nobody knows which.
+pub(crate) fn note_leftover(result: &mut ScenarioResult, left: &str) {
+    let error = format!(
+        "{}, but of what ran beside it, or of itself, {left}",
+        ended(result)
+    );
+    result.error = Some(bounded(&error, TEXT_LIMIT));
+    result.outcome = Outcome::Failed;
+}
+
 /// How it seemed to end.
 fn ended(result: &ScenarioResult) -> String {
     match (result.outcome, &result.error) {

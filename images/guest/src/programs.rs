@@ -14,6 +14,7 @@ use anyhow::Result;
 use guest::event::Event;
 use guest::program::{ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT, Trigger};
 
+use crate::child::Company;
 use crate::init::{Log, watched};
 use crate::port::Port;
 use crate::supervise::{self, Ended};
@@ -41,7 +42,9 @@ pub(crate) fn run_all(
             index,
             program: task.program.clone(),
         })?;
-        let (tried, splat) = watched(log, || supervise::run(&mut child::command(index), limit));
+        let (tried, splat) = watched(log, || {
+            supervise::run(&mut child::command(index), limit, Company::Alone)
+        });
         let mut result = match tried {
             Ok(ended) => of(&ended, limit),
             Err(error) => failed(format!("cannot run the program: {error:#}")),

@@ -26,6 +26,8 @@ pub struct Scenario {
     pub timeout: Duration,
     /// Kernel modules that must be loaded before.
     pub modules: &'static [&'static str],
+    /// Whether it may run while others do: it counts nothing but what it does itself, and changes nothing for others.
+    pub beside_others: bool,
     /// Whether it is left out unless it is asked for by name: a fault made on purpose.
     pub hidden: bool,
     /// What it does. An error is a failure, unless it is a refusal by the library or a [`Skip`].
@@ -33,7 +35,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A scenario with the usual time limit that needs no modules.
+    /// A scenario with the usual time limit that needs no modules and runs alone.
     pub const fn new(
         id: &'static str,
         title: &'static str,
@@ -41,12 +43,14 @@ impl Scenario {
         run: fn(&mut Context) -> Result<()>,
     ) -> Self {
         let (timeout, modules, hidden) = (TIME_LIMIT, &[] as &[_], false);
+        let beside_others = false;
         Self {
             id,
             title,
             feature,
             timeout,
             modules,
+            beside_others,
             hidden,
             run,
         }
@@ -62,6 +66,15 @@ impl Scenario {
     #[must_use]
     pub const fn modules(self, modules: &'static [&'static str]) -> Self {
         Self { modules, ..self }
+    }
+
+    /// Run while others do, where they stand next to one another.
+    #[must_use]
+    pub const fn beside_others(self) -> Self {
+        Self {
+            beside_others: true,
+            ..self
+        }
     }
 
     /// Run only when asked for by name.

@@ -18,6 +18,8 @@ use rustix::process::{
     wait,
 };
 
+use crate::child::Company;
+use crate::ranks::Rank;
 use crate::text::Tail;
 
 /// A longer report is no report.
@@ -40,7 +42,9 @@ pub(crate) struct Ended {
 }
 
 /// Runs `command` as a process group of its own, and kills it at `limit` with all its descendants.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Ended> {
+///
+/// Beside others, descendants that have left the group live on until [`kill_descendants`]: nobody can tell whose they are.
+pub(crate) fn run(command: &mut Command, limit: Duration, company: Company) -> Result<Ended> {
     let start = Instant::now();
     let (report, report_end) = std::io::pipe()?;
     let (output, output_end) = std::io::pipe()?;
@@ -54,13 +58,19 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Ended> {
     *command = Command::new("");
 
     let mut process = Process::new(child, report, output)?;
+    let rank = (company == Company::Others).then(|| Rank::last(process.pid));
     if !process.watch(start + limit)? {
         kill_process_group(process.pid, Signal::KILL)?;
         process.watch(Instant::now() + GRACE)?;
         process.killed = true;
     }
+    // Before it is waited for: until then the number is this group's. It fails only when nobody is left in it.
+    let _ = kill_process_group(process.pid, Signal::KILL);
+    drop(rank);
     let status = process.child.try_wait()?;
-    kill_descendants();
+    if company == Company::Alone {
+        kill_descendants();
+    }
     while process.read(Duration::ZERO)?.came {}
     Ok(Ended {
         status: status.filter(|_| !process.killed),
@@ -220,7 +230,12 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, limit: Duration) -> Ended {
-        run(Command::new("sh").args(["-c", script]), limit).unwrap()
+        run(
+            Command::new("sh").args(["-c", script]),
+            limit,
+            Company::Alone,
+        )
+        .unwrap()
     }
 
     /// One test, because each run kills all children of this process.
@@ -254,6 +269,13 @@ mod tests {
         let ended = sh("kill -9 $$", minute);
         assert!(ended.status.is_some_and(|status| !status.success()));
         assert!(children().is_empty());
-        assert!(run(&mut Command::new("/no/such/program"), minute).is_err());
+        assert!(
+            run(
+                &mut Command::new("/no/such/program"),
+                minute,
+                Company::Alone
+            )
+            .is_err()
+        );
     }
 }

@@ -12,6 +12,7 @@ use guest::program::{
 
 use super::trigger::{self, Meanwhile};
 use super::{dump, reason};
+use crate::child::Company;
 use crate::leaks::Census;
 
 /// Makes the kernel count runs of programs and their time. Since 5.1.
@@ -25,7 +26,7 @@ pub(super) fn us(time: Duration) -> u64 {
 pub(super) fn run(task: &ProgramTask, meanwhile: Option<&Meanwhile<'_>>) -> ProgramResult {
     let mut result = ProgramResult::bare(ProgramOutcome::Works, ReasonKind::Other, "");
     result.reason = None;
-    let before = Census::take();
+    let before = Census::of_process(Company::Alone);
     let tried = attempt(task, meanwhile, &mut result);
     if let Err(reason) = tried {
         result.outcome = ProgramOutcome::Refused;

@@ -8,6 +8,7 @@ use fexit::{Btf, Ebpf};
 use guest::program::{ProgramTask, Trigger, TriggerResult};
 
 use super::attempt::{fexit, load_for};
+use crate::child::Company;
 use crate::supervise;
 
 /// More programs than these are not attached beside the one that is tried: each takes a fraction of a second.
@@ -62,7 +63,7 @@ impl Meanwhile<'_> {
                 "PATH",
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             );
-        match supervise::run(&mut command, Duration::from_secs(*limit_s)) {
+        match supervise::run(&mut command, Duration::from_secs(*limit_s), Company::Alone) {
             Ok(ended) => TriggerResult {
                 ok: ended.status.is_some_and(|status| status.success()),
                 ended: match ended.status {

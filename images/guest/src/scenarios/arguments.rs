@@ -18,7 +18,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "pointers, 32-bit and 64-bit arguments and both kinds of return value arrive exactly",
     Feature::Fexit,
     arguments_and_return_value,
-)];
+)
+.beside_others()];
 
 /// What one call of `vfs_fallocate` was given and returned.
 #[derive(Debug, PartialEq)]

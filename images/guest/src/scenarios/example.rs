@@ -18,7 +18,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "the documentation's example runs as it stands and sees what lookups ask and answer",
     Feature::Fexit,
     filename_lookup,
-)];
+)
+.beside_others()];
 
 /// `LOOKUP_FOLLOW`, with which access(2) asks.
 const FOLLOW: u32 = 1;

@@ -15,7 +15,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "variables of .data, .bss and .rodata are shared with the program, each way and to the byte",
     Feature::Fexit,
     globals,
-)];
+)
+.beside_others()];
 
 fn globals(_: &mut Context) -> Result<()> {
     let mut ebpf = EbpfLoader::new()

@@ -20,7 +20,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "each attachment gives the program the number that it was made with",
         Feature::Cookie,
         cookie,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "sleepable",
         "a program that may sleep copies from user space",
@@ -32,13 +33,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "bpf_get_func_arg and bpf_get_func_ret give what the context holds",
         Feature::FuncArgs,
         func_args,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "func_ip",
         "bpf_get_func_ip gives the address of the function",
         Feature::FuncIp,
         func_ip,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn cookie(_: &mut Context) -> Result<()> {

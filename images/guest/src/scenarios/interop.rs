@@ -18,13 +18,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a program that aya loaded is a target, given by its descriptor",
         Feature::ProgramTarget,
         target_of_aya,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "map_read_by_aya",
         "aya reads what our program counts, through the map's descriptor",
         Feature::Fexit,
         map_read_by_aya,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn target_of_aya(_: &mut Context) -> Result<()> {

@@ -13,7 +13,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "a program of another kind is not taken for an fexit program, and the error names both kinds",
     Feature::Fexit,
     wrong_program_kind,
-)];
+)
+.beside_others()];
 
 fn wrong_program_kind(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::KINDS)?;

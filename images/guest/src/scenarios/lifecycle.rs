@@ -19,43 +19,50 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a loaded program is in the kernel under its name, and does not run yet",
         Feature::Fexit,
         load,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "attach",
         "an attached program runs once at each call",
         Feature::Fexit,
         attach,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "detach",
         "a detached program does not run any more",
         Feature::Fexit,
         detach,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "unload",
         "unload detaches what the program owns, and the kernel forgets the program",
         Feature::Fexit,
         unload,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "reload",
         "after unload a program can be loaded again, also for another function",
         Feature::Fexit,
         reload,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "reattach",
         "detach, then attach again, as often as wanted: also where the kernel itself cannot",
         Feature::Fexit,
         reattach,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "debug_and_fd",
         "Debug names program and links, and the descriptor is the program's, closed on exec",
         Feature::Fexit,
         debug_and_fd,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn load(_: &mut Context) -> Result<()> {

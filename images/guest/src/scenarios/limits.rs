@@ -13,7 +13,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "one function takes as many programs as its trampoline holds, and the error for one more names that",
     Feature::ProgramTarget,
     program_limit,
-)];
+)
+.beside_others()];
 
 /// No trampoline holds more; a kernel that would go on for ever is wrong.
 const FAR_TOO_MANY: usize = 100;

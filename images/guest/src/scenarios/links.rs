@@ -13,13 +13,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a taken link keeps the program running after unload and without its object, until it is dropped",
         Feature::Fexit,
         take_link,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "detach_unknown_link",
         "an id of another program's link, or of one that is gone, is refused and detaches nothing",
         Feature::Fexit,
         detach_unknown_link,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn take_link(_: &mut Context) -> Result<()> {

@@ -20,13 +20,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "hash and array of the object are created, and shared between the program and user space",
         Feature::Fexit,
         maps,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "map_types",
         "a map type that the kernel lacks is refused with the first kernel that has it, and only there",
         Feature::Fexit,
         map_types,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn map_types(context: &mut Context) -> Result<()> {

@@ -13,25 +13,29 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "attach, fd and unload before load say that the program is not loaded",
         Feature::Fexit,
         attach_before_load,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "load_twice",
         "a second load is refused, and the first one stays good",
         Feature::Fexit,
         load_twice,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "attach_twice",
         "a second attach is refused while the first lives, and does not make the program run twice",
         Feature::Fexit,
         attach_twice,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "unknown_function",
         "a function that is not in BTF is named in the error, with the nearest that is",
         Feature::Fexit,
         unknown_function,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn attach_before_load(_: &mut Context) -> Result<()> {

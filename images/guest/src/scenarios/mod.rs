@@ -2,6 +2,7 @@
 
 mod arguments;
 mod counter;
+mod crowd;
 mod example;
 mod fixture;
 mod globals;
@@ -67,6 +68,7 @@ const FAMILIES: &[&[Scenario]] = &[
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,
+    crowd::SCENARIOS,
     kernel_faults::SCENARIOS,
 ];
 

@@ -21,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Feature::ModuleTarget,
         module_target,
     )
+    .beside_others()
     .modules(&["tun"]),
     Scenario::new(
         "unknown_module",
@@ -28,6 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Feature::ModuleTarget,
         unknown_module,
     )
+    .beside_others()
     .modules(&["tun"]),
     Scenario::new(
         "module_types",

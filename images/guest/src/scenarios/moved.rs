@@ -12,7 +12,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "a program written for aya does the same with its imports changed",
     Feature::RingBuf,
     moved_from_aya,
-)];
+)
+.beside_others()];
 
 /// Calls that the program is to see.
 const CALLS: u64 = 4;

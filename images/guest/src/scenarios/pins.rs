@@ -19,43 +19,50 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a pinned link runs on without its owner, is found again by its name, and ends by unpin and drop",
         Feature::Link,
         pin_link,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "pin_taken_name",
         "a failed pin neither ends the link nor touches the file that is there",
         Feature::Link,
         pin_taken_name,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "unpin_another_file",
         "unpin leaves alone what somebody else has put in the pin's place, and gives the link back",
         Feature::Link,
         unpin_another_file,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "attach_while_held",
         "while a pin or a copy of the descriptor keeps a link, attach is refused, and never makes the program run twice",
         Feature::Link,
         attach_while_held,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "link_info",
         "the kernel tells the link's program and kind",
         Feature::LinkInfo,
         link_info,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "link_target",
         "the kernel tells what a link is attached to: the same for one function, another for another",
         Feature::LinkTarget,
         link_target,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "program_info_target",
         "the kernel tells what a program was loaded for: the same function as its link says",
         Feature::ProgramInfoTarget,
         program_info_target,
-    ),
+    )
+    .beside_others(),
 ];
 
 /// How long the kernel may take to notice that a pin is gone.

@@ -16,25 +16,29 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a name that several functions bear is refused, and each of them is listed",
         Feature::Fexit,
         ambiguous_name,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "function_without_btf",
         "of a function that is there but not in BTF the error says that it exists",
         Feature::Fexit,
         function_without_btf,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "changed_function",
         "of a function that the compiler changed the error names the copy that is left",
         Feature::Fexit,
         changed_function,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "denied_function",
         "a function that tracing itself needs, or that never returns, is refused by name",
         Feature::Fexit,
         denied_function,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "ftrace_off",
         "with ftrace switched off an attach is refused with the way out, and never passes in silence",

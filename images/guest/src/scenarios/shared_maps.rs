@@ -21,13 +21,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "our program counts in a map that aya made; a map of another kind is refused",
         Feature::Fexit,
         map_of_aya,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "pinned_map",
         "objects share a map by its name in a BPF file system, where it stays; one of another kind is refused",
         Feature::Fexit,
         pinned_map,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn map_of_aya(_: &mut Context) -> Result<()> {

@@ -22,13 +22,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "the seventh to the ninth argument and the return value behind them arrive exactly",
         Feature::ManyArguments,
         many_arguments,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "struct_arguments",
         "structs of four and of sixteen bytes that are passed by value arrive exactly",
         Feature::StructArguments,
         struct_arguments,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn attached(name: &str) -> Result<Ebpf> {

@@ -23,25 +23,29 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "records arrive whole and in order",
         Feature::RingBuf,
         ring_buffer,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "perf_event_array",
         "records arrive whole and in order, and those that did not fit are counted",
         Feature::Fexit,
         perf_event_array,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "per_cpu_maps",
         "array and hash have a value for each CPU, which add up",
         Feature::Fexit,
         per_cpu_maps,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "lazy_maps",
         "a map is created for the first program that uses it, not before",
         Feature::Fexit,
         lazy_maps,
-    ),
+    )
+    .beside_others(),
 ];
 
 /// Long enough for any wake-up, on any machine.

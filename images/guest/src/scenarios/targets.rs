@@ -15,37 +15,43 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "the function named in the section is the target when load is given none",
         Feature::Fexit,
         section_target,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "program_target",
         "an XDP program is a target, given by descriptor, as our own program, or by id",
         Feature::ProgramTarget,
         program_target,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "pinned_target",
         "a program that is pinned in a BPF file system is a target, given by its name there",
         Feature::ProgramTarget,
         pinned_target,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "subprogram_target",
         "a static and a global subprogram are targets, with their arguments and return values",
         Feature::ProgramTarget,
         subprogram_target,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "unknown_subprogram",
         "a subprogram that the target does not have is named in the error, and a target without BTF says so",
         Feature::ProgramTarget,
         unknown_subprogram,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "tracing_target",
         "an fexit program is a target of another one, and that of none",
         Feature::TracingTarget,
         tracing_target,
-    ),
+    )
+    .beside_others(),
 ];
 
 /// The length of the packets, and what the XDP program makes of it.

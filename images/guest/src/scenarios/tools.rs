@@ -22,7 +22,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "examples/slowopen tells each open, its path and its error",
         Feature::Fexit,
         |_| both(slow_open),
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "tool_tcpconnect",
         "examples/tcpconnect tells connections that stand, are refused, have no route or are given up",
@@ -34,7 +35,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "examples/vfslat counts each read and write, by file system",
         Feature::Fexit,
         |_| both(vfs_latency),
-    ),
+    )
+    .beside_others(),
 ];
 
 /// Long enough for any wake-up, on any machine.

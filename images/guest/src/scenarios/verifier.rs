@@ -17,19 +17,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a refused program brings the verifier's words, short in the message and whole beside it",
         Feature::Fexit,
         verifier_refuses,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "missing_field",
         "a program that reads a field which the kernel lacks is refused with the field's name, unless it asks first",
         Feature::Fexit,
         missing_field,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "verifier_log",
         "the log of an accepted program is kept when asked for, however long, and empty when not",
         Feature::Fexit,
         verifier_log,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "run_statistics",
         "the kernel counts each run of a program while its statistics are on",
@@ -41,7 +44,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a program that calls its own target is left out the second time, and that is counted",
         Feature::RecursionMisses,
         recursion_misses,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
