@@ -39,7 +39,7 @@ impl Symbols {
 
     fn of(table: impl Read) -> Self {
         let mut symbols = Self::default();
-        each_function(table, |address, name| {
+        let _: Option<()> = each_function(table, |address, name| {
             let lines = if name.ends_with(b"]") {
                 &mut symbols.of_modules
             } else {
@@ -48,6 +48,7 @@ impl Symbols {
             lines.extend_from_slice(address);
             lines.extend_from_slice(name);
             lines.push(b'\n');
+            ControlFlow::Continue(())
         });
         symbols
     }
@@ -149,10 +150,13 @@ pub(super) enum Trace {
     Unknown,
 }
 
-/// Hands on address and name of each function, while the table is being read; the name of a module's has the module
-/// behind it.
-fn each_function(table: impl Read, mut found: impl FnMut(&[u8], &[u8])) {
-    let _: Option<()> = pieces(table, |piece| {
+/// Hands on address and name of each function, while the table is being read, until told to stop; the name of a module's
+/// has the module behind it.
+fn each_function<T>(
+    table: impl Read,
+    mut found: impl FnMut(&[u8], &[u8]) -> ControlFlow<T>,
+) -> Option<T> {
+    pieces(table, |piece| {
         let mut start = 0;
         while let Some(line) = line(&piece[start..]) {
             start += line.len() + 1;
@@ -160,12 +164,13 @@ fn each_function(table: impl Read, mut found: impl FnMut(&[u8], &[u8])) {
                 line.get(..ADDRESS_LEN),
                 line.get(KIND_AT),
                 line.get(NAME_AT..),
-            ) {
-                found(address, name);
+            ) && let ControlFlow::Break(result) = found(address, name)
+            {
+                return ControlFlow::Break(result);
             }
         }
         ControlFlow::Continue(start)
-    });
+    })
 }
 
 /// The first line, without its end; it cannot end before its name begins.
@@ -192,8 +197,8 @@ pub(super) fn are_several(name: &str, btf: &Btf) -> bool {
 /// sorted (6.2, and stable ones since) less than a tenth of one.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// To ask a slow kernel for as many names takes as long as to read the table, which has all of them.
-const FEW: u32 = 4;
+/// To ask a slow kernel for as many names takes as long as to read the part of the table that has all of them.
+const FEW: u32 = 2;
 
 /// What the kernel says when asked for a kprobe on that name; `None` when it does not count names.
 fn kernel_says_several(name: &str, btf: &Btf) -> Option<bool> {
@@ -227,13 +232,21 @@ pub(super) fn table_says_several(name: &[u8]) -> bool {
     shared.binary_search(&hash(name)).is_ok()
 }
 
+/// Where the kernel's code ends. Behind it are data, half of the table, and what only runs at boot: that goes by the
+/// same names at times, but the kernel takes the first bearer of a name.
+const END_OF_CODE: &[u8] = b"_etext";
+
 /// Hashes of the names that several functions of the kernel bear, in order.
 fn shared_names(table: impl Read) -> Vec<u64> {
     let mut all = Vec::new();
-    each_function(table, |_, name| {
+    let _: Option<()> = each_function(table, |_, name| {
+        if name == END_OF_CODE {
+            return ControlFlow::Break(());
+        }
         if !name.ends_with(b"]") {
             all.push(hash(name));
         }
+        ControlFlow::Continue(())
     });
     all.sort_unstable();
     let repeated = all.windows(2).filter(|w| w[0] == w[1]);
@@ -285,6 +298,8 @@ mod tests {
     fn only_functions_of_the_kernel_proper_count() {
         assert_eq!(shared_names(TABLE), [hash(b"init_once")]);
         assert_eq!(shared_names(Slowly(TABLE)), [hash(b"init_once")]);
+        let behind_the_code = [b"ffffffff80000000 T _etext\n", TABLE].concat();
+        assert!(shared_names(behind_the_code.as_slice()).is_empty());
         let symbols = symbols(TABLE);
         assert_eq!(
             symbols.namesakes("init_once"),

@@ -69,10 +69,16 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut counter = Counter::parsed()?;
     let table = table()?;
+    // What only runs at boot is behind that, and of no account: the kernel takes the first bearer of a name.
+    let (code, _) = table
+        .split_once(" T _etext\n")
+        .context("no end of the code")?;
+    let code = symbols(code);
     let mut shared: Vec<_> = symbols(&table)
         .into_iter()
         // BTF leaves out most of those with underscores.
         .filter(|(name, times)| *times > 1 && !name.starts_with("__"))
+        .filter(|(name, times)| code.get(name) == Some(times))
         .collect();
     shared.sort();
     let mut refused = 0;
