@@ -51,7 +51,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
 
 /// Reads BTF, alone and on top of another, and asks it everything.
 pub fn btf(data: &[u8], base: &[u8]) {
-    if let Ok(btf) = Btf::parse(data) {
+    if let Ok(btf) = Btf::parse(data, crate::Endianness::default()) {
         btf.ask_everything();
     }
     let Ok(base) = Raw::parse(base.to_vec()) else {

@@ -45,8 +45,8 @@
 //!
 //! - A map is created when it is first used, so the first call that needs it may say why it could not be.
 //! - Programs of other kinds can be loaded, as targets, but not attached: see [`programs::OtherProgram`].
-//! - [`Btf::parse_file`] takes no byte order; `test_run` is a method of [`programs::FExit`], not of a trait;
-//!   [`programs::loaded_programs`] gives ids; a program is not taken over from a pin, only a link is.
+//! - `test_run` is a method of [`programs::FExit`], not of a trait.
+//! - A program is not taken over from a pin, only a link is; who pins a program removes that name himself.
 //! - Errors have other variants: they say more.
 //!
 //! # Minimum kernel version
@@ -85,6 +85,7 @@ mod sys;
 mod testing;
 pub mod util;
 
+pub use ::object::Endianness;
 pub use btf::access::CoreNeed;
 pub use btf::{Btf, BtfError};
 pub use ebpf::{Bpf, Ebpf, GlobalVariable};

@@ -40,7 +40,11 @@ const KERNEL: &str = "
 
 fn kernel(source: &str) -> Btf {
     let object = compile(source);
-    Btf::parse(&crate::elf::examine(&object, None).unwrap().1.btf).unwrap()
+    Btf::parse(
+        &crate::elf::examine(&object, None).unwrap().1.btf,
+        crate::Endianness::default(),
+    )
+    .unwrap()
 }
 
 fn relocate(local: &str, kernel: &Btf) -> Vec<bpf_insn> {
@@ -90,7 +94,7 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let wanted = || extra.core.iter().map(|relocation| relocation.type_id);
     let cut = crate::btf::cut::cut(kernel.raw().unwrap(), [], &local, wanted()).unwrap();
     assert!(cut.bytes.len() < kernel.raw().unwrap().bytes().len());
-    let cut_btf = Btf::parse(&cut.bytes).unwrap();
+    let cut_btf = Btf::parse(&cut.bytes, crate::Endianness::default()).unwrap();
     assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
     assert!(cut_btf.has_struct("pointee") && !cut_btf.has_member("pointee", "u"));
 

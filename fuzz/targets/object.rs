@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 /// Types of a real kernel, for the object's relocations to look at.
 static KERNEL: LazyLock<Btf> = LazyLock::new(|| {
-    Btf::parse(include_bytes!("../seeds/btf/kernel-6.1.btf")).expect("the seed is real BTF")
+    Btf::parse(include_bytes!("../seeds/btf/kernel-6.1.btf"), fexit::Endianness::default()).expect("the seed is real BTF")
 });
 
 fuzz_target!(init: {

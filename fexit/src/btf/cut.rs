@@ -351,7 +351,7 @@ mod tests {
         // The first module that is asked has it: the others are not.
         let cut = |groups: Vec<Vec<Raw>>| cut(&kernel, groups, &local, wanted()).unwrap();
         let found = cut(vec![vec![first], vec![second]]);
-        let btf = Btf::parse(&found.bytes).unwrap();
+        let btf = Btf::parse(&found.bytes, crate::Endianness::default()).unwrap();
         let raw = btf.raw().unwrap();
         let sizes = |name| -> Vec<u32> { structs(raw, name).map(|t| t.size_or_type()).collect() };
         assert_eq!(sizes("private"), [24]);
@@ -364,7 +364,7 @@ mod tests {
         assert!(found.kernel_ids.contains(&private));
         // Of modules that are asked together, each is heard.
         let found = cut(vec![vec![], vec![of(8), of(16)]]);
-        let found = Btf::parse(&found.bytes).unwrap();
+        let found = Btf::parse(&found.bytes, crate::Endianness::default()).unwrap();
         assert_eq!(structs(found.raw().unwrap(), "private").count(), 2);
     }
 

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use names::Names;
+use object::Endianness;
 use raw::{Kind, Raw, Type};
 use symbols::Symbols;
 use unread::Unread;
@@ -199,8 +200,10 @@ impl Btf {
     ///
     /// # Errors
     ///
-    /// [`BtfError::FileError`] when the file cannot be read, [`BtfError::Malformed`] when it is not BTF.
-    pub fn parse_file<P: AsRef<Path>>(path: P) -> Result<Self, BtfError> {
+    /// [`BtfError::FileError`] when the file cannot be read, [`BtfError::Malformed`] when it is not BTF, or of another
+    /// byte order than this machine's.
+    pub fn parse_file<P: AsRef<Path>>(path: P, endianness: Endianness) -> Result<Self, BtfError> {
+        is_native(endianness)?;
         let path = path.as_ref();
         let data = fs::read(path).map_err(|error| BtfError::FileError {
             path: path.to_owned(),
@@ -213,8 +216,9 @@ impl Btf {
     ///
     /// # Errors
     ///
-    /// [`BtfError::Malformed`] when it is not BTF, of the other byte order, or cut off.
-    pub fn parse(data: &[u8]) -> Result<Self, BtfError> {
+    /// [`BtfError::Malformed`] when it is not BTF, of another byte order than this machine's, or cut off.
+    pub fn parse(data: &[u8], endianness: Endianness) -> Result<Self, BtfError> {
+        is_native(endianness)?;
         let raw = Raw::parse(data.to_vec())?;
         raw.check()?;
         Ok(Self::from(raw))
@@ -313,6 +317,16 @@ impl Btf {
         self.raw()
             .is_ok_and(|raw| raw.types().any(|t| is_it(raw, &t)))
     }
+}
+
+/// Types of the other byte order describe no kernel that this machine runs.
+fn is_native(endianness: Endianness) -> Result<(), BtfError> {
+    if endianness == Endianness::default() {
+        return Ok(());
+    }
+    Err(BtfError::Malformed {
+        what: "it is said to be of the other byte order".to_owned(),
+    })
 }
 
 fn has_member(raw: &Raw, t: &Type<'_>, member: &str) -> bool {

@@ -3,10 +3,16 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use super::{FExitLink, LinkError, LinkInfo, PinnedLink, ProgramError};
+use super::{FExitLink, FExitLinkId, LinkError, LinkInfo, PinnedLink, ProgramError};
 
 /// What can be detached.
 pub trait Link {
+    /// What names a link.
+    type Id: std::fmt::Debug + Eq + std::hash::Hash;
+
+    /// Its name; no other link of this process ever has the same.
+    fn id(&self) -> Self::Id;
+
     /// Detaches, as dropping does.
     ///
     /// # Errors
@@ -16,6 +22,12 @@ pub trait Link {
 }
 
 impl Link for FExitLink {
+    type Id = FExitLinkId;
+
+    fn id(&self) -> FExitLinkId {
+        Self::id(self)
+    }
+
     fn detach(self) -> Result<(), ProgramError> {
         drop(self);
         Ok(())
@@ -23,6 +35,12 @@ impl Link for FExitLink {
 }
 
 impl Link for FdLink {
+    type Id = FExitLinkId;
+
+    fn id(&self) -> FExitLinkId {
+        self.0.id()
+    }
+
     fn detach(self) -> Result<(), ProgramError> {
         drop(self);
         Ok(())

@@ -1,6 +1,6 @@
 //! What the kernel knows of loaded programs and of links.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_TRACING;
@@ -9,7 +9,7 @@ use super::{ProgramError, explain};
 use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
 
-/// The ids of all programs in the kernel, whoever loaded them.
+/// What the kernel knows of each of its programs, of any kind, whoever loaded them.
 ///
 /// # Minimum kernel version
 ///
@@ -18,11 +18,15 @@ use crate::sys::{self, IdKind};
 /// # Errors
 ///
 /// [`ProgramError::Permission`]: it takes `CAP_SYS_ADMIN`.
-pub fn loaded_programs() -> Result<Vec<u32>, ProgramError> {
-    ids(IdKind::Prog, "BPF_PROG_GET_NEXT_ID")
+pub fn loaded_programs() -> impl Iterator<Item = Result<ProgramInfo, ProgramError>> {
+    all(
+        IdKind::Prog,
+        ["BPF_PROG_GET_NEXT_ID", "BPF_PROG_GET_FD_BY_ID"],
+    )
+    .map(|fd| ProgramInfo::of(fd?.as_fd()))
 }
 
-/// The ids of all links in the kernel, of any kind, whoever made them.
+/// What the kernel knows of each of its links, of any kind, whoever made them.
 ///
 /// # Minimum kernel version
 ///
@@ -31,39 +35,55 @@ pub fn loaded_programs() -> Result<Vec<u32>, ProgramError> {
 /// # Errors
 ///
 /// [`ProgramError::Permission`]: it takes `CAP_SYS_ADMIN`; [`ProgramError::Unsupported`] before 5.8.
-pub fn existing_links() -> Result<Vec<u32>, ProgramError> {
-    ids(IdKind::Link, "BPF_LINK_GET_NEXT_ID")
+pub fn loaded_links() -> impl Iterator<Item = Result<LinkInfo, ProgramError>> {
+    all(
+        IdKind::Link,
+        ["BPF_LINK_GET_NEXT_ID", "BPF_LINK_GET_FD_BY_ID"],
+    )
+    .map(|fd| {
+        LinkInfo::of(fd?.as_fd()).map_err(|io_error| ProgramError::SyscallError {
+            call: "BPF_OBJ_GET_INFO_BY_FD",
+            io_error,
+        })
+    })
 }
 
-fn ids(kind: IdKind, call: &'static str) -> Result<Vec<u32>, ProgramError> {
-    let mut ids = Vec::new();
-    let failed = |io_error: std::io::Error| match (kind, io_error.raw_os_error()) {
+/// Descriptors of all that the kernel has of a kind, one after the other; of `calls` the first finds, the second opens.
+/// The walk ends with the first error.
+fn all(
+    kind: IdKind,
+    calls: [&'static str; 2],
+) -> impl Iterator<Item = Result<OwnedFd, ProgramError>> {
+    let failed = move |io_error: std::io::Error, call| match (kind, io_error.raw_os_error()) {
         (_, Some(libc::EPERM)) => explain::permission("list what the kernel has", true),
         (IdKind::Link, Some(libc::EINVAL)) if Feature::LinkInfo.missing().is_some() => {
             Feature::LinkInfo.unsupported().into()
         }
         _ => ProgramError::SyscallError { call, io_error },
     };
-    let mut last = 0;
-    while let Some(id) = sys::next_id(kind, last).map_err(failed)? {
-        ids.push(id);
-        last = id;
-    }
-    Ok(ids)
+    let mut last = Some(0);
+    std::iter::from_fn(move || {
+        loop {
+            let id = match sys::next_id(kind, last.take()?) {
+                Ok(id) => id?,
+                Err(error) => return Some(Err(failed(error, calls[0]))),
+            };
+            match sys::fd_by_id(kind, id) {
+                // It may be gone since.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => last = Some(id),
+                Err(error) => return Some(Err(failed(error, calls[1]))),
+                Ok(fd) => {
+                    last = Some(id);
+                    return Some(Ok(fd));
+                }
+            }
+        }
+    })
 }
 
 /// What all links in the kernel say of themselves; `None` where they do not tell, or not this process.
 fn links() -> Option<Vec<LinkInfo>> {
-    let mut infos = Vec::new();
-    for id in existing_links().ok()? {
-        match sys::fd_by_id(IdKind::Link, id) {
-            Ok(fd) => infos.push(LinkInfo::of(fd.as_fd()).ok()?),
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => return None,
-            // It may be gone since.
-            Err(_) => {}
-        }
-    }
-    Some(infos)
+    loaded_links().collect::<Result<_, _>>().ok()
 }
 
 /// Whether any link in the kernel is of this program; `None` where nobody tells.
@@ -109,11 +129,65 @@ pub struct ProgramInfo {
     pub run_time_ns: u64,
     /// How many instructions the verifier looked at. Available from 5.16.
     pub verified_instructions: Option<u32>,
+    tag: u64,
+    sizes: (u32, u32),
+    loaded_by: Option<u32>,
+    gpl_compatible: bool,
     recursion_misses: Option<u64>,
     target: Option<(u32, u32)>,
 }
 
 impl ProgramInfo {
+    /// A hash of its instructions: the same whenever the same program is loaded.
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// The size of its machine code, in bytes; 0 while it is interpreted.
+    pub fn size_jitted(&self) -> u32 {
+        self.sizes.0
+    }
+
+    /// The size of its instructions as the verifier left them, in bytes; `None` when this process may not know.
+    /// Available from 4.15.
+    pub fn size_translated(&self) -> Option<u32> {
+        (self.sizes.1 > 0).then_some(self.sizes.1)
+    }
+
+    /// The user who loaded it. Available from 4.15.
+    pub fn created_by_uid(&self) -> Option<u32> {
+        self.loaded_by
+    }
+
+    /// Whether its licence is compatible with the GPL. Available from 4.18.
+    pub fn gpl_compatible(&self) -> Option<bool> {
+        Some(self.gpl_compatible)
+    }
+
+    /// How many instructions the verifier looked at. Available from 5.16.
+    pub fn verified_instruction_count(&self) -> Option<u32> {
+        self.verified_instructions
+    }
+
+    /// A descriptor of the program, to have it as a target say.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 4.13. Source: kernel commit b16d9aa4c2b9 ("bpf: introduce BPF_PROG_GET_FD_BY_ID").
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::Permission`]: it takes `CAP_SYS_ADMIN`; [`ProgramError::SyscallError`] when it is gone.
+    pub fn fd(&self) -> Result<OwnedFd, ProgramError> {
+        sys::fd_by_id(IdKind::Prog, self.id).map_err(|io_error| match io_error.raw_os_error() {
+            Some(libc::EPERM) => explain::permission("look up a program by its id", true),
+            _ => ProgramError::SyscallError {
+                call: "BPF_PROG_GET_FD_BY_ID",
+                io_error,
+            },
+        })
+    }
+
     /// Its id, as `bpftool prog` lists it.
     pub fn id(&self) -> u32 {
         self.id
@@ -193,6 +267,10 @@ impl ProgramInfo {
             btf_id: info.btf_id,
             run_count: info.run_cnt,
             run_time_ns: info.run_time_ns,
+            tag: u64::from_be_bytes(info.tag),
+            sizes: (info.jited_prog_len, info.xlated_prog_len),
+            loaded_by: (info.load_time > 0).then_some(info.created_by_uid),
+            gpl_compatible: info.gpl_compatible() != 0,
             recursion_misses: (len >= RECURSION_MISSES).then_some(info.recursion_misses),
             verified_instructions: (len >= VERIFIED_INSNS).then_some(info.verified_insns),
             target: (len >= ATTACH_BTF_ID).then_some((info.attach_btf_obj_id, info.attach_btf_id)),
@@ -218,6 +296,16 @@ pub struct LinkInfo {
 }
 
 impl LinkInfo {
+    /// Its id, as `bpftool link` lists it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The id of the program that it attaches.
+    pub fn program_id(&self) -> u32 {
+        self.program_id
+    }
+
     /// What it is attached to: the id of the BTF object, or of the program, and the function's type id in its BTF.
     ///
     /// # Minimum kernel version

@@ -44,15 +44,27 @@ impl Attachment {
 #[must_use = "dropping a link detaches the program"]
 pub struct FExitLink {
     fd: OwnedFd,
+    id: u64,
     attachment: Arc<Attachment>,
 }
 
 impl FExitLink {
     pub(super) fn new(fd: OwnedFd) -> Self {
+        Self::of(fd, Arc::default())
+    }
+
+    fn of(fd: OwnedFd, attachment: Arc<Attachment>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             fd,
-            attachment: Arc::default(),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            attachment,
         }
+    }
+
+    /// By which the program that owns the link knows it; no other link of this process ever has the same.
+    pub fn id(&self) -> FExitLinkId {
+        FExitLinkId(self.id)
     }
 
     pub(super) fn attachment(&self) -> Arc<Attachment> {
@@ -90,10 +102,7 @@ impl FExitLink {
         let pin = Pin::make(self.fd.as_fd(), path)
             .map_err(|error| lacking(Feature::Link, error, failed))?;
         self.attachment.with_pins(|pins| pins.push(pin.clone()));
-        let link = Self {
-            fd: copy,
-            attachment: self.attachment(),
-        };
+        let link = Self::of(copy, self.attachment());
         Ok(PinnedLink { link, pin })
     }
 
@@ -241,10 +250,9 @@ pub(super) struct Links(BTreeMap<u64, FExitLink>);
 
 impl Links {
     pub(super) fn insert(&mut self, link: FExitLink) -> FExitLinkId {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.0.insert(id, link);
-        FExitLinkId(id)
+        let id = link.id();
+        self.0.insert(id.0, link);
+        id
     }
 
     pub(super) fn take(&mut self, id: &FExitLinkId) -> Result<FExitLink, ProgramError> {
@@ -288,6 +296,7 @@ mod tests {
         let attachment = kept.attachment();
         let id = links.insert(kept);
         let taken = links.take(&id).unwrap();
+        assert_eq!(taken.id(), id);
         links.clear();
         assert_eq!(Arc::strong_count(&attachment), 2);
         drop(taken);

@@ -19,7 +19,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 pub use self::fexit::FExit;
-pub use info::{LinkInfo, ProgramInfo, existing_links, loaded_programs};
+pub use info::{LinkInfo, ProgramInfo, loaded_links, loaded_programs};
 pub use links::{FExitLink, FExitLinkId, PinnedLink};
 pub use other::OtherProgram;
 pub use target::Target;

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use fexit::programs::{existing_links, loaded_programs};
+use fexit::programs::{loaded_links, loaded_programs};
 use guest::scenario::poll_until;
 
 use crate::child::Company;
@@ -59,8 +59,8 @@ impl Census {
             census.descriptors = descriptors();
         }
         if all {
-            census.programs = loaded_programs().unwrap_or_default().into_iter().collect();
-            census.links = existing_links().unwrap_or_default().into_iter().collect();
+            census.programs = loaded_programs().flatten().map(|info| info.id).collect();
+            census.links = loaded_links().flatten().map(|info| info.id).collect();
         }
         census
     }

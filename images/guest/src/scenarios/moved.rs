@@ -57,9 +57,9 @@ macro_rules! program {
             };
             use $library::programs::fexit::{FExit, FExitLink, FExitLinkId};
             use $library::programs::links::{FdLink, Link, PinnedLink};
-            use $library::programs::{Program, ProgramError};
+            use $library::programs::{Program, ProgramError, loaded_links, loaded_programs};
             use $library::util::{nr_cpus, online_cpus};
-            use $library::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+            use $library::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 
             use super::{Seen, look_up};
             use crate::objects;
@@ -72,6 +72,7 @@ macro_rules! program {
                 let btf = Btf::from_sys_fs()?;
                 maps(&btf, &mut seen)?;
                 streams(&btf, &mut seen)?;
+                let btf = Btf::parse_file("/sys/kernel/btf/vmlinux", Endianness::default())?;
                 links(&btf, &mut seen)?;
                 Ok(seen)
             }
@@ -91,8 +92,15 @@ macro_rules! program {
                     ebpf.program_mut(name).context("no program")?.try_into()?;
                 program.load("filename_lookup", btf)?;
                 ensure!(program.fd()?.as_fd().as_raw_fd() > 2);
-                ensure!(program.info()?.id() != 0);
-                ensure!(program.info()?.name_as_str() == Some(name));
+                let info = program.info()?;
+                ensure!(info.id() != 0 && info.tag() != 0);
+                ensure!(info.name_as_str() == Some(name));
+                ensure!(info.size_jitted() > 0 && info.size_translated() > Some(8));
+                ensure!(info.created_by_uid() == Some(0) && info.gpl_compatible() == Some(true));
+                ensure!(info.verified_instruction_count() != Some(1));
+                ensure!(info.fd()?.as_fd().as_raw_fd() > 2);
+                let mut programs = loaded_programs().filter_map(Result::ok);
+                ensure!(programs.any(|other| other.tag() == info.tag()));
                 Ok(program.attach()?)
             }
 
@@ -184,7 +192,15 @@ macro_rules! program {
                 let id = attach(&mut ebpf, "maps", btf)?;
                 let program: &mut FExit =
                     ebpf.program_mut("maps").context("no program")?.try_into()?;
+                let program_id = program.info()?.id();
+                let is_linked = || {
+                    let mut links = loaded_links().filter_map(Result::ok);
+                    links.any(|link| link.id() != 0 && link.program_id() == program_id)
+                };
+                ensure!(is_linked());
                 let link: FExitLink = program.take_link(id)?;
+                let id: FExitLinkId = link.id();
+                ensure!(id == link.id());
                 let link: FdLink = link.into();
                 let pinned: PinnedLink = link.pin(path)?;
                 drop(pinned);
