@@ -276,6 +276,15 @@ impl Btf {
         Ok(found.into_iter().map(|t| t.id).collect())
     }
 
+    /// Notes that so many functions will likely be asked for: then all is read at once that one of them would not need.
+    pub(crate) fn expect(&self, functions: usize) {
+        self.kernel.names.expect(functions);
+    }
+
+    fn asked_for_many(&self) -> bool {
+        self.kernel.names.are_many()
+    }
+
     /// The type id of the kernel's function of this name.
     pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
         self.functions(name).ok()?.first().copied()

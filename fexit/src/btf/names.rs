@@ -21,10 +21,22 @@ impl Names {
         self.looks.fetch_add(1, Ordering::Relaxed) == 0
     }
 
+    /// Notes that so many functions will likely be looked for.
+    pub(super) fn expect(&self, names: usize) {
+        if names > LOOKS as usize {
+            self.looks.fetch_max(LOOKS + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there are or will be enough of them to make an index.
+    pub(super) fn are_many(&self) -> bool {
+        self.looks.load(Ordering::Relaxed) > LOOKS
+    }
+
     /// The functions of `raw` that have this name.
     pub(super) fn functions<'a>(&self, raw: &'a Raw, name: &[u8]) -> Vec<Type<'a>> {
         let is_it = |t: &Type<'_>| raw.is_named(t.name_off(), name);
-        if self.looks.load(Ordering::Relaxed) <= LOOKS {
+        if !self.are_many() {
             return all(raw).filter(is_it).collect();
         }
         let index = self.index.get_or_init(|| index(raw));

@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Btf;
@@ -193,24 +192,23 @@ pub(super) fn are_several(name: &str, btf: &Btf) -> bool {
     kernel_says_several(name, btf).unwrap_or_else(|| table_says_several(name.as_bytes()))
 }
 
-/// A kernel that looks through all its symbols for each name needs tens of milliseconds for one; one that keeps them
-/// sorted (6.2, and stable ones since) less than a tenth of one.
+/// A kernel that looks through all its symbols for a name needs tens of milliseconds; one that keeps them sorted (6.2, and
+/// stable ones since) less than a tenth of one.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// To ask a slow kernel for as many names takes as long as to read the part of the table that has all of them.
-const FEW: u32 = 2;
-
-/// What the kernel says when asked for a kprobe on that name; `None` when it does not count names.
+/// What the kernel says when asked for a kprobe on that name; `None` when it does not count names, or when that would
+/// take longer than to read the table, which has all names.
 fn kernel_says_several(name: &str, btf: &Btf) -> Option<bool> {
-    static SLOW_ANSWERS: AtomicU32 = AtomicU32::new(0);
+    static SORTED: OnceLock<bool> = OnceLock::new();
     static COUNTS: OnceLock<bool> = OnceLock::new();
-    if SLOW_ANSWERS.load(Ordering::Relaxed) >= FEW {
+    // What those that keep them sorted look them up with.
+    let sorted = || btf.mentions("kallsyms_lookup_names");
+    if btf.asked_for_many() && !*SORTED.get_or_init(sorted) {
         return None;
     }
     let start = Instant::now();
     let several = perf::names_several(name)?;
     let slow = start.elapsed() > SLOW;
-    SLOW_ANSWERS.fetch_add(u32::from(slow), Ordering::Relaxed);
     let counts = || {
         // What the answers are counted with.
         let evident = slow && btf.mentions("count_symbols_struct");

@@ -127,6 +127,14 @@ impl ProgramData {
         })
     }
 
+    /// How many programs of the object, this one among them, want a function as their target.
+    pub(crate) fn companions(&self) -> usize {
+        let sections = self.shared.object.extra.sections.values();
+        sections
+            .filter(|section| section.starts_with("fexit") || section.starts_with("fsession"))
+            .count()
+    }
+
     /// Whether the object's relocations are made by the kernel's types.
     pub(crate) fn needs_types(&self) -> bool {
         let extra = &self.shared.object.extra;

@@ -13,7 +13,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "the kernel offers fexit programs those helpers, and withholds those, of which the library says so",
     fexit::Feature::Fexit,
     helper_table,
-)];
+)
+.beside_others()];
 
 /// The number that the program has in the place of a helper's.
 const PLACEHOLDER: u32 = 0x0bad_f00d;

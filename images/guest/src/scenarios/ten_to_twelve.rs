@@ -24,13 +24,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "of functions with ten, eleven and twelve arguments the last ones arrive exactly, and what is returned",
         Feature::ManyArguments,
         twelve_arguments,
-    ),
+    )
+    .beside_others(),
     Scenario::new(
         "too_many_arguments",
         "a function with more arguments than a trampoline passes on is refused by name, with their number",
         Feature::Fexit,
         too_many_arguments,
-    ),
+    )
+    .beside_others(),
 ];
 
 fn twelve_arguments(_: &mut Context) -> Result<()> {
