@@ -114,6 +114,9 @@ pub struct Phases {
     pub template: Option<u64>,
     /// From starting QEMU to the guest's first event.
     pub boot: Option<u64>,
+    /// Of the next phase, what goes by before the first scenario or program begins.
+    #[serde(default)]
+    pub setup: Option<u64>,
     /// From the guest's first event to the end of the VM.
     pub scenarios: Option<u64>,
     /// All of it, as the user waited.

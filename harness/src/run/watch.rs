@@ -30,6 +30,8 @@ pub(super) struct Watch<'a> {
     line: &'a Line,
     started: Instant,
     ready: Option<Instant>,
+    /// When the first scenario or program began.
+    begun: Option<Instant>,
     count: usize,
     of: usize,
     boot_messages: HashSet<String>,
@@ -51,6 +53,7 @@ impl<'a> Watch<'a> {
             line,
             started: Instant::now(),
             ready: None,
+            begun: None,
             count: 0,
             of: plan.planned.len() + plan.programs.planned().len(),
             boot_messages: HashSet::new(),
@@ -88,6 +91,9 @@ impl<'a> Watch<'a> {
         if let Some(program) = self.programs.event(event) {
             self.line.program_finished(&program);
         }
+        if let Event::Started { .. } | Event::ProgramStarted { .. } = event {
+            self.begun.get_or_insert_with(Instant::now);
+        }
         match event {
             Event::Ready { .. } => self.ready = Some(Instant::now()),
             Event::Warning { message } => self.line.note(message),
@@ -116,6 +122,8 @@ impl<'a> Watch<'a> {
     ) {
         let end = Instant::now();
         report.phases_ms.boot = self.ready.map(|ready| ms(ready - self.started));
+        let setup = self.ready.zip(self.begun);
+        report.phases_ms.setup = setup.map(|(ready, begun)| ms(begun - ready));
         report.phases_ms.scenarios = self.ready.map(|ready| ms(end - ready));
         let running = self.observed.running().to_vec();
         let ending = match finished {
