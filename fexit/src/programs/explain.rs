@@ -103,7 +103,10 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     if errno == Some(libc::EPERM) {
         return permission("load an fexit program", false);
     }
-    if let Some(refusal) = Feature::Fexit.missing() {
+    // A kernel that had nothing to look at says nothing.
+    if is_silent(log)
+        && let Some(refusal) = Feature::Fexit.missing()
+    {
         return refusal.into();
     }
     if program.may_sleep()
