@@ -6,7 +6,7 @@
 
 use super::Row;
 
-/// Name without `bpf_`; release and commit that brought it, to fexit programs where it has been opened to them later;
+/// Name without `bpf_`; release and commit (or the first tag that has it) that brought it, to fexit programs where it has been opened to them later;
 /// whether they may call it at all; whether that takes a GPL compatible licence.
 #[rustfmt::skip]
 pub(super) const HELPERS: [Row; 211] = [
@@ -64,7 +64,7 @@ pub(super) const HELPERS: [Row; 211] = [
     ("sk_redirect_map", (4, 14), "174a79ff9515", false, false),
     ("sock_map_update", (4, 14), "174a79ff9515", false, false),
     ("xdp_adjust_meta", (4, 15), "de8f3a83b0a0", false, false),
-    ("perf_event_read_value", (4, 15), "908432ca84fc", true, true),
+    ("perf_event_read_value", (5, 7), "v5.7", true, true),
     ("perf_prog_read_value", (4, 15), "4bebdc7a85aa", false, false),
     ("getsockopt", (4, 15), "cd86d1fd2102", false, false),
     ("override_return", (4, 16), "9802d86585db", false, false),
@@ -222,3 +222,7 @@ pub(super) const HELPERS: [Row; 211] = [
     ("cgrp_storage_get", (6, 2), "c4bcfb38a95e", true, false),
     ("cgrp_storage_delete", (6, 2), "c4bcfb38a95e", true, false),
 ];
+
+/// Helpers that took a licence compatible with the GPL before this release, and the commit that ended it.
+pub(super) const GPL_UNTIL: [(&str, (u16, u16), &str); 1] =
+    [("ktime_get_ns", (5, 8), "082b57e3eb09")];

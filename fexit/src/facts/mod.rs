@@ -27,6 +27,8 @@ pub struct Helper {
     pub for_fexit: bool,
     /// Whether a program that calls it must have a licence that is compatible with the GPL.
     pub gpl_only: bool,
+    /// The release up to which such a licence was needed, if it no longer is.
+    pub gpl_until: Option<KernelVersion>,
 }
 
 impl Helper {
@@ -41,12 +43,20 @@ impl Helper {
             commit,
             for_fexit,
             gpl_only,
+            gpl_until: gpl_until(name).map(|(release, _)| release),
         })
     }
 }
 
 /// When something came: the release, and the kernel commit.
 pub(crate) type Since = (KernelVersion, &'static str);
+
+/// Since when this helper can be called under any licence, if it once could not.
+pub(crate) fn gpl_until(helper: &str) -> Option<Since> {
+    let mut rows = helpers::GPL_UNTIL.iter();
+    rows.find(|row| row.0 == helper)
+        .map(|&(_, release, commit)| (version(release), commit))
+}
 
 /// Since when the kernel has had this function for programs to call, if it is known.
 pub(crate) fn kfunc(name: &str) -> Option<Since> {
@@ -101,9 +111,12 @@ mod tests {
         assert_eq!(kfunc("bpf_nothing"), None);
         let commits = helpers::HELPERS.iter().map(|row| row.2);
         let commits = commits.chain(kfuncs::KFUNCS.iter().map(|row| row.2));
+        let commits = commits.chain(helpers::GPL_UNTIL.iter().map(|row| row.2));
         for commit in commits.chain(map_types::MAP_TYPES.iter().map(|row| row.2)) {
             let hash = commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit());
-            assert!(hash, "{commit}");
+            let tag = commit.strip_prefix('v');
+            let tag = tag.is_some_and(|release| release.parse::<KernelVersion>().is_ok());
+            assert!(hash || tag, "{commit}");
         }
     }
 }

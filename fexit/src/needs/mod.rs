@@ -243,6 +243,17 @@ impl<'a> Survey<'a> {
                 minimum: None,
                 source,
             });
+        } else if let Some((minimum, commit)) = facts::gpl_until(helper.name)
+            && !self.gpl
+        {
+            requirements.push(Requirement {
+                what: format!(
+                    "it calls bpf_{}, for which the object's licence had to be compatible with the GPL before",
+                    helper.name
+                ),
+                minimum: Some(minimum),
+                source: format!("kernel commit {commit}"),
+            });
         }
         requirements
     }

@@ -82,7 +82,8 @@ fn helper_table(context: &mut Context) -> Result<()> {
             offered += 1;
             answer = ask(&other, helper.number, target)?;
         }
-        let expected = match (expected, helper.gpl_only) {
+        let for_gpl = helper.gpl_only || helper.gpl_until.is_some_and(|until| running < until);
+        let expected = match (expected, for_gpl) {
             (false, _) => Answer::Withheld,
             (true, false) => Answer::Offered,
             (true, true) => Answer::ForGpl,
