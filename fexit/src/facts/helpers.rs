@@ -127,7 +127,7 @@ pub(super) const HELPERS: [Row; 211] = [
     ("probe_read_kernel_str", (5, 5), "6ae08ae3dea2", true, true),
     ("tcp_send_ack", (5, 6), "206057fe020a", false, false),
     ("send_signal_thread", (5, 6), "8482941f0906", true, false),
-    ("jiffies64", (5, 6), "5576b991e9c1", true, false),
+    ("jiffies64", (5, 9), "v5.9", true, false),
     ("read_branch_records", (5, 7), "fff7b64355ea", false, false),
     ("get_ns_current_pid_tgid", (5, 7), "b4490c5c4e02", true, false),
     ("xdp_output", (5, 7), "d831ee84bfc9", true, true),
