@@ -126,15 +126,22 @@ fn instructions_that_are_newer_than_fexit_are_seen() {
 
 #[test]
 fn a_licence_counts_where_a_helper_asks_for_it() {
-    let source = "SEC(\"fexit/f\") int p(u64 *ctx) { return ((long (*)(void))35)(); }";
-    assert!(needs(source, "p").minimum().is_some());
-    let free = compile(source);
-    let at = free.windows(4).position(|w| w == b"GPL\0").unwrap();
-    let mut closed = free;
-    closed[at..at + 3].copy_from_slice(b"MIT");
-    let object = Ebpf::load(&closed).unwrap();
-    assert_eq!(object.license(), "MIT");
-    assert_eq!(object.needs().unwrap()["p"].minimum(), None);
+    let minimum = |helper: u32, license: &[u8; 3]| {
+        let mut object = compile(&format!(
+            "SEC(\"fexit/f\") int p(u64 *ctx) {{ return ((long (*)(void)){helper})(); }}"
+        ));
+        let at = object.windows(4).position(|w| w == b"GPL\0").unwrap();
+        object[at..at + 3].copy_from_slice(license);
+        let object = Ebpf::load(&object).unwrap();
+        assert_eq!(object.license().as_bytes(), license);
+        let minimum = object.needs().unwrap()["p"].minimum();
+        minimum.map(|minimum| minimum.to_string())
+    };
+    assert_eq!(minimum(35, b"GPL").as_deref(), Some("5.5"));
+    assert_eq!(minimum(35, b"MIT"), None);
+    // It was so for bpf_ktime_get_ns, too, up to 5.7.
+    assert_eq!(minimum(5, b"GPL").as_deref(), Some("5.5"));
+    assert_eq!(minimum(5, b"MIT").as_deref(), Some("5.8"));
 }
 
 #[test]
