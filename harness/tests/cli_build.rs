@@ -11,11 +11,12 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::{harness, run};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,19 +61,19 @@ fn a_kernel_or_a_source_must_be_named() {
 
 #[test]
 fn ctrl_c_leaves_no_make_behind() {
-    let (status, stderr) = signalled(libc::SIGINT);
+    let (status, stderr) = signalled(Signal::INT);
     assert_eq!(status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("interrupted"), "{stderr}");
 }
 
 #[test]
 fn neither_does_sigkill() {
-    let (status, _) = signalled(libc::SIGKILL);
+    let (status, _) = signalled(Signal::KILL);
     assert_eq!(status.code(), None);
 }
 
 /// Starts a build, sends a signal while a compiler is at work, and makes sure that the latter ends.
-fn signalled(signal: i32) -> (ExitStatus, String) {
+fn signalled(signal: Signal) -> (ExitStatus, String) {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("tree");
     fs::create_dir_all(tree.join("arch/x86")).unwrap();
@@ -102,11 +103,7 @@ fn signalled(signal: i32) -> (ExitStatus, String) {
         pid.ends_with('\n')
     });
     assert!(runs(pid.trim()));
-    let sent = Command::new("kill")
-        .args([format!("-{signal}"), child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+    kill_process(Pid::from_child(&child), signal).unwrap();
     let output = child.wait_with_output().unwrap();
     until("the compiler has ended", || !runs(pid.trim()));
     (
