@@ -69,8 +69,10 @@ fn all(
                 Err(error) => return Some(Err(failed(error, calls[0]))),
             };
             match sys::fd_by_id(kind, id) {
-                // It may be gone since.
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => last = Some(id),
+                // It may be gone since, or be a link that somebody is still making.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {
+                    last = Some(id);
+                }
                 Err(error) => return Some(Err(failed(error, calls[1]))),
                 Ok(fd) => {
                     last = Some(id);
