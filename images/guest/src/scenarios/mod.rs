@@ -12,7 +12,6 @@ mod interop;
 mod jit;
 mod kernel_faults;
 mod kinds;
-mod kretprobe_multi;
 mod lifecycle;
 mod limits;
 mod links;

@@ -1,16 +1,18 @@
 //! What a program costs the function that it is attached to, beside the other ways to be called.
 
+use std::ffi::CString;
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{FEntry, KProbe};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf, Feature, KernelVersion};
 use rustix::process::getppid;
 
 use super::fixture::fexit;
-use super::kretprobe_multi;
 use crate::objects;
 use crate::scenario::{Context, Scenario};
+use crate::sys::attach_kretprobe_multi;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "overhead",
@@ -91,10 +93,13 @@ fn overhead(context: &mut Context) -> Result<()> {
         }
         probe.unload()?;
     }
-    // From 5.18 on, where the kernel was built with FPROBE.
-    if let Ok(link) = kretprobe_multi::attach(c"__do_sys_getppid") {
-        added("kretprobe_multi_empty_added_ns");
-        drop(link);
+    match attach_kretprobe_multi(&CString::new(function)?) {
+        Ok(_link) => added("kretprobe_multi_empty_added_ns"),
+        // Before 5.18, or in a kernel built without FPROBE.
+        Err(error)
+            if KernelVersion::current() < KernelVersion::new(5, 18, 0)
+                || error.kind() == io::ErrorKind::Unsupported => {}
+        Err(error) => return Err(error).context("cannot attach a kretprobe by a link"),
     }
     Ok(())
 }

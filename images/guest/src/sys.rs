@@ -1,5 +1,6 @@
-//! A kretprobe by a link of its own kind (`BPF_TRACE_KPROBE_MULTI`, 5.18), which aya does not make.
-#![allow(unsafe_code)] // bpf(2) has no safe interface
+//! What has no safe interface: a kretprobe by a link of its own kind (`BPF_TRACE_KPROBE_MULTI`, 5.18), which aya does not
+//! make.
+#![allow(unsafe_code)] // bpf(2)
 
 use std::ffi::CStr;
 use std::io;
@@ -54,8 +55,8 @@ struct Link {
 ///
 /// # Errors
 ///
-/// What the kernel answers; `EINVAL` before 5.18.
-pub(super) fn attach(function: &CStr) -> io::Result<OwnedFd> {
+/// What the kernel answers; `EOPNOTSUPP` where it is built without FPROBE.
+pub(crate) fn attach_kretprobe_multi(function: &CStr) -> io::Result<OwnedFd> {
     let program = bpf(
         BPF_PROG_LOAD,
         &mut Load {
@@ -83,7 +84,7 @@ pub(super) fn attach(function: &CStr) -> io::Result<OwnedFd> {
 
 /// One of the two commands above: both give a descriptor.
 fn bpf<A>(command: u32, attr: &mut A) -> io::Result<OwnedFd> {
-    // SAFETY: `attr` is a live struct of the size that is passed; what its addresses point to lives in `attach` or for
+    // SAFETY: `attr` is a live struct of the size that is passed; what its addresses point to lives in the caller or for
     // ever, and is as long as the counts beside them say.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<A>()) };
     match i32::try_from(fd) {
