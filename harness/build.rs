@@ -103,7 +103,10 @@ fn guest_build(workspace: &Path, target_dir: &Path) -> Result<Command, String> {
     if env::var("RUSTC_WRAPPER").is_ok_and(|wrapper| wrapper.contains("clippy-driver")) {
         cargo.env_remove("RUSTC_WRAPPER");
     }
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+    cargo.env(
+        "RUSTFLAGS",
+        "-C target-feature=+crt-static -C relocation-model=static",
+    );
     Ok(cargo)
 }
 

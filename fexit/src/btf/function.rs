@@ -206,7 +206,7 @@ impl Btf {
         let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
         let found = functions
             .filter(|t| matches(pattern.as_bytes(), name(t)))
-            .filter(|t| !symbols::table_says_several(name(t)));
+            .filter(|t| symbols::table_says_several(name(t)) != Some(true));
         Ok(found.map(|t| t.id).collect())
     }
 

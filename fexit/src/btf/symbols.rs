@@ -6,10 +6,11 @@
 //! line, which takes longer than all else that a load does. So it is read only where nothing else tells, once, and what
 //! is needed of it is kept.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Btf;
@@ -188,8 +189,32 @@ pub(super) fn may_be_several_in_module(name: &str, btf: &Btf) -> bool {
 }
 
 /// Whether several functions of the kernel bear this name. `btf` is the kernel's.
+///
+/// The running kernel's own functions never change, so it is asked once for each name in the life of a process.
 pub(super) fn are_several(name: &str, btf: &Btf) -> bool {
-    kernel_says_several(name, btf).unwrap_or_else(|| table_says_several(name.as_bytes()))
+    static ANSWERS: Answers = Answers::new();
+    let ask = || kernel_says_several(name, btf).or_else(|| table_says_several(name.as_bytes()));
+    ANSWERS.get(name, ask).unwrap_or(false)
+}
+
+/// What was answered about names.
+struct Answers(Mutex<BTreeMap<String, bool>>);
+
+impl Answers {
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// The answer about this name, asked for if there is none yet. Who asks at the same time waits: it takes long.
+    fn get(&self, name: &str, ask: impl FnOnce() -> Option<bool>) -> Option<bool> {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&answer) = answers.get(name) {
+            return Some(answer);
+        }
+        let answer = ask()?;
+        answers.insert(name.to_owned(), answer);
+        Some(answer)
+    }
 }
 
 /// A kernel that looks through all its symbols for a name needs tens of milliseconds; one that keeps them sorted (6.2, and
@@ -222,12 +247,17 @@ fn kernel_counts() -> bool {
     perf::names_several("init_once") == Some(true)
 }
 
-/// The same, of the symbol table, which is read once in the life of a process.
-pub(super) fn table_says_several(name: &[u8]) -> bool {
+/// The same, of the symbol table, which is read once in the life of a process; `None` when it cannot be read.
+pub(super) fn table_says_several(name: &[u8]) -> Option<bool> {
     static SHARED: OnceLock<Vec<u64>> = OnceLock::new();
-    let shared = SHARED
-        .get_or_init(|| File::open("/proc/kallsyms").map_or_else(|_| Vec::new(), shared_names));
-    shared.binary_search(&hash(name)).is_ok()
+    let shared = match SHARED.get() {
+        Some(shared) => shared,
+        None => {
+            let table = File::open("/proc/kallsyms").ok()?;
+            SHARED.get_or_init(|| shared_names(table))
+        }
+    };
+    Some(shared.binary_search(&hash(name)).is_ok())
 }
 
 /// Where the kernel's code ends. Behind it are data, half of the table, and what only runs at boot: that goes by the
@@ -333,6 +363,27 @@ mod tests {
         );
         assert_eq!(symbols.trace("do_close"), Trace::None);
         assert_eq!(Symbols::default().trace("do_close"), Trace::Unknown);
+    }
+
+    #[test]
+    fn what_was_answered_is_not_asked_again() {
+        let answers = Answers::new();
+        let mut asked = Vec::new();
+        let mut ask = |name: &'static str, answer| {
+            let answer = || {
+                asked.push(name);
+                answer
+            };
+            answers.get(name, answer)
+        };
+        // No answer is none to remember.
+        assert_eq!(ask("init_once", None), None);
+        assert_eq!(ask("init_once", Some(true)), Some(true));
+        assert_eq!(ask("vfs_open", Some(false)), Some(false));
+        // What would be said now is never heard.
+        assert_eq!(ask("init_once", Some(false)), Some(true));
+        assert_eq!(ask("vfs_open", None), Some(false));
+        assert_eq!(asked, ["init_once", "init_once", "vfs_open"]);
     }
 
     #[test]
