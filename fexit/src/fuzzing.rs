@@ -59,9 +59,15 @@ pub fn btf(data: &[u8], base: &[u8]) {
     };
     if let Ok(split) = Raw::parse_split(data.to_vec(), &base) {
         Btf::describe_all(&split, Some(&base));
-        let all = || split.types().map(|t| t.id);
+        // Something is asked of each type.
+        let relocation = |t: crate::btf::raw::Type<'_>| crate::btf::core::CoreRelocation {
+            type_id: t.id,
+            access: t.name_off(),
+            ..Default::default()
+        };
+        let all: Vec<_> = split.types().map(relocation).collect();
         let module: Vec<Raw> = Raw::parse_split(data.to_vec(), &base).into_iter().collect();
-        let _ = crate::btf::cut::cut(&base, [module], &split, all());
-        let _ = crate::btf::cut::cut(&split, [], &split, all());
+        let _ = crate::btf::cut::cut(&base, [module], &split, &all);
+        let _ = crate::btf::cut::cut(&split, [], &split, &all);
     }
 }

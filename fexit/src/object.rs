@@ -207,10 +207,9 @@ impl Object {
         module: Option<&str>,
     ) -> Result<(), ProgramError> {
         let local = Raw::parse(self.extra.btf.clone())?;
-        let wanted = self.extra.core.iter().map(|relocation| relocation.type_id);
         let modules = kernel.modules(module);
         let kernel = kernel.raw()?;
-        let cut = cut::cut(kernel, modules, &local, wanted);
+        let cut = cut::cut(kernel, modules, &local, &self.extra.core);
         let bytes = cut
             .as_ref()
             .map_or_else(|| kernel.bytes(), |cut| cut.bytes.as_slice());

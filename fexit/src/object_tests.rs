@@ -10,7 +10,7 @@ use crate::testing::compile;
 const LOCAL: &str = "
     #define CORE __attribute__((preserve_access_index))
     struct inner { int x; int y; } CORE;
-    struct task { int pid; struct inner in; struct task *next; int gone; } CORE;
+    struct task { int pid; struct inner in; struct pointee *p; int gone; } CORE;
     struct task___old { int moved; } CORE;
     enum color { RED = 1, GREEN = 2 };
     struct absent { int a; } CORE;
@@ -18,6 +18,7 @@ const LOCAL: &str = "
         struct task *t = (void *)ctx[0];
         u64 sum = 0;
         sum += (u64)__builtin_preserve_access_index(&t->in.y) - (u64)t;      // field offset
+        sum += (u64)__builtin_preserve_access_index(&t->p) - (u64)t;         // of a pointer
         sum += __builtin_preserve_type_info(*(struct task *)0, 1) * 1000;    // size
         sum += __builtin_preserve_enum_value(*(typeof(enum color) *)GREEN, 1);
         sum += __builtin_preserve_type_info(*(struct absent *)0, 0);         // exists
@@ -91,12 +92,12 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let object = compile(LOCAL);
     let extra = crate::elf::examine(&object, None).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
-    let wanted = || extra.core.iter().map(|relocation| relocation.type_id);
-    let cut = crate::btf::cut::cut(kernel.raw().unwrap(), [], &local, wanted()).unwrap();
+    let cut = crate::btf::cut::cut(kernel.raw().unwrap(), [], &local, &extra.core).unwrap();
     assert!(cut.bytes.len() < kernel.raw().unwrap().bytes().len());
     let cut_btf = Btf::parse(&cut.bytes, crate::Endianness::default()).unwrap();
     assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
     assert!(cut_btf.has_struct("pointee") && !cut_btf.has_member("pointee", "u"));
+    assert!(cut_btf.has_member("task", "p") && !cut_btf.has_member("task", "pad"));
 
     let mut whole = aya_obj::Object::parse(&object).unwrap();
     let endianness = whole.endianness;

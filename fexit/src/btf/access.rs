@@ -6,6 +6,9 @@ use super::raw::{Kind, Raw, Type};
 /// Deeper than this no struct of C goes; a loop does.
 const DEPTH: usize = 64;
 
+/// `BPF_CORE_FIELD_RSHIFT_U64`: up to here relocations are about fields.
+const LAST_FIELD_KIND: u32 = 5;
+
 /// One thing that an object asks of the kernel's types, so that it fits whichever kernel it is loaded into (CO-RE).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -33,12 +36,10 @@ impl std::fmt::Display for CoreNeed {
 /// Describes a relocation, as far as the object's own types do.
 pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreNeed {
     let (what, optional) = what(relocation.kind);
-    let access = local.string(relocation.access).unwrap_or_default();
-    let access = String::from_utf8_lossy(access).into_owned();
-    let steps: Vec<usize> = access.split(':').map_while(|n| n.parse().ok()).collect();
+    let steps = steps(local, relocation);
     let root = local.by_id(relocation.type_id);
     let member = match relocation.kind {
-        0..=5 => root.and_then(|root| path(local, root, &steps)),
+        0..=LAST_FIELD_KIND => root.and_then(|root| path(local, root, &steps)),
         10 | 11 => root.and_then(|root| enum_value(local, &root, *steps.first()?)),
         _ => None,
     };
@@ -87,36 +88,77 @@ fn type_name(local: &Raw, t: &Type<'_>) -> String {
     }
 }
 
-/// The names of the members that an access goes through; its first step counts whole values, as of an array.
+/// The offsets of the names of the members that a relocation goes through.
+pub(super) fn members(local: &Raw, relocation: &CoreRelocation) -> Vec<u32> {
+    let mut names = Vec::new();
+    if relocation.kind <= LAST_FIELD_KIND
+        && let Some(root) = local.by_id(relocation.type_id)
+    {
+        let steps = steps(local, relocation);
+        let _ = follow(local, root, &steps, |step| {
+            if let Step::Member(name) = step {
+                names.push(name);
+            }
+        });
+    }
+    names
+}
+
+fn steps(local: &Raw, relocation: &CoreRelocation) -> Vec<usize> {
+    let access = local.string(relocation.access).unwrap_or_default();
+    let access = String::from_utf8_lossy(access).into_owned();
+    access.split(':').map_while(|n| n.parse().ok()).collect()
+}
+
+/// The names of the members that an access goes through.
 fn path(local: &Raw, root: Type<'_>, steps: &[usize]) -> Option<String> {
+    let mut text = String::new();
+    follow(local, root, steps, |step| match step {
+        Step::Element(index) => text.push_str(&format!("[{index}]")),
+        Step::Member(name) => {
+            let name = local.string(name).unwrap_or_default();
+            if !name.is_empty() {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(&String::from_utf8_lossy(name));
+            }
+        }
+    })?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// A step of an access.
+enum Step {
+    /// To the member whose name is at this offset.
+    Member(u32),
+    /// To this element of an array.
+    Element(usize),
+}
+
+/// Goes along an access; its first step counts whole values, as of an array.
+fn follow(local: &Raw, root: Type<'_>, steps: &[usize], mut visit: impl FnMut(Step)) -> Option<()> {
     let mut at = if root.kind.is_modifier() {
         local.resolve(root.size_or_type())?
     } else {
         root
     };
-    let mut text = String::new();
     for &step in steps.get(1..)?.iter().take(DEPTH) {
         let next = match at.kind {
             Kind::Struct | Kind::Union => {
                 let (name, id) = at.members().nth(step)?;
-                let name = local.string(name).unwrap_or_default();
-                if !name.is_empty() {
-                    if !text.is_empty() {
-                        text.push('.');
-                    }
-                    text.push_str(&String::from_utf8_lossy(name));
-                }
+                visit(Step::Member(name));
                 id
             }
             Kind::Array => {
-                text.push_str(&format!("[{step}]"));
+                visit(Step::Element(step));
                 at.extra(0)
             }
             _ => return None,
         };
         at = local.resolve(next)?;
     }
-    (!text.is_empty()).then_some(text)
+    Some(())
 }
 
 fn enum_value(local: &Raw, t: &Type<'_>, index: usize) -> Option<String> {

@@ -4,7 +4,7 @@
 const TYPE_ID_TARGET: u32 = 7;
 
 /// One CO-RE relocation of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CoreRelocation {
     /// Offset of the name of the program section.
     pub(crate) section_name: u32,

@@ -1,5 +1,7 @@
 //! The kinds of types that BTF has.
 
+use super::raw::TYPE_LEN;
+
 /// `BTF_KIND_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -48,7 +50,7 @@ impl Kind {
     ];
 
     pub(super) fn from_info(info: u32) -> Option<Self> {
-        Self::ALL.get(number(info)).copied()
+        Self::ALL.get(number(info).checked_sub(1)?).copied()
     }
 
     /// Bytes that follow the common twelve: a fixed number, and so many for each of the `vlen` things in the type.
@@ -70,6 +72,42 @@ impl Kind {
         }
     }
 
+    /// Positions in the record of a type with `vlen` parts, in words, that hold type ids.
+    pub(crate) fn reference_words(self, vlen: usize) -> Vec<usize> {
+        let first = TYPE_LEN / 4;
+        match self {
+            Self::Ptr
+            | Self::Typedef
+            | Self::Volatile
+            | Self::Const
+            | Self::Restrict
+            | Self::Func
+            | Self::Var
+            | Self::DeclTag
+            | Self::TypeTag => vec![2],
+            Self::Array => vec![first, first + 1],
+            Self::Struct | Self::Union => (0..vlen).map(|i| first + 3 * i + 1).collect(),
+            Self::FuncProto => std::iter::once(2)
+                .chain((0..vlen).map(|i| first + 2 * i + 1))
+                .collect(),
+            Self::DataSec => (0..vlen).map(|i| first + 3 * i).collect(),
+            Self::Int | Self::Enum | Self::Fwd | Self::Float | Self::Enum64 => Vec::new(),
+        }
+    }
+
+    /// Positions in the record of a type with `vlen` parts, in words, that hold offsets of names.
+    pub(crate) fn name_words(self, vlen: usize) -> Vec<usize> {
+        let first = TYPE_LEN / 4;
+        let stride = match self {
+            Self::Struct | Self::Union | Self::Enum64 => 3,
+            Self::Enum | Self::FuncProto => 2,
+            _ => return vec![0],
+        };
+        std::iter::once(0)
+            .chain((0..vlen).map(|i| first + stride * i))
+            .collect()
+    }
+
     /// Whether there can be data of such a type.
     pub(crate) const fn is_data(self) -> bool {
         !matches!(
@@ -87,24 +125,28 @@ impl Kind {
     }
 }
 
-/// The place in [`Kind::ALL`] of the kind that a record's second word names, if it is there.
+/// The number of the kind that a record's second word names.
 fn number(info: u32) -> usize {
-    ((info >> 24 & 0x1f) as usize).wrapping_sub(1)
+    (info >> 24 & 0x1f) as usize
 }
 
-/// [`Kind::extra`] by number: a walk over a hundred thousand records asks it of each.
-const EXTRA: [(u8, u8); Kind::ALL.len()] = {
-    let mut extra = [(0, 0); Kind::ALL.len()];
+/// How long a record is without what follows for each thing in it, and how long that is; by number, and zero for none.
+const SIZES: [(u8, u8); 32] = {
+    let mut sizes = [(0, 0); 32];
     let mut kind = 0;
-    while kind < extra.len() {
-        extra[kind] = Kind::ALL[kind].extra();
+    while kind < Kind::ALL.len() {
+        let (fixed, each) = Kind::ALL[kind].extra();
+        sizes[kind + 1] = (TYPE_LEN as u8 + fixed, each);
         kind += 1;
     }
-    extra
+    sizes
 };
 
-/// [`Kind::extra`] of the kind that a record's second word names.
+/// The length of the record whose second word is `info`: so much, and so much for each of the `vlen` things in it.
+///
+/// A walk asks it of a hundred thousand records.
 #[inline]
-pub(super) fn extra(info: u32) -> Option<(u8, u8)> {
-    EXTRA.get(number(info)).copied()
+pub(super) fn size(info: u32) -> Option<(u8, u8)> {
+    let (fixed, each) = SIZES[number(info)];
+    (fixed > 0).then_some((fixed, each))
 }

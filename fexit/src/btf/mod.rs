@@ -4,6 +4,8 @@ pub(crate) mod access;
 mod bytes;
 pub(crate) mod core;
 pub(crate) mod cut;
+#[cfg(test)]
+mod cut_tests;
 mod explain;
 mod function;
 mod kind;
@@ -14,6 +16,8 @@ mod pieces;
 pub(crate) mod raw;
 mod symbols;
 mod unread;
+mod walk;
+mod wanted;
 
 use std::fmt;
 use std::fs;
@@ -260,20 +264,24 @@ impl Btf {
         self.symbols().modules_with(name)
     }
 
-    /// The kernel's functions of this name: not more than one, unless its BTF has been read anyway.
+    /// The kernel's functions of this name: of the running one the first alone, at first.
     fn functions(&self, name: &str) -> Result<Vec<u32>, BtfError> {
         let kernel = &self.kernel;
-        let first = kernel.names.is_first_look();
         // Whoever asks for one will likely not ask for another; who does shall not wait for the same again and again.
-        if first
-            && kernel.raw.get().is_none()
-            && let Some(unread) = &kernel.unread
-            && let Some(id) = unread.function(name.as_bytes())
-        {
-            return Ok(vec![id]);
+        if kernel.names.is_first_look() {
+            match (kernel.raw.get(), &kernel.unread) {
+                (Some(raw), _) if kernel.is_running => {
+                    return Ok(names::first(raw, name.as_bytes()).into_iter().collect());
+                }
+                (None, Some(unread)) => {
+                    if let Some(id) = unread.function(name.as_bytes()) {
+                        return Ok(vec![id]);
+                    }
+                }
+                _ => {}
+            }
         }
-        let found = kernel.names.functions(self.raw()?, name.as_bytes());
-        Ok(found.into_iter().map(|t| t.id).collect())
+        Ok(kernel.names.functions(self.raw()?, name.as_bytes()))
     }
 
     /// Notes that so many functions will likely be asked for: then all is read at once that one of them would not need.

@@ -1,5 +1,6 @@
 //! Functions by name: looked through while they are asked for now and then, indexed once they are asked for often.
 
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,10 +35,14 @@ impl Names {
     }
 
     /// The functions of `raw` that have this name.
-    pub(super) fn functions<'a>(&self, raw: &'a Raw, name: &[u8]) -> Vec<Type<'a>> {
-        let is_it = |t: &Type<'_>| raw.is_named(t.name_off(), name);
+    pub(super) fn functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
         if !self.are_many() {
-            return all(raw).filter(is_it).collect();
+            let mut found = Vec::new();
+            look(raw, name, |id| {
+                found.push(id);
+                ControlFlow::Continue(())
+            });
+            return found;
         }
         let index = self.index.get_or_init(|| index(raw));
         let wanted = hash(name);
@@ -46,8 +51,30 @@ impl Names {
             .iter()
             .take_while(|(hash, _)| *hash == wanted);
         let types = same.filter_map(|&(_, id)| raw.by_id(id));
-        types.filter(is_it).collect()
+        let named = types.filter(|t| raw.is_named(t.name_off(), name));
+        named.map(|t| t.id).collect()
     }
+}
+
+/// The first function of `raw` that has this name.
+pub(super) fn first(raw: &Raw, name: &[u8]) -> Option<u32> {
+    let mut first = None;
+    look(raw, name, |id| {
+        first = Some(id);
+        ControlFlow::Break(())
+    });
+    first
+}
+
+/// Tells the functions of `raw` that have this name, until told to stop.
+fn look(raw: &Raw, name: &[u8], mut found: impl FnMut(u32) -> ControlFlow<()>) {
+    let strings = raw.strings();
+    raw.walk(|head| {
+        if head.kind() == Some(Kind::Func) && strings.is(head.name_off, name) {
+            return found(head.id);
+        }
+        ControlFlow::Continue(())
+    });
 }
 
 fn all(raw: &Raw) -> impl Iterator<Item = Type<'_>> {

@@ -1,16 +1,18 @@
 //! BTF read in place: no allocation for each type, bounds checked at every step, nothing trusted.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::OnceLock;
 
 use super::BtfError;
 use super::bytes::Bytes;
 pub(crate) use super::kind::Kind;
-use super::kind::extra;
+use super::walk::{Head, Walk};
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const HEADER_LEN: usize = 24;
-const TYPE_LEN: usize = 12;
+pub(super) const TYPE_LEN: usize = 12;
+/// One type of so many has its place noted: an entry for each would be half a megabyte.
+const NOTED: usize = 64;
 
 /// One type, where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,14 @@ pub(crate) struct Type<'a> {
 }
 
 impl<'a> Type<'a> {
+    fn of(head: Head<'a>) -> Option<Self> {
+        Some(Self {
+            id: head.id,
+            kind: head.kind()?,
+            bytes: head.bytes,
+        })
+    }
+
     pub(crate) fn name_off(&self) -> u32 {
         word(self.bytes, 0)
     }
@@ -65,38 +75,12 @@ impl<'a> Type<'a> {
 
     /// Positions in the record, in words, that hold type ids.
     pub(crate) fn reference_words(&self) -> Vec<usize> {
-        let first = TYPE_LEN / 4;
-        match self.kind {
-            Kind::Ptr
-            | Kind::Typedef
-            | Kind::Volatile
-            | Kind::Const
-            | Kind::Restrict
-            | Kind::Func
-            | Kind::Var
-            | Kind::DeclTag
-            | Kind::TypeTag => vec![2],
-            Kind::Array => vec![first, first + 1],
-            Kind::Struct | Kind::Union => (0..self.vlen()).map(|i| first + 3 * i + 1).collect(),
-            Kind::FuncProto => std::iter::once(2)
-                .chain((0..self.vlen()).map(|i| first + 2 * i + 1))
-                .collect(),
-            Kind::DataSec => (0..self.vlen()).map(|i| first + 3 * i).collect(),
-            Kind::Int | Kind::Enum | Kind::Fwd | Kind::Float | Kind::Enum64 => Vec::new(),
-        }
+        self.kind.reference_words(self.vlen())
     }
 
     /// Positions in the record, in words, that hold offsets of names.
     pub(crate) fn name_words(&self) -> Vec<usize> {
-        let first = TYPE_LEN / 4;
-        let stride = match self.kind {
-            Kind::Struct | Kind::Union | Kind::Enum64 => 3,
-            Kind::Enum | Kind::FuncProto => 2,
-            _ => return vec![0],
-        };
-        std::iter::once(0)
-            .chain((0..self.vlen()).map(|i| first + stride * i))
-            .collect()
+        self.kind.name_words(self.vlen())
     }
 }
 
@@ -116,8 +100,17 @@ pub(crate) struct Raw {
     /// Where this blob's ids and strings begin: 1 and 0, or behind those of the base of a split blob.
     first_id: u32,
     first_string: u32,
-    /// Offset of each type in `data`, made when a type is first asked for by id.
-    index: OnceLock<Vec<u32>>,
+    /// Made by the first walk over all types.
+    index: OnceLock<Index>,
+}
+
+/// Where types are.
+#[derive(Debug, Default)]
+struct Index {
+    /// How many there are.
+    count: u32,
+    /// The places of the first of them, and of each [`NOTED`]th from there on.
+    places: Vec<u32>,
 }
 
 /// Where types and strings lie in a blob of `len` bytes that begins with `header`.
@@ -178,30 +171,50 @@ impl Raw {
         })
     }
 
+    fn records(&self) -> &[u8] {
+        &self.data[self.types.clone()]
+    }
+
     /// The types in order. Ends early at the first record that is not one; [`Self::check`] says which.
     pub(crate) fn types(&self) -> impl Iterator<Item = Type<'_>> {
-        let mut rest = &self.data[self.types.clone()];
-        let mut id = self.first_id;
-        std::iter::from_fn(move || {
-            let (record, after) = split_record(rest)?;
-            let this = Type { id, ..record };
-            rest = after;
-            id = id.checked_add(1)?;
-            Some(this)
-        })
+        Walk::new(self.records(), 0, self.first_id).filter_map(Type::of)
+    }
+
+    /// The heads of the types in order, until told to stop.
+    pub(super) fn walk<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
+        // A record has twice the common bytes on average.
+        let mut places = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN * NOTED));
+        let mut walk = Walk::new(self.records(), 0, self.first_id);
+        loop {
+            let (at, id) = (walk.at(), walk.next_id());
+            for head in walk.by_ref().take(NOTED) {
+                if look(head).is_break() {
+                    return;
+                }
+            }
+            let end = walk.next_id();
+            if end > id {
+                places.push(to_u32(at));
+            }
+            if end - id < NOTED as u32 {
+                let count = end - self.first_id;
+                // If there is an index already, it is the same.
+                let _ = self.index.set(Index { count, places });
+                return;
+            }
+        }
     }
 
     /// Whether every record is a known type that ends inside the blob.
     pub(crate) fn check(&self) -> Result<(), BtfError> {
-        let mut rest = &self.data[self.types.clone()];
-        let mut id = u64::from(self.first_id);
-        while !rest.is_empty() {
-            (_, rest) = split_record(rest).ok_or_else(|| BtfError::Malformed {
-                what: format!("type {id} is cut off or of an unknown kind"),
-            })?;
-            id += 1;
+        let mut walk = Walk::new(self.records(), 0, self.first_id);
+        while walk.next().is_some() {}
+        if walk.at() == self.types.len() {
+            return Ok(());
         }
-        Ok(())
+        Err(BtfError::Malformed {
+            what: format!("type {} is cut off or of an unknown kind", walk.next_id()),
+        })
     }
 
     /// The id of the first type: those below it are another blob's.
@@ -209,33 +222,27 @@ impl Raw {
         self.first_id
     }
 
-    fn index(&self) -> &[u32] {
-        self.index.get_or_init(|| {
-            let mut at = self.types.start;
-            // A record has twice the common bytes on average.
-            let mut index = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN));
-            let data = &self.data[..self.types.end];
-            while let Some(Some(len)) = record_len(&data[at..])
-                && len <= data.len() - at
-            {
-                index.push(to_u32(at));
-                at += len;
-            }
-            index
-        })
+    fn index(&self) -> &Index {
+        if self.index.get().is_none() {
+            self.walk(|_| ControlFlow::Continue(()));
+        }
+        self.index.get_or_init(Index::default)
     }
 
     /// How many types there are.
     pub(crate) fn count(&self) -> u32 {
-        let indexed = self.index.get().map(Vec::len);
-        to_u32(indexed.unwrap_or_else(|| self.types().count()))
+        self.index().count
     }
 
     /// The type with this id, if it is in this blob.
     pub(crate) fn by_id(&self, id: u32) -> Option<Type<'_>> {
-        let at = *self.index().get(id.checked_sub(self.first_id)? as usize)? as usize;
-        let (record, _) = split_record(self.data.get(at..self.types.end)?)?;
-        Some(Type { id, ..record })
+        let number = id.checked_sub(self.first_id)? as usize;
+        let skipped = number % NOTED;
+        let at = *self.index().places.get(number / NOTED)? as usize;
+        let first = id - to_u32(skipped);
+        Walk::new(self.records(), at, first)
+            .nth(skipped)
+            .and_then(Type::of)
     }
 
     /// The type behind typedefs and qualifiers.
@@ -267,8 +274,7 @@ impl Raw {
 
     /// Whether the string at this offset is `name`.
     pub(crate) fn is_named(&self, offset: u32, name: &[u8]) -> bool {
-        let rest = self.strings_from(offset);
-        rest.get(name.len()) == Some(&0) && rest.starts_with(name)
+        self.strings().is(offset, name)
     }
 
     /// Whether this string is there, as one of its own.
@@ -278,19 +284,45 @@ impl Raw {
     }
 
     /// What follows from this offset on, to the end of all strings.
-    #[inline]
     pub(crate) fn strings_from(&self, offset: u32) -> &[u8] {
-        let at = offset.checked_sub(self.first_string);
-        let rest = at.and_then(|at| {
-            self.data
-                .get(self.strings.start + at as usize..self.strings.end)
-        });
-        rest.unwrap_or_default()
+        self.strings().from(offset)
+    }
+
+    /// All strings, for a walk that looks at many.
+    pub(super) fn strings(&self) -> Strings<'_> {
+        Strings {
+            bytes: &self.data[self.strings.clone()],
+            first: self.first_string,
+        }
     }
 
     /// The blob.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.data
+    }
+}
+
+/// The strings of a blob.
+#[derive(Clone, Copy)]
+pub(super) struct Strings<'a> {
+    bytes: &'a [u8],
+    first: u32,
+}
+
+impl<'a> Strings<'a> {
+    /// What follows from this offset on.
+    #[inline]
+    pub(super) fn from(self, offset: u32) -> &'a [u8] {
+        // One before the first is far behind the last.
+        let at = offset.wrapping_sub(self.first) as usize;
+        self.bytes.get(at..).unwrap_or_default()
+    }
+
+    /// Whether the string at this offset is `name`.
+    #[inline]
+    pub(super) fn is(self, offset: u32, name: &[u8]) -> bool {
+        let rest = self.from(offset);
+        rest.get(name.len()) == Some(&0) && rest.starts_with(name)
     }
 }
 
@@ -308,33 +340,6 @@ pub(super) fn resolve<'a>(
         id = t.size_or_type();
     }
     None
-}
-
-/// How long the record is that `data` begins with: the inner `None` while that is not there yet, the outer one when it
-/// is of no known kind.
-#[inline]
-pub(super) fn record_len(data: &[u8]) -> Option<Option<usize>> {
-    let Some(head) = data.first_chunk::<TYPE_LEN>() else {
-        return Some(None);
-    };
-    let info = u32::from_ne_bytes([head[4], head[5], head[6], head[7]]);
-    let (fixed, each) = extra(info)?;
-    let vlen = (info & 0xffff) as usize;
-    Some(Some(
-        TYPE_LEN + usize::from(fixed) + usize::from(each) * vlen,
-    ))
-}
-
-#[inline]
-fn split_record(data: &[u8]) -> Option<(Type<'_>, &[u8])> {
-    let (bytes, rest) = data.split_at_checked(record_len(data)??)?;
-    let kind = Kind::from_info(word(bytes, 4))?;
-    Some((Type { id: 0, kind, bytes }, rest))
-}
-
-/// Whether the record is a function whose name begins at this offset.
-pub(super) fn is_function(record: &[u8], name_off: u32) -> bool {
-    word(record, 0) == name_off && Kind::from_info(word(record, 4)) == Some(Kind::Func)
 }
 
 fn to_u32(n: usize) -> u32 {

@@ -13,8 +13,10 @@ use std::path::Path;
 use memchr::memmem;
 
 use super::BtfError;
+use super::kind::Kind;
 use super::pieces::pieces;
 use super::raw::{self, Raw};
+use super::walk::{Head, Walk};
 use crate::sys::memory::Mapped;
 
 /// A file of BTF whose header has been read.
@@ -93,24 +95,17 @@ impl Unread {
             file: &self.file,
             range: self.types.clone(),
         };
-        let mut id = 0u32;
-        let found = pieces(types, |piece| {
-            let mut rest = piece;
-            loop {
-                let Some(len) = raw::record_len(rest) else {
-                    return ControlFlow::Break(None);
-                };
-                let Some((record, after)) = len.and_then(|len| rest.split_at_checked(len)) else {
-                    return ControlFlow::Continue(piece.len() - rest.len());
-                };
-                id = id.saturating_add(1);
-                if raw::is_function(record, name_off) {
-                    return ControlFlow::Break(Some(id));
-                }
-                rest = after;
+        let mut first = 1;
+        pieces(types, |piece| {
+            let mut walk = Walk::new(piece, 0, first);
+            let is_it =
+                |head: &Head<'_>| head.name_off == name_off && head.kind() == Some(Kind::Func);
+            if let Some(found) = walk.find(is_it) {
+                return ControlFlow::Break(found.id);
             }
-        });
-        found.flatten()
+            first = walk.next_id();
+            ControlFlow::Continue(walk.at())
+        })
     }
 
     /// Where this string begins, if it is one of its own.
@@ -138,6 +133,7 @@ impl Unread {
 mod tests {
     use std::fmt::Write as _;
     use std::io::Write as _;
+    use std::sync::OnceLock;
 
     use super::*;
     use crate::btf::{Btf, Kernel};
@@ -173,7 +169,7 @@ mod tests {
     fn a_function_is_found_without_reading_all_of_it() {
         let (file, raw) = file(&["the_last"]);
         let unread = Unread::open(file.path()).unwrap();
-        let functions: Vec<_> = raw.types().filter(|t| t.kind == raw::Kind::Func).collect();
+        let functions: Vec<_> = raw.types().filter(|t| t.kind == Kind::Func).collect();
         assert_eq!(functions.len(), 1501);
         for function in functions.iter().step_by(100).chain(functions.last()) {
             let name = raw.string(function.name_off()).unwrap();
@@ -191,7 +187,12 @@ mod tests {
             unread: Some(Unread::open(file.path()).unwrap()),
             ..Kernel::default()
         };
-        let (lazy, whole) = (Btf::from(kernel), Btf::from(raw));
+        let running = Kernel {
+            is_running: true,
+            raw: OnceLock::from(Raw::parse(raw.bytes().to_vec()).unwrap()),
+            ..Kernel::default()
+        };
+        let (lazy, running, whole) = (Btf::from(kernel), Btf::from(running), Btf::from(raw));
         assert!(lazy.mentions("the_last") && whole.mentions("the_last"));
         assert!(!lazy.mentions("he_last") && !whole.mentions("he_last"));
         for _ in 0..4 {
@@ -201,11 +202,32 @@ mod tests {
                 "no_such",
                 "int",
             ] {
-                assert_eq!(lazy.function_id(name), whole.function_id(name), "{name}");
+                let id = whole.function_id(name);
+                assert_eq!(lazy.function_id(name), id, "{name}");
+                assert_eq!(running.function_id(name), id, "{name}");
             }
         }
         assert!(whole.function_id("the_last").is_some());
         assert_eq!(whole.function_id("int"), None);
+    }
+
+    #[test]
+    fn every_type_is_found_by_its_id() {
+        let (_, raw) = file(&[]);
+        let base = Raw::parse(raw.bytes().to_vec()).unwrap();
+        let split = Raw::parse_split(raw.bytes().to_vec(), &base).unwrap();
+        for raw in [raw, split] {
+            let before = raw.first_id() - 1;
+            assert!(raw.by_id(before).is_none() && raw.by_id(0).is_none());
+            let mut last = before;
+            for t in raw.types() {
+                assert_eq!(t.id, last + 1);
+                last = t.id;
+                assert_eq!(raw.by_id(t.id).map(|t| t.bytes), Some(t.bytes));
+            }
+            assert!(raw.count() > 3000 && raw.count() == last - before);
+            assert!(raw.by_id(last + 1).is_none());
+        }
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! A walk over the records of BTF: a hundred thousand, so each step takes as few instructions as can be.
+
+use super::kind::{Kind, size};
+use super::raw::TYPE_LEN;
+
+/// A record of which only the beginning has been looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    pub(super) id: u32,
+    pub(super) name_off: u32,
+    info: u32,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Head<'_> {
+    #[inline]
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::from_info(self.info)
+    }
+}
+
+/// The records in order. Ends early at the first that is of no known kind or does not end inside.
+#[derive(Clone, Debug)]
+pub(super) struct Walk<'a> {
+    rest: &'a [u8],
+    /// How many bytes there are from the first type on.
+    end: usize,
+    id: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// From the record on that begins at this place and has this id.
+    pub(super) fn new(types: &'a [u8], at: usize, id: u32) -> Self {
+        Self {
+            rest: types.get(at..).unwrap_or_default(),
+            end: types.len(),
+            id,
+        }
+    }
+
+    /// Where the next record begins.
+    pub(super) fn at(&self) -> usize {
+        self.end - self.rest.len()
+    }
+
+    /// The id of the next record.
+    pub(super) fn next_id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Head<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Head<'a>> {
+        let [a, b, c, d, e, f, g, h, ..] = *self.rest.first_chunk::<TYPE_LEN>()?;
+        let info = u32::from_ne_bytes([e, f, g, h]);
+        let (fixed, each) = size(info)?;
+        let len = usize::from(fixed) + usize::from(each) * (info & 0xffff) as usize;
+        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        let head = Head {
+            id: self.id,
+            name_off: u32::from_ne_bytes([a, b, c, d]),
+            info,
+            bytes,
+        };
+        self.rest = rest;
+        self.id = self.id.wrapping_add(1);
+        Some(head)
+    }
+}
