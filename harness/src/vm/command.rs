@@ -155,6 +155,11 @@ fn append(config: &Config<'_>, devices: &[Device]) -> String {
 
 /// Nothing but what is named here: no network, no disk, no display, no configuration of the user's.
 fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
+    // What nothing here uses, a kernel would look for and find.
+    let mut machine = "pc,vmport=off,smbus=off".to_owned();
+    if role.is_some() {
+        machine.push_str(",memory-backend=ram");
+    }
     let mut device = Device::new(
         &[
             "-nodefaults",
@@ -162,11 +167,7 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
             "-display",
             "none",
             "-machine",
-            if role.is_some() {
-                "pc,memory-backend=ram"
-            } else {
-                "pc"
-            },
+            &machine,
             "-accel",
             config.accelerator.name(),
             "-cpu",

@@ -22,16 +22,10 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcdrain, tcsetwinsize};
 
 use crate::port::{self, Port};
-use crate::{mounts, network, session, supervise};
+use crate::{session, supervise};
 
 /// Does the work of a VM that is there for one program.
 pub(crate) fn work(wanted: &Command, port: &mut Port) -> Result<()> {
-    let mut warnings = mounts::mount_usual();
-    let loopback = network::raise_loopback().err();
-    warnings.extend(loopback.map(|error| format!("{error:#}")));
-    for message in warnings {
-        port.send(&Event::Warning { message })?;
-    }
     let start = Instant::now();
     let how = run(wanted, || port.send(&Event::Running))?;
     let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -11,27 +11,35 @@ use anyhow::{Context as _, Result};
 use guest::event::Event;
 use guest::job::{EVENT_PORT, JOB_PATH, Job, MODULES_DIR, Work};
 use rustix::io::Errno;
+use rustix::stdio::dup2_stdin;
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::environment::{self, Missing};
 use crate::kmsg::{KMSG, KernelLog};
 use crate::port::Port;
 use crate::turns::Turns;
-use crate::{command, mounts, programs, quirks};
+use crate::{command, programs, quirks};
 
-/// Does the job and ends the VM, whatever happens.
-pub(crate) fn run() -> ExitCode {
-    if let Err(error) = work() {
+/// Does the job and ends the VM, whatever happens. `prepared` says that the VM has what it needs for that.
+pub(crate) fn run(prepared: bool) -> ExitCode {
+    if let Err(error) = work(prepared) {
         say(format_args!("cannot go on: {error:#}"));
     }
     leave()
 }
 
-fn work() -> Result<()> {
-    let mut warnings = mounts::mount_all()?;
+fn work(prepared: bool) -> Result<()> {
+    let missing = if prepared {
+        Missing::default()
+    } else {
+        environment::prepare()?
+    };
     let job = read_job();
     let token = job.as_ref().map_or("", |job| &job.token);
     let mut port = Port::open(token)?;
+    // The init of a template holds it open for us there.
+    dup2_stdin(io::stdout()).context("cannot let go of the standard input")?;
     // From now on no other process finds it, and those that run scenarios can make no new one: see `confine`.
     fs::remove_file(EVENT_PORT).with_context(|| format!("cannot hide {EVENT_PORT}"))?;
     let release = uname().release().to_string_lossy().into_owned();
@@ -40,12 +48,11 @@ fn work() -> Result<()> {
         uptime_us: uptime_us(),
     })?;
     let result = job.and_then(|job| {
-        warnings.extend(
-            job.modules
-                .iter()
-                .filter_map(|name| load_module(name).err()),
-        );
-        for message in warnings {
+        let modules = job.modules.iter();
+        let unloaded = modules.filter_map(|name| load_module(name).err());
+        let unusual = missing.usual.into_iter();
+        let unusual = unusual.filter(|_| matches!(job.work, Work::Command(_)));
+        for message in missing.wanted.into_iter().chain(unusual).chain(unloaded) {
             port.send(&Event::Warning { message })?;
         }
         do_work(&job.work, &mut port)
@@ -138,11 +145,17 @@ fn pull_reset_line() -> io::Result<()> {
     ports.write_all_at(&[RESET], PORT)
 }
 
+/// Has the kernel do so without shutting down anything first.
+fn restart_at_once() -> io::Result<()> {
+    fs::write("/proc/sysrq-trigger", "b")
+}
+
 /// Ends the VM. A restart does so on every machine, as QEMU is told to leave then; power-off needs ACPI.
 fn leave() -> ExitCode {
     let _ = rustix::termios::tcdrain(io::stderr());
-    // Nothing here needs to be shut down in order. Where there is no such port, the kernel does it.
+    // Nothing here needs to be shut down in order. Where there is neither, the kernel does it.
     let _ = pull_reset_line();
+    let _ = restart_at_once();
     match reboot(RebootCommand::Restart) {
         Ok(()) => say("the VM lives on after reboot(2)"),
         Err(error) => say(format_args!("cannot end the VM: {error}")),

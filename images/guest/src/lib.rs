@@ -13,4 +13,4 @@ pub mod program;
 pub mod scenario;
 pub mod scenarios;
 pub mod splats;
-mod sys;
+pub mod sys;

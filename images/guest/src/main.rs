@@ -4,6 +4,7 @@ mod beside;
 mod child;
 mod command;
 mod confine;
+mod environment;
 mod init;
 mod kmsg;
 mod leaks;
@@ -31,7 +32,9 @@ fn main() -> ExitCode {
         }
         [command, rest @ ..] if command == session::COMMAND => session::run(rest),
         [command, index] if command == programs::COMMAND => programs::run(&index.to_string_lossy()),
-        _ if rustix::process::getpid().is_init() => init::run(),
+        more if rustix::process::getpid().is_init() => {
+            init::run(more.iter().any(|word| word == environment::PREPARED))
+        }
         _ => {
             eprintln!(
                 "usage: init {} ID (as process 1, it takes its job from a file)",

@@ -1,11 +1,12 @@
-//! The file systems that eBPF needs, and those that programs expect.
+//! The file systems that eBPF needs, and those that programs expect. What is mounted already stays as it is.
 
 use std::ffi::CStr;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 /// Without these nothing can be run or reported.
@@ -55,19 +56,29 @@ pub(crate) fn mount_usual() -> Vec<String> {
     let mounts = USUAL
         .iter()
         .filter_map(|(kind, target)| mount_one(kind, target).err());
-    let mut warnings: Vec<_> = mounts.map(|error| format!("{error:#}")).collect();
-    for (target, link) in LINKS {
-        match std::os::unix::fs::symlink(target, link) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                warnings.push(format!("cannot link {link} to {target}: {error}"));
-            }
-            _ => {}
+    let links = LINKS
+        .iter()
+        .filter_map(|(target, path)| link(target, path).err());
+    mounts
+        .chain(links)
+        .map(|error| format!("{error:#}"))
+        .collect()
+}
+
+fn link(target: &str, path: &str) -> Result<()> {
+    let folder = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all);
+    match folder.and_then(|()| symlink(target, path)) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot link {path} to {target}"))
         }
+        _ => Ok(()),
     }
-    warnings
 }
 
 fn mount_one(kind: &str, target: &str) -> Result<()> {
+    if is_mount_point(Path::new(target)) {
+        return Ok(());
+    }
     if target == "/tmp" && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) {
         // The image has files there, which a mount would hide.
         return Ok(());
@@ -79,9 +90,25 @@ fn mount_one(kind: &str, target: &str) -> Result<()> {
         fs::create_dir_all(target)
     };
     made.with_context(|| format!("cannot make {target}"))?;
-    match mount(kind, target, kind, MountFlags::empty(), None::<&CStr>) {
-        // The kernel may have mounted /dev itself.
-        Ok(()) | Err(Errno::BUSY) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot mount {kind} on {target}")),
+    mount(kind, target, kind, MountFlags::empty(), None::<&CStr>)
+        .with_context(|| format!("cannot mount {kind} on {target}"))
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    let device = |path: &Path| Some(fs::metadata(path).ok()?.dev());
+    let (own, parent) = (device(path), path.parent().and_then(device));
+    own.is_some() && own != parent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_told_from_a_mount_point() {
+        assert!(is_mount_point(Path::new("/proc")));
+        for path in ["/proc/self", "/no/such/folder"] {
+            assert!(!is_mount_point(Path::new(path)), "{path}");
+        }
     }
 }

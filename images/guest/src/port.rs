@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 use guest::event::{Event, Signed};
@@ -60,5 +61,12 @@ impl Port {
     /// Waits until the last byte has left.
     pub(crate) fn drain(&self) -> Result<()> {
         tcdrain(&self.port).context("cannot drain the event port")
+    }
+}
+
+/// For a process that is to hold it open.
+impl From<Port> for Stdio {
+    fn from(port: Port) -> Self {
+        port.port.into()
     }
 }

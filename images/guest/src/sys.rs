@@ -1,5 +1,5 @@
 //! What has no safe interface: a kretprobe by a link of its own kind (`BPF_TRACE_KPROBE_MULTI`, 5.18), which aya does not
-//! make.
+//! make, and a program without an object around it.
 #![allow(unsafe_code)] // bpf(2)
 
 use std::ffi::CStr;
@@ -11,6 +11,7 @@ use std::ptr;
 // From include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: u32 = 5;
 const BPF_LINK_CREATE: u32 = 28;
+const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
 const BPF_TRACE_KPROBE_MULTI: u32 = 42;
 const BPF_F_KPROBE_MULTI_RETURN: u32 = 1;
@@ -51,23 +52,22 @@ struct Link {
     cookies: u64,
 }
 
+/// Loads a program that does nothing, and lets go of it.
+///
+/// # Errors
+///
+/// What the kernel answers.
+pub fn load_nothing() -> io::Result<()> {
+    load(BPF_PROG_TYPE_SOCKET_FILTER, 0).map(drop)
+}
+
 /// Attaches a program that does nothing to the return of `function`, until the link is closed.
 ///
 /// # Errors
 ///
 /// What the kernel answers; `EOPNOTSUPP` where it is built without FPROBE.
 pub(crate) fn attach_kretprobe_multi(function: &CStr) -> io::Result<OwnedFd> {
-    let program = bpf(
-        BPF_PROG_LOAD,
-        &mut Load {
-            prog_type: BPF_PROG_TYPE_KPROBE,
-            insn_cnt: 2,
-            insns: PROGRAM.as_ptr().addr() as u64,
-            license: c"GPL".as_ptr().addr() as u64,
-            expected_attach_type: BPF_TRACE_KPROBE_MULTI,
-            ..Load::default()
-        },
-    )?;
+    let program = load(BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI)?;
     let symbols = [function.as_ptr()];
     bpf(
         BPF_LINK_CREATE,
@@ -78,6 +78,20 @@ pub(crate) fn attach_kretprobe_multi(function: &CStr) -> io::Result<OwnedFd> {
             count: 1,
             symbols: symbols.as_ptr().addr() as u64,
             ..Link::default()
+        },
+    )
+}
+
+fn load(prog_type: u32, expected_attach_type: u32) -> io::Result<OwnedFd> {
+    bpf(
+        BPF_PROG_LOAD,
+        &mut Load {
+            prog_type,
+            insn_cnt: 2,
+            insns: PROGRAM.as_ptr().addr() as u64,
+            license: c"GPL".as_ptr().addr() as u64,
+            expected_attach_type,
+            ..Load::default()
         },
     )
 }

@@ -1,12 +1,13 @@
 //! The kernel's own archive format (`newc` cpio), unpacked as the kernel would.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::process::umask;
 
 const HEADER: usize = 110;
 const MAGIC: &[u8] = b"070701";
@@ -14,7 +15,11 @@ const END: &str = "TRAILER!!!";
 
 /// Unpacks everything below `/`. What is there already is replaced.
 pub(crate) fn unpack(archive: &[u8]) -> Result<()> {
-    unpack_below(archive, Path::new("/"))
+    // What is made with the right permissions needs no other call to get them.
+    let before = umask(Mode::empty());
+    let unpacked = unpack_below(archive, Path::new("/"));
+    umask(before);
+    unpacked
 }
 
 fn unpack_below(archive: &[u8], root: &Path) -> Result<()> {
@@ -69,14 +74,13 @@ impl<'a> Entry<'a> {
         let permissions = self.mode & 0o7777;
         let kind = FileType::from_raw_mode(self.mode);
         if kind == FileType::Directory {
-            match fs::create_dir(path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
-                _ => {}
-            }
-            return Ok(fs::set_permissions(
-                path,
-                Permissions::from_mode(permissions),
-            )?);
+            return match DirBuilder::new().mode(permissions).create(path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let permissions = Permissions::from_mode(permissions);
+                    Ok(fs::set_permissions(path, permissions)?)
+                }
+                made => Ok(made?),
+            };
         }
         // This program itself may be in the way; it runs on without its name.
         match fs::remove_file(path) {
@@ -85,15 +89,18 @@ impl<'a> Entry<'a> {
         }
         match kind {
             FileType::RegularFile => {
-                let mut file = File::create_new(path)?;
+                let mut options = OpenOptions::new();
+                let mut file = options
+                    .write(true)
+                    .create_new(true)
+                    .mode(permissions)
+                    .open(path)?;
                 file.write_all(self.content)?;
-                file.set_permissions(Permissions::from_mode(permissions))?;
             }
             FileType::Symlink => symlink(PathBuf::from(std::str::from_utf8(self.content)?), path)?,
             FileType::CharacterDevice | FileType::BlockDevice => {
                 let device = makedev(self.device.0, self.device.1);
-                mknodat(CWD, path, kind, Mode::empty(), device)?;
-                fs::set_permissions(path, Permissions::from_mode(permissions))?;
+                mknodat(CWD, path, kind, Mode::from_raw_mode(permissions), device)?;
             }
             other => bail!("it is a {other:?}"),
         }

@@ -1,51 +1,41 @@
 //! The window through which the host hands in an archive; see [`guest::handover`].
 
-use std::ffi::CStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use guest::handover::{DEVICE, HEADER, Header, MAGIC, RESOURCE};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::sys::Mapping;
 
-const SYS: &str = "/sys";
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-pub(crate) struct Window {
-    file: File,
-    header: Mapping,
-}
+/// All of it, mapped before the VM is saved: what is done by then is not done again.
+pub(crate) struct Window(Mapping);
 
 impl Window {
-    /// Looks through the PCI devices. Afterwards nothing is mounted, as before.
+    /// Looks through the PCI devices.
     pub(crate) fn find() -> Result<Self> {
-        fs::create_dir_all(SYS)?;
-        mount("sysfs", SYS, "sysfs", MountFlags::empty(), None::<&CStr>)
-            .context("cannot mount sysfs")?;
-        let window = Self::open();
-        unmount(SYS, UnmountFlags::DETACH).context("cannot unmount sysfs")?;
-        window
-    }
-
-    fn open() -> Result<Self> {
         let device = device()?;
         // Where the firmware left it off.
         let _ = fs::write(device.join("enable"), "1");
         let path = device.join(RESOURCE);
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        let header = Mapping::new(&file, HEADER).with_context(|| {
+        let open = || {
+            let file = File::open(&path)?;
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            anyhow::Ok(Mapping::new(&file, length)?)
+        };
+        let window = open().with_context(|| {
             format!("cannot map {} (is the kernel locked down?)", path.display())
         })?;
-        Ok(Self { file, header })
+        Ok(Self(window))
     }
 
     /// Waits for the header. Without sleeping: a VM that was saved asleep would first have to wake up.
     pub(crate) fn wait(&self) -> Header {
         loop {
-            if self.header.starts_with(MAGIC)
-                && let Some(header) = Header::from_bytes(self.header.bytes())
+            if self.0.starts_with(MAGIC)
+                && let Some(header) = Header::from_bytes(self.0.bytes())
             {
                 return header;
             }
@@ -54,23 +44,13 @@ impl Window {
     }
 
     /// The archive that the header tells of, behind the header.
-    pub(crate) fn archive(&self, header: &Header) -> Result<Archive> {
+    pub(crate) fn archive(&self, header: &Header) -> Result<&[u8]> {
         let length = usize::try_from(header.length)?;
-        let mapping =
-            Mapping::new(&self.file, HEADER + length).context("cannot map the archive")?;
-        Ok(Archive { mapping, length })
-    }
-}
-
-/// An archive that was handed in.
-pub(crate) struct Archive {
-    mapping: Mapping,
-    length: usize,
-}
-
-impl Archive {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.mapping.bytes()[HEADER..HEADER + self.length]
+        self.0
+            .bytes()
+            .get(HEADER..)
+            .and_then(|behind| behind.get(..length))
+            .with_context(|| format!("an archive of {length} bytes is more than the window holds"))
     }
 }
 
