@@ -268,17 +268,18 @@ impl Btf {
     fn functions(&self, name: &str) -> Result<Vec<u32>, BtfError> {
         let kernel = &self.kernel;
         // Whoever asks for one will likely not ask for another; who does shall not wait for the same again and again.
+        if let Some(id) = kernel.names.first_found(name) {
+            return Ok(vec![id]);
+        }
         if kernel.names.is_first_look() {
-            match (kernel.raw.get(), &kernel.unread) {
-                (Some(raw), _) if kernel.is_running => {
-                    return Ok(names::first(raw, name.as_bytes()).into_iter().collect());
-                }
-                (None, Some(unread)) => {
-                    if let Some(id) = unread.function(name.as_bytes()) {
-                        return Ok(vec![id]);
-                    }
-                }
-                _ => {}
+            let found = match (kernel.raw.get(), &kernel.unread) {
+                (Some(raw), _) if kernel.is_running => Some(names::first(raw, name.as_bytes())),
+                (None, Some(unread)) => unread.function(name.as_bytes()).map(Some),
+                _ => None,
+            };
+            if let Some(found) = found {
+                kernel.names.note_first(name, found);
+                return Ok(found.into_iter().collect());
             }
         }
         Ok(kernel.names.functions(self.raw()?, name.as_bytes()))

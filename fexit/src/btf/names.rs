@@ -12,6 +12,8 @@ const LOOKS: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     looks: AtomicU32,
+    /// What the first look found.
+    first: OnceLock<(String, u32)>,
     /// Hash and place of each function, in order.
     index: OnceLock<Vec<(u32, u32)>>,
 }
@@ -20,6 +22,19 @@ impl Names {
     /// Notes that a function is looked for; whether it is the first one.
     pub(super) fn is_first_look(&self) -> bool {
         self.looks.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// What the first look found, if it was for this name.
+    pub(super) fn first_found(&self, name: &str) -> Option<u32> {
+        let (of, id) = self.first.get()?;
+        (of == name).then_some(*id)
+    }
+
+    /// Notes what the first look has found.
+    pub(super) fn note_first(&self, name: &str, found: Option<u32>) {
+        if let Some(id) = found {
+            self.first.get_or_init(|| (name.to_owned(), id));
+        }
     }
 
     /// Notes that so many functions will likely be looked for.

@@ -212,6 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn the_same_function_again_needs_no_more_of_the_file() {
+        let (file, _) = file(&["the_last"]);
+        let lazy = Btf::from(Kernel {
+            unread: Some(Unread::open(file.path()).unwrap()),
+            ..Kernel::default()
+        });
+        let id = lazy.function_id("the_last");
+        assert!(id.is_some());
+        assert_eq!(lazy.function_id("the_last"), id);
+        assert!(lazy.kernel.raw.get().is_none());
+        assert_ne!(
+            lazy.function_id("a_function_with_a_rather_long_name_number_7"),
+            id
+        );
+        assert!(lazy.kernel.raw.get().is_some());
+    }
+
+    #[test]
     fn every_type_is_found_by_its_id() {
         let (_, raw) = file(&[]);
         let base = Raw::parse(raw.bytes().to_vec()).unwrap();
