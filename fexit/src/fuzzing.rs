@@ -66,8 +66,11 @@ pub fn btf(data: &[u8], base: &[u8]) {
             ..Default::default()
         };
         let all: Vec<_> = split.types().map(relocation).collect();
-        let module: Vec<Raw> = Raw::parse_split(data.to_vec(), &base).into_iter().collect();
-        let _ = crate::btf::cut::cut(&base, [module], &split, &all);
-        let _ = crate::btf::cut::cut(&split, [], &split, &all);
+        let again = || Raw::parse_split(data.to_vec(), &base).into_iter();
+        let (module, kernel) = (again().collect(), again().next());
+        if let Some(kernel) = kernel {
+            let _ = crate::btf::cut::cut(&kernel.into(), [], &split, &all);
+        }
+        let _ = crate::btf::cut::cut(&base.into(), [module], &split, &all);
     }
 }

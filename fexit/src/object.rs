@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use aya_obj::btf::BtfFeatures;
 use aya_obj::{Function, Object as Parsed};
 
-use crate::btf::{Btf, cut, raw::Raw};
+use crate::btf::{Btf, BtfError, cut, raw::Raw};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
 use crate::sys;
@@ -166,6 +166,16 @@ impl Object {
         Ok(done)
     }
 
+    /// Has the kernel's types looked through once for all that is known to be wanted: these functions, and the types that
+    /// the CO-RE relocations are about.
+    pub(crate) fn look_ahead(&self, kernel: &Btf, functions: &[&str]) -> Result<(), BtfError> {
+        let local = Raw::parse(self.extra.btf.clone()).ok();
+        let types = local
+            .as_ref()
+            .map(|local| cut::names(local, &self.extra.core));
+        kernel.look_ahead(functions, types.flatten().unwrap_or_default())
+    }
+
     /// The object with only those CO-RE relocations that `program`'s section and subprograms hold.
     ///
     /// The relocation code stops at the first one that cannot be applied, whosever it is.
@@ -208,11 +218,11 @@ impl Object {
     ) -> Result<(), ProgramError> {
         let local = Raw::parse(self.extra.btf.clone())?;
         let modules = kernel.modules(module);
-        let kernel = kernel.raw()?;
-        let cut = cut::cut(kernel, modules, &local, &self.extra.core);
-        let bytes = cut
-            .as_ref()
-            .map_or_else(|| kernel.bytes(), |cut| cut.bytes.as_slice());
+        let cut = cut::cut(kernel, modules, &local, &self.extra.core)?;
+        let bytes = match &cut {
+            Some(cut) => cut.bytes.as_slice(),
+            None => kernel.raw()?.bytes(),
+        };
         let target = relocation(shielded(|| {
             aya_obj::btf::Btf::parse(bytes, object.endianness)
         }))?;

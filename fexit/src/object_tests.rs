@@ -92,7 +92,9 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let object = compile(LOCAL);
     let extra = crate::elf::examine(&object, None).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
-    let cut = crate::btf::cut::cut(kernel.raw().unwrap(), [], &local, &extra.core).unwrap();
+    let cut = crate::btf::cut::cut(&kernel, [], &local, &extra.core)
+        .unwrap()
+        .unwrap();
     assert!(cut.bytes.len() < kernel.raw().unwrap().bytes().len());
     let cut_btf = Btf::parse(&cut.bytes, crate::Endianness::default()).unwrap();
     assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));

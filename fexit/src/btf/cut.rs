@@ -13,8 +13,10 @@ use std::ops::ControlFlow;
 
 use super::access;
 use super::core::CoreRelocation;
+use super::names::Bearer;
 use super::raw::{Kind, Raw, Type};
-use super::wanted::Wanted;
+use super::wanted::{Beginnings, Wanted};
+use super::{Btf, BtfError};
 
 /// The part of the kernel's BTF, and of its modules', that an object's CO-RE relocations can see.
 pub(crate) struct Cut {
@@ -24,41 +26,45 @@ pub(crate) struct Cut {
     pub(crate) kernel_ids: Vec<u32>,
 }
 
+/// The names of the types that relocations are about, `local` being the object's.
+///
+/// `None` when one has no name: then any type of the kernel may be meant.
+pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Option<Vec<&'a [u8]>> {
+    let name = |relocation: &CoreRelocation| {
+        let name = local.string(local.by_id(relocation.type_id)?.name_off())?;
+        (!name.is_empty()).then_some(name)
+    };
+    relocations.iter().map(name).collect()
+}
+
 /// Cuts out of `kernel` what the relocations of an object with the types `local` may look at; what is not there, out of the
 /// first of the groups of `modules` that has it.
 ///
-/// `None` when a wanted type has no name: then any type of the kernel may be meant, and the whole of it is needed.
+/// `None` when all of the kernel's types are needed.
 pub(crate) fn cut(
-    kernel: &Raw,
+    kernel: &Btf,
     modules: impl IntoIterator<Item = Vec<Raw>>,
     local: &Raw,
     relocations: &[CoreRelocation],
-) -> Option<Cut> {
-    let mut names = Wanted::new();
-    let mut members = Wanted::new();
-    for relocation in relocations {
-        for name in access::members(local, relocation) {
-            members.add(local.string(name).unwrap_or_default());
-        }
-        let name = local
-            .by_id(relocation.type_id)
-            .and_then(|t| local.string(t.name_off()))
-            .unwrap_or_default();
-        if name.is_empty() {
-            return None;
-        }
-        names.add(name);
-    }
+) -> Result<Option<Cut>, BtfError> {
+    let Some(names) = names(local, relocations) else {
+        return Ok(None);
+    };
+    let mut names = Wanted::new(names);
+    let members = relocations
+        .iter()
+        .flat_map(|relocation| access::members(local, relocation))
+        .filter_map(|name| local.string(name).filter(|name| !name.is_empty()));
     let mut cutter = Cutter {
         sources: Sources {
-            kernel,
+            kernel: kernel.raw()?,
             modules: Vec::new(),
         },
-        members,
+        members: Wanted::exactly(members),
         keep: BTreeMap::new(),
         queue: Vec::new(),
     };
-    let found = cutter.look(KERNEL, &names);
+    let found = cutter.want_all(KERNEL, &kernel.types_named(&names)?);
     names.remove(&found);
     let mut groups = modules.into_iter();
     while !names.is_empty()
@@ -67,12 +73,14 @@ pub(crate) fn cut(
         let mut found = Vec::new();
         for module in group {
             cutter.sources.modules.push(module);
-            found.extend(cutter.look(cutter.sources.modules.len(), &names));
+            let number = cutter.sources.modules.len();
+            let bearers = cutter.sources.bearers(number, &names);
+            found.extend(cutter.want_all(number, &bearers));
         }
         names.remove(&found);
     }
     cutter.follow();
-    Some(cutter.finish())
+    Ok(Some(cutter.finish()))
 }
 
 /// Where a type is from: the kernel proper, or the module of that number.
@@ -119,11 +127,12 @@ impl Sources<'_> {
     }
 
     /// The types of `source` that bear one of these names, each with its own.
-    fn bearers<'n>(&self, source: Source, names: &Wanted<'n>) -> Vec<(u32, Kind, &'n [u8])> {
-        let named = self.named(source);
+    fn bearers<'n>(&self, source: Source, names: &Wanted<'n>) -> Vec<Bearer<'n>> {
+        let beginnings = Beginnings::of([names, &Wanted::exactly([])]);
+        let (strings, named) = (self.raw(source).strings(), self.named(source));
         let mut found = Vec::new();
         self.raw(source).walk(|head| {
-            if head.name_off != 0
+            if strings.may_be(head.name_off, &beginnings)
                 && let Some(kind) = head.kind().filter(|kind| kind.is_data())
                 && let Some(name) = names.find(named(head.name_off))
             {
@@ -145,14 +154,13 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    /// Wants the types of `source` that bear one of these names, and tells which names those were.
-    fn look<'n>(&mut self, source: Source, names: &Wanted<'n>) -> Vec<&'n [u8]> {
-        let hits = self.sources.bearers(source, names);
-        for (id, ..) in &hits {
+    /// Wants these types of `source`, and tells which of their names are found.
+    fn want_all<'n>(&mut self, source: Source, bearers: &[Bearer<'n>]) -> Vec<&'n [u8]> {
+        for (id, ..) in bearers {
             self.want(source, *id, true);
         }
         // A declaration says that the type itself is elsewhere.
-        let defined = hits.iter().filter(|(_, kind, _)| *kind != Kind::Fwd);
+        let defined = bearers.iter().filter(|(_, kind, _)| *kind != Kind::Fwd);
         defined.map(|(.., name)| *name).collect()
     }
 

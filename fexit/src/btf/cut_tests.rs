@@ -71,22 +71,25 @@ fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kerne
         ),
         "((struct held *)ctx[0])->a + ((struct private *)ctx[1])->b.x",
     );
-    let kernel = types(&format!(
+    let kernel = Btf::from(types(&format!(
         "{INNER} struct held {{ char a; }} h; struct private; struct private *p;"
-    ));
+    )));
     let of = |size: usize| {
         let source = format!("{INNER} struct private {{ char pad[{size}]; struct inner b; }} p;");
         module(
             &format!("{source} struct held {{ long other; }} h;"),
-            &kernel,
+            kernel.raw().unwrap(),
         )
     };
     let (first, second) = (of(8), of(16));
     let is_it = |t: &Type<'_>| t.kind == Kind::Struct && t.size_or_type() == 24;
     let private = first.types().find(is_it).unwrap().id;
-    assert!(private >= kernel.count());
+    assert!(private >= kernel.raw().unwrap().count());
     // The first module that is asked has it: the others are not.
-    let cut = |groups: Vec<Vec<Raw>>| cut(&kernel, groups, &local, &relocations).unwrap();
+    let cut = |groups: Vec<Vec<Raw>>| {
+        let cut = cut(&kernel, groups, &local, &relocations).unwrap();
+        cut.unwrap()
+    };
     let found = cut(vec![vec![first], vec![second]]);
     let btf = Btf::parse(&found.bytes, crate::Endianness::default()).unwrap();
     let raw = btf.raw().unwrap();
@@ -115,11 +118,11 @@ fn only_members_that_relocations_may_go_through_are_kept() {
         ),
         "((struct out *)ctx[0])->in.x + ((struct out___old *)ctx[0])->gone",
     );
-    let kernel = types(
+    let kernel = Btf::from(types(
         "struct unseen { int x; }; struct in { int other; char x; struct unseen s; int end[0]; }; \
          struct out { struct unseen other; union { long a; struct in in; }; struct unseen last; } o;",
-    );
-    let found = cut(&kernel, [], &local, &relocations).unwrap();
+    ));
+    let found = cut(&kernel, [], &local, &relocations).unwrap().unwrap();
     let raw = Raw::parse(found.bytes).unwrap();
     let members = |t: Type<'_>| -> Vec<String> {
         let name = |off| String::from_utf8_lossy(raw.string(off).unwrap()).into_owned();
@@ -132,7 +135,10 @@ fn only_members_that_relocations_may_go_through_are_kept() {
     assert_eq!(unions.next().map(members).unwrap(), ["in"]);
     assert_eq!(structs(&raw, "unseen").count(), 0);
     // Nothing moves, and each knows what it was.
-    let (here, there) = (structs(&raw, "in").next().unwrap(), id(&kernel, "in"));
+    let (here, there) = (
+        structs(&raw, "in").next().unwrap(),
+        id(kernel.raw().unwrap(), "in"),
+    );
     assert_eq!(found.kernel_ids[here.id as usize - 1], there);
     assert_eq!(here.size_or_type(), 12);
     assert_eq!(here.extra(2), 32);

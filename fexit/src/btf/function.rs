@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::nearest;
 use super::pattern::matches;
 use super::raw::{self, Kind, Raw, Type};
-use super::{Btf, BtfError, MODULE_BTF, explain, symbols};
+use super::{Btf, BtfError, MODULE_BTF, explain, several, symbols};
 use crate::sys::{self, IdKind};
 
 /// A function of the kernel or of a module.
@@ -176,7 +176,7 @@ impl Btf {
         let Some(id) = self.only_function(name)? else {
             return self.function_of_any_module(name);
         };
-        let candidates = symbols::are_several(name, self).then(|| self.symbols().namesakes(name));
+        let candidates = several::are_several(name, self).then(|| self.symbols().namesakes(name));
         if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
             return Err(BtfError::AmbiguousName {
                 name: name.to_owned(),
@@ -220,7 +220,7 @@ impl Btf {
         let found = scope.functions(name);
         let one = the_only(scope, name, &place, &found)?
             .ok_or_else(|| explain::unknown_function(scope, name, &place, None))?;
-        let candidates = symbols::may_be_several_in_module(name, self)
+        let candidates = several::may_be_several_in_module(name, self)
             .then(|| self.symbols().namesakes_in_module(module, name));
         if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
             return Err(BtfError::AmbiguousName {

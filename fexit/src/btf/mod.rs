@@ -14,6 +14,7 @@ mod nearest;
 mod pattern;
 mod pieces;
 pub(crate) mod raw;
+mod several;
 mod symbols;
 mod unread;
 mod walk;
@@ -23,13 +24,15 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use names::Names;
+use names::{Bearer, Names};
 use object::Endianness;
 use raw::{Kind, Raw, Type};
 use symbols::Symbols;
 use unread::Unread;
+use wanted::Wanted;
 
 pub(crate) use function::{FunctionId, Module, Shape, describe};
 
@@ -139,6 +142,8 @@ struct Kernel {
     unread: Option<Unread>,
     raw: OnceLock<Raw>,
     names: Names,
+    /// Whether it may be asked for many functions.
+    many: AtomicBool,
     /// Read when BTF does not tell enough.
     symbols: OnceLock<Symbols>,
 }
@@ -267,10 +272,10 @@ impl Btf {
     /// The kernel's functions of this name: of the running one the first alone, at first.
     fn functions(&self, name: &str) -> Result<Vec<u32>, BtfError> {
         let kernel = &self.kernel;
-        // Whoever asks for one will likely not ask for another; who does shall not wait for the same again and again.
-        if let Some(id) = kernel.names.first_found(name) {
-            return Ok(vec![id]);
+        if let Some(known) = kernel.names.known_functions(name.as_bytes()) {
+            return Ok(known);
         }
+        // Whoever asks for one will likely not ask for another; who does shall not wait for the same again and again.
         if kernel.names.is_first_look() {
             let found = match (kernel.raw.get(), &kernel.unread) {
                 (Some(raw), _) if kernel.is_running => Some(names::first(raw, name.as_bytes())),
@@ -278,20 +283,47 @@ impl Btf {
                 _ => None,
             };
             if let Some(found) = found {
-                kernel.names.note_first(name, found);
+                found.inspect(|&id| kernel.names.note(name.as_bytes(), id));
                 return Ok(found.into_iter().collect());
             }
         }
         Ok(kernel.names.functions(self.raw()?, name.as_bytes()))
     }
 
-    /// Notes that so many functions will likely be asked for: then all is read at once that one of them would not need.
-    pub(crate) fn expect(&self, functions: usize) {
-        self.kernel.names.expect(functions);
+    /// Looks for all these functions and types at once, which then need not be looked for one by one.
+    pub(crate) fn look_ahead<'n>(
+        &self,
+        functions: &[&'n str],
+        types: Vec<&'n [u8]>,
+    ) -> Result<(), BtfError> {
+        let functions = functions.iter().map(|name| name.as_bytes());
+        self.kernel.names.learn(self.raw()?, functions, types);
+        Ok(())
     }
 
-    fn asked_for_many(&self) -> bool {
-        self.kernel.names.are_many()
+    /// Whether a function was asked for yet.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.kernel.names.was_asked()
+    }
+
+    /// Whether a function of this name need not be looked for any more.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        let known = self.kernel.names.known_functions(name.as_bytes());
+        known.is_some()
+    }
+
+    /// Notes that many functions may be asked for.
+    pub(crate) fn expect_many(&self) {
+        self.kernel.many.store(true, Ordering::Relaxed);
+    }
+
+    fn expects_many(&self) -> bool {
+        self.kernel.many.load(Ordering::Relaxed)
+    }
+
+    /// The kernel's types that bear one of these names.
+    fn types_named<'n>(&self, names: &Wanted<'n>) -> Result<Vec<Bearer<'n>>, BtfError> {
+        Ok(self.kernel.names.types(self.raw()?, names))
     }
 
     /// The type id of the kernel's function of this name.

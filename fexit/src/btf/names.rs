@@ -1,10 +1,14 @@
-//! Functions by name: looked through while they are asked for now and then, indexed once they are asked for often.
+//! Functions and types by name: looked for all at once where they are known beforehand, one by one while they are asked
+//! for now and then, and indexed once they are asked for often.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::raw::{Kind, Raw, Type};
+use super::walk::Head;
+use super::wanted::{Beginnings, Wanted, essential};
 
 /// To make the index takes as long as to look two or three times.
 const LOOKS: u32 = 2;
@@ -12,10 +16,20 @@ const LOOKS: u32 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     looks: AtomicU32,
-    /// What the first look found.
-    first: OnceLock<(String, u32)>,
+    known: Mutex<Known>,
     /// Hash and place of each function, in order.
     index: OnceLock<Vec<(u32, u32)>>,
+}
+
+/// A type that bears a name: its id and kind, and which name without its flavour.
+pub(super) type Bearer<'n> = (u32, Kind, &'n [u8]);
+
+/// The bearers of names that were looked for.
+#[derive(Debug, Default)]
+struct Known {
+    functions: BTreeMap<Vec<u8>, Vec<u32>>,
+    /// By name without flavour.
+    types: BTreeMap<Vec<u8>, Vec<(u32, Kind)>>,
 }
 
 impl Names {
@@ -24,34 +38,91 @@ impl Names {
         self.looks.fetch_add(1, Ordering::Relaxed) == 0
     }
 
-    /// What the first look found, if it was for this name.
-    pub(super) fn first_found(&self, name: &str) -> Option<u32> {
-        let (of, id) = self.first.get()?;
-        (of == name).then_some(*id)
+    pub(super) fn was_asked(&self) -> bool {
+        self.looks.load(Ordering::Relaxed) > 0
     }
 
-    /// Notes what the first look has found.
-    pub(super) fn note_first(&self, name: &str, found: Option<u32>) {
-        if let Some(id) = found {
-            self.first.get_or_init(|| (name.to_owned(), id));
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for all these functions, and types in every flavour, on one walk, if there is one that is not known yet.
+    pub(super) fn learn<'n>(
+        &self,
+        raw: &Raw,
+        functions: impl IntoIterator<Item = &'n [u8]>,
+        types: impl IntoIterator<Item = &'n [u8]>,
+    ) {
+        let mut known = self.known();
+        let functions = functions.into_iter();
+        let functions: Vec<_> = functions
+            .filter(|name| !known.functions.contains_key(*name))
+            .collect();
+        let types = types.into_iter().map(essential);
+        let types: Vec<_> = types
+            .filter(|name| !known.types.contains_key(*name))
+            .collect();
+        if functions.is_empty() && types.is_empty() {
+            return;
         }
-    }
-
-    /// Notes that so many functions will likely be looked for.
-    pub(super) fn expect(&self, names: usize) {
-        if names > LOOKS as usize {
-            self.looks.fetch_max(LOOKS + 1, Ordering::Relaxed);
+        for name in &functions {
+            known.functions.insert(name.to_vec(), Vec::new());
         }
+        for name in &types {
+            known.types.insert(name.to_vec(), Vec::new());
+        }
+        let (functions, types) = (Wanted::exactly(functions), Wanted::new(types));
+        let beginnings = Beginnings::of([&functions, &types]);
+        let strings = raw.strings();
+        let known = &mut *known;
+        let mut note = |head: Head<'_>| {
+            let Some(kind) = head.kind() else { return };
+            let named = strings.from(head.name_off);
+            if kind == Kind::Func {
+                let name = functions.find(named);
+                if let Some(found) = name.and_then(|name| known.functions.get_mut(name)) {
+                    found.push(head.id);
+                }
+            } else if kind.is_data() {
+                let name = types.find(named);
+                if let Some(found) = name.and_then(|name| known.types.get_mut(name)) {
+                    found.push((head.id, kind));
+                }
+            }
+        };
+        raw.walk(move |head| {
+            if strings.may_be(head.name_off, &beginnings) {
+                note(head);
+            }
+            ControlFlow::Continue(())
+        });
     }
 
-    /// Whether there are or will be enough of them to make an index.
-    pub(super) fn are_many(&self) -> bool {
-        self.looks.load(Ordering::Relaxed) > LOOKS
+    /// The types of `raw` that bear one of these names, each with its own.
+    pub(super) fn types<'n>(&self, raw: &Raw, names: &Wanted<'n>) -> Vec<Bearer<'n>> {
+        self.learn(raw, [], names.names());
+        let known = self.known();
+        let of = |name: &'n [u8]| {
+            let found = known.types.get(name).into_iter().flatten();
+            found.map(move |&(id, kind)| (id, kind, name))
+        };
+        names.names().flat_map(of).collect()
+    }
+
+    /// The functions that have this name, if they were looked for.
+    pub(super) fn known_functions(&self, name: &[u8]) -> Option<Vec<u32>> {
+        self.known().functions.get(name).cloned()
+    }
+
+    /// Notes the function that was found for a name, so that it need not be looked for again.
+    pub(super) fn note(&self, name: &[u8], id: u32) {
+        let mut known = self.known();
+        known.functions.entry(name.to_vec()).or_insert(vec![id]);
     }
 
     /// The functions of `raw` that have this name.
     pub(super) fn functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
-        if !self.are_many() {
+        if self.looks.load(Ordering::Relaxed) <= LOOKS {
             let mut found = Vec::new();
             look(raw, name, |id| {
                 found.push(id);
@@ -84,7 +155,7 @@ pub(super) fn first(raw: &Raw, name: &[u8]) -> Option<u32> {
 /// Tells the functions of `raw` that have this name, until told to stop.
 fn look(raw: &Raw, name: &[u8], mut found: impl FnMut(u32) -> ControlFlow<()>) {
     let strings = raw.strings();
-    raw.walk(|head| {
+    raw.walk(move |head| {
         if head.kind() == Some(Kind::Func) && strings.is(head.name_off, name) {
             return found(head.id);
         }
@@ -92,13 +163,10 @@ fn look(raw: &Raw, name: &[u8], mut found: impl FnMut(u32) -> ControlFlow<()>) {
     });
 }
 
-fn all(raw: &Raw) -> impl Iterator<Item = Type<'_>> {
-    raw.types().filter(|t| t.kind == Kind::Func)
-}
-
 fn index(raw: &Raw) -> Vec<(u32, u32)> {
     let entry = |t: Type<'_>| (hash(raw.strings_from(t.name_off())), t.id);
-    let mut index: Vec<(u32, u32)> = all(raw).map(entry).collect();
+    let functions = raw.types().filter(|t| t.kind == Kind::Func);
+    let mut index: Vec<(u32, u32)> = functions.map(entry).collect();
     index.sort_unstable();
     index
 }
@@ -109,4 +177,60 @@ fn hash(strings: &[u8]) -> u32 {
     name.fold(0x811c_9dc5, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::compile;
+
+    const KERNEL: &str = "
+        struct task { int a; }; struct task___old { long a; }; typedef struct task task; union taskless { int b; };
+        int f(struct task *t, struct task___old *o, task *d, union taskless *u) { return t->a; }
+        int g___x(int a) { return a; }
+        int gg(int task) { return task; }
+        SEC(\"fexit/f\") int p(void *ctx) { return 0; }";
+
+    fn raw() -> Raw {
+        let extra = crate::elf::examine(&compile(KERNEL), None).unwrap().1;
+        Raw::parse(extra.btf).unwrap()
+    }
+
+    #[test]
+    fn what_was_looked_for_at_once_is_what_is_found_one_by_one() {
+        let raw = raw();
+        let (at_once, one_by_one) = (Names::default(), Names::default());
+        let all = ["f", "g___x", "gg", "g", "task", "p"].map(str::as_bytes);
+        at_once.learn(&raw, all, []);
+        for name in all {
+            let ids = one_by_one.functions(&raw, name);
+            assert_eq!(at_once.known_functions(name), Some(ids));
+            assert!(one_by_one.known_functions(name).is_none());
+        }
+        assert_eq!(at_once.known_functions(b"g"), Some(Vec::new()));
+        assert_eq!(at_once.known_functions(b"gg").map(|ids| ids.len()), Some(1));
+        assert!(at_once.known_functions(b"h").is_none());
+    }
+
+    #[test]
+    fn types_are_found_in_all_flavours_whether_or_not_looked_for_before() {
+        let raw = raw();
+        let names = Names::default();
+        let of = |name: &'static str| {
+            let mut kinds: Vec<_> = names
+                .types(&raw, &Wanted::new([name.as_bytes()]))
+                .into_iter()
+                .map(|(id, kind, _)| (raw.by_id(id).unwrap().kind == kind).then_some(kind))
+                .collect();
+            kinds.sort_by_key(|kind| kind.map(|kind| kind as u8));
+            kinds
+        };
+        names.learn(&raw, [], [&b"taskless"[..]]);
+        let task = [Kind::Struct, Kind::Struct, Kind::Typedef].map(Some);
+        for _ in 0..2 {
+            assert_eq!(of("task___other"), task);
+            assert_eq!(of("taskless"), [Some(Kind::Union)]);
+            assert_eq!(of("f"), []);
+        }
+    }
 }

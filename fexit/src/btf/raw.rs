@@ -7,12 +7,13 @@ use super::BtfError;
 use super::bytes::Bytes;
 pub(crate) use super::kind::Kind;
 use super::walk::{Head, Walk};
+use super::wanted::Beginnings;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const HEADER_LEN: usize = 24;
 pub(super) const TYPE_LEN: usize = 12;
 /// One type of so many has its place noted: an entry for each would be half a megabyte.
-const NOTED: usize = 64;
+const NOTED: u32 = 64;
 
 /// One type, where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -183,24 +184,21 @@ impl Raw {
     /// The heads of the types in order, until told to stop.
     pub(super) fn walk<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
         // A record has twice the common bytes on average.
-        let mut places = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN * NOTED));
+        let mut places = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN) / NOTED as usize + 1);
         let mut walk = Walk::new(self.records(), 0, self.first_id);
         loop {
-            let (at, id) = (walk.at(), walk.next_id());
-            for head in walk.by_ref().take(NOTED) {
+            places.push(to_u32(walk.at()));
+            let stop = walk.next_id().saturating_add(NOTED);
+            while walk.next_id() != stop {
+                let Some(head) = walk.next() else {
+                    let count = walk.next_id() - self.first_id;
+                    // If there is an index already, it is the same.
+                    let _ = self.index.set(Index { count, places });
+                    return;
+                };
                 if look(head).is_break() {
                     return;
                 }
-            }
-            let end = walk.next_id();
-            if end > id {
-                places.push(to_u32(at));
-            }
-            if end - id < NOTED as u32 {
-                let count = end - self.first_id;
-                // If there is an index already, it is the same.
-                let _ = self.index.set(Index { count, places });
-                return;
             }
         }
     }
@@ -236,12 +234,11 @@ impl Raw {
 
     /// The type with this id, if it is in this blob.
     pub(crate) fn by_id(&self, id: u32) -> Option<Type<'_>> {
-        let number = id.checked_sub(self.first_id)? as usize;
+        let number = id.checked_sub(self.first_id)?;
         let skipped = number % NOTED;
-        let at = *self.index().places.get(number / NOTED)? as usize;
-        let first = id - to_u32(skipped);
-        Walk::new(self.records(), at, first)
-            .nth(skipped)
+        let at = *self.index().places.get((number / NOTED) as usize)? as usize;
+        Walk::new(self.records(), at, id - skipped)
+            .nth(skipped as usize)
             .and_then(Type::of)
     }
 
@@ -316,6 +313,16 @@ impl<'a> Strings<'a> {
         // One before the first is far behind the last.
         let at = offset.wrapping_sub(self.first) as usize;
         self.bytes.get(at..).unwrap_or_default()
+    }
+
+    /// Whether a name at this offset may be one of those that begin so. It may if it is almost the last.
+    #[inline]
+    pub(super) fn may_be(self, offset: u32, beginnings: &Beginnings) -> bool {
+        offset != 0
+            && match self.from(offset).first_chunk() {
+                Some(beginning) => beginnings.have(*beginning),
+                None => true,
+            }
     }
 
     /// Whether the string at this offset is `name`.

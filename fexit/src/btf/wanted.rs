@@ -1,71 +1,111 @@
 //! Names to look for among a hundred thousand.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Stands between a name and its flavour: `task_struct___old` is a view of `task_struct`.
 const FLAVOUR: &[u8] = b"___";
 
 /// A name without its flavour.
-fn essential(name: &[u8]) -> &[u8] {
+pub(super) fn essential(name: &[u8]) -> &[u8] {
     let flavour = name.windows(3).position(|w| w == FLAVOUR);
     flavour.map_or(name, |at| &name[..at])
 }
 
-/// Names, by the two bytes that they begin with: most others do not begin so.
+/// Names, as they are or in every flavour.
 pub(super) struct Wanted<'a> {
-    /// A bit for each two bytes.
-    beginnings: Vec<u64>,
-    names: BTreeMap<u16, Vec<&'a [u8]>>,
+    names: BTreeSet<&'a [u8]>,
+    flavours: bool,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new() -> Self {
+    /// Names in every flavour.
+    pub(super) fn new(names: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self {
-            beginnings: vec![0; (1 << 16) / 64],
-            names: BTreeMap::new(),
+            names: names.into_iter().map(essential).collect(),
+            flavours: true,
         }
     }
 
-    /// Wants a name in every flavour.
-    pub(super) fn add(&mut self, name: &'a [u8]) {
-        let essential = essential(name);
-        // What follows a short one: its end, or a flavour.
-        for behind in [&b"\0"[..], FLAVOUR] {
-            let beginning: Vec<u8> = essential.iter().chain(behind).take(2).copied().collect();
-            let Ok(beginning) = <[u8; 2]>::try_from(beginning) else {
-                continue;
-            };
-            let beginning = u16::from_ne_bytes(beginning);
-            self.beginnings[usize::from(beginning) / 64] |= 1 << (beginning % 64);
-            let names = self.names.entry(beginning).or_default();
-            if !names.contains(&essential) {
-                names.push(essential);
-            }
+    /// Names as they are.
+    pub(super) fn exactly(names: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self {
+            names: names.into_iter().collect(),
+            flavours: false,
         }
     }
 
-    /// The one of them that `strings` begin with, of whatever flavour.
-    #[inline]
+    /// The one of them that `strings` begin with.
     pub(super) fn find(&self, strings: &[u8]) -> Option<&'a [u8]> {
-        let beginning = u16::from_ne_bytes(*strings.first_chunk()?);
-        let bits = self.beginnings[usize::from(beginning) / 64];
-        if bits >> (beginning % 64) & 1 == 0 {
+        let name = &strings[..memchr::memchr(0, strings)?];
+        if name.is_empty() {
             return None;
         }
-        let ends = |rest: &[u8]| rest.first() == Some(&0) || rest.starts_with(FLAVOUR);
-        let names = self.names.get(&beginning)?.iter().copied();
-        let mut found = names.filter(|name| strings.strip_prefix(*name).is_some_and(ends));
-        found.next()
+        let name = if self.flavours { essential(name) } else { name };
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.names.iter().copied()
     }
 
     pub(super) fn remove(&mut self, found: &[&[u8]]) {
-        for names in self.names.values_mut() {
-            names.retain(|name| !found.contains(name));
-        }
+        self.names.retain(|name| !found.contains(name));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.names.values().all(Vec::is_empty)
+        self.names.is_empty()
+    }
+}
+
+/// How many bytes of a name are looked at first.
+pub(super) const BEGINNING: usize = 4;
+
+/// What names begin with: most others begin otherwise, and to see that takes a few instructions.
+pub(super) struct Beginnings {
+    /// By hash. Two of the same only cost a second look.
+    wanted: Box<[bool; 1 << Self::BITS]>,
+}
+
+impl Beginnings {
+    const BITS: u32 = 12;
+
+    pub(super) fn of(all: [&Wanted<'_>; 2]) -> Self {
+        let mut beginnings = Self {
+            wanted: Box::new([false; 1 << Self::BITS]),
+        };
+        for name in all.iter().flat_map(|wanted| wanted.names()) {
+            beginnings.add(name);
+        }
+        beginnings
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        if let Some(beginning) = name.first_chunk() {
+            self.wanted[Self::hash(*beginning)] = true;
+            return;
+        }
+        // Behind a short one comes its end, and then anything, or a flavour.
+        let flavour: Vec<u8> = name.iter().chain(FLAVOUR).copied().collect();
+        match (flavour.first_chunk(), name) {
+            (Some(beginning), [a, b, c]) => {
+                self.wanted[Self::hash(*beginning)] = true;
+                self.wanted[Self::hash([*a, *b, *c, 0])] = true;
+            }
+            // Nobody has such names.
+            _ => self.wanted.fill(true),
+        }
+    }
+
+    #[inline]
+    fn hash(beginning: [u8; BEGINNING]) -> usize {
+        let hash = u32::from_le_bytes(beginning).wrapping_mul(0x9e37_79b1);
+        (hash >> (u32::BITS - Self::BITS)) as usize
+    }
+
+    /// Whether a name that begins so may be one of them.
+    #[inline]
+    pub(super) fn have(&self, beginning: [u8; BEGINNING]) -> bool {
+        self.wanted[Self::hash(beginning)]
     }
 }
 
@@ -75,10 +115,15 @@ mod tests {
 
     #[test]
     fn a_name_is_wanted_in_every_flavour() {
-        let mut names = Wanted::new();
-        for name in ["task_struct", "task_struct___old", "file___x___y", "___odd"] {
-            names.add(name.as_bytes());
-        }
+        let all = [
+            "task_struct",
+            "task_struct___old",
+            "file___x___y",
+            "___odd",
+            "p",
+        ];
+        let mut names = Wanted::new(all.map(str::as_bytes));
+        let exact = Wanted::exactly(all.map(str::as_bytes));
         for (name, wanted) in [
             ("task_struct", true),
             ("task_struct___new", true),
@@ -86,17 +131,37 @@ mod tests {
             ("task_structs", false),
             ("task", false),
             ("file", true),
+            ("p", true),
+            ("p___x", true),
+            ("p_x", false),
+            ("px", false),
             ("file___x", true),
             ("___other", true),
             ("__other", false),
             ("", false),
         ] {
             let strings = format!("{name}\0another\0");
-            assert_eq!(names.find(strings.as_bytes()).is_some(), wanted, "{name}");
+            let strings = strings.as_bytes();
+            let beginnings = Beginnings::of([&names, &exact]);
+            assert!(!wanted || beginnings.have(*strings.first_chunk().unwrap()));
+            assert_eq!(names.find(strings).is_some(), wanted, "{name}");
+            assert_eq!(exact.find(strings).is_some(), all.contains(&name), "{name}");
         }
         names.remove(&[b"task_struct", b"file"]);
         assert!(names.find(b"file\0").is_none() && names.find(b"___odd\0").is_some());
-        names.remove(&[b""]);
+        names.remove(&[b"", b"p"]);
         assert!(names.is_empty());
+    }
+
+    #[test]
+    fn a_few_bytes_tell_most_names_apart() {
+        let wanted = Wanted::new([&b"sock"[..], b"net"]);
+        let beginnings = Beginnings::of([&wanted, &Wanted::exactly([])]);
+        for name in [b"sock", b"net\0", b"net_"] {
+            assert!(beginnings.have(*name));
+        }
+        let all = (0..=u16::MAX).map(|n| [b'x', b'y', n.to_le_bytes()[0], n.to_le_bytes()[1]]);
+        let passed = all.filter(|beginning| beginnings.have(*beginning)).count();
+        assert!(passed < 1000, "{passed}");
     }
 }

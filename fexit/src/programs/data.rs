@@ -127,12 +127,26 @@ impl ProgramData {
         })
     }
 
-    /// How many programs of the object, this one among them, want a function as their target.
-    pub(crate) fn companions(&self) -> usize {
+    /// What stands behind the slash in the sections of the object's programs that want a function as their target.
+    pub(crate) fn companions(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
         sections
             .filter(|section| section.starts_with("fexit") || section.starts_with("fsession"))
-            .count()
+            .map(|section| section.split_once('/').map_or("", |(_, target)| target))
+    }
+
+    /// Has the kernel's types looked through once for these functions, the kernel functions that the object calls, and
+    /// the types that its relocations are about.
+    pub(crate) fn look_ahead(&self, btf: &Btf, functions: &[&str]) -> Result<(), ProgramError> {
+        let object = &self.shared.object;
+        let kfuncs = object.extra.kfuncs.iter().map(String::as_str);
+        let functions: Vec<&str> = functions.iter().copied().chain(kfuncs).collect();
+        match &self.shared.btf {
+            None => object.look_ahead(btf, &functions)?,
+            // Then its types are those of another kernel.
+            Some(_) => btf.look_ahead(&functions, Vec::new())?,
+        }
+        Ok(())
     }
 
     /// Whether the object's relocations are made by the kernel's types.

@@ -112,11 +112,7 @@ impl FExit {
         if self.is_session() {
             Feature::Session.require(btf)?;
         }
-        btf.expect(self.data.companions());
-        if self.data.needs_types() {
-            // Then they are read once, and the target is found in them.
-            btf.raw()?;
-        }
+        target::look_ahead(target, &self.data, btf)?;
         let target = target::resolve(target, &self.data, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
         self.target = Some(target);

@@ -3,8 +3,9 @@
 use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
 
 use super::fexit_tests::{count, fexit, fixture, kernel};
-use crate::programs::{OtherProgram, ProgramError, Target};
-use crate::{EbpfLoader, VerifierLogLevel};
+use crate::programs::{FExit, OtherProgram, ProgramError, Target};
+use crate::testing::compile;
+use crate::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 
 #[test]
 fn a_kernel_that_knows_less_btf_gets_less() {
@@ -59,7 +60,7 @@ fn a_log_without_room_does_not_hide_why_a_program_is_refused() {
 #[test]
 fn a_log_without_room_does_not_fail_a_program_that_is_fine() {
     let (_, btf) = fixture();
-    let object = crate::testing::compile("SEC(\"fexit/f\") int one(u64 *ctx) { return 0; }");
+    let object = compile("SEC(\"fexit/f\") int one(u64 *ctx) { return 0; }");
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::VERBOSE)
         .load(&object)
@@ -108,4 +109,44 @@ fn what_is_shown_of_an_object_is_short_and_has_its_names() {
     shown(fexit(&mut ebpf), &["\"one\"", "fexit/traced", "OwnedFd"]);
     shown(&ebpf, &["\"one\"", "\"packet\"", "fsomething/new"]);
     shown(&btf, &["Btf", "bytes"]);
+}
+
+/// An object of three programs on functions of its own, and the types of both.
+fn three(read: &str) -> (Ebpf, Btf) {
+    let function = |name: &str| {
+        format!(
+            "int {name}(int a) {{ return a; }} SEC(\"fexit/{name}\") int on_{name}(u64 *ctx) {{ {read} }}"
+        )
+    };
+    let functions = ["first", "second", "third"].map(function).concat();
+    let types = "struct s { int a; int b; } __attribute__((preserve_access_index));";
+    let object = compile(&format!(
+        "{types} int f(struct s *s) {{ return 0; }} {functions}"
+    ));
+    let btf = crate::elf::examine(&object, None).unwrap().1.btf;
+    let btf = Btf::parse(&btf, crate::Endianness::default()).unwrap();
+    (Ebpf::load(&object).unwrap(), btf)
+}
+
+#[test]
+fn functions_are_looked_for_at_once_when_more_than_one_is_or_all_types_are_read_anyway() {
+    kernel(|_, _| None);
+    let load = |ebpf: &mut Ebpf, name: &str, btf: &Btf| {
+        let program: &mut FExit = ebpf.program_mut(name).unwrap().try_into().unwrap();
+        program.load_target(&Target::Section, btf).unwrap();
+        format!("{program:?}")
+    };
+    let id = |btf: &Btf, name| format!("btf_id: {}", btf.function_id(name).unwrap());
+    let (mut ebpf, btf) = three("return 0;");
+    let first = load(&mut ebpf, "on_first", &btf);
+    assert!(!btf.knows("first") && !btf.knows("third"));
+    load(&mut ebpf, "on_second", &btf);
+    assert!(btf.knows("first") && btf.knows("second") && btf.knows("third"));
+    let third = load(&mut ebpf, "on_third", &btf);
+    assert!(first.contains(&id(&btf, "first")), "{first}");
+    assert!(third.contains(&id(&btf, "third")), "{third}");
+
+    let (mut ebpf, btf) = three("return ((struct s *)ctx[0])->b;");
+    load(&mut ebpf, "on_second", &btf);
+    assert!(btf.knows("first") && btf.knows("second") && btf.knows("third"));
 }

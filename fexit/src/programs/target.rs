@@ -164,6 +164,45 @@ impl fmt::Debug for Resolved {
     }
 }
 
+/// An object with so many programs has their targets looked for at once.
+const MANY: usize = 3;
+
+/// Looks for what this load, and likely those of the object's other programs, will want of the kernel's types.
+///
+/// One function alone is better found by itself: most of the types need not be read for it. So nothing is done at the
+/// first load, which may stay the only one, unless all types are read anyway.
+pub(super) fn look_ahead(
+    target: &Target<'_>,
+    tracer: &ProgramData,
+    btf: &Btf,
+) -> Result<(), ProgramError> {
+    let companions: Vec<&str> = tracer.companions().collect();
+    let are_many = companions.len() >= MANY;
+    if are_many {
+        btf.expect_many();
+    }
+    let wanted = match target {
+        Target::Section => tracer.section_target().into_iter().collect(),
+        Target::Function(name) => vec![*name],
+        Target::Functions(names) => names.to_vec(),
+        Target::Program { .. } | Target::OwnedProgram { .. } => Vec::new(),
+    };
+    let is_another = btf.was_asked() && !wanted.iter().all(|name| btf.knows(name));
+    if !(tracer.needs_types() || are_many && is_another) {
+        return Ok(());
+    }
+    let mut names = wanted;
+    if !names.is_empty() {
+        names.extend(companions);
+    }
+    let names = names.into_iter();
+    let names: Vec<&str> = names
+        .map(|name| name.strip_prefix("vmlinux:").unwrap_or(name))
+        .filter(|name| !name.is_empty() && !name.contains([':', '*']))
+        .collect();
+    tracer.look_ahead(btf, &names)
+}
+
 pub(super) fn resolve(
     target: &Target<'_>,
     tracer: &ProgramData,
