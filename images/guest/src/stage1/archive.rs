@@ -1,8 +1,8 @@
 //! The kernel's own archive format (`newc` cpio), unpacked as the kernel would.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -70,7 +70,22 @@ impl<'a> Entry<'a> {
         Ok((entry, archive.get(next..).unwrap_or_default()))
     }
 
+    /// Whether a folder or a device is there already just as it is to be.
+    fn is_there(&self, path: &Path) -> bool {
+        let same = |there: &Metadata| match FileType::from_raw_mode(self.mode) {
+            FileType::Directory => true,
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                there.rdev() == makedev(self.device.0, self.device.1)
+            }
+            _ => false,
+        };
+        fs::symlink_metadata(path).is_ok_and(|there| there.mode() == self.mode && same(&there))
+    }
+
     fn create(&self, path: &Path) -> Result<()> {
+        if self.is_there(path) {
+            return Ok(());
+        }
         let permissions = self.mode & 0o7777;
         let kind = FileType::from_raw_mode(self.mode);
         if kind == FileType::Directory {
@@ -166,6 +181,26 @@ mod tests {
             [0o755, 0o600, 0o755]
         );
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_the_very_device_is_left_as_it_is() {
+        let null = fs::metadata("/dev/null").unwrap().mode();
+        for (mode, device, there) in [
+            (null, (1, 3), true),
+            (null, (1, 5), false),
+            (null ^ 0o111, (1, 3), false),
+            (0o100_666, (1, 3), false),
+        ] {
+            let (name, content) = ("", [].as_slice());
+            let entry = Entry {
+                mode,
+                device,
+                name,
+                content,
+            };
+            assert_eq!(entry.is_there(Path::new("/dev/null")), there);
+        }
     }
 
     #[test]
