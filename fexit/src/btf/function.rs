@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::iter;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 #[cfg(fuzzing)]
 use super::nearest;
 use super::pattern::matches;
 use super::raw::{self, Kind, Raw, Type};
 use super::{Btf, BtfError, MODULE_BTF, explain, several, symbols};
-use crate::sys::{self, IdKind};
+use crate::sys;
 
 /// A function of the kernel or of a module.
 #[derive(Debug)]
@@ -336,19 +336,9 @@ fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
         path: format!("{MODULE_BTF}/{name}").into(),
         error,
     };
-    let mut id = 0;
-    while let Some(next) = sys::next_id(IdKind::Btf, id).map_err(error)? {
-        id = next;
-        // It may have gone since: then it is not the one that is wanted.
-        let Ok(fd) = sys::fd_by_id(IdKind::Btf, id) else {
-            continue;
-        };
-        let info = sys::btf_info(fd.as_fd(), false).map_err(error)?;
-        if info.kernel && info.name == name {
-            return Ok(fd);
-        }
-    }
-    Err(explain::unknown_module(name))
+    sys::kernel_btf(name)
+        .map_err(error)?
+        .ok_or_else(|| explain::unknown_module(name))
 }
 
 /// The function with this id in a program's BTF.

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::{ControlFlow, Range};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use super::kind::Kind;
 use super::pieces::pieces;
 use super::raw::{self, Raw};
 use super::walk::{Head, Walk};
-use crate::sys::memory::Mapped;
+use crate::sys::{self, memory::Mapped};
 
 /// A file of BTF whose header has been read.
 #[derive(Debug)]
@@ -76,6 +77,9 @@ impl Unread {
 
     /// All of it, copied.
     pub(super) fn read(&self, path: &Path) -> Result<Raw, BtfError> {
+        if let Some(raw) = self.at_once() {
+            return Ok(raw);
+        }
         let mut data = vec![0; self.len];
         self.file
             .read_exact_at(&mut data, 0)
@@ -84,6 +88,16 @@ impl Unread {
                 error,
             })?;
         Raw::parse(data)
+    }
+
+    /// All of it by one call of `bpf`, where a file of the kernel's is read by the page; `None` if that is not to be had, or
+    /// not the same.
+    fn at_once(&self) -> Option<Raw> {
+        let fd = sys::kernel_btf("vmlinux").ok()??;
+        let data = sys::btf_info(fd.as_fd(), true).ok()?.data;
+        let (types, strings) = raw::sections(&data, data.len()).ok()?;
+        let is_same = (data.len(), &types, &strings) == (self.len, &self.types, &self.strings);
+        is_same.then(|| Raw::parse(data).ok())?
     }
 
     /// The id of the first function of this name.
@@ -138,6 +152,7 @@ mod tests {
     use super::*;
     use crate::btf::{Btf, Kernel};
     use crate::elf;
+    use crate::sys::fake;
     use crate::testing::compile;
 
     /// BTF of more than one piece, with functions of these names last.
@@ -227,6 +242,19 @@ mod tests {
             id
         );
         assert!(lazy.kernel.raw.get().is_some());
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_hand_out_is_read_from_the_file() {
+        let (file, raw) = file(&[]);
+        let unread = Unread::open(file.path()).unwrap();
+        let nothing: [fn() -> io::Result<_>; 2] = [|| fake::errno(libc::EPERM), fake::fd];
+        for answer in nothing {
+            fake::kernel(move |_| Some(answer()));
+            assert!(unread.at_once().is_none());
+            let read = unread.read(file.path()).unwrap();
+            assert_eq!(read.bytes(), raw.bytes());
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub(crate) use map::{
     MapCreate, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,
 };
 pub(crate) use object::{
-    IdKind, btf_info, btf_load, fd_by_id, link_info, map_info, next_id, obj_get, obj_pin,
-    prog_functions, prog_info,
+    IdKind, btf_info, btf_load, fd_by_id, kernel_btf, link_info, map_info, next_id, obj_get,
+    obj_pin, prog_functions, prog_info,
 };
 pub use program::TestRun;
 pub(crate) use program::{

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use aya_obj::generated::{bpf_cmd, bpf_map_info, bpf_prog_info};
@@ -208,6 +208,23 @@ pub(crate) fn btf_info(fd: BorrowedFd<'_>, with_data: bool) -> io::Result<BtfInf
         kernel: info.kernel_btf != 0,
         data,
     })
+}
+
+/// The BTF of the kernel (`vmlinux`) or of the module of this name, if the kernel has it and tells (5.11).
+pub(crate) fn kernel_btf(name: &str) -> io::Result<Option<OwnedFd>> {
+    let mut id = 0;
+    while let Some(next) = next_id(IdKind::Btf, id)? {
+        id = next;
+        // It may have gone since: then it is not the one that is wanted.
+        let Ok(fd) = fd_by_id(IdKind::Btf, id) else {
+            continue;
+        };
+        let info = btf_info(fd.as_fd(), false)?;
+        if info.kernel && info.name == name {
+            return Ok(Some(fd));
+        }
+    }
+    Ok(None)
 }
 
 /// What the kernel knows of a program, and how many bytes of that this kernel filled in.
