@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::Feature;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-use rustix::mount::{MountFlags, mount};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::system::{RebootCommand, reboot};
 
@@ -201,10 +200,8 @@ fn kernel_panic(_: &mut Context) -> Result<()> {
 
 /// Freezes process 1 by a control group, which no signal could do.
 fn init_hang(context: &mut Context) -> Result<()> {
-    let root = "/sys/fs/cgroup";
-    mount("none", root, "cgroup2", MountFlags::empty(), None)?;
-    let group = format!("{root}/frozen");
-    rustix::fs::mkdirat(CWD, &group, 0o755.into())?;
+    let group = "/sys/fs/cgroup/frozen";
+    fs::create_dir(group)?;
     fs::write(format!("{group}/cgroup.procs"), "1")?;
     fs::write(format!("{group}/cgroup.freeze"), "1")?;
     hang(context)
