@@ -7,16 +7,17 @@ use super::boot::MEMORY_MIB;
 /// What QEMU itself needs besides the memory of its VM, in MiB.
 const OVERHEAD_MIB: u64 = 150;
 
-/// As many as there are cores, each VM keeping one busy, and as the free memory has room for; at least one.
+/// One more than there are cores, for a VM keeps one busy but waits for its kernel now and then, and as many as the free
+/// memory has room for; at least one.
 pub(super) fn default() -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let wanted = thread::available_parallelism().map_or(1, usize::from) + 1;
     let machine = fs::read_to_string("/proc/meminfo");
     let machine = machine.ok().as_deref().and_then(available_mib);
     let own = fs::read_to_string("/proc/self/cgroup");
     let own = own.ok().and_then(|groups| group_mib(&groups));
     match machine.into_iter().chain(own).min() {
-        Some(free) => cores.min(room(free, MEMORY_MIB.into())),
-        None => cores,
+        Some(free) => wanted.min(room(free, MEMORY_MIB.into())),
+        None => wanted,
     }
 }
 
