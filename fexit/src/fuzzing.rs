@@ -19,11 +19,14 @@ pub fn load(data: &[u8], kernel: &Btf) {
             let _ = needs::missing(&object, &relocated, program, log);
         }
     }
+    let (globals, map_names) = (object.extra.globals.clone(), object.map_names.clone());
+    // Each holds its data, up to 256 MiB: never more of them at once than a user has.
+    drop(object);
     let mut loader = EbpfLoader::new();
-    if let Some((name, global)) = object.extra.globals.first_key_value() {
+    if let Some((name, global)) = globals.first_key_value() {
         loader.set_global(name, vec![1u8; global.size.min(64)].as_slice(), true);
     }
-    if let Some(name) = object.map_names.first() {
+    if let Some(name) = map_names.first() {
         loader.map_max_entries(name, 3);
     }
     let Ok(ebpf) = loader.load(data) else {
