@@ -183,6 +183,11 @@ mod tests {
             Recipe::fastest(None, Accelerator::Tcg).unwrap(),
             Recipe::default()
         );
+        // All of it was measured under TCG.
+        assert_eq!(
+            Recipe::fastest(newest, Accelerator::Kvm).unwrap(),
+            Recipe::default()
+        );
     }
 
     #[test]

@@ -335,3 +335,21 @@ fn what_cannot_be_run_is_named_before_anything_is_booted() {
         assert_said(&output, status, &[said]);
     }
 }
+
+/// What a template was saved with must be what every other VM makes for itself.
+#[test]
+fn a_vm_from_a_template_has_the_surroundings_of_one_that_booted() {
+    const LOOK: &str = "umask; cut -d ' ' -f 1-3 /proc/mounts; cat /sys/class/net/lo/flags; \
+        readlink /dev/fd /etc/mtab; stat -c '%n %A' /tmp /dev/null /dev/console";
+    let look = |options: &[&str]| {
+        let output = exec(Path::new("/"), options, &["sh", "-c", LOOK]).output();
+        let output = output.unwrap();
+        assert_said(&output, 0, &[]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (saved, booted) = (look(&[]), look(&["--no-template"]));
+    assert_eq!(saved, booted);
+    for there in ["0022\n", " /sys/fs/bpf bpf", "0x9\n", "/tmp drwxrwxrwt"] {
+        assert!(saved.contains(there), "no `{there}` in\n{saved}");
+    }
+}

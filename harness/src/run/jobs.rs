@@ -7,18 +7,21 @@ use super::boot::MEMORY_MIB;
 /// What QEMU itself needs besides the memory of its VM, in MiB.
 const OVERHEAD_MIB: u64 = 150;
 
-/// One more than there are cores, for a VM keeps one busy but waits for its kernel now and then, and as many as the free
-/// memory has room for; at least one.
+/// As many as this machine has cores and free memory for.
 pub(super) fn default() -> usize {
-    let wanted = thread::available_parallelism().map_or(1, usize::from) + 1;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     let machine = fs::read_to_string("/proc/meminfo");
     let machine = machine.ok().as_deref().and_then(available_mib);
     let own = fs::read_to_string("/proc/self/cgroup");
     let own = own.ok().and_then(|groups| group_mib(&groups));
-    match machine.into_iter().chain(own).min() {
-        Some(free) => wanted.min(room(free, MEMORY_MIB.into())),
-        None => wanted,
-    }
+    fitting(cores, machine.into_iter().chain(own).min())
+}
+
+/// One more than there are cores, for a VM keeps one busy but waits for its kernel now and then, and no more than the free
+/// memory has room for; at least one.
+fn fitting(cores: usize, free_mib: Option<u64>) -> usize {
+    let room = free_mib.map_or(usize::MAX, |free| room(free, MEMORY_MIB.into()));
+    (cores + 1).min(room)
 }
 
 /// What the control groups of this process leave it (version 2), as in a container: the tightest counts.
@@ -71,7 +74,8 @@ mod tests {
         assert_eq!(room(free, 512), 3);
         assert_eq!(room(100, 512), 1);
         assert_eq!(available_mib("MemTotal: 9 kB\n"), None);
-        assert!(default() >= 1);
+        let jobs = [None, Some(10_000), Some(1400), Some(100)].map(|free| fitting(2, free));
+        assert_eq!(jobs, [3, 3, 2, 1]);
     }
 
     #[test]
