@@ -4,12 +4,9 @@ use std::{panic, process::ExitCode};
 
 use clap::Parser as _;
 use harness::{
-    cache,
     cli::{Cli, Command},
-    error::exit_code,
-    exec, inspect, kernels, list, minimum,
-    plain::plain,
-    reports, run,
+    commands::{cache, exec, inspect, kernels, list, minimum, reports, run},
+    support::{error::exit_code, sanitize::plain},
 };
 
 fn main() -> ExitCode {

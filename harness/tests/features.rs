@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fexit::{Feature, KernelVersion};
-use harness::kernel::{Kernels, Options, commands};
+use harness::kernels::{Kernels, Options, operations};
 
 #[test]
 fn every_feature_has_a_scenario() {
@@ -24,7 +24,7 @@ fn the_matrix_has_a_kernel_on_either_side_of_every_minimum() {
         ..Options::default()
     })
     .unwrap();
-    let series: Vec<KernelVersion> = commands::list(&kernels)
+    let series: Vec<KernelVersion> = operations::list(&kernels)
         .unwrap()
         .iter()
         .map(|series| series.name.parse().unwrap())

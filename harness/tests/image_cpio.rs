@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use guest::job::{Job, Work};
-use harness::image::{self, Initramfs};
+use harness::initramfs::cpio::{self, Initramfs};
 
 /// Runs `cpio` in `dir` on `archive`; it must succeed without a word on stderr.
 fn cpio(arguments: &[&str], dir: &Path, archive: &[u8]) -> String {
@@ -154,11 +154,8 @@ fn a_built_image_has_init_job_modules_and_extras() {
     };
     let modules = [("veth.ko".to_owned(), vec![7; 1000])];
     let extra = [("/objects/user.bpf.o".to_owned(), b"elf".to_vec())];
-    let bytes = image::build(b"init", &job, &modules, &extra).unwrap();
-    assert_eq!(
-        bytes,
-        image::build(b"init", &job, &modules, &extra).unwrap()
-    );
+    let bytes = cpio::build(b"init", &job, &modules, &extra).unwrap();
+    assert_eq!(bytes, cpio::build(b"init", &job, &modules, &extra).unwrap());
 
     let (entries, names) = list(&bytes);
     assert_eq!(
@@ -186,7 +183,7 @@ fn a_built_image_has_init_job_modules_and_extras() {
     assert_eq!(
         serde_json::from_slice::<Job>(&read("job.json")).unwrap(),
         Job {
-            token: image::token().to_owned(),
+            token: cpio::token().to_owned(),
             ..job
         }
     );

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use harness::kernel::{Kernels, Options, Progress, commands, modules};
+use harness::{
+    kernels::{Kernels, Options, files::modules, operations},
+    support::progress::Progress,
+};
 
 struct Print;
 
@@ -66,7 +69,7 @@ fn every_series_is_fetched_and_found_again() {
 fn renew_the_lock() {
     let kernels = Kernels::open(Options::default()).unwrap();
     let start = Instant::now();
-    for change in commands::update(&kernels, &[], &Print).unwrap() {
+    for change in operations::update(&kernels, &[], &Print).unwrap() {
         println!(
             "{} {:?} -> {:?}",
             change.series,
@@ -76,14 +79,14 @@ fn renew_the_lock() {
     }
     println!("{:?}", start.elapsed());
     let start = Instant::now();
-    for series in commands::list(&kernels).unwrap() {
+    for series in operations::list(&kernels).unwrap() {
         println!("{series:?}");
     }
     println!("{:?}", start.elapsed());
     let start = Instant::now();
     println!(
         "{:?} {:?}",
-        commands::verify(&kernels, &["all".into()]).unwrap(),
+        operations::verify(&kernels, &["all".into()]).unwrap(),
         start.elapsed()
     );
 }

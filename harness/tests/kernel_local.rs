@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use harness::error::exit_code;
-use harness::kernel::{Kernel, Kind, local, modules};
+use harness::kernels::{Kernel, Kind, files::modules, sources::local};
+use harness::support::error::exit_code;
 use tempfile::TempDir;
 
 const RELEASE: &str = "6.6.7-mine";

@@ -17,8 +17,11 @@ use std::time::Duration;
 
 use common::{Seen, boot, image, kernel, run};
 use guest::event::Event;
-use harness::image::Initramfs;
-use harness::vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Stop, Vm};
+use harness::initramfs::cpio::Initramfs;
+use harness::{
+    support::stop::Stop,
+    vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Vm},
+};
 
 fn ready() -> Event {
     Event::Ready {

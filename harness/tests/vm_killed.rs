@@ -17,7 +17,10 @@ use std::thread;
 use std::time::Duration;
 
 use common::{image, kernel, run};
-use harness::vm::{Accelerator, Config, Qemu, Stop};
+use harness::{
+    support::stop::Stop,
+    vm::{Accelerator, Config, Qemu},
+};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 

@@ -3,7 +3,10 @@
 
 mod support;
 
-use harness::kernel::{Kernels, Options, Silent};
+use harness::{
+    kernels::{Kernels, Options},
+    support::progress::Silent,
+};
 use serde_json::{Value, json};
 use support::objects::compile;
 use support::{harness, run};

@@ -14,7 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Seen, run};
-use harness::vm::{Accelerator, Config, Ending, Qemu, Stop};
+use harness::{
+    support::stop::Stop,
+    vm::{Accelerator, Config, Ending, Qemu},
+};
 
 /// Runs the script that passes for a QEMU, to do what `kernel` says.
 fn pretend(kernel: &str, change: impl FnOnce(&mut Config<'_>)) -> Seen {

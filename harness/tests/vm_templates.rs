@@ -10,8 +10,9 @@ mod support;
 use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio, time::SystemTime};
 
 use harness::{
-    kernel::{Kernels, Options, Silent},
-    vm::{Accelerator, Config, Qemu, Stop, Templates},
+    kernels::{Kernels, Options},
+    support::{progress::Silent, stop::Stop},
+    vm::{Accelerator, Config, Qemu, Templates},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::{Report, SCHEMA_VERSION};
-use crate::{atomic, error::usage};
+use crate::support::{atomic, error::usage};
 
 /// Reads a report; whatever is wrong with it is the user's to mend.
 pub fn read(path: &Path) -> Result<Report> {
@@ -81,7 +81,7 @@ impl OutputFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::exit_code, report::testing};
+    use crate::{report::testing, support::error::exit_code};
     use guest::event::Outcome;
 
     fn report() -> Report {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::{
     KernelReport, KernelVerdict, Report, ScenarioVerdict, markdown, verdict::outcome_name,
 };
-use crate::error::usage;
+use crate::support::error::usage;
 
 /// Whether this is a job of GitHub Actions.
 fn is_here() -> bool {

@@ -13,6 +13,8 @@ pub mod minimums;
 pub mod observed;
 pub mod program;
 pub mod slower;
+pub mod summary;
+pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verdict;
@@ -23,7 +25,7 @@ use guest::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use crate::kernel::Source;
+pub use crate::kernels::Source;
 pub use minimums::Minimum;
 pub use program::{ObjectReport, ProgramReport};
 pub use verdict::{Expected, KernelVerdict, ScenarioVerdict};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observed::Ending;
 use super::{KernelReport, KernelVerdict, ScenarioVerdict};
-use crate::objects::{Planned, Programs};
+use crate::initramfs::bpf_objects::{Planned, Programs};
 
 const FORGED: &str = "what was reported of programs contradicts itself: something in the VM wrote to the channel of \
                       events, and no result of this run can be relied on";

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic;
+use crate::support::atomic;
 
 /// A speed of KVM is believed for as long as this: the machine may have been busy when it was measured.
 const KEEPS: Duration = Duration::from_secs(3600);

@@ -5,6 +5,7 @@
 //! unless [`Config::keep`] asks for it, and no VM outlives the thread that started it.
 
 pub mod accel;
+pub mod boot_profile;
 mod channel;
 mod command;
 mod console;
@@ -18,7 +19,6 @@ mod process;
 mod qemu;
 mod run;
 mod scan;
-mod stop;
 mod sys;
 mod template;
 
@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use guest::splats::Severity;
 use rustix::event::Timespec;
 
-use crate::image;
+use crate::initramfs::cpio;
 
 pub use self::accel::{Accelerator, Choice, Mode};
 pub use self::console::Console;
@@ -38,7 +38,6 @@ pub use self::heard::VmEvent;
 pub use self::qemu::Qemu;
 pub use self::run::Vm;
 pub use self::scan::Splat;
-pub use self::stop::Stop;
 pub use self::template::{Kept, Template, Templates};
 
 /// One VM.
@@ -46,7 +45,7 @@ pub use self::template::{Kept, Template, Templates};
 pub struct Config<'a> {
     /// The kernel, in any form that QEMU loads.
     pub kernel: &'a Path,
-    /// The initramfs, as [`crate::image::build`] makes it.
+    /// The initramfs, as [`crate::initramfs::cpio::build`] makes it.
     pub initramfs: &'a [u8],
     /// What runs the guest's instructions.
     pub accelerator: Accelerator,
@@ -60,7 +59,7 @@ pub struct Config<'a> {
     pub kernel_args: Vec<String>,
     /// How long what may take.
     pub limits: Limits,
-    /// What every event must bear, as the job in the initramfs has it: see [`crate::image::token`]. Empty: nothing.
+    /// What every event must bear, as the job in the initramfs has it: see [`crate::initramfs::cpio::token`]. Empty: nothing.
     pub token: &'a str,
     /// Where the streams of a program lead to, if the VM is there for one.
     pub streams: Option<Streams<'a>>,
@@ -97,7 +96,7 @@ impl<'a> Config<'a> {
             cpus: 1,
             kernel_args: Vec::new(),
             limits: Limits::default(),
-            token: image::token(),
+            token: cpio::token(),
             streams: None,
             template: None,
             keep: None,

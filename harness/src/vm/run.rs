@@ -18,8 +18,8 @@ use super::monitor::Monitor;
 use super::process::Process;
 use super::qemu::Qemu;
 use super::scan::Splat;
-use super::stop::Stop;
 use super::{Config, Limits, template, timespec};
+use crate::support::stop::Stop;
 
 /// More than this on the event channel is a flood.
 const EVENT_BYTES: u64 = 32 << 20;

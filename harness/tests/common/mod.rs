@@ -13,9 +13,15 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use guest::event::Event;
-use harness::image;
-use harness::kernel::{Kernels, Options, Silent};
-use harness::vm::{Accelerator, Config, Finished, Qemu, Stop, Vm, VmEvent};
+use harness::initramfs::cpio;
+use harness::{
+    kernels::{Kernels, Options},
+    support::progress::Silent,
+};
+use harness::{
+    support::stop::Stop,
+    vm::{Accelerator, Config, Finished, Qemu, Vm, VmEvent},
+};
 
 /// The kernel that the tests boot: the image that `FEXIT_TEST_KERNEL` names, otherwise Debian's 5.10.
 pub(crate) fn kernel() -> PathBuf {
@@ -56,7 +62,7 @@ fn init() -> &'static [u8] {
 
 /// An image whose init behaves as `mode` says.
 pub(crate) fn image(mode: &str) -> Vec<u8> {
-    let mut image = image::Initramfs::new();
+    let mut image = cpio::Initramfs::new();
     image
         .char_device("/dev/console", 0o600, (5, 1))
         .and_then(|image| image.char_device("/dev/ttyS1", 0o600, (4, 65)))

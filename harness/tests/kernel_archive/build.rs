@@ -8,10 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use harness::error::exit_code;
-use harness::kernel::build::{Built, Order, Tools};
-use harness::kernel::{Kernel, Kind, Silent, commands};
-use harness::vm::Stop;
+use harness::kernels::build::{Built, Order, Tools};
+use harness::support::error::exit_code;
+use harness::support::stop::Stop;
+use harness::{
+    kernels::{Kernel, Kind, operations},
+    support::progress::Silent,
+};
 use pgp::types::KeyDetails;
 
 use crate::archive::{Archive, armored, image, new_key, sha256, sign_inline, xz};
@@ -229,7 +232,7 @@ fn a_release_is_verified_built_proven_and_cached() {
     }
     let built = job.archive.offline().expand(&["built".to_owned()]);
     assert_eq!(built.unwrap(), ["5.5.19-built"]);
-    let listed = commands::list(&job.archive.offline()).unwrap();
+    let listed = operations::list(&job.archive.offline()).unwrap();
     assert_eq!(listed[0].built.as_deref(), Some("5.5.19-built"));
     assert_eq!(listed[1].built, None);
 
@@ -318,7 +321,7 @@ fn what_cannot_be_built_is_the_users_to_mend() {
     let error = job.archive.open().resolve("5.5", &Silent).unwrap_err();
     assert_eq!(exit_code(&error), 2);
     assert_contains(&error.to_string(), &["`harness kernels build 5.5`"]);
-    let error = commands::update(&job.archive.open(), &["5.5".to_owned()], &Silent).unwrap_err();
+    let error = operations::update(&job.archive.open(), &["5.5".to_owned()], &Silent).unwrap_err();
     assert_contains(&error.to_string(), &["`harness kernels build 5.5`"]);
 }
 

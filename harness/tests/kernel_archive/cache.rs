@@ -7,8 +7,11 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use harness::kernel::commands::{self, Health};
-use harness::kernel::{Kernels, Options, Progress, Silent};
+use harness::kernels::operations::{self, Health};
+use harness::{
+    kernels::{Kernels, Options},
+    support::progress::{Progress, Silent},
+};
 
 use crate::archive::Archive;
 use crate::server::Reply;
@@ -168,7 +171,7 @@ fn only_a_thorough_look_finds_a_careful_forgery() {
 #[test]
 fn the_commands_tell_what_is_there() {
     let mut archive = Archive::new();
-    let cached = |archive: &Archive| commands::list(&archive.open()).unwrap()[0].clone();
+    let cached = |archive: &Archive| operations::list(&archive.open()).unwrap()[0].clone();
     let before = cached(&archive);
     assert_eq!(
         (
@@ -179,7 +182,7 @@ fn the_commands_tell_what_is_there() {
         ),
         ("6.1", None, false, true)
     );
-    commands::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
+    operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
     let locked = cached(&archive);
     assert_eq!(
         (locked.version.as_deref(), locked.cached),
@@ -190,13 +193,13 @@ fn the_commands_tell_what_is_there() {
         Some(archive.server.bytes(&Archive::deb_path("6.1.5")).len() as u64)
     );
 
-    let verify = |archive: &Archive| commands::verify(&archive.open(), &["6.1".into()]).unwrap();
+    let verify = |archive: &Archive| operations::verify(&archive.open(), &["6.1".into()]).unwrap();
     assert_eq!(verify(&archive), [("6.1".into(), Health::Absent)]);
     archive.add("6.1.6");
-    let error = commands::fetch(&archive.open(), &["6.1.7".into()], &Silent).unwrap_err();
-    assert_eq!(harness::error::exit_code(&error), 2, "{error:#}");
+    let error = operations::fetch(&archive.open(), &["6.1.7".into()], &Silent).unwrap_err();
+    assert_eq!(harness::support::error::exit_code(&error), 2, "{error:#}");
     let requests = ["6.1".into(), "6.1.6".into()];
-    let fetched = commands::fetch(&archive.open(), &requests, &Silent).unwrap();
+    let fetched = operations::fetch(&archive.open(), &requests, &Silent).unwrap();
     let versions: Vec<_> = fetched
         .iter()
         .map(|(_, kernel)| kernel.as_ref().ok().map(|k| &*k.version))

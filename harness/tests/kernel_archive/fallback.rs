@@ -3,15 +3,18 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use harness::error::exit_code;
-use harness::kernel::{Kernels, Options, Silent, commands};
+use harness::support::error::exit_code;
+use harness::{
+    kernels::{Kernels, Options, operations},
+    support::progress::Silent,
+};
 
 use crate::archive::{Archive, IN_RELEASE, PACKAGES};
 use crate::server::{Reply, Server};
 use crate::{assert_contains, get, infra};
 
-fn update(archive: &Archive) -> Vec<commands::Change> {
-    commands::update(&archive.open(), &["6.1".to_owned()], &Silent).unwrap()
+fn update(archive: &Archive) -> Vec<operations::Change> {
+    operations::update(&archive.open(), &["6.1".to_owned()], &Silent).unwrap()
 }
 
 /// Makes the cached index look as if it had been fetched two days ago.
@@ -170,18 +173,18 @@ fn a_series_that_cannot_be_resolved_stays_locked_as_it_was() {
         &crate::archive::image(release),
     )]);
     archive.add_package("linux-binary-7.3.4-cloud-amd64", "7.3.4", binary);
-    let changes = commands::update(&archive.open(), &[], &Silent).unwrap();
+    let changes = operations::update(&archive.open(), &[], &Silent).unwrap();
     let error = format!("{:#}", changes[0].new.as_ref().unwrap_err());
     assert_contains(&error, &["series 6.1", "no kernel of the series"]);
     assert_eq!(changes[1].new.as_ref().unwrap(), "7.3.4-1");
-    let list = commands::list(&archive.open()).unwrap();
+    let list = operations::list(&archive.open()).unwrap();
     let versions: Vec<_> = list
         .iter()
         .map(|series| series.version.as_deref())
         .collect();
     assert_eq!(versions, [Some("6.1.5"), Some("7.3.4")]);
 
-    let error = commands::update(&archive.open(), &["6.1.5".into()], &Silent).unwrap_err();
+    let error = operations::update(&archive.open(), &["6.1.5".into()], &Silent).unwrap_err();
     assert_eq!(exit_code(&error), 2);
     assert_contains(
         &error.to_string(),
@@ -230,7 +233,7 @@ fn optional_packages_may_be_missing() {
         &kernel.source.notes.join("\n"),
         &["linux-modules-*-cloud-amd64"],
     );
-    let error = harness::kernel::modules::closure(&kernel, &["veth"]).unwrap_err();
+    let error = harness::kernels::files::modules::closure(&kernel, &["veth"]).unwrap_err();
     assert_contains(&error.to_string(), &["came without modules", "veth"]);
 
     let modules =

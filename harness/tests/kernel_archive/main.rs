@@ -14,7 +14,10 @@ mod ubuntu;
 mod url;
 
 use anyhow::Result;
-use harness::kernel::{Kernel, Kernels, Silent};
+use harness::{
+    kernels::{Kernel, Kernels},
+    support::progress::Silent,
+};
 
 /// What a run does with one `--kernel`.
 fn get(kernels: &Kernels, request: &str) -> Result<Kernel> {
@@ -24,7 +27,7 @@ fn get(kernels: &Kernels, request: &str) -> Result<Kernel> {
 /// The whole message of the failure, which must be one of infrastructure.
 fn infra(kernels: &Kernels, request: &str) -> String {
     let error = get(kernels, request).unwrap_err();
-    assert_eq!(harness::error::exit_code(&error), 3, "{error:#}");
+    assert_eq!(harness::support::error::exit_code(&error), 3, "{error:#}");
     format!("{error:#}")
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use harness::kernel::Silent;
+use harness::support::progress::Silent;
 
 use crate::archive::{Archive, IN_RELEASE, PACKAGES};
 use crate::server::{Reply, Server};

@@ -1,7 +1,10 @@
 //! What has left the archive, from one that answers like snapshot.debian.org.
 
-use harness::error::exit_code;
-use harness::kernel::{Kind, Silent, commands};
+use harness::support::error::exit_code;
+use harness::{
+    kernels::{Kind, operations},
+    support::progress::Silent,
+};
 
 use crate::archive::{Archive, IN_RELEASE, PACKAGES, sha256};
 use crate::server::Reply;
@@ -64,7 +67,7 @@ const IMAGE: &str = "linux-image-6.1.5-cloud-amd64";
 #[test]
 fn a_locked_kernel_that_left_the_pool_is_found() {
     let archive = Archive::new();
-    commands::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
+    operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
     archive_file(&archive, IMAGE, "6.1.5");
     let kernel = get(&archive.open(), "6.1").unwrap();
     assert_eq!(kernel.version, "6.1.5");
@@ -80,7 +83,7 @@ fn a_locked_kernel_that_left_the_pool_is_found() {
 #[test]
 fn what_the_snapshot_archive_sends_is_verified() {
     let archive = Archive::new();
-    commands::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
+    operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
     archive_file(&archive, IMAGE, "6.1.5");
     let path = archive
         .server
@@ -102,7 +105,7 @@ fn what_the_snapshot_archive_sends_is_verified() {
 fn what_it_does_not_have_is_replaced_by_the_newest() {
     for answer in ["not json", r#"{"result": []}"#] {
         let mut archive = Archive::new();
-        commands::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
+        operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
         archive.add("6.1.6");
         archive
             .server

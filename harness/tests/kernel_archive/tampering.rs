@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness::kernel::{Kernels, commands};
+use harness::kernels::{Kernels, operations};
 
 use crate::archive::{
     Archive, IN_RELEASE, PACKAGES, SUITE, armored, new_key, sign_detached, sign_inline, xz,
@@ -174,7 +174,12 @@ fn a_changed_package_is_refused() {
 #[test]
 fn a_changed_lock_is_refused() {
     let archive = Archive::new();
-    commands::update(&archive.open(), &["6.1".into()], &harness::kernel::Silent).unwrap();
+    operations::update(
+        &archive.open(),
+        &["6.1".into()],
+        &harness::support::progress::Silent,
+    )
+    .unwrap();
     let lock = fs::read_to_string(archive.path("kernels.lock")).unwrap();
     let at = lock.find("sha256 = \"").unwrap() + 10;
     let wrong = format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..]);
@@ -192,7 +197,7 @@ fn a_changed_lock_is_refused() {
     ] {
         fs::write(archive.path("kernels.lock"), text).unwrap();
         let error = Kernels::open(archive.options()).unwrap_err();
-        assert_eq!(harness::error::exit_code(&error), 2, "{error:#}");
+        assert_eq!(harness::support::error::exit_code(&error), 2, "{error:#}");
         assert_contains(&format!("{error:#}"), &["kernels.lock"]);
     }
 }

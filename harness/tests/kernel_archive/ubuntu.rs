@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use harness::error::exit_code;
-use harness::kernel::{Kind, Silent, commands};
+use harness::support::error::exit_code;
+use harness::{
+    kernels::{Kind, operations},
+    support::progress::Silent,
+};
 use pgp::types::KeyDetails;
 
 use crate::archive::{Archive, armored, deb, image, new_key, sha256, sign_detached};
@@ -278,11 +281,11 @@ fn what_is_not_in_all_is_locked_only_by_its_name() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text + "in_all = false\n").unwrap();
     assert!(
-        commands::update(&archive.open(), &[], &Silent)
+        operations::update(&archive.open(), &[], &Silent)
             .unwrap()
             .is_empty()
     );
-    let named = commands::update(&archive.open(), &["5.15".to_owned()], &Silent).unwrap();
+    let named = operations::update(&archive.open(), &["5.15".to_owned()], &Silent).unwrap();
     assert!(named[0].new.is_ok());
     assert!(archive.open().expand(&["all".to_owned()]).is_err());
     assert_eq!(
@@ -290,7 +293,7 @@ fn what_is_not_in_all_is_locked_only_by_its_name() {
         ["5.15"]
     );
     // It stays locked when the others are renewed.
-    commands::update(&archive.open(), &[], &Silent).unwrap();
+    operations::update(&archive.open(), &[], &Silent).unwrap();
     let lock = fs::read_to_string(archive.path("kernels.lock")).unwrap();
     assert_contains(&lock, &["5.15.9"]);
 }
@@ -298,7 +301,7 @@ fn what_is_not_in_all_is_locked_only_by_its_name() {
 #[test]
 fn a_build_can_be_locked() {
     let archive = builds(&["5.15.9"]);
-    let changes = commands::update(&archive.open(), &[], &Silent).unwrap();
+    let changes = operations::update(&archive.open(), &[], &Silent).unwrap();
     assert_eq!(
         changes[0].new.as_deref().unwrap(),
         "5.15.9-051509.202401011200"

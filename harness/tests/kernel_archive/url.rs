@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use harness::error::exit_code;
-use harness::kernel::{Kernels, Kind, Silent};
+use harness::support::error::exit_code;
+use harness::{
+    kernels::{Kernels, Kind},
+    support::progress::Silent,
+};
 
 use crate::archive::{Archive, deb, image, sha256, xz};
 use crate::server::Reply;

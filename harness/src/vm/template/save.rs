@@ -11,12 +11,18 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 
 use super::{STAGE1, window};
-use crate::image::Initramfs;
-use crate::vm::channel::pipe_to_us;
-use crate::vm::command::{Parts, Role};
-use crate::vm::monitor::Monitor;
-use crate::vm::run::Vm;
-use crate::vm::{Config, Qemu, Severity, Splat, Stop, VmEvent, timespec};
+use crate::{
+    initramfs::cpio::Initramfs,
+    support::stop::Stop,
+    vm::{
+        Config, Qemu, Severity, Splat, VmEvent,
+        channel::pipe_to_us,
+        command::{Parts, Role},
+        monitor::Monitor,
+        run::Vm,
+        timespec,
+    },
+};
 
 /// How long QEMU may take to hand over the state: it needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -11,8 +11,11 @@ use anyhow::{Context, Result, bail};
 use super::key::key;
 use super::save::{Saved, save};
 use super::{NOTE, Note, RAM, STATE, Template, window_for};
-use crate::kernel::cache::{Guard, lock, try_lock};
-use crate::vm::{Accelerator, Config, Qemu, Stop};
+use crate::{
+    kernels::cache::{Guard, lock, try_lock},
+    support::stop::Stop,
+    vm::{Accelerator, Config, Qemu},
+};
 
 /// All templates together take no more than this on the disk, in bytes: the longest unused go first.
 const ROOM: u64 = 2 << 30;
@@ -66,7 +69,7 @@ impl Templates {
         &self,
         qemu: &Qemu,
         config: &Config<'_>,
-        kernel: &crate::kernel::Kernel,
+        kernel: &crate::kernels::Kernel,
         stop: &Stop,
         say: &mut dyn FnMut(&str),
     ) -> Result<Template> {

@@ -1,0 +1,358 @@
+//! The command line.
+
+pub mod exec;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    cli::exec::ExecArgs,
+    commands::{
+        build::BuildArgs, cache::CacheCommand, exec::ShellArgs, inspect::InspectArgs,
+        minimum::MinimumArgs,
+    },
+    initramfs::bpf_objects::ObjectArgs,
+    kernels::Options,
+    vm::Mode,
+};
+
+/// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
+///
+/// The report goes to stdout as JSON, or to --output; everything for eyes goes to stderr.
+#[derive(Debug, Parser)]
+#[command(
+    name = "harness",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = EXIT_STATUS
+)]
+pub struct Cli {
+    /// What to do, if not to run scenarios.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Running scenarios.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    all ok
+  1    something is not-ok (with --baseline: something regressed)
+  2    wrong usage
+  3    infrastructure: download, QEMU, boot, disk; nothing learned about fexit
+  130  interrupted (Ctrl-C); 143 by SIGTERM. What had finished is in the report.";
+
+/// Everything but running scenarios.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what is kept on this machine, or remove it
+    Cache {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
+    /// Say what changed between two reports; exit status 1 on a regression
+    Compare {
+        /// The report from before
+        old: PathBuf,
+        /// The report to judge
+        new: PathBuf,
+    },
+    /// Say what an object wants of a kernel, without booting one
+    Inspect(InspectArgs),
+    /// Run a program of this machine in a VM
+    Exec(ExecArgs),
+    /// Find the oldest and the newest kernel on which each program of an object works
+    Minimum(MinimumArgs),
+    /// Open a shell in a VM
+    Shell(ShellArgs),
+    /// Say which kernels there are, fetch them, or renew what their names stand for
+    Kernels {
+        /// What to do with them
+        #[command(subcommand)]
+        command: KernelsCommand,
+    },
+    /// Merge reports into one, and render it
+    Report {
+        /// Reports in JSON
+        #[arg(required_unless_present = "expect")]
+        reports: Vec<PathBuf>,
+        /// Kernels that must be in them, as --kernel names them: one that is not counts as not run
+        #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
+        expect: Vec<String>,
+        /// What to write
+        #[command(flatten)]
+        outputs: Outputs,
+    },
+}
+
+/// What to do with kernels, short of booting them.
+#[derive(Debug, Subcommand)]
+pub enum KernelsCommand {
+    /// List the kernels, and what each name stands for
+    List {
+        /// Only these: a series (5.10), a pattern (6.*), latest, built, or all, which leaves out what is marked with -
+        #[arg(value_name = "KERNEL", value_delimiter = ',')]
+        kernels: Vec<String>,
+        /// As a JSON array on one line, one object a kernel
+        #[arg(long)]
+        json: bool,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Download and verify kernels, so that later runs need no network
+    Fetch {
+        /// A series (5.10), an exact version, a pattern (6.*), latest, built, or all
+        #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
+        kernels: Vec<String>,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Check every byte of cached kernels; exit status 3 if one is damaged or absent
+    Verify {
+        /// A series (5.10), an exact version, a pattern (6.*), latest, built, or all
+        #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]
+        kernels: Vec<String>,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Build a kernel that nobody publishes ready for fexit, and show that fexit works in it
+    Build(BuildArgs),
+    /// Lock each series to the newest kernel that its archive has
+    Update {
+        /// Only these series, instead of those of `all`
+        #[arg(value_name = "SERIES")]
+        series: Vec<String>,
+        /// Which kernels there are, and where they are kept.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+impl KernelsCommand {
+    /// Which kernels it is about.
+    pub fn store(&self) -> &StoreArgs {
+        match self {
+            Self::List { store, .. }
+            | Self::Fetch { store, .. }
+            | Self::Verify { store, .. }
+            | Self::Update { store, .. } => store,
+            Self::Build(args) => &args.store,
+        }
+    }
+}
+
+/// Which kernels there are, and where they are kept.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StoreArgs {
+    /// Where to keep kernels [default: fexit-harness in the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Take kernels from this file, made like kernels/kernels.toml, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+
+    /// Take the newest kernel of a series that its archive has, not the one that is locked
+    #[arg(long)]
+    pub newest: bool,
+
+    /// Use only what the cache holds
+    #[arg(long, conflicts_with = "newest")]
+    pub offline: bool,
+}
+
+impl StoreArgs {
+    /// The same for [`crate::kernels::Kernels::open`].
+    pub fn options(&self) -> Options {
+        Options {
+            cache_dir: self.cache_dir.clone(),
+            offline: self.offline,
+            matrix: self.matrix.clone(),
+            newest: self.newest,
+            ..Options::default()
+        }
+    }
+}
+
+/// The options of a run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, built, or all
+    #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
+    #[arg(required_unless_present_any = ["list", "kernel_image"])]
+    pub kernels: Vec<String>,
+
+    /// Boot a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    #[arg(long, value_name = "FILE")]
+    pub kernel_image: Option<PathBuf>,
+
+    /// The modules of --kernel-image, if they are not where they belong to it
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    pub modules: Option<PathBuf>,
+
+    /// Only the scenarios with these ids; * and ? match any
+    #[arg(short, long = "scenario", value_name = "ID", value_delimiter = ',')]
+    pub scenarios: Vec<String>,
+
+    /// Programs of the user's.
+    #[command(flatten)]
+    pub objects: ObjectArgs,
+
+    /// List the scenarios and the kernels, and run nothing
+    #[arg(long)]
+    pub list: bool,
+
+    /// What to write.
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// Judge by what changed since this report: known troubles are no failure
+    #[arg(long, value_name = "REPORT")]
+    pub baseline: Option<PathBuf>,
+
+    /// A longer limit for each scenario, for a slow machine
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub scenario_timeout: Option<Duration>,
+
+    /// The limit for one VM, from start to end
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    pub timeout: Duration,
+
+    /// The limit for a VM of which nothing is heard [default: 120, or a minute more than the slowest scenario may take]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub silence: Option<Duration>,
+
+    /// How to run the VM's CPU; auto takes KVM if it works
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: Mode,
+
+    /// Boot every VM from the start, instead of from a saved one
+    #[arg(long)]
+    pub no_template: bool,
+
+    /// Count instructions instead of time: figures of scenarios repeat to a percent, and every run is slower; implies
+    /// --in-turn
+    #[arg(long, conflicts_with = "accel")]
+    pub icount: bool,
+
+    /// Run the scenarios of a kernel one after the other, not several side by side: to measure how long each takes
+    #[arg(long)]
+    pub in_turn: bool,
+
+    /// How many VMs at once [default: by cores and free memory]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+
+    /// Which kernels there are, and where they are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+
+    /// Keep each VM's console, initramfs and QEMU command in this folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+
+    /// Show the console, and how each VM is started
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Where a report goes, and in which form.
+#[derive(Debug, Default, Args)]
+pub struct Outputs {
+    /// Write the JSON report to this file instead of stdout, and update it after each kernel
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Write JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+
+    /// Write a Markdown matrix too, kernels across and scenarios down
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+
+    /// Append the Markdown matrix to the summary of this GitHub Actions job
+    #[arg(long)]
+    pub summary: bool,
+}
+
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 second".to_owned()),
+        Ok(seconds) if seconds <= MAX_TIMEOUT_S => Ok(Duration::from_secs(seconds)),
+        Ok(_) => Err(format!("at most {MAX_TIMEOUT_S}, a day")),
+        Err(_) => Err("not a whole number of seconds".to_owned()),
+    }
+}
+
+const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["harness"].iter().chain(args))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_are_repeated_or_separated_by_commas() {
+        let cli = parse(&[
+            "--kernel",
+            "5.10,6.1",
+            "--kernel",
+            "all",
+            "-s",
+            "attach,un*",
+        ])
+        .unwrap();
+        assert_eq!(cli.run.kernels, ["5.10", "6.1", "all"]);
+        assert_eq!(cli.run.scenarios, ["attach", "un*"]);
+        assert_eq!(cli.run.timeout, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn subcommands_need_no_kernel_and_a_run_does() {
+        assert!(
+            parse(&["compare", "a.json", "b.json"])
+                .unwrap()
+                .command
+                .is_some()
+        );
+        assert!(parse(&["--list"]).unwrap().run.list);
+        assert!(
+            parse(&["--scenario", "attach"])
+                .unwrap_err()
+                .to_string()
+                .contains("--kernel")
+        );
+    }
+
+    #[test]
+    fn senseless_numbers_are_refused() {
+        for bad in [
+            ["--timeout", "0"],
+            ["--timeout", "1e3"],
+            ["--timeout", "86401"],
+            ["--silence", "0"],
+            ["--jobs", "0"],
+        ] {
+            let args = ["--kernel", "5.10", bad[0], bad[1]];
+            assert_eq!(parse(&args).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! A VM that is there for one program, from what it holds to what became of it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ::guest::{
+    event::{Event, Exit},
+    job::{self, Job, Work},
+};
+use anyhow::{Result, anyhow};
+
+use super::{
+    BY_SIGNAL, SIGPIPE, TIMED_OUT,
+    relay::{self, Closed, Relay, Ways},
+    terminal::Raw,
+};
+use crate::{
+    cli::exec::VmArgs,
+    initramfs::{cpio, host_files::Luggage},
+    kernels::{Kernel, Kernels, files::modules, sources::local},
+    report::terminal::{Board, Line},
+    support::{error::usage, interrupt::Interrupt, sanitize::one_line},
+    vm::{
+        self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent,
+        boot_profile::Boot,
+    },
+};
+
+/// The least memory of a VM, and what is left of it beside the files.
+const MEMORY_MIB: u32 = 512;
+const ROOM_MIB: u32 = 256;
+
+/// Lines of the console that are shown when the VM broke down.
+const CONSOLE_TAIL: usize = 20;
+
+/// Everything that a VM for a program is made of.
+pub(super) struct Guest<'a> {
+    args: &'a VmArgs,
+    name: String,
+    kernels: Kernels,
+    kernel: Kernel,
+    initramfs: Vec<u8>,
+    memory_mib: u32,
+    streams: job::Streams,
+}
+
+/// What became of it.
+pub(super) struct Ran {
+    finished: Finished,
+    /// The program was started.
+    began: bool,
+    exit: Option<Exit>,
+    /// Ctrl-A X was typed.
+    left: bool,
+    output: Result<()>,
+}
+
+impl<'a> Guest<'a> {
+    /// Puts everything together. Of the `usual` modules those come along that the kernel has, if none is asked for.
+    pub(super) fn prepare(
+        args: &'a VmArgs,
+        mut luggage: Luggage,
+        mut command: job::Command,
+        usual: impl Iterator<Item = &'static &'static str>,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        for file in &args.files {
+            let (from, to) = place(file);
+            luggage.file(Path::new(from), to.map(Path::new))?;
+        }
+        luggage
+            .text(
+                "/etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+            )
+            .text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")
+            .text("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+        luggage.dir(Path::new("/root"), 0o700)?;
+        luggage.dir(Path::new("/tmp"), 0o1777)?;
+        luggage.dir(Path::new("/run"), 0o755)?;
+
+        let kernels = Kernels::open(args.store.options())?;
+        let kernel = find_kernel(args, &kernels, board)?;
+        anyhow::ensure!(
+            !interrupt.stop().requested(),
+            crate::support::interrupt::INTERRUPTED
+        );
+        let name = kernel.requested.clone();
+        let line = board.line(&name);
+        for note in luggage.notes() {
+            line.note(note);
+        }
+        command
+            .environment
+            .push(("FEXIT_VM".into(), kernel.release.clone().into()));
+        let streams = command.streams;
+        let mut job = Job::new(Work::Command(command));
+        let mut wanted: Vec<&str> = args.wanted_modules.iter().map(String::as_str).collect();
+        if wanted.is_empty() {
+            wanted = usual.copied().collect();
+            wanted.retain(|name| modules::closure(&kernel, &[name]).is_ok());
+        }
+        let mut modules = Vec::new();
+        for (name, path) in modules::closure(&kernel, &wanted)? {
+            modules.push((format!("{name}.ko"), modules::read_module(&path)?));
+            job.modules.push(name);
+        }
+        let memory_mib = args.memory.unwrap_or_else(|| memory_for(luggage.size()));
+        let mut image = cpio::start(cpio::INIT, &job, &modules)?;
+        luggage.add_to(&mut image)?;
+        Ok(Self {
+            args,
+            name,
+            kernels,
+            kernel,
+            initramfs: image.to_bytes(),
+            memory_mib,
+            streams,
+        })
+    }
+
+    /// Starts as fast as can be. If that does not get as far as the program, the plain way is tried.
+    pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
+        let cache = self.kernels.cache_dir();
+        let qemu = Qemu::find_known(cache)?;
+        let accelerator = vm::accel::choose(self.args.accel, cache)?;
+        let line = board.line(&self.name);
+        let fastest = Boot::fastest(&self.kernels, &self.kernel, accelerator, &line)?;
+        let mut config = Config::new(
+            &fastest.image,
+            &self.initramfs,
+            fastest.accelerator.accelerator,
+        );
+        config.kernel_args.clone_from(&fastest.arguments);
+        config.memory_mib = self.memory_mib;
+        config.cpus = self.args.cpus;
+        config.keep = self.args.keep.as_deref();
+        config.limits = Limits {
+            program: Some(limit),
+            ..Limits::default()
+        };
+        config.streams = Some(Streams::default());
+        if let Some(ran) = self.restored(&qemu, &config, &fastest, board, interrupt) {
+            return Ok(ran);
+        }
+        let ran = self.boot(&qemu, &config, board, interrupt)?;
+        if ran.began || interrupt.stop().requested() {
+            return Ok(ran);
+        }
+        line.note(&format!(
+            "tried once more, because: {}",
+            ran.finished.ending
+        ));
+        config.kernel = &self.kernel.image;
+        config.kernel_args.clear();
+        self.boot(&qemu, &config, board, interrupt)
+    }
+
+    /// From a template, if there is one and it leads anywhere.
+    fn restored(
+        &self,
+        qemu: &Qemu,
+        config: &Config<'_>,
+        boot: &Boot,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Option<Ran> {
+        let line = board.line(&self.name);
+        let templates = Templates::if_they_pay(self.kernels.cache_dir(), config.accelerator)
+            .filter(|_| !self.args.no_template)?;
+        let template = boot.template(&templates, (qemu, config), interrupt.stop(), &line)?;
+        let config = config.starting_from(&template);
+        let why = match self.boot(qemu, &config, board, interrupt) {
+            Ok(ran) if ran.began || interrupt.stop().requested() => return Some(ran),
+            Ok(ran) => ran.finished.ending.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        line.detail(&format!("the template led nowhere: {why}"));
+        if let Err(why) = templates.discard(&template) {
+            line.detail(&format!("{why:#}"));
+        }
+        None
+    }
+
+    fn boot(
+        &self,
+        qemu: &Qemu,
+        config: &Config<'_>,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Result<Ran> {
+        let ways = Ways::new(self.streams != job::Streams::Output)?;
+        let line = board.line(&self.name);
+        line.phase("booting");
+        let config = Config {
+            streams: Some(ways.theirs()),
+            ..config.clone()
+        };
+        let vm = Vm::start(qemu, &config)?;
+        line.detail(vm.command_line());
+        let mut listener = Listener {
+            has_terminal: matches!(self.streams, job::Streams::Terminal(_)),
+            line: Some(line),
+            exit: None,
+            relay: None,
+            ends: Some(ways.ours()),
+            raw: None,
+            left: Arc::default(),
+        };
+        let finished = vm.run(interrupt.stop(), &mut |event| {
+            listener.take(event, interrupt);
+        })?;
+        let began = listener.relay.is_some();
+        let output = match listener.relay {
+            // Whoever interrupts us does not want to wait for a reader of our output that has stopped reading.
+            Some(relay) if finished.ending != Ending::Interrupted || relay.is_finished() => {
+                relay.finish()
+            }
+            _ => Ok(()),
+        };
+        Ok(Ran {
+            finished,
+            began,
+            exit: listener.exit,
+            left: listener.left.load(Ordering::SeqCst),
+            output,
+        })
+    }
+}
+
+/// Listens to the VM, beside the program's output.
+struct Listener {
+    has_terminal: bool,
+    /// Until the program begins: then the terminal is its own.
+    line: Option<Line>,
+    exit: Option<Exit>,
+    relay: Option<Relay>,
+    ends: Option<relay::Ends>,
+    raw: Option<Raw>,
+    left: Arc<AtomicBool>,
+}
+
+impl Listener {
+    fn take(&mut self, event: VmEvent, interrupt: &Interrupt) {
+        match event {
+            VmEvent::Guest(Event::Running) => {
+                self.line = None;
+                if self.has_terminal {
+                    // Without it the shell can be used, if with less comfort.
+                    self.raw = Raw::enter()
+                        .inspect_err(|error| eprintln!("harness: {error:#}"))
+                        .ok();
+                }
+                if let Some(ends) = self.ends.take() {
+                    let left = self.has_terminal.then(|| Arc::clone(&self.left));
+                    self.relay = Some(Relay::start(ends, interrupt.stop(), left));
+                }
+            }
+            VmEvent::Guest(Event::Exited { how, .. }) => self.exit = Some(how),
+            VmEvent::Guest(Event::Warning { message }) => {
+                eprintln!("harness: {}", one_line(&message));
+            }
+            VmEvent::Console(text) => {
+                if let Some(line) = &self.line {
+                    line.detail(&text);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Ran {
+    /// Says what is to be said, and returns the exit status.
+    pub(super) fn tell(self, interrupt: &Interrupt) -> Result<u8> {
+        if let Some(status) = interrupt.exit_code() {
+            return Ok(status);
+        }
+        if self.left {
+            return Ok(0);
+        }
+        match self.output {
+            Err(error) if error.is::<Closed>() => return Ok(BY_SIGNAL + SIGPIPE),
+            output => output?,
+        }
+        for splat in self.finished.console.splats() {
+            if splat.severity != Severity::Panic {
+                eprintln!(
+                    "harness: the kernel complained: {}",
+                    one_line(&splat.message)
+                );
+            }
+        }
+        match (self.exit, &self.finished.ending) {
+            (Some(Exit::Code(status)), _) => Ok(status),
+            (Some(Exit::Signal(signal)), _) => {
+                eprintln!("harness: the program was ended by signal {signal}");
+                Ok(BY_SIGNAL.saturating_add(signal))
+            }
+            (None, Ending::TimedOut { .. }) => {
+                eprintln!("error: the program was {}", self.finished.ending);
+                Ok(TIMED_OUT)
+            }
+            (None, ending) => {
+                for line in self.finished.console.last_lines(CONSOLE_TAIL) {
+                    eprintln!("harness: console: {}", one_line(&line));
+                }
+                Err(anyhow!("{ending}, before the program was over"))
+            }
+        }
+    }
+}
+
+/// MiB for so many bytes of files. The archive and what is unpacked from it are in memory together for a moment. Sizes
+/// are few, because each has a template of its own.
+fn memory_for(files: u64) -> u32 {
+    let files_mib = u32::try_from(files >> 20).unwrap_or(u32::MAX);
+    let needed = files_mib.saturating_mul(2).saturating_add(ROOM_MIB);
+    needed
+        .checked_next_power_of_two()
+        .unwrap_or(needed)
+        .max(MEMORY_MIB)
+}
+
+/// The kernel that was asked for, with its files here.
+fn find_kernel(args: &VmArgs, kernels: &Kernels, board: &Board) -> Result<Kernel> {
+    if let Some(image) = &args.kernel_image {
+        return local::open(image, args.modules.as_deref());
+    }
+    let wanted = args.kernel.as_slice();
+    let names = kernels.expand(wanted)?;
+    let [name] = names.as_slice() else {
+        let count = names.len();
+        let wanted = wanted.concat();
+        return Err(usage(format!(
+            "--kernel {wanted} stands for {count} kernels: name one"
+        )));
+    };
+    let line = board.line(name);
+    line.phase("resolving");
+    let resolved = kernels.resolve(name, &line)?;
+    line.phase("fetching");
+    kernels.fetch(&resolved, &line)
+}
+
+/// `PATH` or `PATH:PLACE`; a path that is there as it stands may have colons in it.
+fn place(file: &str) -> (&str, Option<&str>) {
+    match file.rsplit_once(':') {
+        Some((from, to)) if !Path::new(file).exists() => (from, Some(to)),
+        _ => (file, None),
+    }
+}

@@ -1,0 +1,90 @@
+//! `harness exec` and `harness shell`: a program of this machine in a VM.
+
+mod environment;
+mod guest;
+mod relay;
+mod shell;
+mod terminal;
+
+use std::{
+    iter,
+    path::{Component, Path},
+};
+
+use ::guest::job;
+use anyhow::{Context as _, Result};
+
+use self::guest::Guest;
+pub use self::shell::{ShellArgs, run as shell};
+use crate::{
+    cli::exec::ExecArgs,
+    initramfs::host_files::{Luggage, ProgramError},
+    report::terminal::Board,
+    support::{error::UsageError, interrupt::Interrupt, sanitize::plain},
+};
+
+/// As `timeout` has them, and shells.
+const TIMED_OUT: u8 = 124;
+const FAILED: u8 = 125;
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+const BY_SIGNAL: u8 = 128;
+const SIGPIPE: u8 = 13;
+
+/// Runs the program, and returns the exit status. Nothing is left to the caller to say.
+pub fn run(args: &ExecArgs) -> u8 {
+    program(args).unwrap_or_else(|error| failed(&error))
+}
+
+/// Says what kept a program from running to its end, and returns the exit status.
+fn failed(error: &anyhow::Error) -> u8 {
+    eprintln!("error: {}", plain(&format!("{error:#}")));
+    status_of(error)
+}
+
+/// The exit status for an error that kept the program from running to its end.
+fn status_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<ProgramError>() {
+        Some(ProgramError::NotFound(_)) => NOT_FOUND,
+        Some(ProgramError::NotExecutable { .. }) => CANNOT_RUN,
+        _ if error.is::<UsageError>() => 2,
+        _ => FAILED,
+    }
+}
+
+fn program(args: &ExecArgs) -> Result<u8> {
+    let interrupt = Interrupt::new().context("cannot listen for signals")?;
+    let mut luggage = Luggage::new();
+    let mut program = luggage.command(&args.command)?;
+    // A script is told the path by which it was called.
+    let name = Path::new(&args.command[0]);
+    let is_plain = |part| !matches!(part, Component::ParentDir);
+    if name.components().count() > 1 && name.components().all(is_plain) {
+        program = name.to_owned();
+    }
+    let folder = std::env::current_dir().context("there is no current directory")?;
+    luggage.dir(&folder, 0o755)?;
+    let streams = if args.stdin {
+        job::Streams::All
+    } else {
+        job::Streams::Output
+    };
+    let command = job::Command {
+        program: program.into(),
+        arguments: args.command.clone(),
+        environment: environment::of_program(&args.vm.environment)?,
+        folder: folder.into(),
+        streams,
+    };
+    let board = Board::new(args.vm.verbose);
+    let guest = Guest::prepare(
+        &args.vm,
+        luggage,
+        command,
+        iter::empty(),
+        &board,
+        &interrupt,
+    )?;
+    let ran = guest.run(args.timeout, &board, &interrupt)?;
+    ran.tell(&interrupt)
+}

@@ -1,0 +1,179 @@
+//! `harness shell`: a shell in a VM.
+
+use std::{ffi::OsString, path::Path, time::Duration};
+
+use ::guest::{job, scenarios};
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use super::{environment, failed, guest::Guest, terminal};
+use crate::{
+    cli::exec::VmArgs,
+    initramfs::host_files::{Luggage, ProgramError},
+    report::terminal::Board,
+    support::interrupt::Interrupt,
+};
+
+const SHELL_STATUS: &str = "\
+`exit` ends the shell and the VM; so does Ctrl-A X, whatever the VM does. Ctrl-A twice is one Ctrl-A for the shell.
+bpftool, busybox and the usual commands come along as far as this machine has them; --file brings more. Without a
+terminal, commands are read from standard input.
+
+Exit status: that of the shell, 0 after Ctrl-A X; for the rest see `harness exec --help`.";
+
+/// Open a shell in a VM
+#[derive(Debug, Args)]
+#[command(after_help = SHELL_STATUS)]
+pub struct ShellArgs {
+    /// The VM.
+    #[command(flatten)]
+    pub vm: VmArgs,
+}
+
+/// What somebody who looks around in a kernel reaches for.
+const TOOLS: &[&str] = &[
+    "awk",
+    "basename",
+    "bpftool",
+    "busybox",
+    "cat",
+    "chmod",
+    "clear",
+    "cmp",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "diff",
+    "dirname",
+    "dmesg",
+    "du",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "free",
+    "getconf",
+    "grep",
+    "head",
+    "hexdump",
+    "hostname",
+    "id",
+    "ip",
+    "kill",
+    "less",
+    "ln",
+    "ls",
+    "lsmod",
+    "mkdir",
+    "mknod",
+    "mktemp",
+    "more",
+    "mount",
+    "mv",
+    "nproc",
+    "od",
+    "perf",
+    "pgrep",
+    "ping",
+    "pkill",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sh",
+    "sleep",
+    "sort",
+    "ss",
+    "stat",
+    "strace",
+    "stty",
+    "sync",
+    "sysctl",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "timeout",
+    "top",
+    "touch",
+    "tr",
+    "tracepath",
+    "true",
+    "truncate",
+    "tty",
+    "umount",
+    "uname",
+    "uniq",
+    "vi",
+    "watch",
+    "wc",
+    "which",
+    "xargs",
+    "yes",
+];
+
+/// Where descriptions of terminals lie.
+const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"];
+
+/// Runs the shell, and returns the exit status. Nothing is left to the caller to say.
+pub fn run(args: &ShellArgs) -> u8 {
+    shell(args).unwrap_or_else(|error| failed(&error))
+}
+
+fn shell(args: &ShellArgs) -> Result<u8> {
+    let interrupt = Interrupt::new().context("cannot listen for signals")?;
+    let mut luggage = Luggage::new();
+    let shell = pack(&mut luggage)?;
+    let folder = std::env::current_dir().context("there is no current directory")?;
+    luggage.dir(&folder, 0o755)?;
+    let has_terminal = terminal::is_there();
+    let mut environment = environment::of_program(&args.vm.environment)?;
+    if has_terminal {
+        let kernel = args.vm.kernel.as_deref().unwrap_or("vm");
+        environment.push(("PS1".into(), format!("{kernel} # ").into()));
+    }
+    let command = job::Command {
+        arguments: vec![shell.file_name().unwrap_or(shell.as_os_str()).to_owned()],
+        program: OsString::from(shell),
+        environment,
+        folder: folder.into(),
+        streams: if has_terminal {
+            job::Streams::Terminal(terminal::size())
+        } else {
+            job::Streams::All
+        },
+    };
+    let board = Board::new(args.vm.verbose);
+    let usual = scenarios::all().flat_map(|scenario| scenario.modules);
+    let guest = Guest::prepare(&args.vm, luggage, command, usual, &board, &interrupt)?;
+    guest
+        .run(Duration::MAX, &board, &interrupt)?
+        .tell(&interrupt)
+}
+
+/// Brings the best shell that there is, with the tools. Returns its path.
+fn pack(luggage: &mut Luggage) -> Result<std::path::PathBuf, ProgramError> {
+    for tool in TOOLS {
+        // One that is damaged is as good as none.
+        let _ = luggage.program(tool.as_ref());
+    }
+    let term = std::env::var("TERM").unwrap_or_default();
+    for folder in TERMINFO {
+        let initial: String = term.chars().take(1).collect();
+        let path = Path::new(folder).join(initial).join(&term);
+        if path.is_file() {
+            luggage.file(&path, None)?;
+        }
+    }
+    luggage
+        .program("bash".as_ref())
+        .or_else(|_| luggage.program("sh".as_ref()))
+}

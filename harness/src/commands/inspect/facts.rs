@@ -1,0 +1,165 @@
+//! What is found in one object, in the form in which `--json` prints it.
+
+use fexit::programs::{Program, ProgramError};
+use fexit::{Helper, Needs};
+use serde::Serialize;
+
+use crate::initramfs::bpf_objects::{Object, section_target};
+use crate::report::program::{Foreign, foreign};
+
+/// One object.
+#[derive(Debug, Serialize)]
+pub(super) struct ObjectFacts {
+    pub(super) path: String,
+    pub(super) license: String,
+    pub(super) programs: Vec<ProgramFacts>,
+    pub(super) not_ours: Vec<Foreign>,
+    pub(super) maps: Vec<MapFacts>,
+    pub(super) globals: Vec<GlobalFacts>,
+    /// The first kernel that may run all fexit programs.
+    pub(super) minimum: Option<String>,
+}
+
+/// An fexit program.
+#[derive(Debug, Serialize)]
+pub(super) struct ProgramFacts {
+    pub(super) name: String,
+    pub(super) section: String,
+    pub(super) kind: String,
+    /// What its section names.
+    pub(super) target: Option<String>,
+    pub(super) may_sleep: bool,
+    pub(super) instructions: usize,
+    pub(super) maps: Vec<String>,
+    pub(super) helpers: Vec<HelperFacts>,
+    pub(super) kfuncs: Vec<String>,
+    pub(super) externs: Vec<String>,
+    pub(super) core: Vec<CoreFacts>,
+    pub(super) requirements: Vec<RequirementFacts>,
+    /// The first kernel that may run it; null if none may.
+    pub(super) minimum: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HelperFacts {
+    pub(super) number: u32,
+    pub(super) name: String,
+    /// Null for one that fexit programs may not call.
+    pub(super) minimum: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CoreFacts {
+    #[serde(rename = "type")]
+    pub(super) type_name: String,
+    pub(super) member: Option<String>,
+    pub(super) what: &'static str,
+    pub(super) optional: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RequirementFacts {
+    pub(super) what: String,
+    pub(super) minimum: Option<String>,
+    pub(super) source: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MapFacts {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) key_size: usize,
+    pub(super) value_size: usize,
+    pub(super) max_entries: u32,
+    /// About what it takes in the kernel when it is full.
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GlobalFacts {
+    pub(super) name: String,
+    pub(super) section: String,
+    pub(super) size: usize,
+}
+
+pub(super) fn of(object: &Object) -> Result<ObjectFacts, ProgramError> {
+    let parsed = &object.parsed;
+    let needs = parsed.needs()?;
+    let minimums = needs.values().map(Needs::minimum);
+    let minimum = minimums.reduce(|a, b| Some(a?.max(b?))).flatten();
+    let programs = parsed
+        .programs()
+        .filter_map(|(name, program)| Some(of_program(program, needs.get(name)?)))
+        .collect();
+    let maps = parsed.maps().map(|(name, map)| MapFacts {
+        name: name.to_owned(),
+        kind: map.kind(),
+        key_size: map.key_size(),
+        value_size: map.value_size(),
+        max_entries: map.max_entries(),
+        bytes: bytes(map),
+    });
+    let globals = parsed.global_variables().map(|global| GlobalFacts {
+        name: global.name.to_owned(),
+        section: global.section.to_owned(),
+        size: global.size,
+    });
+    Ok(ObjectFacts {
+        path: object.path.display().to_string(),
+        license: parsed.license(),
+        programs,
+        not_ours: foreign(parsed),
+        maps: maps.collect(),
+        globals: globals.collect(),
+        minimum: minimum.map(|minimum| minimum.to_string()),
+    })
+}
+
+fn of_program(program: &Program, needs: &Needs) -> ProgramFacts {
+    let helpers = needs.helpers.iter().map(|&number| {
+        let helper = Helper::by_number(number);
+        HelperFacts {
+            number,
+            name: helper.map_or_else(|| "unknown".to_owned(), |h| format!("bpf_{}", h.name)),
+            minimum: helper
+                .filter(|helper| helper.for_fexit)
+                .map(|helper| helper.minimum.to_string()),
+        }
+    });
+    let core = needs.core.iter().map(|need| CoreFacts {
+        type_name: need.type_name.clone(),
+        member: need.member.clone(),
+        what: need.what,
+        optional: need.optional,
+    });
+    let requirements = needs
+        .requirements
+        .iter()
+        .map(|requirement| RequirementFacts {
+            what: requirement.what.clone(),
+            minimum: requirement.minimum.map(|minimum| minimum.to_string()),
+            source: requirement.source.clone(),
+        });
+    ProgramFacts {
+        name: program.name().to_owned(),
+        section: program.section().to_owned(),
+        kind: program.kind().to_owned(),
+        target: section_target(program.section()).map(str::to_owned),
+        may_sleep: needs.may_sleep,
+        instructions: needs.instructions,
+        maps: needs.maps.clone(),
+        helpers: helpers.collect(),
+        kfuncs: needs.kfuncs.clone(),
+        externs: needs.externs.clone(),
+        core: core.collect(),
+        requirements: requirements.collect(),
+        minimum: needs.minimum().map(|minimum| minimum.to_string()),
+    }
+}
+
+/// Keys and values only; what the kernel adds to each is left out.
+fn bytes(map: &fexit::Map) -> u64 {
+    let element = map.key_size().saturating_add(map.value_size()).max(1) as u64;
+    element.saturating_mul(map.max_entries().into())
+}

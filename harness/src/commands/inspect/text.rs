@@ -1,0 +1,172 @@
+//! The same for eyes.
+
+use std::fmt::Write as _;
+
+use super::facts::{ObjectFacts, ProgramFacts};
+use crate::support::sanitize::one_line;
+
+/// More rows of one kind than these are counted, not shown: `--json` has all.
+const ROWS: usize = 200;
+
+/// The page of one object.
+pub(super) fn page(object: &ObjectFacts) -> String {
+    let mut page = String::new();
+    let license = if object.license.is_empty() {
+        "no licence"
+    } else {
+        &object.license
+    };
+    line(&mut page, &format!("{}: licence {license}", object.path));
+    let earliest = match (&object.minimum, object.programs.is_empty()) {
+        (Some(minimum), _) => format!("earliest kernel for all fexit programs: {minimum}"),
+        (None, true) => "it holds no fexit program".to_owned(),
+        (None, false) => "no kernel may run all of its fexit programs".to_owned(),
+    };
+    line(&mut page, &earliest);
+    rows(&mut page, "", &object.programs, program);
+    rows(
+        &mut page,
+        "\nprograms that are not fexit, and left alone:",
+        &object.not_ours,
+        |page, other| {
+            line(
+                page,
+                &format!(
+                    "  {:<24}  {} (section {})",
+                    other.name, other.kind, other.section
+                ),
+            );
+        },
+    );
+    rows(&mut page, "\nmaps:", &object.maps, |page, map| {
+        line(
+            page,
+            &format!(
+                "  {:<24}  {:<16}  key {}, value {}, {} entries, about {}",
+                map.name,
+                map.kind,
+                map.key_size,
+                map.value_size,
+                map.max_entries,
+                amount(map.bytes)
+            ),
+        );
+    });
+    rows(
+        &mut page,
+        "\nglobal variables:",
+        &object.globals,
+        |page, global| {
+            line(
+                page,
+                &format!(
+                    "  {:<24}  {:<16}  {} bytes",
+                    global.name, global.section, global.size
+                ),
+            );
+        },
+    );
+    page
+}
+
+fn program(page: &mut String, program: &ProgramFacts) {
+    let sleeps = if program.may_sleep { ", may sleep" } else { "" };
+    line(
+        page,
+        &format!(
+            "\nprogram {}: {}{sleeps}, {} instructions",
+            program.name, program.kind, program.instructions
+        ),
+    );
+    let target = program.target.as_deref();
+    field(
+        page,
+        "target",
+        target.unwrap_or("none in its section: say --target PROG=FUNCTION"),
+    );
+    list(page, "maps", &program.maps);
+    let helpers: Vec<_> = program
+        .helpers
+        .iter()
+        .map(|helper| helper.name.clone())
+        .collect();
+    list(page, "helpers", &helpers);
+    list(page, "kfuncs", &program.kfuncs);
+    list(page, "externs", &program.externs);
+    let core = program.core.iter().map(|need| {
+        let member = need
+            .member
+            .as_deref()
+            .map_or_else(String::new, |m| format!(".{m}"));
+        let optional = if need.optional {
+            ", can do without"
+        } else {
+            ""
+        };
+        format!("{}{member} ({}{optional})", need.type_name, need.what)
+    });
+    list(page, "types", &core.collect::<Vec<_>>());
+    let earliest = program.minimum.as_deref().unwrap_or("no kernel may run it");
+    field(page, "earliest", earliest);
+    for requirement in program.requirements.iter().take(ROWS) {
+        let minimum = requirement.minimum.as_deref().unwrap_or("never");
+        line(
+            page,
+            &format!(
+                "    {minimum:<6} {} ({})",
+                requirement.what, requirement.source
+            ),
+        );
+    }
+}
+
+fn list(page: &mut String, name: &str, values: &[String]) {
+    if values.is_empty() {
+        return;
+    }
+    let mut shown = values[..values.len().min(ROWS)].join(", ");
+    if values.len() > ROWS {
+        let _ = write!(shown, " and {} more", values.len() - ROWS);
+    }
+    field(page, name, &shown);
+}
+
+fn field(page: &mut String, name: &str, value: &str) {
+    line(page, &format!("  {name:<8}  {value}"));
+}
+
+fn rows<T>(page: &mut String, title: &str, all: &[T], show: impl Fn(&mut String, &T)) {
+    if all.is_empty() {
+        return;
+    }
+    if !title.is_empty() {
+        page.push_str(title);
+        page.push('\n');
+    }
+    all.iter().take(ROWS).for_each(|one| show(page, one));
+    if all.len() > ROWS {
+        line(
+            page,
+            &format!("  ... and {} more: --json has all", all.len() - ROWS),
+        );
+    }
+}
+
+/// One line, and nothing in it that moves a terminal.
+fn line(page: &mut String, text: &str) {
+    let text = text.strip_prefix('\n').map_or(text, |rest| {
+        page.push('\n');
+        rest
+    });
+    page.push_str(&one_line(text));
+    page.push('\n');
+}
+
+fn amount(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1000),
+        10_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
+    }
+}

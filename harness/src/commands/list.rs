@@ -1,0 +1,39 @@
+//! `--list`: what there is to run, and on what.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cli::RunArgs,
+    commands::kernels,
+    kernels::{Kernels, operations},
+    session::plan,
+};
+
+/// Prints the scenarios, each with the kernel it claims to need, and the kernels.
+pub fn print(args: &RunArgs) -> Result<u8> {
+    let selected = plan::select(&args.scenarios)?;
+    let store = Kernels::open(args.store.options())?;
+    let width = selected
+        .iter()
+        .map(|scenario| scenario.id.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::from("Scenarios, and the kernel from which on each must pass:\n");
+    for scenario in selected {
+        let minimum = scenario.feature.minimum().to_string();
+        text.push_str(&format!(
+            "  {:<width$}  {minimum:<5}  {}\n",
+            scenario.id, scenario.title
+        ));
+    }
+    text.push_str("\nKernels:\n");
+    for line in kernels::table(&operations::list(&store)?).lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")?;
+    Ok(0)
+}

@@ -1,0 +1,159 @@
+//! A run: several kernels, some at once, into one report.
+
+use std::{fs, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use fexit::KernelVersion;
+
+use crate::{
+    cli::{Cli, RunArgs},
+    initramfs::bpf_objects::Programs,
+    kernels::{Kernel, Kernels},
+    report::{
+        KernelReport, Report, compare::Comparison, file, github, observed, program, summary,
+        terminal::Board,
+    },
+    session::{
+        jobs,
+        kernel_run::{self, Setup, Target},
+        outputs::Sinks,
+        plan, pool, resolve,
+    },
+    support::{
+        error::usage,
+        interrupt::{INTERRUPTED, Interrupt},
+    },
+};
+use guest::scenario::Scenario;
+
+const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
+
+/// Runs scenarios on kernels, and returns the exit status.
+pub fn run(args: &RunArgs) -> Result<u8> {
+    // What the user can mend is found first, before anything takes time.
+    let programs = Programs::plan(&args.objects)?;
+    // Who comes with programs of their own asks about those.
+    let planned = if programs.planned().is_empty() || !args.scenarios.is_empty() {
+        plan::select(&args.scenarios)?
+    } else {
+        Vec::new()
+    };
+    let kernels = Arc::new(Kernels::open(args.store.options())?);
+    let named = match args.kernels.as_slice() {
+        [] => Vec::new(),
+        kernel_names => kernels.expand(kernel_names)?,
+    };
+    let own = args.kernel_image.as_deref();
+    let own = own
+        .map(|image| kernel_run::own(image, args.modules.as_deref()))
+        .transpose()?;
+    let baseline = args.baseline.as_deref().map(file::read).transpose()?;
+    let sinks = Sinks::prepare(&args.outputs)?;
+    if let Some(keep) = &args.keep {
+        fs::create_dir_all(keep)
+            .map_err(|e| usage(format!("--keep cannot use {}: {e}", keep.display())))?;
+    }
+
+    let interrupt = Interrupt::new().context("cannot listen for signals")?;
+    let board = Board::new(args.verbose);
+    let mut targets = resolve::resolve(&kernels, &named, &board, &interrupt)?;
+    targets.extend(own);
+    let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
+    let plan = Plan { planned, programs };
+    let mut report = plan.unfinished(&names, NOT_FINISHED);
+    let ran = Setup::new(args, &plan, &interrupt, kernels, &board).map(|setup| {
+        let jobs = args.jobs.map_or_else(jobs::default, usize::from);
+        pool::run(&Arc::new(setup), jobs, targets, &mut report, &sinks);
+    });
+    if let Err(error) = &ran {
+        report = plan.unfinished(&names, &format!("{error:#}"));
+    }
+    if interrupt.stop().requested() {
+        for kernel in &mut report.kernels {
+            if kernel.error.as_deref() == Some(NOT_FINISHED) {
+                *kernel = plan.not_run(&kernel.requested, INTERRUPTED);
+            }
+        }
+    }
+    // Whatever happened, there is a report, and it lists every kernel and every scenario.
+    match (ran, sinks.finish(&report)) {
+        (Ok(()), written) => written?,
+        (Err(why), Ok(())) => return Err(why),
+        (Err(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
+    }
+    github::annotate(&report.kernels);
+    let judged = show(&report, baseline.as_ref(), &board);
+    Ok(interrupt.exit_code().unwrap_or(judged))
+}
+
+/// Runs these scenarios on one kernel that is at hand, with the usual options.
+pub fn boot(
+    kernel: &Kernel,
+    scenarios: &[&str],
+    kernels: Kernels,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<KernelReport> {
+    let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
+    let planned = plan::select(&ids)?;
+    let Cli { run: args, .. } = Cli::try_parse_from(["harness", "--kernel", &kernel.release])?;
+    let plan = Plan {
+        planned,
+        programs: Programs::default(),
+    };
+    let setup = Setup::new(&args, &plan, interrupt, Arc::new(kernels), board)?;
+    Ok(setup.run(&Target::here(kernel.clone())))
+}
+
+/// Shows what came out, and returns the exit status for it.
+fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
+    summary::lines(report)
+        .into_iter()
+        .for_each(|line| board.say(line));
+    let Some(baseline) = baseline else {
+        return report.verdict.exit_code();
+    };
+    let comparison = Comparison::new(baseline, report);
+    board.say(format_args!("\nagainst the baseline:\n{comparison}"));
+    comparison.exit_code()
+}
+
+/// What is to be run on each kernel.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) planned: Vec<&'static Scenario>,
+    pub(crate) programs: Programs,
+}
+
+impl Plan {
+    /// A report on kernels of which nothing is known but why.
+    pub(crate) fn unfinished(&self, names: &[String], why: &str) -> Report {
+        let kernels = names.iter().map(|name| self.not_run(name, why));
+        let mut report = Report::new(kernels.collect());
+        report.objects = self.programs.reports();
+        report
+    }
+
+    /// A kernel about which nothing is known but why.
+    pub(crate) fn not_run(&self, name: &str, why: &str) -> KernelReport {
+        let mut report = KernelReport {
+            requested: name.to_owned(),
+            error: Some(why.to_owned()),
+            ..KernelReport::default()
+        };
+        self.none_reached(None, why, &mut report);
+        report
+    }
+
+    /// Lists everything as not reached.
+    pub(crate) fn none_reached(
+        &self,
+        version: Option<KernelVersion>,
+        why: &str,
+        report: &mut KernelReport,
+    ) {
+        report.scenarios = observed::none_reached(&self.planned, version, why);
+        report.programs = program::none_reached(&self.programs, why);
+    }
+}

@@ -1,0 +1,356 @@
+//! A program of the host, with all that it needs to run inside a VM: its libraries and their loader, the
+//! interpreter of a script, the commands that a shell script names, and whatever files the user adds.
+//!
+//! Everything keeps its path. Content lies at its real path, and every other name by which it is looked up is a
+//! symbolic link to there, so that `$ORIGIN` and `/proc/self/exe` say what they say on the host.
+
+mod elf;
+mod files;
+mod ld_cache;
+mod libraries;
+mod script;
+
+use std::{
+    collections::HashSet,
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use self::{
+    elf::Elf,
+    files::{Entry, Files, LIMIT, absolute, mode, name_of, unreadable},
+    libraries::{LD_CACHE, Libraries, Loaded},
+};
+use crate::initramfs::cpio::{ImageError, Initramfs};
+
+/// A command that a script merely seems to name is left out if it is larger.
+const GUESS_LIMIT: u64 = 16 << 20;
+
+/// Why something cannot be brought along.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// There is no such program.
+    #[error("`{0}` is not found: give the path of a program, or the name of one on PATH")]
+    NotFound(String),
+    /// It is there, and nothing that can be run.
+    #[error("`{path}` cannot be run: {why}")]
+    NotExecutable {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The VM would not see it.
+    #[error(
+        "{0} cannot be brought into the VM: /dev, /proc and /sys are the VM's own. Give it another place"
+    )]
+    Hidden(String),
+    /// A path is not Unicode.
+    #[error("{0:?} cannot be brought into the VM: its path is not UTF-8")]
+    Name(PathBuf),
+    /// It is too much.
+    #[error("the program's files are larger than {} MiB together, and all go through the VM's memory", LIMIT >> 20)]
+    TooLarge,
+}
+
+/// What is brought along.
+#[derive(Debug)]
+pub struct Luggage {
+    path: OsString,
+    libraries: Libraries,
+    files: Files,
+    /// ELF files and scripts that were looked into.
+    seen: HashSet<PathBuf>,
+    notes: Vec<String>,
+}
+
+impl Luggage {
+    /// Nothing yet; programs are looked for in `PATH`, libraries in `LD_LIBRARY_PATH` too.
+    pub fn new() -> Self {
+        let mut path = env::var_os("PATH").unwrap_or_default();
+        // What only root uses is not on everybody's PATH.
+        for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
+            path.push(if path.is_empty() { "" } else { ":" });
+            path.push(folder);
+        }
+        Self {
+            path,
+            libraries: Libraries::new(env::var_os("LD_LIBRARY_PATH").as_deref()),
+            files: Files::new(),
+            seen: HashSet::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Brings a command: its program with all that it needs, and for `sh -c 'SCRIPT'` the commands that the script
+    /// names. Returns the absolute path of the program.
+    pub fn command(&mut self, command: &[OsString]) -> Result<PathBuf, ProgramError> {
+        let Some((name, arguments)) = command.split_first() else {
+            return Err(ProgramError::NotFound(String::new()));
+        };
+        let path = self.program(name)?;
+        let is_shell = path
+            .file_name()
+            .and_then(OsStr::to_str)
+            .is_some_and(script::is_shell);
+        if is_shell {
+            // Of the options of a shell those with a `c` in them (`-ec`) are followed by a script.
+            let mut words = arguments.iter().filter_map(|word| word.to_str());
+            let is_c = |word: &str| word.starts_with('-') && word.ends_with('c');
+            if let Some(script) = words.find(|word| is_c(word)).and(words.next()) {
+                self.guesses(script)?;
+            }
+        }
+        Ok(path)
+    }
+
+    /// Brings a program, given by its path or found on PATH, with all that it needs. Returns its absolute path.
+    pub fn program(&mut self, name: &OsStr) -> Result<PathBuf, ProgramError> {
+        let shown = || name.to_string_lossy().into_owned();
+        let path = self
+            .locate(name)
+            .ok_or_else(|| ProgramError::NotFound(shown()))?;
+        let refused = |why: String| ProgramError::NotExecutable { path: shown(), why };
+        let meta = fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
+        if !meta.is_file() {
+            return Err(refused("it is not a file".to_owned()));
+        }
+        if meta.permissions().mode() & 0o111 == 0 {
+            return Err(refused("it is not executable".to_owned()));
+        }
+        self.bring(&path, None)?;
+        Ok(path)
+    }
+
+    /// Brings a file, or a folder with all that is in it, to its own place or to another. What programs and
+    /// libraries among them need comes too.
+    pub fn file(&mut self, from: &Path, to: Option<&Path>) -> Result<(), ProgramError> {
+        let from = absolute(from);
+        let to = to.map_or_else(|| from.clone(), absolute);
+        let meta = fs::metadata(&from).map_err(|error| unreadable(&from, error))?;
+        if meta.is_dir() {
+            self.folder(&from, &to)
+        } else if meta.is_file() && from == to {
+            self.bring(&from, None)
+        } else if meta.is_file() {
+            let content = self.files.content(&from)?;
+            self.needs(&from, &content, None)?;
+            self.files.insert(&to, Entry::File(mode(&meta), content))
+        } else {
+            let error = io::Error::other("it is neither a file nor a folder");
+            Err(unreadable(&from, error))
+        }
+    }
+
+    /// Makes a folder, if it is not there.
+    pub fn dir(&mut self, path: &Path, permissions: u32) -> Result<(), ProgramError> {
+        self.files.dir(path, permissions)
+    }
+
+    /// Adds a file that the host need not have, unless there is one.
+    pub fn text(&mut self, path: &str, content: &str) -> &mut Self {
+        self.files.text(path, content);
+        self
+    }
+
+    /// Bytes of all files together.
+    pub fn size(&self) -> u64 {
+        self.files.size()
+    }
+
+    /// What is worth knowing: a library that is nowhere, a command that was left out.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Puts everything into an image.
+    pub fn add_to(self, image: &mut Initramfs<'_>) -> Result<(), ImageError> {
+        self.files.add_to(image)
+    }
+
+    fn locate(&self, name: &OsStr) -> Option<PathBuf> {
+        if name.to_string_lossy().contains('/') {
+            return Some(absolute(Path::new(name))).filter(|path| path.exists());
+        }
+        env::split_paths(&self.path)
+            .map(|folder| absolute(&folder.join(name)))
+            .find(|path| {
+                fs::metadata(path)
+                    .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+            })
+    }
+
+    /// Brings what seem to be the commands of a shell script.
+    fn guesses(&mut self, script: &str) -> Result<(), ProgramError> {
+        for word in script::words(script) {
+            let Some(path) = self.locate(word.as_ref()) else {
+                continue;
+            };
+            let Ok(meta) = fs::metadata(&path) else {
+                continue;
+            };
+            let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+            if meta.len() > GUESS_LIMIT && runs {
+                self.notes.push(format!(
+                    "{} is left out, large as it is: name it as a file if the script runs it",
+                    path.display()
+                ));
+            } else if runs {
+                self.bring(&path, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one file to its own place, with what it needs.
+    fn bring(&mut self, path: &Path, by: Option<&Loaded>) -> Result<(), ProgramError> {
+        if !self.seen.insert(path.to_owned()) {
+            return Ok(());
+        }
+        let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
+        if real != self.files.place(path) {
+            self.files
+                .insert(path, Entry::Symlink(name_of(&real)?.to_owned()))?;
+        }
+        let meta = fs::metadata(&real).map_err(|error| unreadable(&real, error))?;
+        let content = self.files.content(&real)?;
+        // `$ORIGIN` is the folder of a program's real path, but of the path by which a library was found.
+        let origin = if by.is_some() { path } else { &real };
+        self.needs(origin, &content, by)?;
+        self.files.insert(&real, Entry::File(mode(&meta), content))
+    }
+
+    /// Brings what a file needs to be run or loaded.
+    fn needs(
+        &mut self,
+        path: &Path,
+        content: &[u8],
+        by: Option<&Loaded>,
+    ) -> Result<(), ProgramError> {
+        let refused = |why: String| ProgramError::NotExecutable {
+            path: path.display().to_string(),
+            why,
+        };
+        match Elf::read(content) {
+            // Data, for a program that loads it.
+            Ok(Some(elf)) if elf.is_bpf() => Ok(()),
+            Ok(Some(elf)) if !elf.runs_on_x86_64() => Err(refused(format!(
+                "it is for another machine (ELF machine {}) than the VM, which is x86-64",
+                elf.machine
+            ))),
+            Ok(Some(elf)) => self.libraries_of(&Loaded::new(path.to_owned(), elf, by)),
+            Ok(None) => self.interpreter_of(path, content),
+            Err(error) => Err(refused(format!("it is damaged: {error}"))),
+        }
+    }
+
+    fn libraries_of(&mut self, loaded: &Loaded) -> Result<(), ProgramError> {
+        if let Some(interpreter) = &loaded.elf.interpreter {
+            let interpreter = absolute(interpreter);
+            if interpreter.exists() {
+                self.bring(&interpreter, Some(loaded))?;
+            } else {
+                self.nowhere(&interpreter.to_string_lossy(), &loaded.path);
+            }
+            if Path::new(LD_CACHE).exists() {
+                self.bring(Path::new(LD_CACHE), None)?;
+            }
+        }
+        for name in &loaded.elf.needed {
+            let found = self.libraries.find(name, loaded);
+            if found.is_empty() {
+                self.nowhere(name, &loaded.path);
+            }
+            for path in found {
+                self.bring(&absolute(&path), Some(loaded))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn nowhere(&mut self, name: &str, by: &Path) {
+        self.notes.push(format!(
+            "{} needs {name}, which is nowhere on this machine",
+            by.display()
+        ));
+    }
+
+    fn interpreter_of(&mut self, path: &Path, content: &[u8]) -> Result<(), ProgramError> {
+        let Some((program, argument)) = script::interpreter(content) else {
+            return Ok(());
+        };
+        let program = absolute(&path.parent().unwrap_or(Path::new("/")).join(program));
+        if !program.exists() {
+            self.nowhere(&program.to_string_lossy(), path);
+            return Ok(());
+        }
+        self.bring(&program, None)?;
+        let mut name = file_name(&program);
+        if name == "env" {
+            let argument = argument.unwrap_or_default();
+            let mut words = argument.split_whitespace();
+            let found = words.find(|word| !word.starts_with('-') && !word.contains('='));
+            if let Some(program) = found.and_then(|word| self.locate(word.as_ref())) {
+                self.bring(&program, None)?;
+                name = file_name(&program);
+            }
+        }
+        match std::str::from_utf8(content) {
+            Ok(script) if script::is_shell(&name) => self.guesses(script),
+            _ => Ok(()),
+        }
+    }
+
+    fn folder(&mut self, from: &Path, to: &Path) -> Result<(), ProgramError> {
+        let meta = fs::metadata(from).map_err(|error| unreadable(from, error))?;
+        self.files.insert(to, Entry::Dir(mode(&meta)))?;
+        let entries = fs::read_dir(from).map_err(|error| unreadable(from, error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(from, error))?;
+            let (path, to) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry
+                .file_type()
+                .map_err(|error| unreadable(&path, error))?;
+            if kind.is_symlink() {
+                let target = fs::read_link(&path).map_err(|error| unreadable(&path, error))?;
+                let target = target.to_str().ok_or(ProgramError::Name(path))?.to_owned();
+                self.files.insert(&to, Entry::Symlink(target))?;
+            } else if kind.is_dir() {
+                self.folder(&path, &to)?;
+            } else if kind.is_file() {
+                self.file(&path, Some(&to))?;
+            } else {
+                let kind = if kind.is_socket() {
+                    "socket"
+                } else {
+                    "device or pipe"
+                };
+                let note = format!("{} is left out, a {kind}", path.display());
+                self.notes.push(note);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Luggage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}

@@ -1,0 +1,73 @@
+//! What one kernel's VM is given: the guest, its job, and the modules that its scenarios need.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use guest::job::{Job, Work};
+
+use crate::{
+    commands::run::Plan,
+    initramfs::cpio,
+    kernels::{
+        Kernel,
+        files::modules::{closure, read_module},
+    },
+};
+
+const PACKING: &str = "cannot pack the initramfs";
+
+/// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
+/// so itself, and the others run.
+pub(crate) fn pack(
+    kernel: &Kernel,
+    plan: &Plan,
+    in_turn: bool,
+    scenario_timeout: Option<Duration>,
+) -> Result<(Vec<u8>, Vec<String>)> {
+    let planned = &plan.planned;
+    let tasks = plan.programs.planned().iter();
+    let ids = planned.iter().map(|scenario| scenario.id.to_owned());
+    let mut job = Job::new(Work::Scenarios {
+        ids: ids.collect(),
+        in_turn,
+        timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
+        programs: tasks.map(|planned| planned.task.clone()).collect(),
+        trigger: plan.programs.trigger().cloned(),
+    });
+    let (mut files, mut warnings) = (Vec::new(), Vec::new());
+    let of_scenarios = planned
+        .iter()
+        .flat_map(|scenario| scenario.modules.iter().copied());
+    for module in of_scenarios.chain(plan.programs.modules()) {
+        if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {
+            warnings.push(format!("{error:#}"));
+        }
+    }
+    warnings.dedup();
+    let mut image = cpio::start(cpio::INIT, &job, &files).context(PACKING)?;
+    for (path, content) in plan.programs.files() {
+        image.file(&path, 0o644, content).context(PACKING)?;
+    }
+    if let Some(luggage) = plan.programs.luggage()? {
+        warnings.extend(luggage.notes().iter().cloned());
+        luggage.add_to(&mut image).context(PACKING)?;
+    }
+    let image = image.to_bytes();
+    Ok((image, warnings))
+}
+
+/// Adds a module after those that it depends on, each once.
+fn add(
+    kernel: &Kernel,
+    module: &str,
+    names: &mut Vec<String>,
+    files: &mut Vec<cpio::File>,
+) -> Result<()> {
+    for (name, path) in closure(kernel, &[module])? {
+        if !names.contains(&name) {
+            files.push((format!("{name}.ko"), read_module(&path)?));
+            names.push(name);
+        }
+    }
+    Ok(())
+}

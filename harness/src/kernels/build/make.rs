@@ -1,0 +1,131 @@
+//! Running `make` in a kernel tree.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::group::Group;
+use crate::support::interrupt::INTERRUPTED;
+use crate::support::progress::Progress;
+use crate::support::stop::Stop;
+
+/// How often to look whether it has ended, or is to end.
+const TICK: Duration = Duration::from_millis(100);
+
+/// So many of the log's last lines are in the error.
+const TAIL: usize = 25;
+
+/// What the user's environment must not decide about a kernel.
+const LEAKS: [&str; 11] = [
+    "ARCH",
+    "CROSS_COMPILE",
+    "KBUILD_OUTPUT",
+    "KCONFIG_CONFIG",
+    "KCONFIG_ALLCONFIG",
+    "LOCALVERSION",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "O",
+    "V",
+];
+
+/// A tree, and how it is built.
+pub(super) struct Make<'a> {
+    pub(super) tree: &'a Path,
+    pub(super) out: &'a Path,
+    /// As `WERROR=0`.
+    pub(super) variables: Vec<String>,
+    /// All that is printed goes there.
+    pub(super) log: &'a Path,
+    pub(super) stop: &'a Stop,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Make<'_> {
+    /// Makes these targets, with `more` variables.
+    pub(super) fn run(&self, targets: &[&str], more: &[String]) -> Result<()> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log)
+            .with_context(|| format!("cannot write {}", self.log.display()))?;
+        let before = log.metadata().map_or(0, |metadata| metadata.len());
+        let mut command = self.command(targets, more);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        // Dropped last, and with it whatever still runs.
+        let group = Group::new().context("cannot start sh")?;
+        let mut make = group.spawn(&mut command).context("cannot start make")?;
+        let status = self.wait(&mut make)?;
+        if status.success() {
+            return Ok(());
+        }
+        bail!(
+            "`make {}` failed ({status}); the end of {}:\n{}",
+            targets.join(" "),
+            self.log.display(),
+            tail(self.log, before)
+        )
+    }
+
+    fn command(&self, targets: &[&str], more: &[String]) -> Command {
+        let mut command = Command::new("make");
+        for name in LEAKS {
+            command.env_remove(name);
+        }
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("CARGO") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("LC_ALL", "C")
+            .arg("-C")
+            .arg(self.tree)
+            .arg(format!("O={}", self.out.display()))
+            .arg("ARCH=x86_64")
+            .args(&self.variables)
+            .args(more)
+            .args(targets);
+        command
+    }
+
+    fn wait(&self, make: &mut Child) -> Result<ExitStatus> {
+        let mut log = File::open(self.log)?;
+        log.seek(SeekFrom::End(0))?;
+        let mut steps = 0;
+        loop {
+            if let Some(status) = make.try_wait()? {
+                return Ok(status);
+            }
+            if self.stop.requested() {
+                bail!(INTERRUPTED);
+            }
+            sleep(TICK);
+            let mut new = Vec::new();
+            log.read_to_end(&mut new)?;
+            steps += new.iter().filter(|&&byte| byte == b'\n').count();
+            if let Some(line) = String::from_utf8_lossy(&new).lines().last() {
+                self.progress.step(&format!("{steps} steps,{line}"));
+            }
+        }
+    }
+}
+
+/// The last lines of what was written after `from`.
+fn tail(log: &Path, from: u64) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let from = usize::try_from(from).unwrap_or(0).min(text.len());
+    let text = String::from_utf8_lossy(&text[from..]).into_owned();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}

@@ -1,0 +1,172 @@
+//! Where the source of a kernel to build comes from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::{KERNEL_ORG, Order, tree};
+use crate::kernels::Kernels;
+use crate::kernels::cache::manifest::hash_file;
+use crate::kernels::catalog::source::Artifact;
+use crate::kernels::download::http::Expected;
+use crate::kernels::download::mirrors::first_good;
+use crate::kernels::sources::kernel_org::{self, Release};
+use crate::support::error::usage;
+use crate::support::progress::Notes;
+
+/// The source of one kernel, known to the last bit.
+pub(super) struct Origin {
+    pub(super) artifact: Artifact,
+    pub(super) verified_by: String,
+    place: Place,
+}
+
+enum Place {
+    /// To be downloaded from one of these.
+    Mirrors(Vec<String>),
+    Tarball(PathBuf),
+    Tree(PathBuf),
+}
+
+const OWN: &str = "nothing: it is the user's own";
+
+impl Origin {
+    /// Finds out what is to be built.
+    pub(super) fn find(kernels: &Kernels, order: &Order<'_>, notes: &Notes<'_>) -> Result<Self> {
+        match (order.source, order.kernel) {
+            (None, None) => Err(usage("name a kernel to build, as 5.5, or its --source")),
+            (None, Some(wanted)) => Self::release(kernels, wanted, notes),
+            (Some(path), _) if path.is_dir() => {
+                if !tree::is_tree(path) {
+                    return Err(usage(format!(
+                        "--source {}: there is no tree of kernel sources",
+                        path.display()
+                    )));
+                }
+                tree::check_clean(path)?;
+                let path = std::path::absolute(path)?;
+                notes.progress.step("reading the source");
+                let sha256 = tree::hash_tree(&path, order.stop)?;
+                Ok(Self::own(&path, sha256, Place::Tree(path.clone())))
+            }
+            (Some(path), _) => {
+                let sha256 = hash_file(path).map_err(|e| {
+                    usage(format!("--source {} cannot be read: {e}", path.display()))
+                })?;
+                Ok(Self::own(path, sha256, Place::Tarball(path.to_owned())))
+            }
+        }
+    }
+
+    /// Whose source it is.
+    pub(super) fn name(&self) -> &'static str {
+        match self.place {
+            Place::Mirrors(_) => KERNEL_ORG,
+            Place::Tarball(_) | Place::Tree(_) => "own source",
+        }
+    }
+
+    /// What is known before the source is there.
+    pub(super) fn version(&self) -> Option<&str> {
+        match self.artifact.version.as_str() {
+            "" => None,
+            version => Some(version),
+        }
+    }
+
+    fn release(kernels: &Kernels, wanted: &str, notes: &Notes<'_>) -> Result<Self> {
+        let releases = kernels.matrix.releases().ok_or_else(|| {
+            usage("no source of kernels.toml has the kind kernel-org: build from --source")
+        })?;
+        if !wanted.starts_with(|c: char| c.is_ascii_digit()) || wanted.contains('/') {
+            return Err(usage(format!(
+                "{wanted:?} is no kernel that could be built: name one as 5.5 or 5.5.19"
+            )));
+        }
+        let Release {
+            artifact,
+            verified_by,
+        } = kernel_org::find(kernels, releases, wanted, notes)?;
+        Ok(Self {
+            artifact,
+            verified_by,
+            place: Place::Mirrors(releases.mirrors.clone()),
+        })
+    }
+
+    fn own(path: &Path, sha256: String, place: Place) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        Self {
+            artifact: Artifact {
+                package: name.to_string_lossy().into_owned(),
+                // Its Makefile will tell.
+                version: String::new(),
+                path: path.display().to_string(),
+                size: None,
+                sha256,
+                url: None,
+            },
+            verified_by: OWN.to_owned(),
+            place,
+        }
+    }
+
+    /// The tree, unpacked below `dir` if it has to be. What an earlier build unpacked is used again.
+    pub(super) fn tree(
+        &mut self,
+        kernels: &Kernels,
+        dir: &Path,
+        order: &Order<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<PathBuf> {
+        let tree = dir.join("source");
+        let tarball = match &self.place {
+            Place::Tree(path) => return Ok(path.clone()),
+            _ if tree.exists() => return Ok(tree),
+            Place::Tarball(path) => path.clone(),
+            Place::Mirrors(mirrors) => {
+                let path = dir.join("source.tar.partial");
+                let url = self.download(kernels, mirrors, &path, notes)?;
+                self.artifact.url = Some(url);
+                path
+            }
+        };
+        notes.progress.note("unpacking the source");
+        tree::unpack_into(&tarball, &tree, order.stop)?;
+        if let Place::Mirrors(_) = self.place {
+            std::fs::remove_file(&tarball)
+                .with_context(|| format!("cannot remove {}", tarball.display()))?;
+        }
+        Ok(tree)
+    }
+
+    fn download(
+        &self,
+        kernels: &Kernels,
+        mirrors: &[String],
+        path: &Path,
+        notes: &Notes<'_>,
+    ) -> Result<String> {
+        let Artifact {
+            package,
+            path: below,
+            sha256,
+            ..
+        } = &self.artifact;
+        if kernels.options.offline {
+            bail!("{package} is not here, and --offline forbids to fetch it");
+        }
+        let expected = Expected {
+            size: None,
+            sha256,
+            according_to: &self.verified_by,
+        };
+        let what = format!("{package} is not to be had");
+        let url = first_good(&what, mirrors, notes, |base| {
+            let url = format!("{base}/{below}");
+            kernels.client.download(&url, expected, path, notes)?;
+            Ok(url)
+        })?;
+        Ok(url)
+    }
+}

@@ -1,0 +1,361 @@
+//! Where verified kernels are kept. Safe to share between processes, and to kill at any time:
+//! whatever is under its final name is complete, because it got there by a rename.
+
+pub(crate) mod manifest;
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result, bail};
+use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::Kernel;
+use crate::kernels::cache::manifest::{Record, State};
+use crate::kernels::catalog::source::{Artifact, Resolved, Source};
+use crate::kernels::download::mirrors::AllFailed;
+use crate::kernels::files::bzimage::Identity;
+use crate::support::atomic;
+
+/// The folder of everything that was downloaded.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    root: PathBuf,
+}
+
+/// A lock between processes. The system lets go of it when the process dies, however that happens.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    _file: File,
+}
+
+/// `kernel.json` of a cached kernel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) series: String,
+    pub(super) version: String,
+    pub(super) release: String,
+    pub(super) source: Source,
+}
+
+/// What the cache has to say about a kernel.
+pub(super) enum Lookup {
+    Absent,
+    Damaged(String),
+    Ready(Box<Kernel>),
+}
+
+const ENTRY: &str = "kernel.json";
+const MANIFEST: &str = "manifest";
+const IMAGE: &str = "vmlinuz";
+
+impl Cache {
+    pub(super) fn new(dir: Option<PathBuf>) -> Result<Self> {
+        let root = match dir {
+            Some(dir) => dir,
+            None => default_dir()?,
+        };
+        Ok(Self { root })
+    }
+
+    /// The folder that holds it all.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder for the files of an archive's index.
+    pub(super) fn lists(&self, id: &str) -> PathBuf {
+        self.root.join("lists").join(id)
+    }
+
+    /// The file for a key that was fetched.
+    pub(super) fn key(&self, fingerprint: &str) -> PathBuf {
+        self.root.join("keys").join(format!("{fingerprint}.asc"))
+    }
+
+    /// The file for the uncompressed form of the image with this SHA-256.
+    pub(super) fn uncompressed(&self, sha256: &str) -> PathBuf {
+        self.root.join("vmlinux").join(sha256)
+    }
+
+    fn kernels(&self) -> PathBuf {
+        self.root.join("kernels")
+    }
+
+    /// Two kernels share a folder only if they are the same to the last bit.
+    pub(super) fn entry_dir(&self, resolved: &Resolved) -> PathBuf {
+        let sums: Vec<_> = resolved
+            .source
+            .artifacts
+            .iter()
+            .map(|a| a.sha256.as_bytes())
+            .collect();
+        let digest = manifest::digest(sums.concat().as_slice());
+        let version = tame(&resolved.source.package_version);
+        self.kernels().join(format!("{version}_{}", &digest[..16]))
+    }
+
+    /// The folder in which a kernel is built from a source.
+    pub(super) fn build_dir(&self, source: &Artifact) -> Result<PathBuf> {
+        let name = tame(&source.package);
+        let dir = self
+            .root
+            .join("builds")
+            .join(format!("{name}_{}", &source.sha256[..16]));
+        std::path::absolute(&dir).with_context(|| format!("cannot find {}", dir.display()))
+    }
+
+    /// Waits until no other process holds the lock; `on_wait` is called if there is a need to.
+    pub(super) fn lock(&self, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
+        lock(&self.root, name, on_wait)
+    }
+
+    /// Looks a kernel up. With `thorough`, every byte of it is hashed; otherwise only files that look touched.
+    pub(super) fn lookup(&self, resolved: &Resolved, thorough: bool) -> Result<Lookup> {
+        let dir = self.entry_dir(resolved);
+        let Some(entry) = read_entry(&dir)? else {
+            return Ok(Lookup::Absent);
+        };
+        let manifest = dir.join(MANIFEST);
+        let records = match manifest::read(&manifest) {
+            Ok(records) => records,
+            Err(error) => return Ok(Lookup::Damaged(format!("{error:#}"))),
+        };
+        match manifest::check(&dir, &records, thorough) {
+            State::Damaged(reason) => return Ok(Lookup::Damaged(reason)),
+            State::Touched(records) => {
+                // Only saves the next run from hashing again, so a cache that is read-only may stay as it is.
+                let _ = write_atomically(&manifest, manifest::to_text(&records).as_bytes());
+            }
+            State::Good => {}
+        }
+        Ok(match kernel(&dir, resolved, entry, &records) {
+            Some(kernel) => Lookup::Ready(Box::new(kernel)),
+            None => Lookup::Damaged(format!("{MANIFEST} does not list {IMAGE}")),
+        })
+    }
+
+    /// What is recorded of a cached kernel.
+    pub(super) fn entry(&self, resolved: &Resolved) -> Result<Option<Entry>> {
+        read_entry(&self.entry_dir(resolved))
+    }
+
+    /// All cached kernels of a series, complete but not checked.
+    pub(super) fn entries(&self, series: &str) -> Result<Vec<Entry>> {
+        let Ok(dirs) = fs::read_dir(self.kernels()) else {
+            return Ok(Vec::new());
+        };
+        let mut entries = Vec::new();
+        for dir in dirs.filter_map(Result::ok) {
+            if dir.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            // One that cannot be read is found out when it is looked up by name.
+            if let Ok(Some(entry)) = read_entry(&dir.path())
+                && entry.series == series
+            {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// An empty folder to build an entry in. Call it, and [`Cache::publish`], only with the entry's lock held.
+    pub(super) fn begin(&self, resolved: &Resolved) -> Result<PathBuf> {
+        let dir = partial(&self.entry_dir(resolved))?;
+        // Left by a process that was killed: nobody else can be at work here.
+        remove_dir(&dir)?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// Removes what harnesses that were killed left of any entry. Whoever is building one holds its lock.
+    pub(super) fn sweep(&self) {
+        for entry in fs::read_dir(self.kernels()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let of = name
+                .to_str()
+                .and_then(|name| name.strip_prefix('.')?.strip_suffix(".partial"));
+            let Some(Ok(lock)) = of.map(|name| File::open(self.root.join("locks").join(name)))
+            else {
+                continue;
+            };
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                // It will be begun anew. The lock is let go of only afterwards.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Says where the way out is, if the trouble is the place where kernels are kept.
+    pub(super) fn advise(&self, error: Error) -> Error {
+        let disk = error.chain().any(|cause| {
+            if let Some(failed) = cause.downcast_ref::<AllFailed>() {
+                return failed.disk;
+            }
+            cause.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::NotADirectory
+                )
+            })
+        });
+        if disk {
+            error.context(format!(
+                "kernels cannot be kept in {}; --cache-dir names another place",
+                self.root.display()
+            ))
+        } else {
+            error
+        }
+    }
+
+    /// Makes what was built in `partial` the cached kernel.
+    pub(super) fn publish(
+        &self,
+        partial: &Path,
+        records: &[Record],
+        identity: Identity,
+        resolved: &Resolved,
+    ) -> Result<()> {
+        let entry = Entry {
+            series: resolved.series.clone(),
+            // A package knows better than the image, but an image that came alone is all there is.
+            version: match resolved.version.as_str() {
+                "" => identity.version,
+                version => version.to_owned(),
+            },
+            release: identity.release,
+            source: resolved.source.clone(),
+        };
+        let context = || format!("cannot write {}", partial.display());
+        fs::write(partial.join(MANIFEST), manifest::to_text(records)).with_context(context)?;
+        fs::write(partial.join(ENTRY), serde_json::to_vec_pretty(&entry)?).with_context(context)?;
+        // One call for a thousand files. Without it, a power cut after the rename could leave them empty.
+        syncfs(File::open(partial).with_context(context)?).with_context(context)?;
+        let dir = self.entry_dir(resolved);
+        fs::create_dir_all(self.kernels()).with_context(context)?;
+        remove_dir(&dir)?;
+        fs::rename(partial, &dir).with_context(|| format!("cannot create {}", dir.display()))
+    }
+}
+
+/// Waits until no other process holds the lock of that name in the cache `root`; `on_wait` is called if there is a
+/// need to.
+pub(crate) fn lock(root: &Path, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
+    if let Some(guard) = try_lock(root, name)? {
+        return Ok(guard);
+    }
+    on_wait();
+    let file = lock_file(root, name)?;
+    loop {
+        match flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(Guard { _file: file }),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot lock {name}")),
+        }
+    }
+}
+
+/// The lock of that name in the cache `root`, unless another process holds it.
+pub(crate) fn try_lock(root: &Path, name: &str) -> Result<Option<Guard>> {
+    let file = lock_file(root, name)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Guard { _file: file })),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {name}")),
+    }
+}
+
+fn lock_file(root: &Path, name: &str) -> Result<File> {
+    let dir = root.join("locks");
+    fs::create_dir_all(&dir)
+        .with_context(|| format!("cannot create the cache {}", dir.display()))?;
+    let path = dir.join(name);
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot lock {}", path.display()))
+}
+
+pub(crate) fn default_dir() -> Result<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    match base {
+        Some(base) => Ok(base.join("fexit-harness")),
+        None => {
+            bail!("neither XDG_CACHE_HOME nor HOME says where to keep kernels: use --cache-dir")
+        }
+    }
+}
+
+/// What can be part of a file name, whatever it was.
+fn tame(text: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "+-.~".contains(c);
+    let replace = |c: char| if harmless(c) { c } else { '_' };
+    let tame: String = text.chars().map(replace).take(100).collect();
+    tame.trim_start_matches('.').to_owned()
+}
+
+fn partial(path: &Path) -> Result<PathBuf> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("a path without a name")?;
+    Ok(path.with_file_name(format!(".{name}.partial")))
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As [`atomic::write`], with an error that names the file.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    atomic::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read_entry(dir: &Path) -> Result<Option<Entry>> {
+    let path = dir.join(ENTRY);
+    match fs::read(&path) {
+        // Unreadable is as good as absent: it will be fetched again.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn kernel(dir: &Path, resolved: &Resolved, entry: Entry, records: &[Record]) -> Option<Kernel> {
+    let existing = |path: PathBuf| path.exists().then_some(path);
+    // What vouches for it is what was asked today; where it came from was known only when it was downloaded.
+    let mut source = resolved.source.clone();
+    source.artifacts = entry.source.artifacts;
+    let image = records.iter().find(|record| record.path == IMAGE)?;
+    Some(Kernel {
+        requested: resolved.requested.clone(),
+        version: entry.version,
+        image: dir.join(IMAGE),
+        sha256: image.sha256.clone(),
+        modules: existing(dir.join("lib/modules").join(&entry.release)),
+        config: existing(dir.join("config")),
+        release: entry.release,
+        source,
+    })
+}

@@ -1,0 +1,338 @@
+//! `kernels.toml`: which kernels there are, and where they come from. Data, not code.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::lock::Lock;
+use crate::kernels::sources::debian::{SnapshotOf, version};
+use crate::kernels::sources::kernel_org::Releases;
+use crate::kernels::sources::ubuntu_mainline::Builds;
+use crate::kernels::sources::url::Files;
+use crate::kernels::trust::openpgp::Keyring;
+use crate::support::error::usage;
+
+const MATRIX: &str = include_str!("../../../../kernels/kernels.toml");
+const LOCK: &str = include_str!("../../../../kernels/kernels.lock");
+const KEYRINGS: [(&str, &str); 2] = [
+    (
+        "debian",
+        include_str!("../../../../kernels/keys/debian.asc"),
+    ),
+    (
+        "debian-security",
+        include_str!("../../../../kernels/keys/debian-security.asc"),
+    ),
+];
+
+/// Everything that can be asked for by name, with what vouches for it.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    series: Vec<Series>,
+    sources: BTreeMap<String, Source>,
+    packages: BTreeMap<String, Packages>,
+    /// What each series resolved to when the lock was last renewed.
+    pub(crate) lock: Lock,
+    /// The file it was read from; `None` for the one that is built in.
+    file: Option<PathBuf>,
+}
+
+/// What `--kernel NAME` can name.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    /// As `5.10`.
+    pub(crate) name: String,
+    /// Which source it comes from.
+    pub(crate) source: String,
+    /// Whether `all` means it, too.
+    pub(crate) in_all: bool,
+    /// Which list of packages makes a kernel of it.
+    packages: Option<String>,
+}
+
+/// Series that have all but their names in common.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    names: Vec<String>,
+    source: String,
+    packages: Option<String>,
+    #[serde(default = "yes")]
+    in_all: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Which packages make a kernel. `{abi}` in their names is what those of one kernel have in common.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Packages {
+    /// Without these there is no kernel. The first decides which kernels there are.
+    pub(crate) required: Vec<String>,
+    /// Modules, where the kernel boots without them: archives drop them earlier than the image.
+    #[serde(default)]
+    pub(crate) optional: Vec<String>,
+}
+
+/// Where kernels come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Source {
+    /// A Debian archive.
+    Debian(Archive),
+    /// Ubuntu's builds of upstream releases.
+    UbuntuMainline(Builds),
+    /// Releases of kernel.org, to be built here.
+    KernelOrg(Releases),
+    /// Files at addresses of their own.
+    Url(Files),
+}
+
+/// A Debian archive, or one built like it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Archive {
+    /// Base addresses, tried in this order.
+    pub(crate) mirrors: Vec<String>,
+    /// As `bookworm-security`.
+    pub(crate) suite: String,
+    /// As `main`.
+    #[serde(default = "main_component")]
+    pub(crate) component: String,
+    /// As `amd64`.
+    #[serde(default = "amd64")]
+    pub(crate) architecture: String,
+    /// The name of the keys that sign it.
+    pub(crate) keyring: String,
+    /// Where to look for what has left the archive.
+    pub(crate) snapshot: Option<SnapshotOf>,
+}
+
+fn main_component() -> String {
+    "main".to_owned()
+}
+
+pub(crate) fn amd64() -> String {
+    "amd64".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    source: BTreeMap<String, Source>,
+    #[serde(default)]
+    packages: BTreeMap<String, Packages>,
+    series: Vec<Entry>,
+}
+
+/// For kernels that do not come in packages.
+static NO_PACKAGES: Packages = Packages {
+    required: Vec::new(),
+    optional: Vec::new(),
+};
+
+impl Matrix {
+    /// The one that is built in.
+    pub(crate) fn built_in() -> Result<Self> {
+        Self::parse(MATRIX, Lock::parse(LOCK)?, None)
+    }
+
+    /// One from a file; the lock (`NAME.lock`) and the folder `keys` are looked for beside it.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let name = path.display();
+        let text =
+            fs::read_to_string(path).map_err(|e| usage(format!("cannot read {name}: {e}")))?;
+        let lock_path = path.with_extension("lock");
+        let lock = match fs::read_to_string(&lock_path) {
+            Ok(text) => {
+                Lock::parse(&text).map_err(|e| usage(format!("{}: {e:#}", lock_path.display())))?
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Lock::default(),
+            Err(e) => return Err(usage(format!("cannot read {}: {e}", lock_path.display()))),
+        };
+        Self::parse(&text, lock, Some(path.to_owned())).map_err(|e| usage(format!("{name}: {e:#}")))
+    }
+
+    pub(crate) fn parse(text: &str, lock: Lock, file: Option<PathBuf>) -> Result<Self> {
+        let Data {
+            source,
+            packages,
+            series: entries,
+        } = toml::from_str(text)?;
+        let mut series: Vec<_> = entries.into_iter().flat_map(Entry::series).collect();
+        series.sort_by(|a, b| version::compare(&a.name, &b.name));
+        let matrix = Self {
+            series,
+            sources: source,
+            packages,
+            lock,
+            file,
+        };
+        matrix.check()?;
+        Ok(matrix)
+    }
+
+    fn check(&self) -> Result<()> {
+        for pair in self.series.windows(2) {
+            if pair[0].name == pair[1].name {
+                bail!("series {} is there twice", pair[0].name);
+            }
+        }
+        for series in &self.series {
+            let name = &series.name;
+            if !name.starts_with(|c: char| c.is_ascii_digit())
+                || name.contains(['/', ',', '*', '?'])
+            {
+                bail!("series {name:?} is not named like a version");
+            }
+            self.check_source(series)
+                .with_context(|| format!("source {}", series.source))?;
+        }
+        Ok(())
+    }
+
+    fn check_source(&self, series: &Series) -> Result<()> {
+        let (mirrors, packed) = match self.source(series)? {
+            Source::Debian(archive) => (&archive.mirrors, true),
+            Source::UbuntuMainline(builds) => (&builds.mirrors, true),
+            Source::KernelOrg(releases) => (&releases.mirrors, false),
+            Source::Url(files) => return files.check(),
+        };
+        if mirrors.is_empty() {
+            bail!("it has no mirrors");
+        }
+        if !packed {
+            return Ok(());
+        }
+        let first = self.packages(series)?.required.first();
+        if !first.is_some_and(|first| first.contains("{abi}")) {
+            bail!(
+                "{} needs a list of packages whose first name has an {{abi}}",
+                series.name
+            );
+        }
+        Ok(())
+    }
+
+    /// All series, the oldest first.
+    pub(crate) fn series(&self) -> &[Series] {
+        &self.series
+    }
+
+    /// The series of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.name == name)
+    }
+
+    /// Where a series comes from.
+    pub(crate) fn source(&self, series: &Series) -> Result<&Source> {
+        let Series { name, source, .. } = series;
+        self.sources
+            .get(source)
+            .with_context(|| format!("series {name} names an unknown source, {source}"))
+    }
+
+    /// Where kernels to build come from.
+    pub(crate) fn releases(&self) -> Option<&Releases> {
+        self.sources.values().find_map(|source| match source {
+            Source::KernelOrg(releases) => Some(releases),
+            _ => None,
+        })
+    }
+
+    /// The packages that make a kernel of a series, with `{abi}` in their names.
+    pub(crate) fn packages(&self, series: &Series) -> Result<&Packages> {
+        let Series { name, packages, .. } = series;
+        match packages {
+            None => Ok(&NO_PACKAGES),
+            Some(list) => self.packages.get(list).with_context(|| {
+                format!("series {name} names an unknown list of packages, {list}")
+            }),
+        }
+    }
+
+    /// The series that `all` means.
+    pub(crate) fn usual(&self) -> impl DoubleEndedIterator<Item = &Series> {
+        self.series.iter().filter(|series| series.in_all)
+    }
+
+    /// The keys of an archive: from the folder `keys` beside the file, else those that are built in.
+    pub(crate) fn keyring(&self, name: &str) -> Result<Keyring> {
+        if let Some(file) = &self.file {
+            let path = file.with_file_name("keys").join(format!("{name}.asc"));
+            if path.exists() {
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                return Keyring::parse(name, &text);
+            }
+        }
+        match KEYRINGS.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Keyring::parse(name, text),
+            None => Err(usage(format!(
+                "there is no keyring {name:?}: put it into keys/{name}.asc"
+            ))),
+        }
+    }
+}
+
+impl Entry {
+    fn series(self) -> impl Iterator<Item = Series> {
+        let Self {
+            names,
+            source,
+            packages,
+            in_all,
+        } = self;
+        names.into_iter().map(move |name| Series {
+            name,
+            source: source.clone(),
+            packages: packages.clone(),
+            in_all,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_sound() {
+        let matrix = Matrix::built_in().unwrap();
+        let usual: Vec<_> = matrix.usual().map(|series| series.name.as_str()).collect();
+        let debian = [
+            "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+        ];
+        assert_eq!(usual, debian);
+        for series in matrix.series() {
+            match matrix.source(series).unwrap() {
+                Source::Debian(archive) => {
+                    matrix.keyring(&archive.keyring).unwrap();
+                    assert!(archive.snapshot.is_some(), "{}", series.name);
+                }
+                Source::UbuntuMainline(builds) => assert_eq!(builds.key.fingerprint.len(), 40),
+                Source::KernelOrg(releases) => assert_eq!(releases.key.fingerprint.len(), 40),
+                Source::Url(_) => {}
+            }
+        }
+        // Whoever says `all` gets the same kernels tomorrow, and a lock of another source would be passed over.
+        for name in debian {
+            assert!(matrix.lock.find(name).is_some(), "{name} is not locked");
+        }
+        for locked in &matrix.lock.kernels {
+            assert_eq!(matrix.find(&locked.series).unwrap().source, locked.source);
+        }
+    }
+
+    #[test]
+    fn an_unknown_keyring_is_the_users() {
+        let error = Matrix::built_in().unwrap().keyring("nobody").unwrap_err();
+        assert_eq!(crate::support::error::exit_code(&error), 2);
+        assert!(error.to_string().contains("keys/nobody.asc"), "{error}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Which kernels there are: `kernels/kernels.toml`, the lock, and the names that a user may give.
+
+pub(crate) mod lock;
+pub(crate) mod matrix;
+pub(crate) mod request;
+pub(crate) mod source;

@@ -1,0 +1,280 @@
+//! What the user typed after `--kernel`.
+
+use anyhow::Result;
+
+use super::matrix::{Matrix, Series};
+use crate::kernels::sources::debian::version;
+use crate::kernels::sources::url;
+use crate::support::error::usage;
+
+/// One kernel, asked for by name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) series: &'a Series,
+    /// Absent if any version of the series will do.
+    pub(crate) exact: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// As it was typed.
+    pub(crate) fn text(&self) -> &'a str {
+        self.exact.unwrap_or(&self.series.name)
+    }
+
+    pub(crate) fn parse(matrix: &'a Matrix, text: &'a str) -> Result<Self> {
+        if let Some(series) = matrix.find(text) {
+            return Ok(Self {
+                series,
+                exact: None,
+            });
+        }
+        let of_series = |series: &&Series| {
+            text.strip_prefix(&series.name)
+                .is_some_and(|rest| rest.len() > 1 && rest.starts_with(['.', '-']))
+        };
+        // 6.1.5 is of 6.1; a matrix may well have a series 6.1.5, too.
+        let longest = matrix
+            .series()
+            .iter()
+            .filter(of_series)
+            .max_by_key(|series| series.name.len());
+        match longest {
+            Some(series) if !text.contains(['*', '?', '/']) => Ok(Self {
+                series,
+                exact: Some(text),
+            }),
+            _ => Err(unknown(matrix, text)),
+        }
+    }
+}
+
+/// Turns words that were typed into one name per kernel: `5.10`, `6.*`, `all` and `latest` among them. `versions` are the
+/// exact ones that a pattern may mean when it means no series.
+pub(crate) fn expand(
+    matrix: &Matrix,
+    versions: &[String],
+    words: &[String],
+) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for word in words.iter().filter(|word| !word.is_empty()) {
+        for name in expand_word(matrix, versions, word)? {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    if names.is_empty() {
+        return Err(usage(format!(
+            "no kernel is named; there are: {}",
+            list(matrix)
+        )));
+    }
+    Ok(names)
+}
+
+fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<String>> {
+    if url::is_url(word) {
+        url::parse(word)?;
+        return Ok(vec![word.to_owned()]);
+    }
+    let fits = |name: &str| matches(word.as_bytes(), name.as_bytes());
+    let of_series = |series: &Series| series.name.clone();
+    let found: Vec<String> = match word {
+        "all" => matrix.usual().map(of_series).collect(),
+        "latest" => matrix
+            .usual()
+            .next_back()
+            .map(of_series)
+            .into_iter()
+            .collect(),
+        _ if word.contains(['*', '?']) => {
+            let pattern = |series: &&Series| fits(&series.name);
+            let usual = matrix.usual().filter(pattern).map(of_series);
+            let any = matrix.series().iter().filter(pattern).map(of_series);
+            let exact = versions.iter().filter(|version| fits(version)).cloned();
+            [usual.collect(), any.collect(), exact.collect()]
+                .into_iter()
+                .find(|found: &Vec<_>| !found.is_empty())
+                .unwrap_or_default()
+        }
+        _ => return Request::parse(matrix, word).map(|_| vec![word.to_owned()]),
+    };
+    if found.is_empty() {
+        return Err(unknown(matrix, word));
+    }
+    Ok(found)
+}
+
+/// `*` stands for any text, `?` for one character.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            matches(rest, text)
+                || text
+                    .split_first()
+                    .is_some_and(|(_, text)| matches(pattern, text))
+        }
+        (Some((p, rest)), Some((t, text))) => (*p == b'?' || p == t) && matches(rest, text),
+        _ => false,
+    }
+}
+
+fn unknown(matrix: &Matrix, word: &str) -> anyhow::Error {
+    let nearest = match nearest(matrix, word) {
+        Some(name) => format!("; the nearest is {name}"),
+        None => String::new(),
+    };
+    usage(format!(
+        "unknown kernel {word:?}{nearest}. There are: {}; all, latest, a pattern (6.*) or an exact version (5.10.262) of \
+         these; a pattern of exact versions (5.10.2*) means those that are locked or cached",
+        list(matrix)
+    ))
+}
+
+/// The newest series that is not newer than what was asked for, else the oldest.
+fn nearest<'a>(matrix: &'a Matrix, word: &str) -> Option<&'a str> {
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let mut older = matrix
+        .series()
+        .iter()
+        .rev()
+        .filter(|s| version::compare(&s.name, word).is_le());
+    older
+        .next()
+        .or(matrix.series().first())
+        .map(|series| series.name.as_str())
+}
+
+fn list(matrix: &Matrix) -> String {
+    let names: Vec<_> = matrix
+        .series()
+        .iter()
+        .map(|series| series.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::catalog::lock::Lock;
+
+    /// The series of Debian, and two more that are not in `all`.
+    fn matrix() -> Matrix {
+        let names = [
+            "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
+        ];
+        let locked = |name: &&str| {
+            format!(
+                "[[kernel]]\nseries = '{name}'\nversion = '{name}.1'\nsource = 's'\nverified_by = ''\n\
+                 [[kernel.package]]\nname = ''\nversion = ''\npath = ''\nsha256 = '{}'\n",
+                "0".repeat(64)
+            )
+        };
+        let lock: String = names.iter().map(locked).collect();
+        let text = format!(
+            "[source.s]\nkind = 'url'\nfiles = [{{ url = 'http://x', sha256 = '{}' }}]\n\
+             [[series]]\nnames = {names:?}\nsource = 's'\n\
+             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\nin_all = false\n",
+            "0".repeat(64)
+        );
+        Matrix::parse(
+            &text,
+            Lock::parse(&format!("version = 1\n{lock}")).unwrap(),
+            None,
+        )
+        .unwrap()
+    }
+
+    fn expand(requests: &[&str]) -> Result<Vec<String>> {
+        let requests: Vec<_> = requests
+            .iter()
+            .flat_map(|request| request.split(','))
+            .map(|word| word.trim().to_owned())
+            .collect();
+        let versions = ["5.10.262", "5.10.9", "6.1.192-built"].map(str::to_owned);
+        super::expand(&matrix(), &versions, &requests)
+    }
+
+    #[test]
+    fn expands_what_was_typed() {
+        assert_eq!(expand(&["5.10"]).unwrap(), ["5.10"]);
+        assert_eq!(
+            expand(&["5.10, 6.1", "7.3,"]).unwrap(),
+            ["5.10", "6.1", "7.3"]
+        );
+        assert_eq!(expand(&["6.1,5.10,6.1"]).unwrap(), ["6.1", "5.10"]);
+        assert_eq!(
+            expand(&["6.1?"]).unwrap(),
+            ["6.12", "6.16", "6.17", "6.18", "6.19"]
+        );
+        assert_eq!(expand(&["5.10.262"]).unwrap(), ["5.10.262"]);
+        assert_eq!(expand(&["6.1.192-2"]).unwrap(), ["6.1.192-2"]);
+        assert_eq!(
+            expand(&["latest,7.*"]).unwrap(),
+            ["7.3", "7.0", "7.1", "7.2"]
+        );
+        let all = expand(&["all"]).unwrap();
+        assert_eq!(
+            (all.len(), all[0].as_str(), all[10].as_str()),
+            (11, "5.10", "7.3")
+        );
+        assert_eq!(expand(&["*"]).unwrap(), all);
+        // The others must be asked for.
+        assert_eq!(expand(&["8.0,8.*"]).unwrap(), ["8.0"]);
+        assert_eq!(expand(&["5.10.2*"]).unwrap(), ["5.10.262"]);
+        assert_eq!(expand(&["*-built"]).unwrap(), ["6.1.192-built"]);
+        assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
+    }
+
+    #[test]
+    fn the_unknown_is_named_with_what_there_is() {
+        let cases = [
+            ("5.11", "the nearest is 5.10"),
+            ("4.17", "the nearest is 4.18"),
+            ("6.2.1", "the nearest is 6.1"),
+            ("99", "the nearest is 8.0"),
+            (
+                "lastest",
+                "unknown kernel \"lastest\". There are: 4.18, 5.10, 6.1,",
+            ),
+            ("9.*", "unknown kernel \"9.*\""),
+            ("5.10.3*", "unknown kernel \"5.10.3*\""),
+            ("5.10.", "unknown kernel \"5.10.\""),
+            ("5.10.1/../x", "unknown kernel"),
+            ("", "no kernel is named"),
+            (" , ", "no kernel is named"),
+        ];
+        for (word, message) in cases {
+            let error = expand(&[word]).unwrap_err();
+            assert_eq!(crate::support::error::exit_code(&error), 2, "{word}");
+            assert!(
+                error.to_string().contains(message),
+                "{error} should say {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("6.*", "6.1", true),
+            ("6.*", "6.", true),
+            ("6.*", "6", false),
+            ("*", "", true),
+            ("**1", "6.1", true),
+            ("?.1", "6.1", true),
+            ("?", "", false),
+            ("6.1", "6.12", false),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Downloads: bounded, verified on the way to the disk, tried again when the trouble may pass.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::support::progress::{Notes, Progress};
+
+/// A file whose size nobody told may be this large.
+const MAX_FILE: u64 = 4 << 30;
+
+/// How patient to be.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// For a connection, and for the next bytes of an answer.
+    pub stall: Duration,
+    /// For one whole answer.
+    pub total: Duration,
+    /// How often to try, at least once.
+    pub attempts: u32,
+    /// The wait before the second attempt; doubled before each further one.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(30),
+            total: Duration::from_secs(1800),
+            attempts: 3,
+            pause: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    /// The server is sure that it has no such file.
+    #[error("{url}: not found")]
+    NotFound {
+        /// What was asked for.
+        url: String,
+    },
+    /// The server, or the way to it, is in trouble.
+    #[error("{url}: {reason}")]
+    Failed {
+        /// What was asked for.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Something arrived, but not what was promised.
+    #[error("{url}: {reason}: refused")]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// What differs.
+        reason: String,
+    },
+    /// The file could not be written.
+    #[error("cannot write {path}")]
+    Disk {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What a file must be to be accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected<'a> {
+    /// In bytes, if known.
+    pub(crate) size: Option<u64>,
+    /// Lower-case hexadecimal.
+    pub(crate) sha256: &'a str,
+    /// Who says so, for messages.
+    pub(crate) according_to: &'a str,
+}
+
+/// An HTTP client that reuses its connections.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    patience: Patience,
+}
+
+/// An attempt that failed, and whether another may fare better.
+struct Attempt {
+    error: HttpError,
+    transient: bool,
+}
+
+impl Client {
+    /// Certificates are checked against those of the system.
+    pub(crate) fn new(patience: Patience) -> Self {
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .user_agent(concat!("fexit-harness/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(patience.stall))
+            .timeout_recv_response(Some(patience.stall))
+            .timeout_per_read(Some(patience.stall))
+            .timeout_recv_body(Some(patience.total))
+            .build();
+        Self {
+            agent: config.new_agent(),
+            patience,
+        }
+    }
+
+    /// A small file, of at most `limit` bytes.
+    pub(crate) fn get(&self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+        let attempt = || {
+            let mut bytes = Vec::new();
+            self.body(url)?
+                .0
+                .take(limit + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|e| broken(url, &e))?;
+            if bytes.len() as u64 > limit {
+                return Err(refused(url, format!("it is larger than {limit} bytes")));
+            }
+            Ok(bytes)
+        };
+        self.retry(attempt, |_| {})
+    }
+
+    /// A file of known checksum, written to `path`. After an error, `path` may hold a part of it.
+    pub(crate) fn download(
+        &self,
+        url: &str,
+        expected: Expected<'_>,
+        path: &Path,
+        notes: &Notes<'_>,
+    ) -> Result<(), HttpError> {
+        let what = url.rsplit('/').next().unwrap_or(url);
+        let progress = notes.progress;
+        let attempt = || {
+            let (body, length) = self.body(url)?;
+            progress.start(what, expected.size.or(length));
+            let result = receive(url, body, expected, path, progress);
+            progress.finish();
+            result
+        };
+        self.retry(attempt, |error| notes.add(format!("tried again: {error}")))
+    }
+
+    /// What the server answers, and how long it says that will be.
+    fn body(&self, url: &str) -> Result<(impl Read + use<>, Option<u64>), Attempt> {
+        let response = self.agent.get(url).call().map_err(|error| match error {
+            ureq::Error::StatusCode(404 | 410) => Attempt {
+                error: HttpError::NotFound {
+                    url: url.to_owned(),
+                },
+                transient: false,
+            },
+            ureq::Error::StatusCode(code) => failed(
+                url,
+                format!("the server answered with status {code}"),
+                code == 429 || code >= 500,
+            ),
+            ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
+                failed(url, error.to_string(), false)
+            }
+            error => {
+                let reason = error.to_string();
+                // Neither the library nor the system has a kind for this. Trying again does not help.
+                let unknown_host = reason.contains("Name or service not known");
+                failed(url, reason, !unknown_host)
+            }
+        })?;
+        let body = response.into_body();
+        let length = body.content_length();
+        Ok((body.into_reader(), length))
+    }
+
+    /// Tries until it succeeds, has failed too often, or another attempt would fare no better. `again` is told of each
+    /// failure that was not the last word.
+    fn retry<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Attempt>,
+        again: impl Fn(&HttpError),
+    ) -> Result<T, HttpError> {
+        let mut pause = self.patience.pause;
+        let mut left = self.patience.attempts.max(1);
+        loop {
+            left -= 1;
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(failure) if left == 0 || !failure.transient => return Err(failure.error),
+                Err(failure) => {
+                    again(&failure.error);
+                    sleep(pause);
+                }
+            }
+            pause *= 2;
+        }
+    }
+}
+
+fn receive(
+    url: &str,
+    body: impl Read,
+    expected: Expected<'_>,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(), Attempt> {
+    let disk = |source| Attempt {
+        error: HttpError::Disk {
+            path: path.display().to_string(),
+            source,
+        },
+        transient: false,
+    };
+    let mut body = body.take(expected.size.unwrap_or(MAX_FILE) + 1);
+    let mut file = File::create(path).map_err(disk)?;
+    let mut hash = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(broken(url, &e)),
+        };
+        hash.update(&buffer[..n]);
+        file.write_all(&buffer[..n]).map_err(disk)?;
+        size += n as u64;
+        progress.advance(n as u64);
+    }
+    expected.check(url, size, &hex(&hash.finalize()))
+}
+
+impl Expected<'_> {
+    fn check(&self, url: &str, size: u64, sha256: &str) -> Result<(), Attempt> {
+        let Self {
+            sha256: wanted_hash,
+            according_to,
+            ..
+        } = *self;
+        let wanted = self.size.unwrap_or(size.min(MAX_FILE));
+        if size < wanted {
+            let reason = format!("it ended after {size} of {wanted} bytes");
+            return Err(failed(url, reason, true));
+        }
+        if size > wanted {
+            let reason =
+                format!("it is larger than the {wanted} bytes that {according_to} promises");
+            return Err(refused(url, reason));
+        }
+        if sha256 != wanted_hash {
+            return Err(refused(
+                url,
+                format!("its SHA-256 is {sha256}, but {according_to} promises {wanted_hash}"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks bytes that are in memory already.
+    pub(crate) fn check_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), HttpError> {
+        let sha256 = hex(&Sha256::digest(bytes));
+        self.check(name, bytes.len() as u64, &sha256)
+            .map_err(|attempt| attempt.error)
+    }
+}
+
+fn failed(url: &str, reason: String, transient: bool) -> Attempt {
+    Attempt {
+        error: HttpError::Failed {
+            url: url.to_owned(),
+            reason,
+        },
+        transient,
+    }
+}
+
+fn refused(url: &str, reason: String) -> Attempt {
+    Attempt {
+        error: HttpError::Refused {
+            url: url.to_owned(),
+            reason,
+        },
+        transient: false,
+    }
+}
+
+fn broken(url: &str, error: &io::Error) -> Attempt {
+    failed(url, format!("the transfer broke off: {error}"), true)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

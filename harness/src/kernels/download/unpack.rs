@@ -1,0 +1,198 @@
+//! From what was downloaded to the few files of it that we boot.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use super::http::hex;
+use crate::kernels::cache::manifest::{self, Record};
+
+/// Unpacks image, configuration and modules into `dir`: `vmlinuz`, `config` and `lib/modules/RELEASE/`.
+///
+/// Takes a Debian package, an archive as `make tar-pkg` leaves it, or an image that is not packed at all.
+/// Everything else in a package (documentation, hooks, links into a build tree) is left out.
+pub(crate) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
+    let (mut reader, format) = open(file)?;
+    match format {
+        Format::Deb => unpack_deb(reader, dir),
+        Format::Image => Ok(vec![write(&mut reader, dir, Path::new("vmlinuz"))?]),
+        Format::Tar(compression) => unpack_tar(decompress(reader, compression)?, dir),
+    }
+}
+
+/// The bytes of a tar archive, however it is compressed.
+pub(crate) fn open_tar(file: &Path) -> Result<Box<dyn Read>> {
+    match open(file)? {
+        (reader, Format::Tar(compression)) => decompress(reader, compression),
+        _ => bail!("{} is no tar archive", file.display()),
+    }
+}
+
+fn open(file: &Path) -> Result<(File, Format)> {
+    let mut reader = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut start = Vec::new();
+    Read::by_ref(&mut reader)
+        .take(512)
+        .read_to_end(&mut start)?;
+    reader.rewind()?;
+    Ok((reader, Format::of(&start)))
+}
+
+enum Format {
+    Deb,
+    Image,
+    /// With the ending that tells how it is compressed.
+    Tar(&'static str),
+}
+
+impl Format {
+    /// Goes by the contents: an address need not end in a file name.
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Self::Deb,
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Tar(".xz"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Tar(".zst"),
+            [0x1f, 0x8b, ..] => Self::Tar(".gz"),
+            _ if start.get(257..262) == Some(b"ustar") => Self::Tar(""),
+            _ => Self::Image,
+        }
+    }
+}
+
+fn unpack_deb(reader: File, dir: &Path) -> Result<Vec<Record>> {
+    let mut archive = ar::Archive::new(BufReader::new(reader));
+    while let Some(member) = archive.next_entry() {
+        let member = member.context("it is a damaged Debian package")?;
+        let id = String::from_utf8_lossy(member.header().identifier()).into_owned();
+        if let Some(compression) = id.trim_end_matches('/').strip_prefix("data.tar") {
+            return unpack_tar(decompress(member, compression)?, dir);
+        }
+    }
+    bail!("it is a Debian package without data")
+}
+
+fn decompress<'a>(reader: impl Read + 'a, suffix: &str) -> Result<Box<dyn Read + 'a>> {
+    Ok(match suffix {
+        "" => Box::new(reader),
+        ".xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        ".zst" => Box::new(zstd::Decoder::new(reader)?),
+        ".gz" => Box::new(flate2::read::MultiGzDecoder::new(reader)),
+        _ => bail!("it is compressed in an unknown way: data.tar{suffix}"),
+    })
+}
+
+fn unpack_tar(reader: impl Read, dir: &Path) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for entry in tar::Archive::new(reader).entries()? {
+        let mut entry = entry?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let path = entry.path()?.into_owned();
+        let Some(target) = target(&path) else {
+            continue;
+        };
+        records.push(write(&mut entry, dir, &target)?);
+    }
+    Ok(records)
+}
+
+/// Where a file of the package goes, `None` if we do not want it.
+fn target(path: &Path) -> Option<PathBuf> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::CurDir => {}
+            // A path that leads elsewhere is not one of ours.
+            _ => return None,
+        }
+    }
+    // Before the merge of /usr, and after it.
+    let parts = parts.strip_prefix(&["usr"]).unwrap_or(&parts);
+    match parts {
+        ["boot", name] if name.starts_with("vmlinuz-") => Some("vmlinuz".into()),
+        ["boot", name] if name.starts_with("config-") => Some("config".into()),
+        ["lib", "modules", _, "vmlinuz"] => Some("vmlinuz".into()),
+        ["lib", "modules", _, "config"] => Some("config".into()),
+        ["lib", "modules", _, _, ..] => Some(parts.iter().collect()),
+        _ => None,
+    }
+}
+
+fn write(entry: &mut impl Read, dir: &Path, target: &Path) -> Result<Record> {
+    let path = dir.join(target);
+    let context = || format!("cannot write {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(context)?;
+    }
+    // No package has reason to replace a file of its own, or of another one.
+    let mut out = Hashing {
+        file: File::create_new(&path).with_context(context)?,
+        hash: Sha256::new(),
+    };
+    let size = io::copy(entry, &mut out).with_context(context)?;
+    let metadata = out.file.metadata().with_context(context)?;
+    Ok(Record {
+        path: target.to_string_lossy().into_owned(),
+        size,
+        mtime: manifest::mtime(&metadata),
+        sha256: hex(&out.hash.finalize()),
+    })
+}
+
+struct Hashing {
+    file: File,
+    hash: Sha256,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_to_keep() {
+        let cases = [
+            ("./boot/vmlinuz-5.10.0-46-cloud-amd64", Some("vmlinuz")),
+            ("./boot/config-5.10.0-46-cloud-amd64", Some("config")),
+            ("./boot/System.map-5.10.0-46-cloud-amd64", None),
+            ("./usr/lib/modules/7.3.4/vmlinuz", Some("vmlinuz")),
+            ("./usr/lib/modules/7.3.4/config", Some("config")),
+            (
+                "usr/lib/modules/7.3.4/kernel/net/veth.ko.xz",
+                Some("lib/modules/7.3.4/kernel/net/veth.ko.xz"),
+            ),
+            (
+                "./lib/modules/6.1/modules.builtin",
+                Some("lib/modules/6.1/modules.builtin"),
+            ),
+            ("./lib/modules/6.1", None),
+            ("./usr/share/doc/vmlinuz-1", None),
+            ("./boot/../etc/vmlinuz-1", None),
+            ("/boot/vmlinuz-1", None),
+            ("./lib/modules/6.1/../../../../etc/passwd", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(
+                target(Path::new(path)),
+                expected.map(PathBuf::from),
+                "{path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From a resolved kernel to files in the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result, bail};
+
+use super::cache::Lookup;
+use super::{Kernel, Kernels, Options};
+use crate::kernels::cache::manifest::Record;
+use crate::kernels::catalog::matrix::Source as Origin;
+use crate::kernels::catalog::request::Request;
+use crate::kernels::catalog::source::{Artifact, Kind, Resolved};
+use crate::kernels::download::http::Expected;
+use crate::kernels::download::mirrors::{AllFailed, Why, first_good};
+use crate::kernels::download::unpack::unpack;
+use crate::kernels::files::bzimage::{self, Identity};
+use crate::kernels::sources::debian;
+use crate::kernels::sources::url::is_url;
+use crate::support::progress::{Notes, Progress};
+
+impl Kernels {
+    /// Brings a kernel into the cache, unless it is there. What is returned was verified down to its files.
+    pub fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Kernel> {
+        let notes = Notes::new(progress);
+        let obtained = match self.obtain(resolved, &notes) {
+            Err(error) if resolved.any_of_series() => self.replace(resolved, error, &notes),
+            result => result,
+        };
+        let mut kernel = obtained.map_err(|error| self.cache.advise(error))?;
+        kernel.source.notes.extend(notes.take());
+        Ok(kernel)
+    }
+
+    /// Another kernel of the series, for one that is not to be had any more.
+    fn replace(&self, resolved: &Resolved, error: Error, notes: &Notes<'_>) -> Result<Kernel> {
+        let gone = error
+            .downcast_ref::<AllFailed>()
+            .is_some_and(|failed| failed.why == Why::Gone);
+        let other = match self.matrix.find(&resolved.series) {
+            Some(series) if self.options.offline => self.newest_cached(&series.name)?,
+            Some(series) if gone => Some(self.renewed()?.ask(
+                Request {
+                    series,
+                    exact: None,
+                },
+                notes,
+            )?),
+            _ => None,
+        };
+        let entry = |resolved| self.cache.entry_dir(resolved);
+        match other {
+            Some(other) if entry(&other) != entry(resolved) => {
+                notes.add(format!(
+                    "{} {}: {error:#}; using {} instead: `harness kernels update` renews the lock",
+                    resolved.series, resolved.source.package_version, other.source.package_version
+                ));
+                self.obtain(&other, notes)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// With indices as they are now: one that is a day old may still list what is gone.
+    fn renewed(&self) -> Result<Self> {
+        Self::open(Options {
+            newest: true,
+            ..self.options.clone()
+        })
+    }
+
+    pub(super) fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
+        let entries = self.cache.entries(series)?.into_iter();
+        let published = entries.filter(|entry| entry.source.kind != Kind::Built);
+        let newest = published.max_by(|a, b| {
+            debian::version::compare(&a.source.package_version, &b.source.package_version)
+        });
+        Ok(newest.map(|entry| Resolved {
+            requested: series.to_owned(),
+            series: series.to_owned(),
+            version: entry.version,
+            source: entry.source,
+        }))
+    }
+
+    fn obtain(&self, resolved: &Resolved, notes: &Notes<'_>) -> Result<Kernel> {
+        let name = format!("{} {}", resolved.series, resolved.source.package_version);
+        let thorough = self.options.thorough;
+        let cached = self.cache.lookup(resolved, thorough)?;
+        if let Lookup::Ready(kernel) = cached {
+            return Ok(*kernel);
+        }
+        if resolved.source.kind == Kind::Built {
+            bail!(
+                "the kernel {name} that was built here is {}: `harness kernels build {}` builds it again",
+                match cached {
+                    Lookup::Damaged(why) => format!("damaged ({why})"),
+                    _ => "gone".to_owned(),
+                },
+                resolved.version
+            );
+        }
+        if self.options.offline {
+            match cached {
+                Lookup::Damaged(why) => bail!(
+                    "the cached kernel {name} is damaged ({why}), and --offline forbids to fetch it again"
+                ),
+                _ => bail!(
+                    "the kernel {name} is not in the cache, and --offline forbids to fetch it"
+                ),
+            }
+        }
+        let entry = self.cache.entry_dir(resolved);
+        let lock = entry.file_name().unwrap_or_default().to_string_lossy();
+        let _guard = self.cache.lock(&lock, || {
+            notes.progress.note(&format!(
+                "waiting for another harness that is fetching {name}"
+            ));
+        })?;
+        // It may have come while we waited.
+        match self.cache.lookup(resolved, thorough)? {
+            Lookup::Ready(kernel) => return Ok(*kernel),
+            Lookup::Damaged(why) => notes.add(format!(
+                "the cached kernel {name} is damaged ({why}): fetching it again"
+            )),
+            Lookup::Absent => {}
+        }
+        self.cache.sweep();
+        let dir = self.cache.begin(resolved)?;
+        let built = self.assemble(&dir, resolved, notes);
+        if built.is_err() {
+            // Nobody would trust it, but it need not lie around either.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        built?;
+        match self.cache.lookup(resolved, false)? {
+            Lookup::Ready(kernel) => Ok(*kernel),
+            _ => bail!(
+                "the cache {} does not keep what is written to it",
+                entry.display()
+            ),
+        }
+    }
+
+    /// Downloads and unpacks into `dir`, then makes it the cached kernel.
+    fn assemble(&self, dir: &Path, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
+        let mut resolved = resolved.clone();
+        let vouched = resolved.source.verified_by.clone();
+        let mut records = Vec::new();
+        for artifact in &mut resolved.source.artifacts {
+            let deb = self.download(dir, &resolved.series, artifact, &vouched, notes)?;
+            records.extend(
+                unpack(&deb, dir).with_context(|| format!("cannot unpack {}", artifact.package))?,
+            );
+            // Its contents have checksums of their own now; twice the space would buy nothing.
+            fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
+        }
+        let identity = check(dir, &records)?;
+        self.cache.publish(dir, &records, identity, &resolved)
+    }
+
+    /// Tries the mirrors of its source, then the snapshot archive.
+    fn download(
+        &self,
+        dir: &Path,
+        series: &str,
+        artifact: &mut Artifact,
+        according_to: &str,
+        notes: &Notes<'_>,
+    ) -> Result<PathBuf> {
+        let path = dir.join("package.partial");
+        let expected = Expected {
+            size: artifact.size,
+            sha256: &artifact.sha256,
+            according_to,
+        };
+        let what = format!("{} {} is not to be had", artifact.package, artifact.version);
+        let get = |url: &str| {
+            self.client.download(url, expected, &path, notes)?;
+            Ok(url.to_owned())
+        };
+        let url = if is_url(&artifact.path) {
+            first_good(&what, std::slice::from_ref(&artifact.path), notes, get)
+        } else {
+            let on = |base: &String| format!("{}/{}", base.trim_end_matches('/'), artifact.path);
+            let urls: Vec<_> = self.mirrors(series)?.iter().map(on).collect();
+            first_good(&what, &urls, notes, get).or_else(|gone| {
+                match self.snapshot_url(series, artifact, &gone, notes) {
+                    Some(url) => first_good(&what, &[url], notes, get),
+                    None => Err(gone),
+                }
+            })
+        };
+        artifact.url = Some(url?);
+        Ok(path)
+    }
+
+    /// Where the snapshot archive has a file that no mirror has any more.
+    fn snapshot_url(
+        &self,
+        series: &str,
+        artifact: &Artifact,
+        gone: &AllFailed,
+        notes: &Notes<'_>,
+    ) -> Option<String> {
+        let series = self.matrix.find(series)?;
+        let Ok(Origin::Debian(archive)) = self.matrix.source(series) else {
+            return None;
+        };
+        let snapshot = self.snapshot(archive).filter(|_| gone.why == Why::Gone)?;
+        match snapshot.locate(&artifact.package, &artifact.version) {
+            Ok(found) => {
+                notes.add(format!("{gone}; taken from the snapshot archive"));
+                Some(found.url)
+            }
+            Err(error) => {
+                notes.add(format!("the snapshot archive cannot help: {error:#}"));
+                None
+            }
+        }
+    }
+}
+
+/// Whether the packages together make a kernel, and which.
+pub(super) fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
+    if !records.iter().any(|record| record.path == "vmlinuz") {
+        bail!("there is no kernel image in its packages");
+    }
+    let identity =
+        bzimage::identify(&dir.join("vmlinuz")).context("what was downloaded cannot be booted")?;
+    let prefix = format!("lib/modules/{}/", identity.release);
+    let foreign =
+        |record: &&Record| record.path.starts_with("lib/") && !record.path.starts_with(&prefix);
+    if let Some(record) = records.iter().find(foreign) {
+        bail!(
+            "its image is {}, but its packages hold {}",
+            identity.release,
+            record.path
+        );
+    }
+    Ok(identity)
+}

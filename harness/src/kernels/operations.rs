@@ -1,0 +1,216 @@
+//! What `harness kernels ...` does, without its printing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result};
+use serde::Serialize;
+
+use super::cache::{Lookup, write_atomically};
+use super::{Kernel, Kernels, Kind, Options};
+use crate::kernels::catalog::lock::{Lock, Locked, Package};
+use crate::kernels::catalog::matrix::Source as Origin;
+use crate::kernels::catalog::request::Request;
+use crate::support::error::{UsageError, usage};
+use crate::support::progress::Progress;
+use crate::support::progress::Silent;
+
+/// A series that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Series {
+    /// As `5.10`.
+    pub name: String,
+    /// The source that it comes from, as `bookworm-security`.
+    pub source: String,
+    /// The upstream version that it is locked to, if it is.
+    pub version: Option<String>,
+    /// The version of the packages that it is locked to.
+    pub package_version: Option<String>,
+    /// The size of its download in bytes, where that is known.
+    pub size: Option<u64>,
+    /// Whether what it is locked to is in the cache.
+    pub cached: bool,
+    /// The release of the newest kernel of it that was built here.
+    pub built: Option<String>,
+    /// Whether `all` includes it.
+    pub in_all: bool,
+}
+
+/// Every series, the oldest first. Does not touch the network.
+pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
+    let matrix = kernels.matrix();
+    let describe = |series: &crate::kernels::catalog::matrix::Series| {
+        let locked = matrix.lock.find(&series.name);
+        let resolved = locked.and_then(|_| kernels.resolve(&series.name, &Silent).ok());
+        let ready = |resolved| {
+            Ok::<_, Error>(matches!(
+                kernels.cache.lookup(resolved, false)?,
+                Lookup::Ready(_)
+            ))
+        };
+        Ok(Series {
+            name: series.name.clone(),
+            source: series.source.clone(),
+            version: locked.map(|locked| locked.version.clone()),
+            package_version: locked.and_then(package_version),
+            size: resolved.as_ref().and_then(super::Resolved::size),
+            built: kernels
+                .built_of(series)?
+                .into_iter()
+                .next()
+                .map(|entry| entry.release),
+            cached: resolved.as_ref().map(ready).transpose()?.unwrap_or(false),
+            in_all: series.in_all,
+        })
+    };
+    matrix.series().iter().map(describe).collect()
+}
+
+/// Brings kernels into the cache. One that fails does not keep the others from being fetched; a name that the user
+/// must mend does.
+pub fn fetch(
+    kernels: &Kernels,
+    requests: &[String],
+    progress: &dyn Progress,
+) -> Result<Vec<(String, Result<Kernel>)>> {
+    let one = |name: String| {
+        let kernel = match kernels.resolve(&name, progress) {
+            Err(error) if error.is::<UsageError>() => return Err(error),
+            resolved => resolved.and_then(|resolved| kernels.fetch(&resolved, progress)),
+        };
+        Ok((name, kernel))
+    };
+    kernels.expand(requests)?.into_iter().map(one).collect()
+}
+
+/// Whether a cached kernel still is what was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "reason")]
+pub enum Health {
+    /// Every byte is.
+    Good,
+    /// It is not: the next run will fetch it again.
+    Damaged(String),
+    /// It is not in the cache.
+    Absent,
+}
+
+/// Hashes every byte of cached kernels. Neither fetches nor removes anything.
+pub fn verify(kernels: &Kernels, requests: &[String]) -> Result<Vec<(String, Health)>> {
+    let one = |name: String| {
+        let health = match kernels
+            .cache
+            .lookup(&kernels.resolve(&name, &Silent)?, true)?
+        {
+            Lookup::Ready(_) => Health::Good,
+            Lookup::Damaged(reason) => Health::Damaged(reason),
+            Lookup::Absent => Health::Absent,
+        };
+        Ok((name, health))
+    };
+    kernels.expand(requests)?.into_iter().map(one).collect()
+}
+
+/// What became of one series when the lock was renewed.
+#[derive(Debug)]
+pub struct Change {
+    /// As `5.10`.
+    pub series: String,
+    /// The package version that was locked before.
+    pub old: Option<String>,
+    /// The one that is locked now. After an error, the series stays as it was.
+    pub new: Result<String>,
+}
+
+/// Asks for the newest kernel of each series, those of `all` if none is named, and writes the lock.
+pub fn update(
+    kernels: &Kernels,
+    series: &[String],
+    progress: &dyn Progress,
+) -> Result<Vec<Change>> {
+    let path = lock_path(kernels)?;
+    let kernels = &Kernels::open(Options {
+        newest: true,
+        ..kernels.options.clone()
+    })?;
+    for name in series {
+        let Some(known) = kernels.matrix().find(name) else {
+            return Err(usage(format!(
+                "only a series can be locked, and {name:?} is none"
+            )));
+        };
+        if let Origin::KernelOrg(_) = kernels.matrix().source(known)? {
+            return Err(usage(format!(
+                "{name} is built, not downloaded, so there is nothing to lock: `harness kernels build {name}`"
+            )));
+        }
+    }
+    let mut lock = Lock::default();
+    let mut changes = Vec::new();
+    for known in kernels.matrix().series() {
+        let old = kernels.matrix().lock.find(&known.name);
+        let wanted = if series.is_empty() {
+            known.in_all
+        } else {
+            series.contains(&known.name)
+        };
+        if !wanted {
+            lock.kernels.extend(old.cloned());
+            continue;
+        }
+        let new = newest(kernels, &known.name, progress);
+        changes.push(Change {
+            series: known.name.clone(),
+            old: old.and_then(package_version),
+            new: new
+                .as_ref()
+                .map(|new| package_version(new).unwrap_or_default())
+                .map_err(|e| Error::msg(format!("{e:#}"))),
+        });
+        lock.kernels.extend(new.ok().or(old.cloned()));
+    }
+    write_atomically(&path, lock.to_text()?.as_bytes())?;
+    Ok(changes)
+}
+
+fn package_version(locked: &Locked) -> Option<String> {
+    locked
+        .packages
+        .first()
+        .map(|package| package.version.clone())
+}
+
+fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Locked> {
+    let request = Request::parse(kernels.matrix(), series)?;
+    let resolved = kernels
+        .newest(request, progress)
+        .with_context(|| format!("series {series}"))?;
+    let kind = resolved.source.kind;
+    Ok(Locked {
+        series: resolved.series,
+        kind: (kind == Kind::DebianSnapshot).then_some(kind),
+        version: resolved.version,
+        source: resolved.source.name,
+        verified_by: resolved.source.verified_by,
+        packages: resolved
+            .source
+            .artifacts
+            .iter()
+            .map(Package::from)
+            .collect(),
+    })
+}
+
+/// The lock of a matrix that was given lies beside it; the one that is built in comes from the source tree.
+fn lock_path(kernels: &Kernels) -> Result<PathBuf> {
+    if let Some(matrix) = &kernels.options.matrix {
+        return Ok(matrix.with_extension("lock"));
+    }
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels");
+    match tree.canonicalize() {
+        Ok(tree) => Ok(tree.join("kernels.lock")),
+        Err(_) => Err(usage(
+            "the lock is built into this harness, and the source tree it was built from is gone: \
+             name a kernels.toml with --matrix, whose lock lies beside it",
+        )),
+    }
+}

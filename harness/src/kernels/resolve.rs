@@ -1,0 +1,306 @@
+//! From a name to checksums, by way of whatever the source of a series is.
+
+use std::sync::{Arc, PoisonError};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::Kernels;
+use super::build::BUILT;
+use crate::kernels::catalog::matrix::{Archive, Series, Source as Origin};
+use crate::kernels::catalog::request::Request;
+use crate::kernels::catalog::source::{Artifact, Kind, Resolved, Source};
+use crate::kernels::download::mirrors::first_good;
+use crate::kernels::sources::debian::{self, Index, Lists, Snapshot, Wanted, version};
+use crate::kernels::sources::ubuntu_mainline::{Build, Builds, Finder};
+use crate::kernels::trust::openpgp::Keyring;
+use crate::support::error::usage;
+use crate::support::progress::Notes;
+
+impl Kernels {
+    /// Asks the source of a series, which may need the network.
+    pub(super) fn ask(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
+        match self.matrix.source(request.series)? {
+            Origin::Debian(archive) => self.ask_debian(request, archive, notes),
+            Origin::UbuntuMainline(builds) => self.ask_ubuntu(request, builds, notes),
+            Origin::KernelOrg(_) => Err(usage(format!(
+                "{0} is published nowhere ready for fexit, and has not been built here: \
+                 `harness kernels build {0}` does it",
+                request.text().trim_end_matches(BUILT)
+            ))),
+            Origin::Url(files) => match request.exact {
+                None => Ok(files.resolve(request.text(), Some(&request.series.source))),
+                Some(exact) => Err(usage(format!(
+                    "{} has no kernel {exact}",
+                    request.series.source
+                ))),
+            },
+        }
+    }
+
+    fn ask_debian(
+        &self,
+        request: Request<'_>,
+        archive: &Archive,
+        notes: &Notes<'_>,
+    ) -> Result<Resolved> {
+        let Request { series, exact } = request;
+        let packages = self.matrix.packages(series)?;
+        let wanted = Wanted {
+            series: &series.name,
+            packages,
+            exact,
+        };
+        let mut index = self.index(archive, self.options.newest, notes)?;
+        let mut found = debian::newest(&index.packages, wanted)?;
+        if found.is_none() && !self.options.offline {
+            // It may be younger than an index from the cache.
+            index = self.index(archive, true, notes)?;
+            found = debian::newest(&index.packages, wanted)?;
+        }
+        let current = |artifacts| resolved(request, Kind::Debian, artifacts, &index.verified_by);
+        let version = match found {
+            Some(artifacts) if debian::is_complete(&artifacts, packages) => {
+                return Ok(current(artifacts));
+            }
+            Some(ref artifacts) => Some(artifacts[0].version.clone()),
+            None => exact.map(str::to_owned),
+        };
+        // The index of an earlier day may know the rest of it, or all of it.
+        let older = match version {
+            Some(version) => self.ask_snapshot(series, archive, &version, notes),
+            None => Ok(None),
+        };
+        match (older, found) {
+            (Ok(Some((artifacts, signed))), _) => {
+                Ok(resolved(request, Kind::DebianSnapshot, artifacts, &signed))
+            }
+            (Ok(None), Some(artifacts)) => Ok(current(artifacts)),
+            (Err(error), Some(artifacts)) => {
+                notes.add(format!("the snapshot archive cannot help: {error:#}"));
+                Ok(current(artifacts))
+            }
+            (older, None) => Err(not_there(request, &index, wanted, older.err())),
+        }
+    }
+
+    /// The index of an archive. It is read once for all series, unless it is to be renewed.
+    fn index(&self, archive: &Archive, renew: bool, notes: &Notes<'_>) -> Result<Arc<Index>> {
+        let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((renewed, index)) = indices.get(&archive.suite)
+            && (*renewed || !renew)
+        {
+            return Ok(Arc::clone(index));
+        }
+        let keyring = self.matrix.keyring(&archive.keyring)?;
+        let index = Arc::new(self.lists(renew).index(archive, &keyring, notes)?);
+        indices.insert(archive.suite.clone(), (renew, Arc::clone(&index)));
+        Ok(index)
+    }
+
+    fn lists(&self, renew: bool) -> Lists<'_> {
+        Lists {
+            cache: &self.cache,
+            client: &self.client,
+            offline: self.options.offline,
+            renew,
+        }
+    }
+
+    /// The packages of a version as an index had them that was signed when they were new.
+    fn ask_snapshot(
+        &self,
+        series: &Series,
+        archive: &Archive,
+        exact: &str,
+        notes: &Notes<'_>,
+    ) -> Result<Option<(Vec<Artifact>, String)>> {
+        let packages = self.matrix.packages(series)?;
+        let Some(snapshot) = self.snapshot(archive) else {
+            return Ok(None);
+        };
+        let Some((name, version)) = snapshot.find(packages, exact)? else {
+            return Ok(None);
+        };
+        let Some(first_seen) = snapshot.locate(&name, &version)?.first_seen else {
+            return Ok(None);
+        };
+        let keyring = self.matrix.keyring(&archive.keyring)?;
+        let wanted = Wanted {
+            series: &series.name,
+            packages,
+            exact: Some(&version),
+        };
+        for base in snapshot.archives(&first_seen) {
+            let index = self.lists(true).at(&base, archive, &keyring)?;
+            if let Some(artifacts) = debian::newest(&index.packages, wanted)? {
+                notes.add(format!("{version} is as {base} had it"));
+                return Ok(Some((artifacts, index.verified_by)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The snapshot archive, if the archive has one and it may be asked.
+    pub(super) fn snapshot<'a>(&'a self, archive: &'a Archive) -> Option<Snapshot<'a>> {
+        let of = archive
+            .snapshot
+            .as_ref()
+            .filter(|_| !self.options.offline)?;
+        Some(Snapshot {
+            of,
+            client: &self.client,
+            architecture: &archive.architecture,
+        })
+    }
+
+    fn ask_ubuntu(
+        &self,
+        request: Request<'_>,
+        builds: &Builds,
+        notes: &Notes<'_>,
+    ) -> Result<Resolved> {
+        let Request { series, exact } = request;
+        if self.options.offline {
+            bail!(
+                "{} is neither locked nor in the cache, and --offline forbids to ask",
+                request.text()
+            );
+        }
+        let packages = self.matrix.packages(series)?;
+        let keyring: Keyring = builds.key.get(&self.cache, &self.client, false)?;
+        let what = format!("no mirror of {} can tell", series.source);
+        let build = first_good(&what, &builds.mirrors, notes, |base| {
+            let (client, keyring, architecture) = (&self.client, &keyring, &*builds.architecture);
+            let finder = Finder {
+                client,
+                base,
+                architecture,
+                packages,
+                keyring,
+            };
+            match exact {
+                Some(exact) => finder.exact(exact),
+                None => finder.newest(&series.name),
+            }
+        })?;
+        let Some(Build {
+            version,
+            artifacts,
+            verified_by,
+        }) = build
+        else {
+            let none = format!("{} has no build of {}", series.source, request.text());
+            return Err(if exact.is_some() {
+                usage(none)
+            } else {
+                anyhow!(none)
+            });
+        };
+        let mut resolved = resolved(request, Kind::UbuntuMainline, artifacts, &verified_by);
+        resolved.version = version;
+        Ok(resolved)
+    }
+
+    /// The base addresses of what a series comes from.
+    pub(super) fn mirrors(&self, series: &str) -> Result<&[String]> {
+        // A kernel that was asked for by its address is of no series.
+        let Some(series) = self.matrix.find(series) else {
+            return Ok(&[]);
+        };
+        Ok(match self.matrix.source(series)? {
+            Origin::Debian(archive) => &archive.mirrors,
+            Origin::UbuntuMainline(builds) => &builds.mirrors,
+            Origin::KernelOrg(_) | Origin::Url(_) => &[],
+        })
+    }
+
+    /// Says which optional packages a kernel has to do without.
+    pub(super) fn note_missing(&self, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
+        let series = self
+            .matrix
+            .find(&resolved.series)
+            .context("a series that is not in the matrix")?;
+        let absent = |pattern: &&String| {
+            let mut artifacts = resolved.source.artifacts.iter();
+            !artifacts.any(|artifact| debian::abi(pattern, &artifact.package).is_some())
+        };
+        let optional = &self.matrix.packages(series)?.optional;
+        let missing: Vec<_> = optional
+            .iter()
+            .filter(absent)
+            .map(|p| p.replace("{abi}", "*"))
+            .collect();
+        if !missing.is_empty() {
+            notes.add(format!(
+                "{} {} is used without {}, which its source did not list any more",
+                resolved.series,
+                resolved.source.package_version,
+                missing.join(" and ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn resolved(
+    request: Request<'_>,
+    kind: Kind,
+    artifacts: Vec<Artifact>,
+    verified_by: &str,
+) -> Resolved {
+    let package_version = artifacts
+        .first()
+        .map(|artifact| artifact.version.clone())
+        .unwrap_or_default();
+    Resolved {
+        requested: request.text().to_owned(),
+        series: request.series.name.clone(),
+        version: version::upstream(&package_version).to_owned(),
+        source: Source {
+            kind,
+            name: request.series.source.clone(),
+            package_version,
+            artifacts,
+            verified_by: verified_by.to_owned(),
+            notes: Vec::new(),
+            build: None,
+        },
+    }
+}
+
+/// It is the user's mistake if they asked for a version that does not exist, as far as anybody knows.
+fn not_there(
+    request: Request<'_>,
+    index: &Index,
+    wanted: Wanted<'_>,
+    snapshot: Option<anyhow::Error>,
+) -> anyhow::Error {
+    let Request { series, exact } = request;
+    let Some(exact) = exact else {
+        return anyhow!(
+            "{} has no kernel of the series {}",
+            series.source,
+            series.name
+        );
+    };
+    let there_are = debian::versions(
+        &index.packages,
+        Wanted {
+            exact: None,
+            ..wanted
+        },
+    );
+    let there_are = if there_are.is_empty() {
+        "none".to_owned()
+    } else {
+        there_are.join(", ")
+    };
+    let message = format!(
+        "{} has no kernel {exact}; of {} it has {there_are}",
+        series.source, series.name
+    );
+    match snapshot {
+        Some(error) => error.context(message + ", and the snapshot archive cannot be asked"),
+        None => usage(message),
+    }
+}

@@ -1,0 +1,13 @@
+//! Debian archives: signed release file, package index, packages.
+
+mod index;
+mod packages;
+mod release;
+mod snapshot;
+pub(crate) mod version;
+
+pub(crate) use index::{Index, Lists};
+pub(crate) use packages::{Wanted, abi, newest, versions};
+pub(crate) use snapshot::{Snapshot, is_complete};
+
+pub(crate) use snapshot::SnapshotOf;

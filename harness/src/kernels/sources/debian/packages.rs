@@ -1,0 +1,352 @@
+//! `Packages`: what an archive holds, a stanza a package.
+
+use anyhow::{Context, Result, bail};
+
+use super::version;
+use crate::kernels::catalog::matrix::Packages;
+use crate::kernels::catalog::source::{Artifact, is_sha256};
+
+/// Larger than any kernel package without debugging symbols.
+const MAX_PACKAGE: u64 = 2 << 30;
+
+/// One package, as far as we care. Fields are absent where the stanza lacks them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stanza<'a> {
+    package: &'a str,
+    version: Option<&'a str>,
+    filename: Option<&'a str>,
+    size: Option<&'a str>,
+    sha256: Option<&'a str>,
+}
+
+/// All packages of an index, in its order.
+fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
+    let mut lines = text.lines();
+    std::iter::from_fn(move || {
+        let mut stanza = Stanza::default();
+        let mut empty = true;
+        for line in lines.by_ref() {
+            if line.trim_end().is_empty() {
+                if empty {
+                    continue;
+                }
+                return Some(stanza);
+            }
+            empty = false;
+            // A line that begins with a blank goes on with the field before it: none that we want does.
+            if line.starts_with([' ', '\t']) {
+                continue;
+            }
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
+            let value = value.trim();
+            match name {
+                "Package" => stanza.package = value,
+                "Version" => stanza.version = Some(value),
+                "Filename" => stanza.filename = Some(value),
+                "Size" => stanza.size = Some(value),
+                "SHA256" => stanza.sha256 = Some(value),
+                _ => {}
+            }
+        }
+        (!empty).then_some(stanza)
+    })
+}
+
+impl Stanza<'_> {
+    fn artifact(&self) -> Result<Artifact> {
+        let package = self.package;
+        let need = |field: &str, value: Option<&str>| {
+            value
+                .map(str::to_owned)
+                .with_context(|| format!("the package index has no {field} for {package}"))
+        };
+        let size: u64 = need("Size", self.size)?
+            .parse()
+            .with_context(|| format!("the Size of {package} is no number"))?;
+        let artifact = Artifact {
+            package: package.to_owned(),
+            version: need("Version", self.version)?,
+            path: need("Filename", self.filename)?,
+            size: Some(size),
+            sha256: need("SHA256", self.sha256)?.to_ascii_lowercase(),
+            url: None,
+        };
+        if !is_sha256(&artifact.sha256) {
+            bail!("the SHA256 of {package} is not 64 hexadecimal digits");
+        }
+        if size > MAX_PACKAGE {
+            bail!("{package} claims to be {size} bytes large");
+        }
+        if artifact.path.starts_with('/') || artifact.path.split('/').any(|part| part == "..") {
+            bail!(
+                "the Filename of {package} leads out of the archive: {}",
+                artifact.path
+            );
+        }
+        Ok(artifact)
+    }
+}
+
+/// What to look for in an index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The series, as `5.10`.
+    pub(crate) series: &'a str,
+    /// What makes a kernel.
+    pub(crate) packages: &'a Packages,
+    /// An upstream version (`5.10.262`), a package version (`5.10.262-1`) or an abi (`5.10.0-46`); the newest
+    /// of the series if absent.
+    pub(crate) exact: Option<&'a str>,
+}
+
+/// The packages of the newest kernel that is wanted, or `None` if there is none.
+///
+/// A kernel that has all its packages is preferred to a newer one that lacks some: archives publish the parts of a
+/// kernel one by one, and drop them one by one. One that lacks a required package is no kernel.
+pub(crate) fn newest(index: &str, wanted: Wanted<'_>) -> Result<Option<Vec<Artifact>>> {
+    let mut best: Option<Vec<Artifact>> = None;
+    for (abi, version) in kernels(index, wanted) {
+        let find = |patterns: &[String]| parts(index, patterns, abi, version);
+        let required = find(&wanted.packages.required)?;
+        if required.len() < wanted.packages.required.len() {
+            continue;
+        }
+        let optional = find(&wanted.packages.optional)?;
+        let complete = optional.len() == wanted.packages.optional.len();
+        if complete || best.is_none() {
+            best = Some([required, optional].concat());
+        }
+        if complete {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+/// The kernels that are wanted, the newest first, each as abi and package version.
+fn kernels<'a>(index: &'a str, wanted: Wanted<'_>) -> Vec<(&'a str, &'a str)> {
+    let Some(first) = wanted.packages.required.first() else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = stanzas(index)
+        .filter_map(|stanza| Some((abi(first, stanza.package)?, stanza.version?)))
+        .filter(|(abi, version)| wanted.accepts(abi, version))
+        .collect();
+    found.sort_by(|(abi_a, a), (abi_b, b)| {
+        version::compare(b, a).then_with(|| version::compare(abi_b, abi_a))
+    });
+    found
+}
+
+/// Those of the packages that are there in this version.
+fn parts(index: &str, patterns: &[String], abi: &str, version: &str) -> Result<Vec<Artifact>> {
+    let names: Vec<_> = patterns
+        .iter()
+        .map(|pattern| pattern.replace("{abi}", abi))
+        .collect();
+    let mut found = Vec::new();
+    for name in &names {
+        let stanza = stanzas(index).find(|s| s.package == name && s.version == Some(version));
+        found.extend(stanza.map(|stanza| stanza.artifact()).transpose()?);
+    }
+    Ok(found)
+}
+
+/// Every upstream version of a series that an index holds, the newest first.
+pub(crate) fn versions(index: &str, wanted: Wanted<'_>) -> Vec<String> {
+    let mut found: Vec<_> = kernels(index, wanted)
+        .into_iter()
+        .map(|(_, v)| version::upstream(v).to_owned())
+        .collect();
+    found.dedup();
+    found
+}
+
+impl Wanted<'_> {
+    fn accepts(&self, abi: &str, version: &str) -> bool {
+        let upstream = version::upstream(version);
+        let of_series = |s: &str| {
+            s.strip_prefix(self.series)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '~']))
+        };
+        of_series(upstream)
+            && of_series(abi)
+            && abi != self.series
+            && self
+                .exact
+                .is_none_or(|exact| [upstream, version, abi].contains(&exact))
+    }
+}
+
+/// What stands for `{abi}` of a pattern in the name of a package.
+pub(crate) fn abi<'a>(pattern: &str, package: &'a str) -> Option<&'a str> {
+    let (prefix, suffix) = pattern.split_once("{abi}")?;
+    package.strip_prefix(prefix)?.strip_suffix(suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA: &str = "e08baa43706ba6e8daff58029b039f46beecfb3b3750c6fa0d6d5ca508a46a43";
+
+    fn stanza(package: &str, version: &str) -> String {
+        format!(
+            "Package: {package}\nSource: linux (1)\nVersion: {version}\nDescription: a\n kernel\n Size: 7\n .\n\
+             Filename: pool/{package}_{version}.deb\nSize: 42\nSHA256: {SHA}\n\n"
+        )
+    }
+
+    fn packages(required: &[&str], optional: &[&str]) -> Packages {
+        let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Packages {
+            required: own(required),
+            optional: own(optional),
+        }
+    }
+
+    fn single() -> Packages {
+        packages(&["linux-image-{abi}-cloud-amd64"], &[])
+    }
+
+    fn wanted<'a>(series: &'a str, packages: &'a Packages) -> Wanted<'a> {
+        Wanted {
+            series,
+            packages,
+            exact: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_of_a_series() {
+        let index: String = [
+            ("linux-image-5.10.0-9-cloud-amd64", "5.10.70-1"),
+            ("linux-image-5.10.0-46-cloud-amd64", "5.10.262-1"),
+            ("linux-image-5.10.0-46-cloud-amd64-unsigned", "5.10.262-1"),
+            ("linux-image-5.10.0-46-cloud-amd64-dbg", "5.10.262-1"),
+            ("linux-image-5.10.0-45-cloud-amd64", "5.10.259-1"),
+            ("linux-image-5.10-cloud-amd64", "5.10.999-1"),
+            ("linux-image-5.100.0-1-cloud-amd64", "5.100.1-1"),
+            ("linux-image-cloud-amd64", "5.10.999-1"),
+        ]
+        .map(|(package, version)| stanza(package, version))
+        .concat();
+        let packages = single();
+        let found = newest(&index, wanted("5.10", &packages)).unwrap().unwrap();
+        assert_eq!(
+            found,
+            [Artifact {
+                package: "linux-image-5.10.0-46-cloud-amd64".into(),
+                version: "5.10.262-1".into(),
+                path: "pool/linux-image-5.10.0-46-cloud-amd64_5.10.262-1.deb".into(),
+                size: Some(42),
+                sha256: SHA.into(),
+                url: None,
+            }]
+        );
+        assert_eq!(
+            versions(&index, wanted("5.10", &packages)),
+            ["5.10.262", "5.10.259", "5.10.70"]
+        );
+        assert_eq!(newest(&index, wanted("5.1", &packages)).unwrap(), None);
+        for exact in ["5.10.70", "5.10.70-1", "5.10.0-9"] {
+            let wanted = Wanted {
+                exact: Some(exact),
+                ..wanted("5.10", &packages)
+            };
+            assert_eq!(
+                newest(&index, wanted).unwrap().unwrap()[0].version,
+                "5.10.70-1",
+                "{exact}"
+            );
+        }
+        let missing = Wanted {
+            exact: Some("5.10.1"),
+            ..wanted("5.10", &packages)
+        };
+        assert_eq!(newest(&index, missing).unwrap(), None);
+    }
+
+    #[test]
+    fn an_incomplete_kernel_is_passed_over() {
+        let (binary, modules) = (
+            "linux-binary-{abi}-cloud-amd64",
+            "linux-modules-{abi}-cloud-amd64",
+        );
+        let index = [
+            stanza("linux-binary-7.3.5+deb13-cloud-amd64", "7.3.5-1"),
+            stanza("linux-binary-7.3.4+deb13-cloud-amd64", "7.3.4-1"),
+            stanza("linux-modules-7.3.4+deb13-cloud-amd64", "7.3.4-1"),
+            stanza("linux-modules-7.3.5+deb13-cloud-amd64", "7.3.5-2"),
+            stanza("linux-binary-7.2.1+deb13-cloud-amd64", "7.2.1-1"),
+            stanza("linux-binary-7.2.2+deb13-cloud-amd64", "7.2.2-1"),
+        ]
+        .concat();
+        let names = |series: &str, packages: &Packages| {
+            let found = newest(&index, wanted(series, packages)).unwrap();
+            found.map(|found| found.iter().map(|a| a.path.clone()).collect::<Vec<_>>())
+        };
+        let both = [
+            "pool/linux-binary-7.3.4+deb13-cloud-amd64_7.3.4-1.deb".to_owned(),
+            "pool/linux-modules-7.3.4+deb13-cloud-amd64_7.3.4-1.deb".to_owned(),
+        ];
+        let all_required = packages(&[binary, modules], &[]);
+        let modules_optional = packages(&[binary], &[modules]);
+        assert_eq!(names("7.3", &all_required).unwrap(), both);
+        assert_eq!(names("7.3", &modules_optional).unwrap(), both);
+        assert_eq!(names("7.2", &all_required), None);
+        assert_eq!(
+            names("7.2", &modules_optional).unwrap(),
+            ["pool/linux-binary-7.2.2+deb13-cloud-amd64_7.2.2-1.deb"]
+        );
+    }
+
+    #[test]
+    fn odd_text_is_survived() {
+        let good = stanza("linux-image-6.1.0-1-cloud-amd64", "6.1.1-1");
+        let packages = single();
+        for index in [
+            good.clone(),
+            good.trim_end().to_owned(),
+            good.replace('\n', "\r\n"),
+            format!("\n\n \n{good}\n\n"),
+            format!("no colon\nPackage\n: x\n\n{good}"),
+            format!("Package: linux-image-6.1.0-2-cloud-amd64\n\n{good}"),
+        ] {
+            let found = newest(&index, wanted("6.1", &packages)).unwrap().unwrap();
+            assert_eq!(
+                (found[0].version.as_str(), found[0].size),
+                ("6.1.1-1", Some(42)),
+                "{index:?}"
+            );
+        }
+        assert_eq!(newest("", wanted("6.1", &packages)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        let good = stanza("linux-image-6.1.0-1-cloud-amd64", "6.1.1-1");
+        let packages = single();
+        for (index, message) in [
+            (good.replace("\nSHA256: ", "\nMD5: "), "no SHA256"),
+            (good.replace(SHA, "abc"), "not 64 hexadecimal digits"),
+            (good.replace("\nSize: 42", "\nSize: many"), "is no number"),
+            (
+                good.replace("\nSize: 42", "\nSize: 99999999999"),
+                "claims to be",
+            ),
+            (good.replace("pool/", "/etc/"), "leads out"),
+            (good.replace("pool/", "pool/../../"), "leads out"),
+            (good.replace("\nFilename", "\nFile"), "no Filename"),
+        ] {
+            let error = format!(
+                "{:#}",
+                newest(&index, wanted("6.1", &packages)).unwrap_err()
+            );
+            assert!(error.contains(message), "{error} should say {message}");
+            assert!(error.contains("linux-image-6.1.0-1-cloud-amd64"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Releases as kernel.org publishes them: a folder a major version, in it tarballs and their signed checksums.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::kernels::Kernels;
+use crate::kernels::catalog::source::{Artifact, is_sha256};
+use crate::kernels::download::mirrors::first_good;
+use crate::kernels::sources::debian::version;
+use crate::kernels::trust::keys::RemoteKey;
+use crate::support::error::usage;
+use crate::support::progress::Notes;
+
+/// Of all releases of a major version there are a few thousand.
+const MAX_SUMS: u64 = 16 << 20;
+
+/// Where such releases are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Releases {
+    /// Base addresses, tried in this order.
+    pub(crate) mirrors: Vec<String>,
+    /// Who signs the checksums.
+    pub(crate) key: RemoteKey,
+}
+
+/// A release, and who vouches for it.
+pub(crate) struct Release {
+    pub(crate) artifact: Artifact,
+    pub(crate) verified_by: String,
+}
+
+/// Finds the newest release of a series (`5.5`), or exactly one (`5.5.3`).
+pub(crate) fn find(
+    kernels: &Kernels,
+    releases: &Releases,
+    wanted: &str,
+    notes: &Notes<'_>,
+) -> Result<Release> {
+    let (cache, client) = (&kernels.cache, &kernels.client);
+    let keyring = releases.key.get(cache, client, kernels.options.offline)?;
+    let major = wanted.split('.').next().unwrap_or(wanted);
+    let folder = format!("v{major}.x");
+    let what = "no mirror of kernel.org can tell";
+    let signed = first_good(what, &releases.mirrors, notes, |base| {
+        let url = format!("{base}/{folder}/sha256sums.asc");
+        let sums = client.get(&url, MAX_SUMS)?;
+        keyring
+            .verify_inline(&String::from_utf8_lossy(&sums))
+            .context(url)
+    })?;
+    let Some((version, sha256)) = choose(&signed.text, wanted) else {
+        return Err(usage(format!("kernel.org has released no Linux {wanted}")));
+    };
+    let name = format!("linux-{version}.tar.xz");
+    Ok(Release {
+        artifact: Artifact {
+            version: match version.split('.').count() {
+                2 => format!("{version}.0"),
+                _ => version.to_owned(),
+            },
+            path: format!("{folder}/{name}"),
+            package: name,
+            size: None,
+            sha256: sha256.to_ascii_lowercase(),
+            url: None,
+        },
+        verified_by: format!(
+            "OpenPGP key {}, sha256sums.asc of {folder}",
+            signed.fingerprint.to_uppercase()
+        ),
+    })
+}
+
+/// Version and checksum of the newest release of a series, or of exactly the one that was asked for.
+fn choose<'a>(sums: &'a str, wanted: &str) -> Option<(&'a str, &'a str)> {
+    // The first release of a series has no patch level: 5.5.0 is linux-5.5.tar.xz.
+    let exact = match wanted.split('.').count() {
+        2 => None,
+        _ => Some(wanted.strip_suffix(".0").unwrap_or(wanted)),
+    };
+    let of_series = |version: &str| {
+        let rest = version.strip_prefix(wanted);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    sums.lines()
+        .filter_map(release)
+        .filter(|(version, _)| match exact {
+            Some(exact) => *version == exact,
+            None => of_series(version),
+        })
+        .max_by(|(a, _), (b, _)| version::compare(a, b))
+}
+
+/// Version and checksum of a line that is about a release.
+fn release(line: &str) -> Option<(&str, &str)> {
+    let (sha256, name) = line.trim().split_once(char::is_whitespace)?;
+    let version = name
+        .trim()
+        .strip_prefix("linux-")?
+        .strip_suffix(".tar.xz")?;
+    let numeric = version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    (numeric && is_sha256(sha256)).then_some((version, sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(versions: &[&str]) -> String {
+        let line = |version: &&str| format!("{}  linux-{version}.tar.xz\r\n", "ab".repeat(32));
+        versions.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_newest_of_a_series_or_exactly_one() {
+        let sums = sums(&["5.5", "5.5.2", "5.5.19", "5.50.1", "5.15.3", "5.5.19-rc1"]);
+        let chosen = |wanted| choose(&sums, wanted).map(|(version, _)| version);
+        assert_eq!(chosen("5.5"), Some("5.5.19"));
+        assert_eq!(chosen("5.5.2"), Some("5.5.2"));
+        assert_eq!(chosen("5.5.0"), Some("5.5"));
+        assert_eq!(chosen("5.15"), Some("5.15.3"));
+        assert_eq!(chosen("5.5.3"), None);
+        assert_eq!(chosen("5.1"), None);
+    }
+
+    #[test]
+    fn other_files_are_passed_over() {
+        let sums = format!(
+            "{0}  patch-5.5.tar.xz\n{0}  linux-5.5.tar.gz\nshort  linux-5.5.tar.xz\n",
+            "ab".repeat(32)
+        );
+        assert_eq!(choose(&sums, "5.5"), None);
+    }
+}

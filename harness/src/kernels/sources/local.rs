@@ -1,0 +1,143 @@
+//! A kernel of the user's own: an installed one, or one in the tree where it was built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::kernels::Kernel;
+use crate::kernels::cache::manifest::hash_file;
+use crate::kernels::catalog::source::{Artifact, Kind, Source};
+use crate::kernels::files::bzimage::{self, Identity};
+use crate::support::error::usage;
+
+/// Where the build leaves the image.
+const BUILT: &str = "arch/x86/boot/bzImage";
+
+/// Takes an image (`bzImage`, `vmlinuz`, `vmlinux`), or a tree in which a kernel was built.
+///
+/// `modules` may be a folder of modules (`lib/modules/RELEASE`), one that has such a folder in it (what was given
+/// to `make modules_install` as `INSTALL_MOD_PATH`), or a build tree. If absent, modules are looked for where they
+/// belong to such an image.
+pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
+    let (path, tree) = find_image(image)?;
+    let identity = bzimage::identify(&path).map_err(|error| usage(format!("{error:#}")))?;
+    let modules = match modules {
+        Some(dir) => Some(given_modules(dir, &identity)?),
+        None => tree
+            .filter(|tree| is_module_dir(tree))
+            .or_else(|| usual_modules(&path, &identity)),
+    };
+    let sha256 = hash_file(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let artifact = Artifact {
+        package: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        version: identity.version.clone(),
+        path: path.display().to_string(),
+        size: fs::metadata(&path).map(|metadata| metadata.len()).ok(),
+        sha256: sha256.clone(),
+        url: None,
+    };
+    Ok(Kernel {
+        requested: image.display().to_string(),
+        config: find_config(&path, &identity.release),
+        image: path,
+        sha256,
+        modules,
+        source: Source {
+            kind: Kind::Local,
+            name: "local".to_owned(),
+            package_version: identity.version.clone(),
+            artifacts: vec![artifact],
+            verified_by: "nothing: it is the user's own".to_owned(),
+            notes: Vec::new(),
+            build: None,
+        },
+        release: identity.release,
+        version: identity.version,
+    })
+}
+
+/// The image, and the build tree if it was one that was named.
+fn find_image(path: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    let name = path.display();
+    let metadata = fs::metadata(path)
+        .map_err(|e| usage(format!("cannot read the kernel image {name}: {e}")))?;
+    if !metadata.is_dir() {
+        return Ok((absolute(path)?, None));
+    }
+    let image = path.join(BUILT);
+    if image.is_file() {
+        return Ok((absolute(&image)?, Some(absolute(path)?)));
+    }
+    Err(usage(format!(
+        "{name} is a folder without {BUILT}: name a kernel image, or a tree in which one was built"
+    )))
+}
+
+fn given_modules(dir: &Path, identity: &Identity) -> Result<PathBuf> {
+    let (name, release) = (dir.display(), &identity.release);
+    fs::read_dir(dir)
+        .map_err(|e| usage(format!("cannot read the folder of modules {name}: {e}")))?;
+    let below = [
+        dir.join("lib/modules"),
+        dir.join("usr/lib/modules"),
+        dir.join("modules"),
+        dir.to_owned(),
+    ];
+    let named = below
+        .iter()
+        .map(|base| base.join(release))
+        .find(|dir| dir.is_dir());
+    match named {
+        Some(dir) => absolute(&dir),
+        None if is_module_dir(dir) => absolute(dir),
+        None => Err(usage(format!(
+            "there are no modules for {release} in {name}"
+        ))),
+    }
+}
+
+/// Beside the image (`lib/modules/RELEASE/vmlinuz`), in the tree it was built in, or in `lib/modules` beside `boot`.
+fn usual_modules(image: &Path, identity: &Identity) -> Option<PathBuf> {
+    let dir = image.parent()?;
+    let beside = dir
+        .ends_with(Path::new("modules").join(&identity.release))
+        .then(|| dir.to_owned());
+    let built = image
+        .to_str()
+        .and_then(|path| path.strip_suffix(BUILT))
+        .map(PathBuf::from);
+    let root = dir.parent().unwrap_or(dir);
+    let installed =
+        ["lib/modules", "usr/lib/modules"].map(|base| root.join(base).join(&identity.release));
+    [beside, built]
+        .into_iter()
+        .flatten()
+        .chain(installed)
+        .find(|dir| is_module_dir(dir))
+}
+
+/// The build leaves these files in its tree, and the installation copies them.
+fn is_module_dir(dir: &Path) -> bool {
+    ["modules.order", "modules.builtin", "modules.dep"]
+        .iter()
+        .any(|name| dir.join(name).is_file())
+}
+
+fn find_config(image: &Path, release: &str) -> Option<PathBuf> {
+    let dir = image.parent()?;
+    let built = image
+        .to_str()
+        .and_then(|path| path.strip_suffix(BUILT))
+        .map(|tree| Path::new(tree).join(".config"));
+    let beside = [dir.join(format!("config-{release}")), dir.join("config")];
+    built.into_iter().chain(beside).find(|path| path.is_file())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
+}

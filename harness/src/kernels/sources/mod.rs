@@ -1,0 +1,7 @@
+//! Where kernels come from.
+
+pub(crate) mod debian;
+pub(crate) mod kernel_org;
+pub mod local;
+pub(crate) mod ubuntu_mainline;
+pub(crate) mod url;

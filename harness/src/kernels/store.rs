@@ -1,0 +1,272 @@
+//! The kernels that can be asked for, and the cache of those that were.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+
+use super::cache::{Cache, Entry};
+use crate::kernels::catalog::matrix::{Matrix, Series, Source as Origin};
+use crate::kernels::catalog::request::{self, Request};
+use crate::kernels::catalog::source::{Kind, Resolved, Source};
+use crate::kernels::download::http::{Client, Patience};
+use crate::kernels::download::mirrors::{AllFailed, Why};
+use crate::kernels::sources::debian::{Index, version};
+use crate::kernels::sources::url::{self, Files};
+use crate::support::error::usage;
+use crate::support::progress::{Notes, Progress};
+
+const LOCK: &str = "kernels.lock";
+
+/// How kernels are looked for and kept.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where downloads are kept; `$XDG_CACHE_HOME/fexit-harness` or `~/.cache/fexit-harness` if absent.
+    pub cache_dir: Option<PathBuf>,
+    /// Never use the network.
+    pub offline: bool,
+    /// Another `kernels.toml`, with `kernels.lock` and `keys/` beside it.
+    pub matrix: Option<PathBuf>,
+    /// Ask the archives for the newest kernel of a series instead of going by the lock.
+    pub newest: bool,
+    /// Hash every byte of a cached kernel before it is used.
+    pub thorough: bool,
+    /// How long to wait for servers.
+    pub patience: Patience,
+}
+
+/// The kernels that can be asked for.
+#[derive(Debug)]
+pub struct Kernels {
+    pub(super) options: Options,
+    pub(super) matrix: Matrix,
+    pub(super) cache: Cache,
+    pub(super) client: Client,
+    /// Several series share an archive. Its index is read once, or twice if it had to be renewed.
+    pub(super) indices: Mutex<HashMap<String, (bool, Arc<Index>)>>,
+}
+
+impl Kernels {
+    /// Reads the matrix. Neither touches the network nor writes anything.
+    pub fn open(options: Options) -> Result<Self> {
+        let matrix = match &options.matrix {
+            Some(path) => Matrix::read(path)?,
+            None => Matrix::built_in()?,
+        };
+        Ok(Self {
+            cache: Cache::new(options.cache_dir.clone())?,
+            client: Client::new(options.patience.clone()),
+            indices: Mutex::default(),
+            matrix,
+            options,
+        })
+    }
+
+    /// The folder where kernels and what is made of them are kept.
+    pub fn cache_dir(&self) -> &Path {
+        self.cache.root()
+    }
+
+    /// What there is to ask for.
+    pub(super) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    /// One name per kernel from what the user typed: lists, `all`, `latest`, `built`, patterns, series, exact versions.
+    pub fn expand(&self, requests: &[String]) -> Result<Vec<String>> {
+        let mut words = Vec::new();
+        for word in requests.iter().flat_map(|request| request.split(',')) {
+            match word.trim() {
+                "built" => words.extend(self.built_here()?),
+                word => words.push(word.to_owned()),
+            }
+        }
+        let versions = if words.iter().any(|word| word.contains(['*', '?'])) {
+            self.versions()?
+        } else {
+            Vec::new()
+        };
+        request::expand(&self.matrix, &versions, &words)
+    }
+
+    /// The exact versions that are known without asking anybody: those that are locked, cached or built here.
+    fn versions(&self) -> Result<Vec<String>> {
+        let mut versions = Vec::new();
+        for series in self.matrix.series() {
+            let locked = self.matrix.lock.find(&series.name);
+            versions.extend(locked.map(|locked| locked.version.clone()));
+            for entry in self.cache.entries(&series.name)? {
+                versions.push(match entry.source.kind {
+                    Kind::Built => entry.release,
+                    _ => entry.version,
+                });
+            }
+        }
+        Ok(versions)
+    }
+
+    /// The releases of all kernels that were built here, the oldest series first.
+    fn built_here(&self) -> Result<Vec<String>> {
+        let mut releases = Vec::new();
+        for series in self.matrix.series() {
+            releases.extend(
+                self.built_of(series)?
+                    .into_iter()
+                    .map(|entry| entry.release),
+            );
+        }
+        if releases.is_empty() {
+            return Err(usage(
+                "no kernel has been built here: `harness kernels build 5.5` builds one",
+            ));
+        }
+        Ok(releases)
+    }
+
+    /// Finds out which kernel a name means, and what its files must hash to.
+    pub fn resolve(&self, request: &str, progress: &dyn Progress) -> Result<Resolved> {
+        if url::is_url(request) {
+            let files = vec![url::parse(request)?];
+            return Ok(Files { files }.resolve(request, None));
+        }
+        let notes = Notes::new(progress);
+        let request = Request::parse(&self.matrix, request)?;
+        let mut resolved = match self.locked(request, &notes)? {
+            Some(resolved) => resolved,
+            None => match self.built(request)?.or(self.cached(request)?) {
+                Some(resolved) => resolved,
+                None => self.ask_or_make_do(request, &notes)?,
+            },
+        };
+        self.note_missing(&resolved, &notes)?;
+        resolved.source.notes = notes.take();
+        Ok(resolved)
+    }
+
+    /// The lock is for whoever asks for a series, or for exactly the version that is locked.
+    fn locked(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Option<Resolved>> {
+        let Request { series, exact } = request;
+        let Some(locked) = self.matrix.lock.find(&series.name) else {
+            return Ok(None);
+        };
+        if locked.source != series.source {
+            notes.add(format!(
+                "{LOCK} has {} from {}, but it now comes from {}: run `harness kernels update`",
+                series.name, locked.source, series.source
+            ));
+            return Ok(None);
+        }
+        let artifacts = locked.artifacts();
+        let source = Source {
+            kind: match locked.kind {
+                Some(kind) => kind,
+                None => self.kind(series)?,
+            },
+            name: series.source.clone(),
+            package_version: artifacts
+                .first()
+                .map(|a| a.version.clone())
+                .unwrap_or_default(),
+            artifacts,
+            verified_by: format!("{LOCK} ({})", locked.verified_by),
+            notes: Vec::new(),
+            build: None,
+        };
+        let wanted = match exact {
+            Some(exact) => source.is(exact),
+            None => !self.options.newest,
+        };
+        Ok(wanted.then(|| Resolved {
+            requested: request.text().to_owned(),
+            series: series.name.clone(),
+            version: locked.version.clone(),
+            source,
+        }))
+    }
+
+    /// Who wants any kernel of a series has use for a cached one when nobody can be asked.
+    fn ask_or_make_do(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
+        let Request { series, exact } = request;
+        let error = match self.ask(request, notes) {
+            Err(error) => error,
+            found => return found,
+        };
+        let unreachable = error
+            .downcast_ref::<AllFailed>()
+            .is_some_and(|failed| failed.why == Why::Unreachable);
+        if exact.is_some() || self.options.newest || !(unreachable || self.options.offline) {
+            return Err(error);
+        }
+        match self.newest_cached(&series.name)? {
+            Some(cached) if cached.source.name == series.source => {
+                notes.add(format!(
+                    "{error:#}; using {} from the cache",
+                    cached.source.package_version
+                ));
+                Ok(cached)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// A kernel that was built here: the newest of its series, or the one with this version (`5.5.19`) or release
+    /// (`5.5.19-built`).
+    fn built(&self, request: Request<'_>) -> Result<Option<Resolved>> {
+        if request.exact.is_none() && self.options.newest {
+            return Ok(None);
+        }
+        let entries = self.built_of(request.series)?.into_iter();
+        let mut wanted = entries.filter(|entry| match request.exact {
+            Some(exact) => exact == entry.version || exact == entry.release,
+            None => true,
+        });
+        Ok(wanted.next().map(|entry| Resolved {
+            requested: request.text().to_owned(),
+            series: request.series.name.clone(),
+            version: entry.version,
+            source: entry.source,
+        }))
+    }
+
+    /// All kernels of a series that were built here, the newest first.
+    pub(super) fn built_of(&self, series: &Series) -> Result<Vec<Entry>> {
+        let mut entries = self.cache.entries(&series.name)?;
+        entries.retain(|entry| entry.source.kind == Kind::Built);
+        entries.sort_by(|a, b| version::compare(&b.version, &a.version));
+        Ok(entries)
+    }
+
+    /// An exact version that was verified before need not be looked up again, so it works without network.
+    fn cached(&self, request: Request<'_>) -> Result<Option<Resolved>> {
+        let Some(exact) = request.exact else {
+            return Ok(None);
+        };
+        let series = request.series;
+        let entry = self
+            .cache
+            .entries(&series.name)?
+            .into_iter()
+            .find(|entry| entry.source.name == series.source && entry.source.is(exact));
+        Ok(entry.map(|entry| Resolved {
+            requested: exact.to_owned(),
+            series: series.name.clone(),
+            version: entry.version,
+            source: entry.source,
+        }))
+    }
+
+    /// The newest kernel of a series that its archive has now.
+    pub(super) fn newest(&self, request: Request<'_>, progress: &dyn Progress) -> Result<Resolved> {
+        self.ask(request, &Notes::new(progress))
+    }
+
+    fn kind(&self, series: &Series) -> Result<Kind> {
+        Ok(match self.matrix.source(series)? {
+            Origin::Debian(_) => Kind::Debian,
+            Origin::UbuntuMainline(_) => Kind::UbuntuMainline,
+            Origin::KernelOrg(_) => Kind::Built,
+            Origin::Url(_) => Kind::Url,
+        })
+    }
+}

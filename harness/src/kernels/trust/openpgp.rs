@@ -1,0 +1,311 @@
+//! Signatures of archives.
+
+use anyhow::{Context, Result, anyhow, bail};
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
+};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Signature, SignatureType};
+use pgp::types::{KeyDetails, VerifyingKey};
+
+/// The keys whose signature we accept, all of them equally.
+///
+/// An expired key is still accepted: old snapshots of an archive are signed by keys that were valid then, and a
+/// key is trusted because it is in the keyring, not because of its date. Who distrusts a key removes it.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    name: String,
+    keys: Vec<SignedPublicKey>,
+}
+
+/// A text together with the key that vouches for it.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// What was signed, and nothing around it.
+    pub(crate) text: String,
+    /// The fingerprint of the key or subkey whose signature was found good.
+    pub(crate) fingerprint: String,
+}
+
+impl Keyring {
+    /// Reads keys in ASCII armour.
+    pub(crate) fn parse(name: &str, armored: &str) -> Result<Self> {
+        let context = || format!("the keyring {name} cannot be read");
+        let (keys, _) =
+            SignedPublicKey::from_armor_many(armored.as_bytes()).with_context(context)?;
+        let keys = keys.collect::<Result<Vec<_>, _>>().with_context(context)?;
+        if keys.is_empty() {
+            bail!("the keyring {name} holds no key");
+        }
+        for key in &keys {
+            key.verify_bindings()
+                .with_context(|| format!("the keyring {name} holds a damaged key"))?;
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            keys,
+        })
+    }
+
+    /// Takes one key out of what a keyserver answered. Anybody can add to that, so whatever its owner has not signed
+    /// is left out.
+    pub(crate) fn with_fingerprint(fingerprint: &str, armored: &str) -> Result<Self> {
+        let (keys, _) = SignedPublicKey::from_armor_many(armored.as_bytes())
+            .context("this is no OpenPGP key")?;
+        for mut key in keys.filter_map(Result::ok) {
+            if !key
+                .fingerprint()
+                .to_string()
+                .eq_ignore_ascii_case(fingerprint)
+            {
+                continue;
+            }
+            let primary = key.primary_key.clone();
+            key.public_subkeys
+                .retain(|subkey| subkey.verify_bindings(&primary).is_ok());
+            return Ok(Self {
+                name: fingerprint.to_owned(),
+                keys: vec![key],
+            });
+        }
+        bail!("there is no key {fingerprint} in it")
+    }
+
+    /// Verifies a text that is signed inline (`InRelease`).
+    pub(crate) fn verify_inline(&self, message: &str) -> Result<Signed> {
+        let (message, _) = CleartextSignedMessage::from_string(message)
+            .context("this is no text signed with OpenPGP")?;
+        let text = message.signed_text();
+        let fingerprint = self.verify(message.signatures(), text.as_bytes())?;
+        Ok(Signed { text, fingerprint })
+    }
+
+    /// Verifies data whose signature is apart from it (`Release.gpg`). Returns the key's fingerprint.
+    pub(crate) fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String> {
+        let context = "this is no OpenPGP signature";
+        let (signatures, _) =
+            DetachedSignature::from_armor_many(armored.as_bytes()).context(context)?;
+        let signatures: Vec<_> = signatures
+            .map(|s| s.map(|s| s.signature))
+            .collect::<Result<_, _>>()
+            .context(context)?;
+        self.verify(&signatures, data)
+    }
+
+    /// One good signature suffices; those of keys that we do not have say nothing.
+    fn verify(&self, signatures: &[Signature], data: &[u8]) -> Result<String> {
+        let mut bad = None;
+        for signature in signatures {
+            match self.verify_one(signature, data) {
+                Ok(Some(fingerprint)) => return Ok(fingerprint),
+                Ok(None) => {}
+                Err(error) => bad = Some(error),
+            }
+        }
+        let keyring = &self.name;
+        match bad {
+            Some(error) => Err(error),
+            None if signatures.is_empty() => bail!("there is no signature in it"),
+            None => Err(anyhow!(
+                "none of the keys in {keyring} has signed it, but {}",
+                issuers(signatures)
+            )),
+        }
+    }
+
+    /// The fingerprint if the signature is good, `None` if it is of an unknown key.
+    fn verify_one(&self, signature: &Signature, data: &[u8]) -> Result<Option<String>> {
+        for key in &self.keys {
+            if is_by(signature, key) {
+                return check(signature, key, data).map(Some);
+            }
+            let can_sign = |subkey: &&SignedPublicSubKey| {
+                let mut bindings = subkey.signatures.iter();
+                bindings.any(|binding| binding.key_flags().sign())
+            };
+            let mut subkeys = key.public_subkeys.iter().filter(can_sign);
+            if let Some(subkey) = subkeys.find(|subkey| is_by(signature, *subkey)) {
+                return check(signature, subkey, data).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The fingerprint of the key if the signature is good.
+fn check(signature: &Signature, key: &impl VerifyingKey, data: &[u8]) -> Result<String> {
+    let fingerprint = key.fingerprint().to_string();
+    if !matches!(
+        signature.typ(),
+        Some(SignatureType::Text | SignatureType::Binary)
+    ) {
+        bail!("the signature of key {fingerprint} is not one of a document");
+    }
+    check_hash(signature)?;
+    match signature.verify(key, data) {
+        Ok(()) => Ok(fingerprint),
+        Err(_) => {
+            bail!("BAD signature of key {fingerprint}: the text was changed after it was signed")
+        }
+    }
+}
+
+fn is_by(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let fingerprints = signature.issuer_fingerprint();
+    if fingerprints.is_empty() {
+        signature.issuer_key_id().contains(&&key.legacy_key_id())
+    } else {
+        fingerprints.contains(&&key.fingerprint())
+    }
+}
+
+/// Collisions can be made for older ones.
+fn check_hash(signature: &Signature) -> Result<()> {
+    use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
+    match signature.hash_alg() {
+        Some(Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512) => Ok(()),
+        other => bail!("its signature uses a weak or unknown hash ({other:?})"),
+    }
+}
+
+fn issuers(signatures: &[Signature]) -> String {
+    let names: Vec<_> = signatures
+        .iter()
+        .flat_map(|s| s.issuer_key_id().into_iter().map(ToString::to_string))
+        .collect();
+    if names.is_empty() {
+        "a key that it does not name".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgp::composed::{ArmorOptions, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
+    use pgp::packet::SignatureConfig;
+    use pgp::types::Password;
+    use rand::thread_rng;
+
+    const DEBIAN: &str = include_str!("../../../../kernels/keys/debian.asc");
+    const DEBIAN_SECURITY: &str = include_str!("../../../../kernels/keys/debian-security.asc");
+    /// As published on 2026-09-12: signed by the keys of bullseye and of bookworm.
+    const IN_RELEASE: &str = include_str!("../../../tests/data/bullseye-security.InRelease");
+
+    fn new_key() -> SignedSecretKey {
+        let mut params = SecretKeyParamsBuilder::default();
+        params
+            .key_type(KeyType::Ed25519Legacy)
+            .can_sign(true)
+            .primary_user_id("Test".into());
+        params.build().unwrap().generate(thread_rng()).unwrap()
+    }
+
+    fn keyring(keys: &[&SignedSecretKey]) -> Keyring {
+        let keys = keys
+            .iter()
+            .map(|&key| SignedPublicKey::from(key.clone()))
+            .collect();
+        Keyring {
+            name: "test".to_owned(),
+            keys,
+        }
+    }
+
+    fn sign(text: &str, keys: &[&SignedSecretKey]) -> String {
+        let message = CleartextSignedMessage::new_many(text, |text| {
+            keys.iter()
+                .map(|&key| {
+                    let mut config = SignatureConfig::from_key(
+                        thread_rng(),
+                        &key.primary_key,
+                        SignatureType::Text,
+                    )?;
+                    config.hashed_subpackets = vec![pgp::packet::Subpacket::regular(
+                        pgp::packet::SubpacketData::IssuerFingerprint(key.fingerprint()),
+                    )?];
+                    config.sign(&key.primary_key, &Password::empty(), text.as_bytes())
+                })
+                .collect()
+        });
+        message
+            .unwrap()
+            .to_armored_string(ArmorOptions::default())
+            .unwrap()
+    }
+
+    #[test]
+    fn debian_signed_this() {
+        let keyring = Keyring::parse("debian-security", DEBIAN_SECURITY).unwrap();
+        let signed = keyring.verify_inline(IN_RELEASE).unwrap();
+        assert_eq!(
+            signed.fingerprint.to_uppercase(),
+            "ED541312A33F1128F10B1C6C54404762BBB6E853"
+        );
+        assert!(
+            signed.text.contains("\nCodename: bullseye-security\r\n"),
+            "{}",
+            &signed.text[..200]
+        );
+        assert!(!signed.text.contains("-----"));
+
+        let changed = IN_RELEASE.replace("2026", "2025");
+        let error = keyring.verify_inline(&changed).unwrap_err().to_string();
+        assert!(error.starts_with("BAD signature of key"), "{error}");
+
+        let other = Keyring::parse("debian", DEBIAN).unwrap();
+        let error = other.verify_inline(IN_RELEASE).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "none of the keys in debian has signed it, but 54404762bbb6e853, bde6d2b9216ec7a8"
+        );
+    }
+
+    #[test]
+    fn one_good_signature_suffices() {
+        let (ours, theirs) = (new_key(), new_key());
+        let keyring = keyring(&[&ours]);
+        for signers in [vec![&ours], vec![&theirs, &ours], vec![&ours, &theirs]] {
+            let signed = keyring
+                .verify_inline(&sign("text\n- dash\n", &signers))
+                .unwrap();
+            assert_eq!(signed.text, "text\r\n- dash\r\n");
+            assert_eq!(signed.fingerprint, ours.fingerprint().to_string());
+        }
+        assert!(keyring.verify_inline(&sign("text", &[&theirs])).is_err());
+        assert!(keyring.verify_inline(&sign("text", &[])).is_err());
+    }
+
+    #[test]
+    fn a_primary_key_may_sign_itself() {
+        let ours = new_key();
+        let message = sign("text", &[&ours]);
+        let changed = message.replace("\ntext\n", "\ntest\n");
+        assert_ne!(message, changed);
+        let error = keyring(&[&ours])
+            .verify_inline(&changed)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("BAD signature of key"), "{error}");
+    }
+
+    #[test]
+    fn a_weak_hash_is_refused() {
+        // A good signature of a trusted key, but over a SHA-1.
+        let keyring =
+            Keyring::parse("weak", include_str!("../../../tests/data/weak-key.asc")).unwrap();
+        let message = include_str!("../../../tests/data/weak-hash.asc");
+        let error = keyring.verify_inline(message).unwrap_err().to_string();
+        assert!(error.contains("weak") && error.contains("Sha1"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_keyring_is_named() {
+        let cut = &DEBIAN[..DEBIAN.len() / 2];
+        for text in ["", "no key", cut] {
+            let error = format!("{:#}", Keyring::parse("mine", text).unwrap_err());
+            assert!(error.contains("mine"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Everything for eyes, on stderr: a live board on a terminal, plain lines elsewhere.
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal as _, Write as _, stderr},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::{
+    report::{ProgramReport, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
+    support::progress::Progress,
+    support::sanitize::{one_line, plain},
+};
+
+/// Enough for `mainline-5.15` and the like.
+pub(crate) const NAME_WIDTH: usize = 8;
+
+/// Of an error so many lines are shown, and of each so many characters.
+const ERROR_LINES: usize = 24;
+const LINE_WIDTH: usize = 200;
+
+/// How often a live line moves.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Where all kernels of a run show what they do.
+#[derive(Clone, Debug)]
+pub struct Board {
+    live: Option<MultiProgress>,
+    verbose: bool,
+}
+
+impl Board {
+    /// Live if stderr is a terminal.
+    pub fn new(verbose: bool) -> Self {
+        Self {
+            live: stderr().is_terminal().then(MultiProgress::new),
+            verbose,
+        }
+    }
+
+    /// The line of one kernel.
+    pub fn line(&self, kernel: &str) -> Line {
+        let bar = match &self.live {
+            Some(live) => live.add(ProgressBar::new_spinner()),
+            None => ProgressBar::hidden(),
+        };
+        bar.set_prefix(kernel.to_owned());
+        bar.set_style(style(SPINNER));
+        bar.enable_steady_tick(TICK);
+        Line {
+            board: self.clone(),
+            kernel: kernel.to_owned(),
+            bar,
+        }
+    }
+
+    /// Prints one line, above whatever moves.
+    pub fn say(&self, line: impl Display) {
+        // Names in an object and what a guest says come from anywhere.
+        let line = line.to_string();
+        let line = plain(&line);
+        // Nobody is left to be told that stderr is closed.
+        let _ = match &self.live {
+            Some(live) => live.println(line),
+            None => writeln!(stderr(), "{line}"),
+        };
+    }
+}
+
+/// The first lines of a text, none of them endless; the report has it all.
+pub(crate) fn excerpt(text: &str, count: usize) -> Vec<String> {
+    let shortened = |line: &str| match line.char_indices().nth(LINE_WIDTH) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_owned(),
+    };
+    let mut lines: Vec<_> = text.trim_end().lines().take(count).map(shortened).collect();
+    let left = text.trim_end().lines().count().saturating_sub(lines.len());
+    if left > 0 && count > 1 {
+        lines.push(format!("... {left} more lines in the report"));
+    }
+    lines
+}
+
+/// Adds the first lines of a text, each below the other.
+fn indent(text: &str, line: &mut String) {
+    for part in excerpt(text, ERROR_LINES) {
+        line.push_str("\n    ");
+        line.push_str(&part);
+    }
+}
+
+/// How often a program ran, in words.
+pub(crate) fn fired(program: &ProgramReport) -> Option<String> {
+    let count = program.result.run_count?;
+    Some(match program.result.mean_ns {
+        Some(mean) => format!("fired {count} times, {mean} ns each"),
+        None => format!("fired {count} times"),
+    })
+}
+
+/// One kernel's line on the board. It goes when this is dropped.
+#[derive(Debug)]
+pub struct Line {
+    board: Board,
+    kernel: String,
+    bar: ProgressBar,
+}
+
+impl Line {
+    /// Shows what is being done now.
+    pub fn phase(&self, phase: &str) {
+        self.bar.set_message(phase.to_owned());
+    }
+
+    /// Shows where the scenarios are.
+    pub fn scenario(&self, id: &str, number: usize, of: usize) {
+        self.bar
+            .set_message(format!("{number}/{of} {}", one_line(id)));
+    }
+
+    /// Prints how a scenario went.
+    pub fn finished(&self, scenario: &ScenarioReport) {
+        let time = scenario
+            .duration_us
+            .map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
+        let mut line = format!(
+            "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}  {time:>10}",
+            self.kernel,
+            scenario.verdict,
+            scenario.id,
+            outcome_name(scenario.outcome)
+        );
+        if let (false, Some(error)) = (scenario.verdict == ScenarioVerdict::Ok, &scenario.error) {
+            indent(error, &mut line);
+        }
+        self.board.say(line);
+    }
+
+    /// Prints how a program of the user's went.
+    pub fn program_finished(&self, program: &ProgramReport) {
+        let mut line = format!(
+            "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}",
+            self.kernel,
+            program.verdict,
+            one_line(&program.name()),
+            program.result.outcome.name()
+        );
+        if let Some(fired) = fired(program) {
+            line.push_str(&format!("  {fired}"));
+        }
+        if let Some(trigger) = program
+            .result
+            .trigger
+            .as_ref()
+            .filter(|trigger| !trigger.ok)
+        {
+            line.push_str(&format!("; the command: {}", one_line(&trigger.ended)));
+        }
+        if let Some(why) = program.why() {
+            indent(why, &mut line);
+        }
+        self.board.say(line);
+    }
+
+    /// Prints something worth knowing.
+    pub fn note(&self, message: &str) {
+        self.board
+            .say(format_args!("{:<NAME_WIDTH$}  {message}", self.kernel));
+    }
+
+    /// Prints what only a curious user wants to see.
+    pub fn detail(&self, message: &str) {
+        if self.board.verbose {
+            self.note(message);
+        }
+    }
+}
+
+impl Progress for Line {
+    fn start(&self, what: &str, total: Option<u64>) {
+        if self.board.live.is_none() {
+            let size = total.map_or_else(String::new, |total| {
+                format!(" ({:.1} MB)", total as f64 / 1e6)
+            });
+            self.note(&format!("downloading {what}{size}"));
+        }
+        self.bar.set_message(format!("downloading {what}"));
+        self.bar.set_length(total.unwrap_or(0));
+        self.bar.set_position(0);
+        self.bar
+            .set_style(style(if total.is_some() { DOWNLOAD } else { STREAM }));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn finish(&self) {
+        self.bar.set_style(style(SPINNER));
+        self.bar.set_message("");
+    }
+
+    fn step(&self, what: &str) {
+        self.phase(what);
+    }
+
+    fn note(&self, message: &str) {
+        Self::note(self, message);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+const SPINNER: &str = "{prefix:<8}  {spinner} {wide_msg} {elapsed:>4}";
+const DOWNLOAD: &str =
+    "{prefix:<8}  {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta:>4}";
+const STREAM: &str = "{prefix:<8}  {spinner} {msg} {bytes} {bytes_per_sec}";
+
+fn style(template: &str) -> ProgressStyle {
+    // A test makes sure that the templates are sound.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_says_what_it_leaves_out_and_cuts_between_characters() {
+        assert_eq!(excerpt("one\ntwo\n", 2), ["one", "two"]);
+        assert_eq!(
+            excerpt("one\ntwo\nthree", 2),
+            ["one", "two", "... 1 more lines in the report"]
+        );
+        assert_eq!(excerpt("one\ntwo", 1), ["one"]);
+        assert_eq!(excerpt("", 2), [""; 0]);
+        let long = "ä".repeat(LINE_WIDTH + 1);
+        assert_eq!(
+            excerpt(&long, 2),
+            [format!("{}...", "ä".repeat(LINE_WIDTH))]
+        );
+    }
+
+    #[test]
+    fn templates_are_sound() {
+        for template in [SPINNER, DOWNLOAD, STREAM] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+}

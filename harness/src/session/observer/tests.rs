@@ -1,0 +1,130 @@
+//! What the console says, held against what the scenarios say.
+
+use std::time::Duration;
+
+use fexit::Feature;
+use guest::event::{Outcome, ScenarioResult};
+use guest::scenario::Scenario;
+
+use super::*;
+use crate::{initramfs::bpf_objects::Programs, report::terminal::Board, vm::Console};
+
+const ATTACH: Scenario = Scenario::new("attach", "", Feature::Fexit, |_| Ok(()));
+const DETACH: Scenario = Scenario::new("detach", "", Feature::Fexit, |_| Ok(()));
+
+fn result(outcome: Outcome, splat: Option<&str>) -> ScenarioResult {
+    ScenarioResult {
+        outcome,
+        duration_us: 1,
+        error: None,
+        refusal: None,
+        backported: false,
+        measurements: [].into(),
+        splat: splat.map(str::to_owned),
+    }
+}
+
+/// The report on a kernel that printed `boot` before `ready` and `later` after it, and whose scenarios went like this.
+fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport {
+    let mut report = KernelReport {
+        version: Some("6.1.9".into()),
+        console_tail: vec!["of an earlier attempt".into()],
+        ..KernelReport::default()
+    };
+    let plan = Plan {
+        planned: vec![&ATTACH, &DETACH],
+        programs: Programs::default(),
+    };
+    let line = Board::new(false).line("test");
+    let mut watch = Watch::new(&plan, &report, &line);
+    let print = |watch: &mut Watch<'_>, text: &str| {
+        text.lines()
+            .for_each(|line| watch.take(VmEvent::Console(line.to_owned())));
+    };
+    print(&mut watch, boot);
+    watch.take(VmEvent::Guest(Event::Ready {
+        release: "6.1.9".into(),
+        uptime_us: 1,
+    }));
+    print(&mut watch, later);
+    for (scenario, result) in plan.planned.iter().zip(results) {
+        let scenario = scenario.id.to_owned();
+        watch.take(VmEvent::Guest(Event::Finished { scenario, result }));
+    }
+    watch.take(VmEvent::Guest(Event::Done { scenarios: 2 }));
+    let finished = Finished {
+        ending: vm::Ending::Done,
+        console: Console::of(&format!("{boot}\n{later}\n")),
+        stderr: String::new(),
+        garbage: 0,
+        elapsed: Duration::from_secs(1),
+        command: String::new(),
+    };
+    watch.conclude(Ok(&finished), &mut report);
+    report
+}
+
+fn passed() -> [ScenarioResult; 2] {
+    [(); 2].map(|()| result(Outcome::Passed, None))
+}
+
+#[track_caller]
+fn is(report: &KernelReport, verdict: KernelVerdict, error: Option<&str>) {
+    assert_eq!(
+        (report.verdict, report.error.as_deref()),
+        (verdict, error),
+        "{report:?}"
+    );
+    assert_eq!(report.console_tail.is_empty(), verdict == KernelVerdict::Ok);
+}
+
+const OOPS: &str = "[    1.0] BUG: kernel NULL pointer dereference, address: 0";
+const WARN: &str = "[    1.0] WARNING: CPU: 0 PID: 1 at here";
+
+#[test]
+fn a_quiet_console_that_works_is_ok_and_one_that_does_not_is_no_proof() {
+    is(&report("", LOG_MARK, passed()), KernelVerdict::Ok, None);
+    is(
+        &report("", "something else", passed()),
+        KernelVerdict::NotOk,
+        Some(
+            "the console did not carry what the kernel logs: its complaints would have gone unseen",
+        ),
+    );
+}
+
+#[test]
+fn an_oops_at_boot_counts_and_a_warning_at_boot_is_told() {
+    is(
+        &report(OOPS, LOG_MARK, passed()),
+        KernelVerdict::NotOk,
+        Some("the kernel hit a bug at boot: BUG: kernel NULL pointer dereference, address: 0"),
+    );
+    let warned = report(WARN, LOG_MARK, passed());
+    is(&warned, KernelVerdict::Ok, None);
+    assert_eq!(
+        warned.warnings,
+        ["the kernel warned at boot: WARNING: CPU: 0 PID: 1 at here"]
+    );
+}
+
+#[test]
+fn only_a_scenario_that_is_not_ok_answers_for_a_complaint() {
+    let later = format!("{LOG_MARK}\n{WARN}");
+    let complaint = "WARNING: CPU: 0 PID: 1 at here";
+    let unclaimed = Some("the kernel warned: WARNING: CPU: 0 PID: 1 at here");
+    is(
+        &report("", &later, passed()),
+        KernelVerdict::NotOk,
+        unclaimed,
+    );
+    let [first, _] = passed();
+    let skipped = result(Outcome::Skipped, Some(complaint));
+    is(
+        &report("", &later, [first.clone(), skipped]),
+        KernelVerdict::NotOk,
+        unclaimed,
+    );
+    let claimed = report("", &later, [first, result(Outcome::Splat, Some(complaint))]);
+    is(&claimed, KernelVerdict::NotOk, None);
+}

@@ -1,0 +1,8 @@
+//! What every stage uses.
+
+pub(crate) mod atomic;
+pub mod error;
+pub mod interrupt;
+pub mod progress;
+pub mod sanitize;
+pub mod stop;

@@ -1,0 +1,79 @@
+//! Asking every VM to end, from another thread or by a signal.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::write;
+use rustix::pipe::{PipeFlags, pipe_with};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+/// A request to stop, shared by all who hold a clone of it. It cannot be taken back.
+///
+/// Underneath is a pipe that is written but never read: one byte in it wakes everyone who waits, now or later.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<(OwnedFd, OwnedFd)>);
+
+impl Stop {
+    /// A stop that nobody has asked for yet.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(pipe_with(
+            PipeFlags::CLOEXEC | PipeFlags::NONBLOCK,
+        )?)))
+    }
+
+    /// A stop that SIGINT and SIGTERM ask for. The second such signal ends the harness at once, as it would
+    /// have without this; no VM survives that either.
+    pub fn on_signals() -> io::Result<Self> {
+        let stop = Self::new()?;
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&asked))?;
+            signal_hook::flag::register(signal, Arc::clone(&asked))?;
+            pipe::register(signal, stop.0.1.try_clone()?)?;
+        }
+        Ok(stop)
+    }
+
+    /// Asks everyone to stop.
+    pub fn request(&self) {
+        // It fails only when the pipe is full of such requests.
+        let _ = write(&self.0.1, &[0]);
+    }
+
+    /// Whether a stop was asked for.
+    pub fn requested(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.readable(), PollFlags::IN)];
+        poll(
+            &mut fds,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        )
+        .is_ok_and(|ready| ready > 0)
+    }
+
+    /// Becomes readable when a stop is asked for, and stays so.
+    pub(crate) fn readable(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_reaches_every_clone_and_stays() {
+        let stop = Stop::new().unwrap();
+        let other = stop.clone();
+        assert!(!stop.requested() && !other.requested());
+        other.request();
+        other.request();
+        assert!(stop.requested() && stop.requested() && other.requested());
+    }
+}

@@ -1,0 +1,217 @@
+//! How a kernel boots fastest without any change to what is tested: data, in `kernels/recipes.toml`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use fexit::KernelVersion;
+use serde::Deserialize;
+
+use crate::{
+    kernels::{Kernel, Kernels},
+    report::terminal::Line,
+    support::stop::Stop,
+    vm::{Accelerator, Choice, Config, Qemu, Template, Templates},
+};
+
+const BUILT_IN: &str = include_str!("../../../kernels/recipes.toml");
+
+/// What to do differently from a plain boot. The default is to do nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// Boot the kernel that is packed inside the image, rather than have the guest unpack it.
+    pub uncompressed: bool,
+    /// More arguments for the kernel.
+    pub arguments: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Steps {
+    step: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    #[serde(default)]
+    uncompressed: bool,
+    argument: Option<String>,
+    accelerator: Option<String>,
+    from: Option<String>,
+    before: Option<String>,
+    #[expect(
+        dead_code,
+        reason = "for whoever reads the file: a step without a reason is refused"
+    )]
+    why: String,
+}
+
+impl Recipe {
+    /// The fastest that is known for a kernel of that version; of an unknown version nothing is known.
+    pub fn fastest(version: Option<KernelVersion>, accelerator: Accelerator) -> Result<Self> {
+        let steps: Steps = toml::from_str(BUILT_IN).context("kernels/recipes.toml")?;
+        let mut recipe = Self::default();
+        let Some(version) = version else {
+            return Ok(recipe);
+        };
+        for step in steps.step {
+            if step.applies(version, accelerator)? {
+                recipe.uncompressed |= step.uncompressed;
+                recipe.arguments.extend(step.argument);
+            }
+        }
+        Ok(recipe)
+    }
+}
+
+/// What is booted, and with which arguments besides the usual ones.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The kernel, in a form that QEMU loads.
+    pub image: PathBuf,
+    /// More arguments for it.
+    pub arguments: Vec<String>,
+    /// What runs the guest's instructions.
+    pub accelerator: Choice,
+    /// The kernel, if a VM of it may start from a template.
+    pub template_of: Option<Kernel>,
+}
+
+impl Boot {
+    /// The kernel as it was published.
+    pub fn plain(kernel: &Kernel, accelerator: Choice) -> Self {
+        Self {
+            image: kernel.image.clone(),
+            arguments: Vec::new(),
+            accelerator,
+            template_of: None,
+        }
+    }
+
+    /// The fastest boot of a kernel, as far as its image allows.
+    pub fn fastest(
+        kernels: &Kernels,
+        kernel: &Kernel,
+        accelerator: Choice,
+        line: &Line,
+    ) -> Result<Self> {
+        let recipe = Recipe::fastest(kernel.version.parse().ok(), accelerator.accelerator)?;
+        let mut boot = Self::plain(kernel, accelerator);
+        boot.arguments = recipe.arguments;
+        boot.template_of = Some(kernel.clone());
+        if recipe.uncompressed {
+            match kernels.uncompressed(kernel) {
+                Ok(image) => boot.image = image,
+                Err(why) => line.detail(&format!("the guest unpacks its kernel itself: {why:#}")),
+            }
+        }
+        Ok(boot)
+    }
+}
+
+impl Boot {
+    /// The template that such a VM can start from. Without one it boots: no template is worth an error.
+    pub fn template(
+        &self,
+        templates: &Templates,
+        (qemu, config): (&Qemu, &Config<'_>),
+        stop: &Stop,
+        line: &Line,
+    ) -> Option<Template> {
+        let kernel = self.template_of.as_ref()?;
+        line.phase("looking for its template");
+        let mut say = |what: &str| {
+            line.phase(what);
+            line.detail(what);
+        };
+        templates
+            .obtain(qemu, config, kernel, stop, &mut say)
+            .inspect_err(|why| line.detail(&format!("no template: {why:#}")))
+            .ok()
+    }
+}
+
+impl Step {
+    fn applies(&self, version: KernelVersion, accelerator: Accelerator) -> Result<bool> {
+        let bound = |bound: &Option<String>| -> Result<Option<KernelVersion>> {
+            let parse = |text: &String| {
+                text.parse::<KernelVersion>()
+                    .with_context(|| format!("kernels/recipes.toml: `{text}` is no version"))
+            };
+            bound.as_ref().map(parse).transpose()
+        };
+        Ok(self
+            .accelerator
+            .as_deref()
+            .is_none_or(|name| name == accelerator.name())
+            && bound(&self.from)?.is_none_or(|from| version >= from)
+            && bound(&self.before)?.is_none_or(|before| version < before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(from: &str, before: &str) -> Step {
+        let text = format!(
+            "argument = 'x'\naccelerator = 'tcg'\nfrom = '{from}'\nbefore = '{before}'\nwhy = ''"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_step_is_for_its_range_and_accelerator_only() {
+        let step = step("5.10", "6.1");
+        let applies = |major, minor, accelerator| {
+            step.applies(KernelVersion::new(major, minor, 3), accelerator)
+                .unwrap()
+        };
+        assert!(applies(5, 10, Accelerator::Tcg) && applies(6, 0, Accelerator::Tcg));
+        assert!(!applies(5, 9, Accelerator::Tcg) && !applies(6, 1, Accelerator::Tcg));
+        assert!(!applies(5, 10, Accelerator::Kvm));
+    }
+
+    #[test]
+    fn what_is_built_in_is_sound_and_of_an_unknown_kernel_nothing_is_assumed() {
+        let newest = Some(KernelVersion::new(99, 0, 0));
+        assert!(
+            Recipe::fastest(newest, Accelerator::Tcg)
+                .unwrap()
+                .uncompressed
+        );
+        assert_eq!(
+            Recipe::fastest(None, Accelerator::Tcg).unwrap(),
+            Recipe::default()
+        );
+        // All of it was measured under TCG.
+        assert_eq!(
+            Recipe::fastest(newest, Accelerator::Kvm).unwrap(),
+            Recipe::default()
+        );
+    }
+
+    #[test]
+    fn no_step_changes_what_is_tested() {
+        for forbidden in [
+            "mitigations",
+            "lsm=",
+            "nokaslr",
+            "init_on_",
+            "pti=",
+            "spectre",
+        ] {
+            let steps: Steps = toml::from_str(BUILT_IN).unwrap();
+            let arguments = steps
+                .step
+                .iter()
+                .filter_map(|step| step.argument.as_deref());
+            assert_eq!(
+                arguments
+                    .filter(|argument| argument.contains(forbidden))
+                    .count(),
+                0
+            );
+        }
+    }
+}
