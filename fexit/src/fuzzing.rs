@@ -1,4 +1,4 @@
-//! Ways in for the fuzzer, which no user needs. Built only by `ci/fuzz`; the kernel is never asked for anything.
+//! Ways in for the fuzzer, which no user needs. Built only by `cargo xtask fuzz`; the kernel is never asked for anything.
 
 use crate::btf::Btf;
 use crate::btf::raw::Raw;

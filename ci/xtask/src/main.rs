@@ -1,0 +1,55 @@
+//! What developers and CI run on this workspace: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`.
+
+mod bench;
+mod bench_vm;
+mod check;
+mod fuzz;
+mod mutants;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use xshell::Shell;
+
+/// Checks, measures and tests this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run everything that must pass before a change lands: format, lints, docs, tests with real VMs, fuzzing
+    Check(check::Args),
+    /// Measure the library beside aya and libbpf-rs in one VM: JSON on stdout, a table on stderr
+    Bench(bench::Args),
+    /// Measure the harness's VMs beside a plain boot: JSON on stdout, Markdown tables on stderr
+    BenchVm(bench_vm::Args),
+    /// Break the library on purpose, one mutant at a time, and require that a scenario fails
+    Mutants(mutants::Args),
+    /// Fuzz the readers of objects and BTF with libFuzzer
+    Fuzz(fuzz::Args),
+}
+
+fn main() -> Result<()> {
+    let task = Cli::parse().task;
+    let root = workspace_root()?;
+    let shell = Shell::new()?;
+    shell.change_dir(&root);
+    match task {
+        Task::Check(args) => check::run(&shell, &args),
+        Task::Bench(args) => bench::run(&shell, &args),
+        Task::BenchVm(args) => bench_vm::run(&root, &args),
+        Task::Mutants(args) => mutants::run(&shell, &root, &args),
+        Task::Fuzz(args) => fuzz::run(&shell, &args),
+    }
+}
+
+fn workspace_root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).context("ci/xtask has no parent")?;
+    Ok(root.to_owned())
+}
