@@ -1,5 +1,5 @@
-//! Builds `/init`, the static guest, so that one `harness` binary carries what it boots and needs no cargo at run
-//! time.
+//! Builds `/init`, the static guest, and has it list its scenarios, so that one `harness` binary carries what it boots
+//! and needs no cargo at run time.
 
 use std::{
     env, fs,
@@ -69,7 +69,25 @@ fn build() -> Result<(), String> {
         fs::copy(&built, out.join(name))
             .map_err(|e| format!("cannot copy the built guest from {}: {e}", built.display()))?;
     }
-    Ok(())
+    let catalog = list_scenarios(&out.join("init"))?;
+    fs::write(out.join("scenarios.json"), catalog)
+        .map_err(|e| format!("cannot write scenarios.json: {e}"))
+}
+
+/// The guest's own list of its scenarios, so that the harness links none of their code.
+fn list_scenarios(init: &Path) -> Result<Vec<u8>, String> {
+    let output = Command::new(init)
+        .arg("scenarios")
+        .output()
+        .map_err(|e| format!("cannot run the built guest {}: {e}", init.display()))?;
+    if !output.status.success() {
+        return Err(format!(
+            "the built guest does not list its scenarios ({}): {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    Ok(output.stdout)
 }
 
 fn guest_build(workspace: &Path, target_dir: &Path) -> Result<Command, String> {

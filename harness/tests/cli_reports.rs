@@ -9,31 +9,35 @@ use std::{
     process::Stdio,
 };
 
-use fexit::Feature;
-use guest::{
-    event::{Event, Outcome, ScenarioResult},
-    scenario::Scenario,
-};
 use harness::report::{
     KernelReport, Report,
     file::json,
     observed::{Ending, Observed},
 };
+use protocol::{
+    event::{Event, Outcome, ScenarioResult},
+    scenario::Scenario,
+};
 use support::{Ran, harness, report_file, run, scenarios};
 
-const ATTACH: Scenario = Scenario::new("attach", "", Feature::Fexit, |_| Ok(()));
-const DETACH: Scenario = Scenario::new("detach", "", Feature::Fexit, |_| Ok(()));
-const PLANNED: [&Scenario; 2] = [&ATTACH, &DETACH];
+fn planned() -> [Scenario; 2] {
+    ["attach", "detach"].map(|id| Scenario {
+        id: id.into(),
+        feature: "fexit".into(),
+        minimum: (5, 5),
+        ..Scenario::default()
+    })
+}
 
 /// A report on one kernel, made as a run makes it.
 fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBuf {
     let version = format!("{kernel}.1");
-    let mut observed = Observed::new(&PLANNED, version.parse().ok());
+    let mut observed = Observed::new(&planned(), version.parse().ok());
     observed.event(&Event::Ready {
         release: version.clone(),
         uptime_us: 1,
     });
-    for (planned, outcome) in PLANNED.iter().zip(outcomes) {
+    for (planned, outcome) in planned().iter().zip(outcomes) {
         let result = ScenarioResult {
             outcome,
             duration_us: 1000,

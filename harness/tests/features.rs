@@ -2,16 +2,25 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use fexit::{Feature, KernelVersion};
-use harness::kernels::{Kernels, Options, operations};
+use harness::{
+    kernels::{Kernels, Options, operations},
+    session::plan,
+};
+use protocol::scenario::Scenario;
 
 #[test]
-fn every_feature_has_a_scenario() {
+fn every_feature_has_a_scenario_that_claims_its_minimum() {
+    let scenarios = plan::catalog().unwrap();
     for feature in Feature::ALL {
-        let mut scenarios = guest::scenarios::all();
+        let minimum = feature.minimum();
+        let shows = |scenario: &&Scenario| scenario.feature == feature.name();
         assert!(
-            scenarios.any(|scenario| scenario.feature == feature),
+            scenarios.iter().any(|scenario| shows(&scenario)),
             "no scenario shows {feature}"
         );
+        for scenario in scenarios.iter().filter(shows) {
+            assert_eq!(scenario.minimum, (minimum.major, minimum.minor));
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use guest::job::{Job, Work};
 use harness::initramfs::cpio::{self, Initramfs};
+use protocol::job::{Job, Work};
 
 /// Runs `cpio` in `dir` on `archive`; it must succeed without a word on stderr.
 fn cpio(arguments: &[&str], dir: &Path, archive: &[u8]) -> String {

@@ -16,12 +16,12 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Seen, boot, image, kernel, run};
-use guest::event::Event;
 use harness::initramfs::cpio::Initramfs;
 use harness::{
     support::stop::Stop,
     vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Vm},
 };
+use protocol::event::Event;
 
 fn ready() -> Event {
     Event::Ready {

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use guest::job::LOG_MARK;
+use protocol::job::LOG_MARK;
 use support::{cramped, harness, report_file, run, scenarios};
 
 /// Runs scenarios on 5.10 and returns the exit status and the report.

@@ -22,7 +22,8 @@ pub fn print(args: &RunArgs) -> Result<u8> {
         .unwrap_or(0);
     let mut text = String::from("Scenarios, and the kernel from which on each must pass:\n");
     for scenario in selected {
-        let minimum = scenario.feature.minimum().to_string();
+        let (major, minor) = scenario.minimum;
+        let minimum = format!("{major}.{minor}");
         text.push_str(&format!(
             "  {:<width$}  {minimum:<5}  {}\n",
             scenario.id, scenario.title

@@ -25,7 +25,7 @@ use crate::{
         interrupt::{INTERRUPTED, Interrupt},
     },
 };
-use guest::scenario::Scenario;
+use protocol::scenario::Scenario;
 
 const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 
@@ -122,7 +122,7 @@ fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
 /// What is to be run on each kernel.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    pub(crate) planned: Vec<&'static Scenario>,
+    pub(crate) planned: Vec<Scenario>,
     pub(crate) programs: Programs,
 }
 

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use cpio::newc::{self, ModeFileType};
-use guest::job::{JOB_PATH, Job, MODULES_DIR};
+use protocol::job::{JOB_PATH, Job, MODULES_DIR};
 
 /// The name that ends an archive, and so cannot be a file's.
 const END: &str = "TRAILER!!!";

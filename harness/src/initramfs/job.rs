@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::job::{Job, Work};
+use protocol::job::{Job, Work};
 
 use crate::{
     commands::run::Plan,
@@ -26,7 +26,7 @@ pub(crate) fn pack(
 ) -> Result<(Vec<u8>, Vec<String>)> {
     let planned = &plan.planned;
     let tasks = plan.programs.planned().iter();
-    let ids = planned.iter().map(|scenario| scenario.id.to_owned());
+    let ids = planned.iter().map(|scenario| scenario.id.clone());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
         in_turn,
@@ -37,7 +37,7 @@ pub(crate) fn pack(
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
     let of_scenarios = planned
         .iter()
-        .flat_map(|scenario| scenario.modules.iter().copied());
+        .flat_map(|scenario| scenario.modules.iter().map(String::as_str));
     for module in of_scenarios.chain(plan.programs.modules()) {
         if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {
             warnings.push(format!("{error:#}"));

@@ -226,7 +226,7 @@ fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[impl fmt::Display])
 mod tests {
     use super::*;
     use crate::report::testing;
-    use guest::event::Outcome;
+    use protocol::event::Outcome;
 
     use Outcome::{Failed, Passed, Skipped, TimedOut};
 

@@ -76,7 +76,7 @@ impl fmt::Display for Costlier {
 
 #[cfg(test)]
 mod tests {
-    use guest::event::Outcome;
+    use protocol::event::Outcome;
 
     use super::*;
     use crate::report::testing;

@@ -82,7 +82,7 @@ impl OutputFile {
 mod tests {
     use super::*;
     use crate::{report::testing, support::error::exit_code};
-    use guest::event::Outcome;
+    use protocol::event::Outcome;
 
     fn report() -> Report {
         let scenario = testing::scenario("attach", "fexit", "5.5", "5.10.1", Outcome::Failed);

@@ -95,7 +95,7 @@ fn command(level: &str, title: &str, message: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::testing::{broken_kernel, kernel, scenario};
-    use guest::event::Outcome;
+    use protocol::event::Outcome;
 
     #[test]
     fn one_line_for_each_trouble_and_none_for_what_is_ok() {

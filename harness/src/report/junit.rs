@@ -113,7 +113,7 @@ fn program_case(kernel: &KernelReport, program: &ProgramReport) -> TestCase {
 mod tests {
     use super::*;
     use crate::report::testing;
-    use guest::event::Outcome;
+    use protocol::event::Outcome;
 
     #[test]
     fn each_verdict_has_its_element_and_text_is_escaped() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use guest::event::Outcome;
+use protocol::event::Outcome;
 
 use super::{
     KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,

@@ -1,7 +1,7 @@
 //! What all kernels of a report together say about each feature's claimed minimum.
 
 use fexit::KernelVersion;
-use guest::event::Outcome;
+use protocol::event::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{KernelReport, ScenarioReport};

@@ -21,7 +21,7 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 
-use guest::event::{Outcome, Refusal};
+use protocol::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

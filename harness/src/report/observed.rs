@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fexit::KernelVersion;
-use guest::{
+use protocol::{
     event::{Event, Outcome, Refusal, ScenarioResult},
     scenario::Scenario,
 };
@@ -28,7 +28,7 @@ pub enum Ending {
 /// What was heard of one VM so far.
 #[derive(Debug)]
 pub struct Observed {
-    planned: Vec<&'static Scenario>,
+    planned: Vec<Scenario>,
     version: Option<KernelVersion>,
     upstream: bool,
     /// Begun and not finished: several where they run side by side.
@@ -42,7 +42,7 @@ pub struct Observed {
 
 impl Observed {
     /// Nothing was heard yet of a kernel of that version.
-    pub fn new(planned: &[&'static Scenario], version: Option<KernelVersion>) -> Self {
+    pub fn new(planned: &[Scenario], version: Option<KernelVersion>) -> Self {
         Self {
             planned: planned.to_vec(),
             version,
@@ -119,7 +119,7 @@ impl Observed {
             .iter()
             .map(|planned| {
                 let unreached = || not_reached(trouble.as_deref());
-                let result = self.results.remove(planned.id).unwrap_or_else(unreached);
+                let result = self.results.remove(&planned.id).unwrap_or_else(unreached);
                 judge(planned, result, self.version)
             })
             .collect();
@@ -156,7 +156,7 @@ impl Observed {
         let missing: Vec<_> = self
             .planned
             .iter()
-            .map(|planned| planned.id)
+            .map(|planned| planned.id.as_str())
             .filter(|id| !self.results.contains_key(*id))
             .collect();
         (!missing.is_empty()).then(|| {
@@ -201,7 +201,7 @@ impl Observed {
 
 /// The scenarios of a kernel that was not run, or not yet.
 pub fn none_reached(
-    planned: &[&'static Scenario],
+    planned: &[Scenario],
     version: Option<KernelVersion>,
     why: &str,
 ) -> Vec<ScenarioReport> {
@@ -233,7 +233,8 @@ fn judge(
     result: ScenarioResult,
     running: Option<KernelVersion>,
 ) -> ScenarioReport {
-    let minimum = planned.feature.minimum();
+    let (major, minor) = planned.minimum;
+    let minimum = KernelVersion::new(major, minor, 0);
     let expected = running.map(|running| {
         if result.backported {
             Expected::Passed
@@ -248,8 +249,8 @@ fn judge(
     };
     let unexplained = || (verdict != ScenarioVerdict::Ok).then(|| "no reason was given".to_owned());
     ScenarioReport {
-        id: planned.id.to_owned(),
-        feature: planned.feature.name().to_owned(),
+        id: planned.id.clone(),
+        feature: planned.feature.clone(),
         minimum: minimum.to_string(),
         expected,
         outcome: result.outcome,
@@ -295,8 +296,8 @@ fn flaw(
 
 /// A refusal that names another feature than the scenario is about proves nothing about that.
 fn another_feature(planned: &Scenario, refusal: &Refusal) -> Option<String> {
-    let own = planned.feature.name();
-    (refusal.feature != own).then(|| {
+    let own = &planned.feature;
+    (refusal.feature != *own).then(|| {
         format!(
             "refused for want of {}, before it came to {own}",
             refusal.feature

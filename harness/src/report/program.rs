@@ -5,8 +5,8 @@ use std::path::Path;
 
 use fexit::Ebpf;
 use fexit::programs::Program;
-use guest::event::Event;
-use guest::program::{ProgramOutcome, ProgramResult, ReasonKind};
+use protocol::event::Event;
+use protocol::program::{ProgramOutcome, ProgramResult, ReasonKind};
 use serde::{Deserialize, Serialize};
 
 use super::observed::Ending;

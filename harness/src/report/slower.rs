@@ -145,7 +145,7 @@ impl fmt::Display for Slower {
 mod tests {
     use super::*;
     use crate::report::testing;
-    use guest::event::Outcome;
+    use protocol::event::Outcome;
 
     fn report(kernels: &[&[u64]]) -> Report {
         let kernels = kernels.iter().enumerate().map(|(number, durations_ms)| {

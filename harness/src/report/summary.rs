@@ -127,7 +127,7 @@ fn doubt(minimum: &Minimum) -> Option<String> {
 mod tests {
     use super::*;
     use crate::report::testing::{broken_kernel, kernel, scenario};
-    use guest::event::Outcome::{Failed, Passed, Unsupported};
+    use protocol::event::Outcome::{Failed, Passed, Unsupported};
 
     #[test]
     fn troubles_are_named_and_minimums_doubted() {

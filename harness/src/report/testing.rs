@@ -2,9 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use guest::event::{Outcome, Refusal};
+use protocol::{
+    event::{Outcome, Refusal},
+    scenario::Scenario,
+};
 
 use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
+
+/// A scenario that is to run.
+pub(crate) fn planned(id: &str, feature: &str, minimum: (u16, u16)) -> Scenario {
+    Scenario {
+        id: id.into(),
+        feature: feature.into(),
+        minimum,
+        ..Scenario::default()
+    }
+}
 
 /// A scenario of 1 ms on a kernel of that version.
 pub(crate) fn scenario(

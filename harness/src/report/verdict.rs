@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fexit::KernelVersion;
-use guest::event::{Outcome, Refusal};
+use protocol::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 
 use super::ScenarioReport;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use guest::{event::Event, job::LOG_MARK};
+use protocol::{event::Event, job::LOG_MARK};
 
 use crate::{
     commands::run::Plan,

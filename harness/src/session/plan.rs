@@ -1,10 +1,13 @@
 //! Which scenarios to run.
 
+use anyhow::Context as _;
 use glob::Pattern;
-
-use guest::{scenario::Scenario, scenarios};
+use protocol::scenario::Scenario;
 
 use crate::support::error::usage;
+
+/// The list that the built guest writes of its scenarios.
+const CATALOG: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scenarios.json"));
 
 /// How much two names must have in common for one to be offered for the other.
 const SIMILAR: f64 = 0.75;
@@ -12,16 +15,21 @@ const SIMILAR: f64 = 0.75;
 /// The scenarios that `patterns` name, in the order asked, or all that are not hidden if there are none.
 ///
 /// A hidden scenario, one that is made to fail, runs only when its whole id is given.
-pub fn select(patterns: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
-    select_from(&scenarios::all().collect::<Vec<_>>(), patterns)
+pub fn select(patterns: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    select_from(&catalog()?, patterns)
 }
 
-fn select_from<'a>(all: &[&'a Scenario], patterns: &[String]) -> anyhow::Result<Vec<&'a Scenario>> {
-    let all = || all.iter().copied();
+/// Every scenario that the guest has, the hidden ones among them, in the order in which a full run takes them.
+pub fn catalog() -> anyhow::Result<Vec<Scenario>> {
+    serde_json::from_slice(CATALOG).context("the built-in list of scenarios cannot be read")
+}
+
+fn select_from(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    let all = || all.iter();
     if patterns.is_empty() {
-        return Ok(all().filter(|scenario| !scenario.hidden).collect());
+        return Ok(all().filter(|scenario| !scenario.hidden).cloned().collect());
     }
-    let mut selected: Vec<&Scenario> = Vec::new();
+    let mut selected: Vec<Scenario> = Vec::new();
     for text in patterns {
         let wanted = Wanted::new(text)?;
         let mut taken = all().filter(|scenario| wanted.takes(scenario)).peekable();
@@ -30,7 +38,7 @@ fn select_from<'a>(all: &[&'a Scenario], patterns: &[String]) -> anyhow::Result<
         }
         for scenario in taken {
             if !selected.iter().any(|known| known.id == scenario.id) {
-                selected.push(scenario);
+                selected.push(scenario.clone());
             }
         }
     }
@@ -54,14 +62,14 @@ impl<'a> Wanted<'a> {
     }
 
     fn takes(&self, scenario: &Scenario) -> bool {
-        scenario.id == self.text || (!scenario.hidden && self.pattern.matches(scenario.id))
+        scenario.id == self.text || (!scenario.hidden && self.pattern.matches(&scenario.id))
     }
 }
 
 fn unknown<'a>(wanted: &Wanted<'_>, all: impl Iterator<Item = &'a Scenario>) -> String {
     let mut near: Vec<_> = all
         .filter(|scenario| !scenario.hidden)
-        .map(|scenario| scenario.id)
+        .map(|scenario| scenario.id.as_str())
         .map(|id| (strsim::jaro_winkler(wanted.text, id), id))
         .filter(|(likeness, id)| *likeness >= SIMILAR || id.contains(wanted.text))
         .collect();
@@ -78,20 +86,26 @@ fn unknown<'a>(wanted: &Wanted<'_>, all: impl Iterator<Item = &'a Scenario>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fexit::Feature;
 
-    fn ids(patterns: &[&str]) -> Result<Vec<&'static str>, String> {
-        const fn scenario(id: &'static str) -> Scenario {
-            Scenario::new(id, "", Feature::Fexit, |_| Ok(()))
-        }
-        const ATTACH: Scenario = scenario("attach");
-        const TWICE: Scenario = scenario("attach_twice");
-        const UNLOAD: Scenario = scenario("unload");
-        const PANIC: Scenario = scenario("selftest_panic").hidden();
+    fn ids(patterns: &[&str]) -> Result<Vec<String>, String> {
+        let all = ["attach", "attach_twice", "unload", "selftest_panic"].map(|id| Scenario {
+            id: id.into(),
+            hidden: id == "selftest_panic",
+            ..Scenario::default()
+        });
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
-        select_from(&[&ATTACH, &TWICE, &UNLOAD, &PANIC], &patterns)
-            .map(|selected| selected.iter().map(|scenario| scenario.id).collect())
+        select_from(&all, &patterns)
+            .map(|selected| selected.into_iter().map(|scenario| scenario.id).collect())
             .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_guest_has_written_its_list() {
+        let all = catalog().unwrap();
+        let attach = all.iter().find(|scenario| scenario.id == "attach").unwrap();
+        assert_eq!((&*attach.feature, attach.minimum), ("fexit", (5, 5)));
+        assert!(attach.timeout.as_secs() >= 1 && !attach.hidden);
+        assert!(all.iter().any(|scenario| scenario.hidden));
     }
 
     #[test]

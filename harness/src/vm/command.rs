@@ -201,7 +201,7 @@ fn cpu(accelerator: Accelerator) -> &'static str {
     }
 }
 
-/// The memory of a PCI device that the guest can map; see [`guest::handover`].
+/// The memory of a PCI device that the guest can map; see [`protocol::handover`].
 fn window(role: &Role) -> Device {
     let (mut device, parts) = (Device::default(), role.parts());
     let options = format!("readonly=on,{}", role.share());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use guest::splats::Severity;
+use protocol::splats::Severity;
 
 use super::lines::Lines;
 use super::scan::{Scan, Splat};

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use anyhow::Result;
-use guest::event::{Event, Signed};
+use protocol::event::{Event, Signed};
 
 use super::console::Console;
 use super::ending::Ending;

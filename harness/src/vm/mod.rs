@@ -26,7 +26,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
-pub use guest::splats::Severity;
+pub use protocol::splats::Severity;
 use rustix::event::Timespec;
 
 use crate::initramfs::cpio;

@@ -1,6 +1,6 @@
 //! Reads the console for reports of the kernel that something is wrong.
 
-use guest::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
+use protocol::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
 
 /// At most this many lines of one report are kept, and at most this many reports.
 const REPORT_LINES: usize = 80;

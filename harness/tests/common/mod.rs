@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use guest::event::Event;
 use harness::initramfs::cpio;
 use harness::{
     kernels::{Kernels, Options},
@@ -22,6 +21,7 @@ use harness::{
     support::stop::Stop,
     vm::{Accelerator, Config, Finished, Qemu, Vm, VmEvent},
 };
+use protocol::event::Event;
 
 /// The kernel that the tests boot: the image that `FEXIT_TEST_KERNEL` names, otherwise Debian's 5.10.
 pub(crate) fn kernel() -> PathBuf {

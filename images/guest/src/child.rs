@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use fexit::{Btf, KernelVersion};
-use guest::event::Outcome;
 use guest::scenario::Context;
 use guest::scenarios;
+use protocol::event::Outcome;
 
 use crate::leaks::Census;
 use crate::outcome;

@@ -11,9 +11,9 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use guest::event::{Event, Exit};
-use guest::frame::{CONTENT_LIMIT, Decoder, Frame, WINDOW, Window};
-use guest::job::{Command, INPUT_PORT, OUTPUT_PORT, Streams};
+use protocol::event::{Event, Exit};
+use protocol::frame::{CONTENT_LIMIT, Decoder, Frame, WINDOW, Window};
+use protocol::job::{Command, INPUT_PORT, OUTPUT_PORT, Streams};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;

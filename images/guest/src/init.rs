@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use guest::event::Event;
-use guest::job::{EVENT_PORT, JOB_PATH, Job, MODULES_DIR, Work};
+use protocol::event::Event;
+use protocol::job::{EVENT_PORT, JOB_PATH, Job, MODULES_DIR, Work};
 use rustix::io::Errno;
 use rustix::stdio::dup2_stdin;
 use rustix::system::{RebootCommand, finit_module, reboot, uname};

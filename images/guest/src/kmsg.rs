@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use guest::job::LOG_MARK;
-use guest::splats::{self, CUT_HERE, Severity};
+use protocol::job::LOG_MARK;
+use protocol::splats::{self, CUT_HERE, Severity};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 

@@ -24,6 +24,9 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// The argument that makes this binary list its scenarios, for the harness that carries it.
+const CATALOG: &str = "scenarios";
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.as_slice() {
@@ -35,12 +38,27 @@ fn main() -> ExitCode {
         more if rustix::process::getpid().is_init() => {
             init::run(more.iter().any(|word| word == environment::PREPARED))
         }
+        [command] if command == CATALOG => print_catalog(),
         _ => {
             eprintln!(
-                "usage: init {} ID (as process 1, it takes its job from a file)",
+                "usage: init {} ID | init {CATALOG} (as process 1, it takes its job from a file)",
                 child::COMMAND
             );
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes all scenarios, the hidden ones among them, as a JSON array of [`protocol::scenario::Scenario`].
+fn print_catalog() -> ExitCode {
+    let all: Vec<_> = guest::scenarios::all()
+        .map(guest::scenario::Scenario::describe)
+        .collect();
+    match serde_json::to_writer(std::io::stdout(), &all) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot list the scenarios: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fexit::programs::{LinkError, ProgramError};
 use fexit::{MapError, Unsupported};
-use guest::event::{Outcome, Refusal, ScenarioResult};
 use guest::scenario::Skip;
+use protocol::event::{Outcome, Refusal, ScenarioResult};
 use serde_json::Value;
 
 use crate::supervise::Ended;

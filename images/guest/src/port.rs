@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use guest::event::{Event, Signed};
-use guest::job::EVENT_PORT;
+use protocol::event::{Event, Signed};
+use protocol::job::EVENT_PORT;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, speed, tcdrain, tcgetattr, tcsetattr};
 

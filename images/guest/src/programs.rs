@@ -11,8 +11,10 @@ pub(crate) use child::{COMMAND, run};
 use std::time::Duration;
 
 use anyhow::Result;
-use guest::event::Event;
-use guest::program::{ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT, Trigger};
+use protocol::event::Event;
+use protocol::program::{
+    ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT, Trigger,
+};
 
 use crate::child::Company;
 use crate::init::{Log, watched};
@@ -95,7 +97,7 @@ fn note_splat(result: &mut ProgramResult, splat: &str) {
     if result.outcome == ProgramOutcome::Works {
         result.outcome = ProgramOutcome::Splat;
         let line = splat.lines().next().unwrap_or_default();
-        result.reason = Some(guest::program::Reason::new(
+        result.reason = Some(protocol::program::Reason::new(
             ReasonKind::Other,
             format!("it works, but the kernel says: {line}"),
         ));
@@ -134,7 +136,7 @@ fn within_bounds(mut result: ProgramResult) -> ProgramResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest::program::{MapDump, Reason};
+    use protocol::program::{MapDump, Reason};
 
     #[test]
     fn a_result_stays_short_and_says_what_was_left_out() {

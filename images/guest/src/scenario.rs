@@ -77,6 +77,20 @@ impl Scenario {
         }
     }
 
+    /// What the host knows of it.
+    pub fn describe(&self) -> protocol::scenario::Scenario {
+        let minimum = self.feature.minimum();
+        protocol::scenario::Scenario {
+            id: self.id.to_owned(),
+            title: self.title.to_owned(),
+            feature: self.feature.name().to_owned(),
+            minimum: (minimum.major, minimum.minor),
+            timeout: self.timeout,
+            modules: self.modules.iter().map(|&name| name.to_owned()).collect(),
+            hidden: self.hidden,
+        }
+    }
+
     /// Run only when asked for by name.
     #[must_use]
     pub const fn hidden(self) -> Self {

@@ -17,7 +17,7 @@ const NOT_FOUND: u8 = 127;
 
 /// The command that runs a program in a session of its own, with its standard input, if that is a terminal, as its
 /// controlling one.
-pub(crate) fn command(wanted: &guest::job::Command) -> Command {
+pub(crate) fn command(wanted: &protocol::job::Command) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .args([COMMAND.as_ref(), wanted.folder.as_os_str(), &wanted.program])

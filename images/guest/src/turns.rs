@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use guest::event::{Event, Outcome, ScenarioResult};
 use guest::scenarios;
+use protocol::event::{Event, Outcome, ScenarioResult};
 
 use crate::child::{self, Company};
 use crate::init::{Log, watched};

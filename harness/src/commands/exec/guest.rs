@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use ::guest::{
+use anyhow::{Result, anyhow};
+use protocol::{
     event::{Event, Exit},
     job::{self, Job, Work},
 };
-use anyhow::{Result, anyhow};
 
 use super::{
     BY_SIGNAL, SIGPIPE, TIMED_OUT,
@@ -67,7 +67,7 @@ impl<'a> Guest<'a> {
         args: &'a VmArgs,
         mut luggage: Luggage,
         mut command: job::Command,
-        usual: impl Iterator<Item = &'static &'static str>,
+        usual: &'a [String],
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Self> {
@@ -104,7 +104,7 @@ impl<'a> Guest<'a> {
         let mut job = Job::new(Work::Command(command));
         let mut wanted: Vec<&str> = args.wanted_modules.iter().map(String::as_str).collect();
         if wanted.is_empty() {
-            wanted = usual.copied().collect();
+            wanted = usual.iter().map(String::as_str).collect();
             wanted.retain(|name| modules::closure(&kernel, &[name]).is_ok());
         }
         let mut modules = Vec::new();

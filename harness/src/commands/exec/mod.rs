@@ -6,13 +6,10 @@ mod relay;
 mod shell;
 mod terminal;
 
-use std::{
-    iter,
-    path::{Component, Path},
-};
+use std::path::{Component, Path};
 
-use ::guest::job;
 use anyhow::{Context as _, Result};
+use protocol::job;
 
 use self::guest::Guest;
 pub use self::shell::{ShellArgs, run as shell};
@@ -77,14 +74,7 @@ fn program(args: &ExecArgs) -> Result<u8> {
         streams,
     };
     let board = Board::new(args.vm.verbose);
-    let guest = Guest::prepare(
-        &args.vm,
-        luggage,
-        command,
-        iter::empty(),
-        &board,
-        &interrupt,
-    )?;
+    let guest = Guest::prepare(&args.vm, luggage, command, &[], &board, &interrupt)?;
     let ran = guest.run(args.timeout, &board, &interrupt)?;
     ran.tell(&interrupt)
 }

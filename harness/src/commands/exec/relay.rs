@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-use ::guest::frame::{Decoder, Frame};
 use anyhow::{Context as _, Result};
+use protocol::frame::{Decoder, Frame};
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     pipe::{PipeFlags, pipe_with},
@@ -233,7 +233,7 @@ fn read_all(pieces: &SyncSender<Vec<u8>>, mut typed: Option<Typed>) {
 
 /// Sends what was read, as much at a time as the guest has room for.
 fn feed(port: &Mutex<File>, credit: &Receiver<u16>, pieces: Receiver<Vec<u8>>) {
-    let mut room = ::guest::frame::WINDOW;
+    let mut room = protocol::frame::WINDOW;
     for piece in pieces {
         let mut rest = &piece[..];
         while !rest.is_empty() {

@@ -2,15 +2,16 @@
 
 use std::{ffi::OsString, path::Path, time::Duration};
 
-use ::guest::{job, scenarios};
 use anyhow::{Context as _, Result};
 use clap::Args;
+use protocol::job;
 
 use super::{environment, failed, guest::Guest, terminal};
 use crate::{
     cli::exec::VmArgs,
     initramfs::host_files::{Luggage, ProgramError},
     report::terminal::Board,
+    session::plan,
     support::interrupt::Interrupt,
 };
 
@@ -152,8 +153,11 @@ fn shell(args: &ShellArgs) -> Result<u8> {
         },
     };
     let board = Board::new(args.vm.verbose);
-    let usual = scenarios::all().flat_map(|scenario| scenario.modules);
-    let guest = Guest::prepare(&args.vm, luggage, command, usual, &board, &interrupt)?;
+    let usual: Vec<_> = plan::catalog()?
+        .into_iter()
+        .flat_map(|scenario| scenario.modules)
+        .collect();
+    let guest = Guest::prepare(&args.vm, luggage, command, &usual, &board, &interrupt)?;
     guest
         .run(Duration::MAX, &board, &interrupt)?
         .tell(&interrupt)

@@ -6,8 +6,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use ::guest::frame::Window;
 use anyhow::{Context as _, Result};
+use protocol::frame::Window;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Whether we have one, for what is typed and for what is shown.

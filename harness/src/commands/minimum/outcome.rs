@@ -51,7 +51,7 @@ struct Refusal {
     #[serde(flatten)]
     kernel: Kernel,
     outcome: &'static str,
-    kind: Option<guest::program::ReasonKind>,
+    kind: Option<protocol::program::ReasonKind>,
     reason: String,
 }
 

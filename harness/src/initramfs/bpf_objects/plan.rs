@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use fexit::programs::Program;
-use guest::program::{OBJECTS_DIR, ProgramTask, TIME_LIMIT, Trigger};
+use protocol::program::{OBJECTS_DIR, ProgramTask, TIME_LIMIT, Trigger};
 
 use super::{Object, read};
 use crate::cli::seconds;

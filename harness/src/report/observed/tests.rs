@@ -1,15 +1,14 @@
 use super::*;
-use fexit::Feature;
-use guest::event::Refusal;
+use crate::report::testing;
+use protocol::event::Refusal;
 
-const fn planned(id: &'static str, feature: Feature) -> Scenario {
-    Scenario::new(id, "", feature, |_| Ok(()))
+fn planned() -> [Scenario; 3] {
+    [
+        testing::planned("attach", "fexit", (5, 5)),
+        testing::planned("cookie", "cookie", (5, 19)),
+        testing::planned("unload", "fexit", (5, 5)),
+    ]
 }
-
-const ATTACH: Scenario = planned("attach", Feature::Fexit);
-const COOKIE: Scenario = planned("cookie", Feature::Cookie);
-const UNLOAD: Scenario = planned("unload", Feature::Fexit);
-const PLANNED: [&Scenario; 3] = [&ATTACH, &COOKIE, &UNLOAD];
 
 fn ready() -> Event {
     Event::Ready {
@@ -49,12 +48,12 @@ fn run(events: &[Event], ending: &Ending) -> KernelReport {
         version: Some("5.10.262".into()),
         ..Default::default()
     };
-    let mut observed = Observed::new(&PLANNED, "5.10.262".parse().ok());
+    let mut observed = Observed::new(&planned(), "5.10.262".parse().ok());
     events.iter().for_each(|event| observed.event(event));
     observed.conclude(ending, &mut report);
     assert_eq!(
         report.scenarios.len(),
-        PLANNED.len(),
+        planned().len(),
         "a scenario is missing"
     );
     report
@@ -231,7 +230,7 @@ fn whatever_is_not_ok_has_a_reason() {
 #[test]
 fn all_skipped_teaches_nothing() {
     let mut events = vec![ready()];
-    events.extend(PLANNED.iter().map(|p| finished(p.id, Outcome::Skipped)));
+    events.extend(planned().iter().map(|p| finished(&p.id, Outcome::Skipped)));
     events.push(Event::Done { scenarios: 3 });
     let report = run(&events, &Ending::Done);
     assert_eq!(report.verdict, KernelVerdict::Infra);
@@ -240,7 +239,7 @@ fn all_skipped_teaches_nothing() {
 
 #[test]
 fn a_kernel_that_was_never_run_lists_every_scenario_as_unknown() {
-    let scenarios = none_reached(&PLANNED, None, "no network");
+    let scenarios = none_reached(&planned(), None, "no network");
     assert_eq!(scenarios.len(), 3);
     assert!(
         scenarios
@@ -309,7 +308,7 @@ fn a_pass_below_the_minimum_is_excused_where_a_distribution_may_have_carried_it_
     }
     for (upstream, verdict) in [(false, ScenarioVerdict::Ok), (true, ScenarioVerdict::NotOk)] {
         let mut report = KernelReport::default();
-        let mut observed = Observed::new(&PLANNED, "5.10.262".parse().ok()).upstream(upstream);
+        let mut observed = Observed::new(&planned(), "5.10.262".parse().ok()).upstream(upstream);
         observed.event(&ready());
         observed.event(&early);
         observed.conclude(&Ending::Done, &mut report);

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use fexit::Feature;
-use guest::event::{Outcome, ScenarioResult};
-use guest::scenario::Scenario;
+use protocol::event::{Outcome, ScenarioResult};
 
 use super::*;
-use crate::{initramfs::bpf_objects::Programs, report::terminal::Board, vm::Console};
-
-const ATTACH: Scenario = Scenario::new("attach", "", Feature::Fexit, |_| Ok(()));
-const DETACH: Scenario = Scenario::new("detach", "", Feature::Fexit, |_| Ok(()));
+use crate::{
+    initramfs::bpf_objects::Programs,
+    report::{terminal::Board, testing::planned},
+    vm::Console,
+};
 
 fn result(outcome: Outcome, splat: Option<&str>) -> ScenarioResult {
     ScenarioResult {
@@ -32,7 +31,9 @@ fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport
         ..KernelReport::default()
     };
     let plan = Plan {
-        planned: vec![&ATTACH, &DETACH],
+        planned: ["attach", "detach"]
+            .map(|id| planned(id, "fexit", (5, 5)))
+            .to_vec(),
         programs: Programs::default(),
     };
     let line = Board::new(false).line("test");

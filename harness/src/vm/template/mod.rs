@@ -3,7 +3,7 @@
 //! A template is a folder of the cache: the guest's memory as a sparse file, the devices' state, and a note of what
 //! the two must look like. Later VMs map the memory privately: it is read as needed and never written. What a VM is
 //! to do comes after the restore, as the very archive that a cold boot would have for its initramfs; see
-//! [`guest::handover`].
+//! [`protocol::handover`].
 
 mod key;
 mod save;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::handover::{HEADER, Header, SEED};
+use protocol::handover::{HEADER, Header, SEED};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fstat, ftruncate, memfd_create};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

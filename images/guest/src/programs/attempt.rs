@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fexit::programs::{FExit, Program, ProgramError, Target};
 use fexit::{Btf, Ebpf};
-use guest::program::{
+use protocol::program::{
     OBJECTS_DIR, ProgramOutcome, ProgramResult, ProgramTask, Reason, ReasonKind, Stage,
 };
 

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use guest::job::{JOB_PATH, Job, Work};
+use protocol::job::{JOB_PATH, Job, Work};
 
 use super::attempt;
 use super::trigger::Meanwhile;

@@ -2,7 +2,7 @@
 
 use fexit::maps::{Entry, MapError, RingBuf};
 use fexit::{Ebpf, Map};
-use guest::program::{GlobalDump, MapDump, Records};
+use protocol::program::{GlobalDump, MapDump, Records};
 use serde_json::Value;
 
 /// So many elements of a map or records of a ring buffer, so many maps, so many variables, and so many bytes of each.

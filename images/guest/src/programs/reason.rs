@@ -2,7 +2,7 @@
 
 use fexit::programs::ProgramError;
 use fexit::{BtfError, MapError, Unsupported};
-use guest::program::{Reason, ReasonKind};
+use protocol::program::{Reason, ReasonKind};
 
 /// Why a load failed.
 pub(super) fn of(error: &ProgramError) -> Reason {

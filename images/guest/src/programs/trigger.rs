@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fexit::programs::FExit;
 use fexit::{Btf, Ebpf};
-use guest::program::{ProgramTask, Trigger, TriggerResult};
+use protocol::program::{ProgramTask, Trigger, TriggerResult};
 
 use super::attempt::{fexit, load_for};
 use crate::child::Company;

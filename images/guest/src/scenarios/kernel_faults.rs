@@ -12,8 +12,8 @@ use object::{
 };
 use rustix::system::{delete_module, finit_module};
 
-use crate::job::MODULES_DIR;
 use crate::scenario::{Context, Scenario};
+use protocol::job::MODULES_DIR;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(

@@ -12,8 +12,8 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::job::{EVENT_PORT, JOB_PATH};
 use crate::scenario::{Context, Scenario, skip};
+use protocol::job::{EVENT_PORT, JOB_PATH};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     fault("selftest_fail", "fails", fail),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::ptr;
 
-use guest::handover::SEED;
+use protocol::handover::SEED;
 use rustix::io::Result;
 use rustix::ioctl::{NoArg, Opcode, Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};

@@ -1,10 +1,10 @@
-//! The window through which the host hands in an archive; see [`guest::handover`].
+//! The window through which the host hands in an archive; see [`protocol::handover`].
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use guest::handover::{DEVICE, HEADER, Header, MAGIC, RESOURCE};
+use protocol::handover::{DEVICE, HEADER, Header, MAGIC, RESOURCE};
 
 use crate::sys::Mapping;
 
