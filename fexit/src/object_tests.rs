@@ -4,7 +4,7 @@ use aya_obj::generated::bpf_insn;
 
 use crate::btf::Btf;
 use crate::object::{Globals, Object};
-use crate::testing::compile;
+use crate::testing::{compile, compile_without_license};
 
 /// An object that asks for everything that CO-RE knows.
 const LOCAL: &str = "
@@ -280,4 +280,72 @@ fn a_relocation_that_cannot_be_applied_is_its_programs_own() {
         .err()
         .unwrap();
     assert!(error.to_string().contains("fexit/f"), "{error}");
+}
+
+#[test]
+fn the_licence_is_what_its_section_says_and_none_without_one() {
+    let program = "SEC(\"fexit/f\") int probe(void *ctx) { return 0; }";
+    let license = |declared: &str| {
+        let object = compile_without_license(&format!("{program}\n{declared}"));
+        let object = Object::parse(&object, &Globals::new()).unwrap();
+        crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+        assert!(object.btf_fd().is_some(), "{declared}");
+        object.extra.license.into_string().unwrap()
+    };
+    for (declared, text) in [
+        ("", ""),
+        ("char l[] SEC(\"license\") = \"\";", ""),
+        (
+            "char l[] SEC(\"license\") = \"Dual BSD/GPL\";",
+            "Dual BSD/GPL",
+        ),
+        ("char l[3] SEC(\"license\") = \"GPL\";", "GPL"),
+        ("char l[8] SEC(\"license\") = \"GPL\";", "GPL"),
+    ] {
+        assert_eq!(license(declared), text, "{declared}");
+    }
+}
+
+#[test]
+fn programs_of_sections_with_a_question_mark_are_optional() {
+    let source = "#define CORE __attribute__((preserve_access_index))
+        struct task { int pid; } CORE;
+        SEC(\"?fexit/f\") int optional(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        SEC(\"fexit/f\") int required(u64 *ctx) { return 0; }
+        SEC(\"?fsession/f\") int session(u64 *ctx) { return 0; }
+        SEC(\"?xdp\") int optional_xdp(void *ctx) { return 1; }
+        SEC(\"xdp\") int required_xdp(void *ctx) { return 2; }
+        SEC(\"?fmod_ret/f\") int other(void *ctx) { return 0; }
+        int f(struct task *t) { return t->pid; }";
+    let mut ebpf = crate::Ebpf::load(&compile(source)).unwrap();
+    for (name, section, optional) in [
+        ("optional", "fexit/f", true),
+        ("required", "fexit/f", false),
+        ("session", "fsession/f", true),
+        ("optional_xdp", "xdp", true),
+        ("required_xdp", "xdp", false),
+        ("other", "fmod_ret/f", true),
+    ] {
+        let program = ebpf.program(name).unwrap();
+        assert_eq!(program.section(), section, "{name}");
+        assert_eq!(program.is_optional(), optional, "{name}");
+    }
+    assert!(<&mut crate::programs::FExit>::try_from(ebpf.program_mut("optional").unwrap()).is_ok());
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let kernel = kernel(KERNEL);
+    let object = &ebpf.shared.object;
+    for name in [
+        "optional",
+        "required",
+        "session",
+        "optional_xdp",
+        "required_xdp",
+    ] {
+        let relocated = object.relocated(name, None, || Ok(kernel.clone())).unwrap();
+        let function = relocated.function(name).unwrap();
+        assert_eq!(function.func_info.func_info.len(), 1, "{name}");
+        let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
+        let reads = function.instructions.iter().any(at_40);
+        assert_eq!(reads, name == "optional", "{name}");
+    }
 }

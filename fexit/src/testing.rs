@@ -5,6 +5,13 @@ use std::process::{Command, Stdio};
 
 /// Compiles C to a BPF object. The few macros that tests need stand before the source.
 pub(crate) fn compile(source: &str) -> Vec<u8> {
+    compile_without_license(&format!(
+        "{source}\nchar _license[] SEC(\"license\") = \"GPL\";\n"
+    ))
+}
+
+/// As [`compile`], but for the licence.
+pub(crate) fn compile_without_license(source: &str) -> Vec<u8> {
     const MACROS: &str = "#define SEC(name) __attribute__((section(name), used))\n\
                           typedef unsigned int u32;\ntypedef unsigned long long u64;\n";
     let dir = tempfile::tempdir().unwrap();
@@ -16,11 +23,7 @@ pub(crate) fn compile(source: &str) -> Vec<u8> {
         .spawn()
         .expect("these tests need clang: apt-get install clang");
     let mut stdin = clang.stdin.take().unwrap();
-    write!(
-        stdin,
-        "{MACROS}{source}\nchar _license[] SEC(\"license\") = \"GPL\";\n"
-    )
-    .unwrap();
+    write!(stdin, "{MACROS}{source}").unwrap();
     drop(stdin);
     assert!(
         clang.wait().unwrap().success(),

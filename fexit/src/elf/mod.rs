@@ -9,6 +9,7 @@ mod disguise;
 mod rename;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 
 use aya_obj::ProgramSection;
 use object::Endianness;
@@ -37,6 +38,10 @@ pub(crate) struct Extra {
     pub(crate) sections: BTreeMap<String, String>,
     /// The programs of kinds that nothing here can load, with their sections.
     pub(crate) foreign: BTreeMap<String, String>,
+    /// The programs whose section begins with `?`: the object does without them. Their sections stand without it.
+    pub(crate) optional: BTreeSet<String>,
+    /// What the `license` section says; empty if there is none.
+    pub(crate) license: CString,
     pub(crate) globals: BTreeMap<String, Global>,
     /// The kernel functions that are called; a call holds the place of its function here.
     pub(crate) kfuncs: Vec<String>,
@@ -129,7 +134,21 @@ pub(crate) fn examine(data: &[u8], only: Option<&str>) -> Result<(Vec<u8>, Extra
     disguise::externs(&mut copy, &sections, &extra);
     disguise::kinds(&mut copy, header, endian, &sections, &extra, only);
     rename::sections(&mut copy, header, endian, &sections);
+    if let Some(index) = extra.section_index.get("license") {
+        let file = sections[*index].file.clone();
+        extra.license = license(data.get(file.clone()).unwrap_or_default());
+        // The parser wants a text of at least one letter that ends where the section does.
+        let mut text = vec![b'-'; file.len().max(2)];
+        text.last_mut().into_iter().for_each(|last| *last = 0);
+        rename::replace(&mut copy, header, endian, *index, &text);
+    }
     Ok((copy, extra))
+}
+
+/// The text up to the first NUL.
+fn license(section: &[u8]) -> CString {
+    let text = section.split(|&byte| byte == 0).next().unwrap_or_default();
+    CString::new(text).unwrap_or_default()
 }
 
 fn sections(
@@ -183,12 +202,19 @@ fn role(name: &str, code: bool) -> Role {
     if !code {
         return Role::Other;
     }
-    let kind = name.split('/').next().unwrap_or_default();
+    let essential = without_mark(name);
+    let kind = essential.split('/').next().unwrap_or_default();
     match kind.strip_suffix(".s").unwrap_or(kind) {
         "fsession" | "fexit.multi" | "fsession.multi" => Role::Renamed,
-        _ if name.parse::<ProgramSection>().is_ok() => Role::Program,
-        _ => Role::Foreign,
+        _ if essential.parse::<ProgramSection>().is_err() => Role::Foreign,
+        _ if essential == name => Role::Program,
+        _ => Role::Renamed,
     }
+}
+
+/// The section's name without the `?` of optional programs.
+fn without_mark(section: &str) -> &str {
+    section.strip_prefix('?').unwrap_or(section)
 }
 
 /// Notes programs and variables, and checks that each symbol lies in its section.
@@ -213,12 +239,16 @@ fn symbols(
                 section.name
             )));
         }
+        let essential = without_mark(&section.name);
+        if symbol.st_type() == STT_FUNC && essential != section.name {
+            extra.optional.insert(name.clone());
+        }
         match (section.role, symbol.st_type()) {
             (Role::Program | Role::Renamed, STT_FUNC) => {
-                extra.sections.insert(name, section.name.clone());
+                extra.sections.insert(name, essential.to_owned());
             }
             (Role::Foreign, STT_FUNC) => {
-                extra.foreign.insert(name, section.name.clone());
+                extra.foreign.insert(name, essential.to_owned());
             }
             (Role::Data, STT_OBJECT) => {
                 let (offset, size) = (start as usize, size as usize);

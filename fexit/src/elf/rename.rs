@@ -18,7 +18,7 @@ fn alias(section: &Section) -> String {
     format!("fexit/{}", section.name)
 }
 
-/// Gives the sections of programs that are like fexit a name that says so, in the file and in its BTF.
+/// Gives the sections of programs that the parser does not know a name that it does, in the file and in its BTF.
 pub(super) fn sections(
     copy: &mut Vec<u8>,
     header: &Header,
@@ -66,7 +66,13 @@ fn append(strings: &mut Vec<u8>, name: &str) -> u32 {
 }
 
 /// Puts the new contents of section `index` behind the end of the file, where nothing else moves.
-fn replace(copy: &mut Vec<u8>, header: &Header, endian: Endianness, index: usize, contents: &[u8]) {
+pub(super) fn replace(
+    copy: &mut Vec<u8>,
+    header: &Header,
+    endian: Endianness,
+    index: usize,
+    contents: &[u8],
+) {
     copy.resize(copy.len().next_multiple_of(8), 0);
     let offset = copy.len() as u64;
     copy.extend(contents);

@@ -88,10 +88,30 @@ pub(super) fn is_data(map: &Map) -> bool {
     matches!(map.section_kind(), Data | Rodata | Bss)
 }
 
-/// An array of perf events has a slot for each number of a CPU unless the object says otherwise.
+/// The size that the object says: that of a ring buffer is rounded up to a power of two of whole pages, as the kernel
+/// wants it and libbpf does.
+pub(super) fn declared_entries(map: &Map) -> u32 {
+    const RINGS: [u32; 2] = [
+        bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32,
+        bpf_map_type::BPF_MAP_TYPE_USER_RINGBUF as u32,
+    ];
+    match map.max_entries() {
+        size if size > 0 && RINGS.contains(&map.map_type()) => ring_size(size, sys::page_size()),
+        size => size,
+    }
+}
+
+/// What is too large to be rounded up is left to the kernel to refuse.
+fn ring_size(size: u32, page: usize) -> u32 {
+    let page = u32::try_from(page).unwrap_or(4096);
+    size.max(page).checked_next_power_of_two().unwrap_or(size)
+}
+
+/// How many entries the map is created with: an array of perf events has a slot for each number of a CPU unless the
+/// object says otherwise.
 pub(super) fn max_entries(map: &Map) -> u32 {
     let per_cpu = map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32;
-    match map.max_entries() {
+    match declared_entries(map) {
         0 if per_cpu => {
             let cpus = cpu_list(POSSIBLE).unwrap_or_default();
             cpus.last().map_or(1, |last| last + 1)
@@ -168,6 +188,29 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_of_whole_pages() {
+        for (size, page, rounded) in [
+            (1, 4096, 4096),
+            (1000, 4096, 4096),
+            (4096, 4096, 4096),
+            (12288, 4096, 16384),
+            (4096, 65536, 65536),
+            (1 << 31, 4096, 1 << 31),
+            ((1 << 31) + 1, 4096, (1 << 31) + 1),
+        ] {
+            assert_eq!(ring_size(size, page), rounded, "{size} in pages of {page}");
+        }
+        let entries = |map_type: bpf_map_type, entries| {
+            declared_entries(&Map::new_from_params(map_type as u32, 0, 0, entries, 0))
+        };
+        let size = sys::page_size() as u32;
+        assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_RINGBUF, 1), size);
+        assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_USER_RINGBUF, 1), size);
+        assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_RINGBUF, 0), 0);
+        assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_ARRAY, 1), 1);
+    }
 
     #[test]
     fn cpu_lists_are_ranges() {

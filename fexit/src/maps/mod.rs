@@ -126,7 +126,7 @@ impl Map {
 
     /// How many elements it holds at most; for a ring buffer its size in bytes.
     pub fn max_entries(&self) -> u32 {
-        self.0.definition.max_entries()
+        create::declared_entries(&self.0.definition)
     }
 
     /// Whether it is in the kernel yet.

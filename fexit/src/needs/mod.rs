@@ -73,7 +73,7 @@ impl Needs {
 impl Ebpf {
     /// The licence that the object says its programs have; empty if it says none.
     pub fn license(&self) -> String {
-        let license = &self.shared.object.parsed().license;
+        let license = &self.shared.object.extra.license;
         license.to_string_lossy().into_owned()
     }
 
@@ -109,7 +109,7 @@ struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     fn new(object: &'a Object, maps: &'a [Map]) -> Self {
-        let license = object.parsed().license.to_string_lossy().into_owned();
+        let license = object.extra.license.to_string_lossy().into_owned();
         Self {
             object,
             maps,

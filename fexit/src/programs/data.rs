@@ -1,6 +1,5 @@
 //! What programs of all kinds have in common: how they are loaded.
 
-use std::ffi::CString;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -71,6 +70,10 @@ impl ProgramData {
             shared,
             loaded: None,
         }
+    }
+
+    pub(crate) fn is_optional(&self) -> bool {
+        self.shared.object.extra.optional.contains(&self.name)
     }
 
     /// The part of the section's name before the slash, without the mark for programs that may sleep.
@@ -173,7 +176,7 @@ impl ProgramData {
             .function(&self.name)
             .ok_or(ProgramError::NotLoaded)?;
         let insns = self.resolved(&function.instructions, &btf)?;
-        let license = CString::from(self.shared.object.parsed().license.as_c_str());
+        let license = &self.shared.object.extra.license;
         let func_info = function.func_info.func_info_bytes();
         let line_info = function.line_info.line_info_bytes();
         let size = |size: usize| u32::try_from(size).unwrap_or(0);
@@ -181,7 +184,7 @@ impl ProgramData {
             prog_type: kind.prog_type,
             expected_attach_type: kind.attach_type,
             insns: &insns,
-            license: &license,
+            license,
             name: &self.name,
             flags: kind.flags,
             kern_version: 0,

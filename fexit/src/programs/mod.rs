@@ -94,9 +94,14 @@ impl Program {
         &self.data().name
     }
 
-    /// The section that it stands in, as `fexit/filename_lookup`.
+    /// The section that it stands in, as `fexit/filename_lookup`, without the `?` of an optional one.
     pub fn section(&self) -> &str {
         &self.data().section
+    }
+
+    /// Whether its section is marked so (`SEC("?fexit/...")`): the object does without it where it cannot be loaded.
+    pub fn is_optional(&self) -> bool {
+        self.data().is_optional()
     }
 
     /// Its kind: what its section's name begins with, as `fexit` or `xdp`.
