@@ -12,11 +12,11 @@ const ROWS: usize = 200;
 pub(super) fn page(object: &ObjectFacts) -> String {
     let mut page = String::new();
     let license = if object.license.is_empty() {
-        "no licence"
+        "no licence".to_owned()
     } else {
-        &object.license
+        format!("licence {}", object.license)
     };
-    line(&mut page, &format!("{}: licence {license}", object.path));
+    line(&mut page, &format!("{}: {license}", object.path));
     let earliest = match (&object.minimum, object.programs.is_empty()) {
         (Some(minimum), _) => format!("earliest kernel for all fexit programs: {minimum}"),
         (None, true) => "it holds no fexit program".to_owned(),
