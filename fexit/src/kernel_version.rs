@@ -41,6 +41,21 @@ impl KernelVersion {
         sys::kernel_release().parse().unwrap_or(Self::new(0, 0, 0))
     }
 
+    /// The running kernel's, to the last number. Debian and Ubuntu give out the release that they maintain by another
+    /// name, and say elsewhere which one it is.
+    pub(crate) fn exact() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let ubuntu = read("/proc/version_signature");
+        let debian = read("/proc/sys/kernel/version");
+        exact(&ubuntu, &debian).unwrap_or_else(Self::current)
+    }
+
+    /// As programs compare it: `KERNEL_VERSION` of include/linux/version.h, in which the last number is 255 at most.
+    pub(crate) fn code(self) -> u32 {
+        let patch = u32::from(self.patch).min(255);
+        u32::from(self.major) << 16 | u32::from(self.minor) << 8 | patch
+    }
+
     /// Without the patch level.
     pub const fn series(self) -> Self {
         Self::new(self.major, self.minor, 0)
@@ -84,6 +99,14 @@ impl FromStr for KernelVersion {
     }
 }
 
+/// By what Ubuntu writes to `/proc/version_signature`, and Debian to `/proc/sys/kernel/version`.
+fn exact(ubuntu: &str, debian: &str) -> Option<KernelVersion> {
+    let ubuntu = ubuntu.strip_prefix("Ubuntu ");
+    let ubuntu = ubuntu.and_then(|text| text.split_whitespace().nth(1));
+    let debian = debian.split_once("Debian ").map(|(_, version)| version);
+    ubuntu.or(debian)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +136,19 @@ mod tests {
     #[test]
     fn versions_are_ordered_by_number() {
         assert!(KernelVersion::new(5, 9, 16) < KernelVersion::new(5, 10, 0));
+    }
+
+    #[test]
+    fn distributions_say_elsewhere_which_release_it_is() {
+        let debian = "#1 SMP PREEMPT_DYNAMIC Debian 5.10.262-1~x (2026-01-01)\n";
+        let ubuntu = "Ubuntu 5.15.0-91.101-generic 5.15.131\n";
+        assert_eq!(exact("", debian), Some(KernelVersion::new(5, 10, 262)));
+        assert_eq!(
+            exact(ubuntu, "#101-Ubuntu"),
+            Some(KernelVersion::new(5, 15, 131))
+        );
+        assert_eq!(exact("", "#1 SMP Mon Jan 1"), None);
+        assert_eq!(KernelVersion::new(5, 10, 262).code(), 0x050a_ff);
+        assert_eq!(KernelVersion::new(6, 1, 3).code(), 0x06_01_03);
     }
 }

@@ -14,7 +14,7 @@ use crate::ebpf::Ebpf;
 use crate::error::EbpfError;
 use crate::maps::{Map, MapError, Pod};
 use crate::object::{Globals, Object};
-use crate::programs::Shared;
+use crate::programs::{Kconfig, Shared};
 use crate::sys;
 
 /// Another name for [`EbpfLoader`].
@@ -80,6 +80,7 @@ pub struct EbpfLoader {
     pin_paths: HashMap<String, PathBuf>,
     pin_directory: Option<PathBuf>,
     maps: HashMap<String, Map>,
+    kconfig: Option<String>,
 }
 
 impl EbpfLoader {
@@ -121,6 +122,23 @@ impl EbpfLoader {
         must_exist: bool,
     ) -> &mut Self {
         self.set_global(name, value, must_exist)
+    }
+
+    /// Sets values of the kernel's configuration for the object's `__kconfig` variables, as lines of a `.config`:
+    /// `CONFIG_HZ=250`. They go before those of the running kernel, which are read from `/proc/config.gz` or
+    /// `/boot/config-RELEASE` when a program that asks for one is loaded; if neither is there, these are all.
+    ///
+    /// A variable may be `bool`, `enum libbpf_tristate`, `char`, an integer, or an array of `char`. One that the
+    /// configuration does not set is zero if it is declared `__weak`; else no program that reads it can be loaded.
+    /// `LINUX_KERNEL_VERSION`, `LINUX_HAS_BPF_COOKIE` and `LINUX_HAS_SYSCALL_WRAPPER` are the running kernel's.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.5. The values lie in a constant map. Source: kernel commit 166750bc1dd2 ("libbpf: Support libbpf-provided
+    /// extern variables").
+    pub fn kconfig(&mut self, config: &str) -> &mut Self {
+        self.kconfig = Some(config.to_owned());
+        self
     }
 
     /// Sets how many elements a map holds, whatever the object says; for a ring buffer its size in bytes.
@@ -196,6 +214,7 @@ impl EbpfLoader {
             maps,
             btf: self.btf.clone(),
             log_level: self.verifier_log_level.bits(),
+            kconfig: Kconfig::new(self.kconfig.clone()),
         });
         Ok(Ebpf::new(&shared))
     }
@@ -217,13 +236,13 @@ impl EbpfLoader {
     }
 
     fn map(&self, name: &str, object: &Arc<Object>) -> Result<Map, MapError> {
-        let definition = object.parsed().maps.get(name);
+        let definition = object.maps.get(name);
         let mut definition = definition.cloned().ok_or_else(|| MapError::UnknownMap {
             name: name.to_owned(),
             known: object.map_names.join(", "),
         })?;
         if let Some(&entries) = self.max_entries.get(name) {
-            definition.set_max_entries(entries);
+            Arc::make_mut(&mut definition).set_max_entries(entries);
         }
         let pin = match (self.pin_paths.get(name), definition.pinning()) {
             (Some(path), _) => Some(path.clone()),

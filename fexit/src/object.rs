@@ -4,7 +4,13 @@
 //! cut down to what this kernel understands; CO-RE relocations are applied; calls are linked. References to maps are
 //! left as the map's number until the program that holds them is loaded, so that only maps that are used are created.
 
-use std::collections::{HashMap, HashSet};
+mod core;
+pub(crate) mod kconfig;
+pub(crate) mod ksyms;
+mod parts;
+pub(crate) mod running;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,20 +24,24 @@ use crate::btf::{Btf, BtfError, cut, raw::Raw};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
 use crate::sys;
+use parts::Part;
 
 /// Values of variables that were set before load: name, bytes, and whether the variable must exist.
 pub(crate) type Globals = HashMap<String, (Vec<u8>, bool)>;
 
+/// By which the parser knows a function: its section, and its address there.
+pub(crate) type Key = (usize, u64);
+
 pub(crate) struct Object {
-    /// As parsed, with its globals set.
+    /// As parsed. It is copied for each relocation, so the data of its maps are not in it.
     parsed: Parsed,
     pub(crate) extra: Extra,
+    /// The maps, with their data, globals set.
+    pub(crate) maps: BTreeMap<String, Arc<aya_obj::Map>>,
     /// Names of the maps; a map's number is its place here.
     pub(crate) map_names: Vec<String>,
     accepted: OnceLock<Accepted>,
     relocated: Mutex<Relocations>,
-    /// The file, if it has CO-RE relocations: see [`Object::alone`].
-    file: Vec<u8>,
 }
 
 /// What was relocated so far.
@@ -39,7 +49,9 @@ pub(crate) struct Object {
 struct Relocations {
     /// By the module that the target is in: what its types are goes before what those of others are.
     whole: HashMap<Option<String>, Arc<Relocated>>,
-    /// By program as well: where a relocation of another program cannot be applied.
+    /// The modules for which not all of the object can be relocated.
+    failed: HashSet<Option<String>>,
+    /// By program as well: where something in another program cannot be relocated.
     alone: HashMap<(String, Option<String>), Arc<Relocated>>,
 }
 
@@ -53,13 +65,14 @@ impl Relocations {
     }
 }
 
-/// The object with its BTF as this kernel takes it.
+/// The object's BTF as this kernel takes it.
+#[derive(Default)]
 struct Accepted {
-    object: Parsed,
-    btf_fd: Option<OwnedFd>,
+    btf: Option<aya_obj::btf::Btf>,
+    fd: Option<OwnedFd>,
 }
 
-/// The functions, ready but for the numbers of maps.
+/// The functions, ready but for what stands outside of them: maps, and what is the kernel's.
 pub(crate) struct Relocated {
     pub(crate) object: Parsed,
 }
@@ -86,21 +99,16 @@ impl Relocated {
 
 impl Object {
     pub(crate) fn parse(data: &[u8], globals: &Globals) -> Result<Self, EbpfError> {
-        let (copy, extra) = elf::examine(data, None)?;
+        let (copy, extra) = elf::examine(data)?;
         let mut parsed = parse(&copy)?;
+        drop(copy);
         set_globals(&mut parsed, &extra, globals)?;
-        let mut map_names: Vec<String> = parsed.maps.keys().cloned().collect();
-        map_names.sort_unstable();
-        let file = if extra.core.is_empty() {
-            Vec::new()
-        } else {
-            data.to_vec()
-        };
+        let maps: BTreeMap<String, Arc<aya_obj::Map>> = take_maps(&mut parsed);
         Ok(Self {
-            file,
             parsed,
             extra,
-            map_names,
+            map_names: maps.keys().cloned().collect(),
+            maps,
             accepted: OnceLock::new(),
             relocated: Mutex::default(),
         })
@@ -112,7 +120,7 @@ impl Object {
 
     /// The object's BTF in the kernel; none when it has none, or none that this kernel takes.
     pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.accepted().ok()?.btf_fd.as_ref().map(AsFd::as_fd)
+        self.accepted().ok()?.fd.as_ref().map(AsFd::as_fd)
     }
 
     /// What came of a try is kept, but for a shortage, which may pass.
@@ -144,26 +152,38 @@ impl Object {
         if let Some(done) = slot.of(program, module) {
             return Ok(done);
         }
-        let mut object = self.accepted()?.object.clone();
-        let mut whole = true;
-        if !self.extra.core.is_empty() {
-            let kernel = btf()?;
-            if let Err(error) = self.apply_core(&mut object, &kernel, module) {
-                object = self.alone(program).ok_or(error)?;
-                self.apply_core(&mut object, &kernel, module)?;
-                whole = false;
+        self.accepted()?;
+        let kernel = (!self.extra.core.is_empty()).then(btf).transpose()?;
+        let of = module.map(str::to_owned);
+        if !slot.failed.contains(&of) {
+            if let Ok(done) = self.relocate(&self.whole(), kernel.as_ref(), module) {
+                slot.whole.insert(of, Arc::clone(&done));
+                return Ok(done);
             }
+            slot.failed.insert(of.clone());
         }
-        self.link(&mut object)?;
-        let done = Arc::new(Relocated { object });
-        let module = module.map(str::to_owned);
-        if whole {
-            slot.whole.insert(module, Arc::clone(&done));
-        } else {
-            let key = (program.to_owned(), module);
-            slot.alone.insert(key, Arc::clone(&done));
-        }
+        let part = self.part(program)?;
+        let done = self.relocate(&part, kernel.as_ref(), module)?;
+        slot.alone
+            .insert((program.to_owned(), of), Arc::clone(&done));
         Ok(done)
+    }
+
+    fn relocate(
+        &self,
+        part: &Part,
+        kernel: Option<&Btf>,
+        module: Option<&str>,
+    ) -> Result<Arc<Relocated>, ProgramError> {
+        let mut object = self.copy(part)?;
+        object.btf.clone_from(&self.accepted()?.btf);
+        if let Some(kernel) = kernel {
+            self.apply_core(&mut object, part, kernel, module)?;
+        }
+        // Nobody asks for them any more.
+        (object.btf, object.btf_ext) = (None, None);
+        self.link(&mut object)?;
+        Ok(Arc::new(Relocated { object }))
     }
 
     /// Has the kernel's types looked through once for all that is known to be wanted: these functions, and the types that
@@ -174,17 +194,6 @@ impl Object {
             .as_ref()
             .map(|local| cut::names(local, &self.extra.core));
         kernel.look_ahead(functions, types.flatten().unwrap_or_default())
-    }
-
-    /// The object with only those CO-RE relocations that `program`'s section and subprograms hold.
-    ///
-    /// The relocation code stops at the first one that cannot be applied, whosever it is.
-    fn alone(&self, program: &str) -> Option<Parsed> {
-        let section = self.extra.sections.get(program)?;
-        let (copy, _) = elf::examine(&self.file, Some(section)).ok()?;
-        let mut object = self.accepted().ok()?.object.clone();
-        object.btf_ext = parse(&copy).ok()?.btf_ext;
-        Some(object)
     }
 
     /// Puts subprograms behind the programs that call them, and each map's number where it is referred to.
@@ -209,58 +218,19 @@ impl Object {
         self.link(&mut object)?;
         Ok(object)
     }
+}
 
-    fn apply_core(
-        &self,
-        object: &mut Parsed,
-        kernel: &Btf,
-        module: Option<&str>,
-    ) -> Result<(), ProgramError> {
-        let local = Raw::parse(self.extra.btf.clone())?;
-        let modules = kernel.modules(module);
-        let cut = cut::cut(kernel, modules, &local, &self.extra.core)?;
-        let bytes = match &cut {
-            Some(cut) => cut.bytes.as_slice(),
-            None => kernel.raw()?.bytes(),
-        };
-        let target = relocation(shielded(|| {
-            aya_obj::btf::Btf::parse(bytes, object.endianness)
-        }))?;
-        relocation(shielded(|| object.relocate_btf(&target)))?;
-        if let Some(cut) = cut {
-            self.restore_type_ids(object, &local, &cut.kernel_ids);
-        }
-        Ok(())
+/// Takes out the maps with their data. What is left tells which have any, and where they are declared.
+fn take_maps(parsed: &mut Parsed) -> BTreeMap<String, Arc<aya_obj::Map>> {
+    let mut maps = BTreeMap::new();
+    for (name, map) in &mut parsed.maps {
+        let data = std::mem::take(map.data_mut());
+        let mut whole = map.clone();
+        map.data_mut().resize(data.len().min(1), 0);
+        *whole.data_mut() = data;
+        maps.insert(name.clone(), Arc::new(whole));
     }
-
-    /// Relocations that ask for a type id have got that of the cut: put the kernel's in its place.
-    fn restore_type_ids(&self, object: &mut Parsed, local: &Raw, kernel_ids: &[u32]) {
-        const LD_IMM64: u8 = 0x18;
-        for relocation in self.extra.core.iter().filter(|r| r.wants_target_id()) {
-            let section = local
-                .string(relocation.section_name)
-                .map(String::from_utf8_lossy);
-            let section = section.and_then(|name| self.extra.section_index.get(name.as_ref()));
-            let at = relocation.insn_off as usize;
-            let instruction = object
-                .functions
-                .values_mut()
-                .filter(|f| Some(&f.section_index.0) == section)
-                .find_map(|f| {
-                    f.instructions
-                        .get_mut(at.checked_sub(f.section_offset)? / 8)
-                });
-            if let Some(instruction) = instruction.filter(|i| i.code == LD_IMM64 || i.code & 7 != 5)
-            {
-                let id = usize::try_from(instruction.imm)
-                    .ok()
-                    .and_then(|id| id.checked_sub(1));
-                if let Some(&id) = id.and_then(|id| kernel_ids.get(id)) {
-                    instruction.imm = id.cast_signed();
-                }
-            }
-        }
-    }
+    maps
 }
 
 fn parse(file: &[u8]) -> Result<Parsed, EbpfError> {
@@ -306,11 +276,11 @@ fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<
 fn accept(parsed: &Parsed) -> io::Result<Accepted> {
     const KINDS: usize = 8;
     let bare = || Accepted {
-        object: parsed.clone(),
-        btf_fd: None,
+        btf: parsed.btf.clone(),
+        fd: None,
     };
     if parsed.btf.is_none() {
-        return Ok(bare());
+        return Ok(Accepted::default());
     }
     for known in (0..=KINDS).rev() {
         // func 5.0, datasec 5.2, global func 5.6, empty datasec 5.12, float 5.13, decl_tag 5.16, type_tag 5.17, enum64 6.0
@@ -339,8 +309,8 @@ fn accept(parsed: &Parsed) -> io::Result<Accepted> {
         match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
             Ok(fd) => {
                 return Ok(Accepted {
-                    object,
-                    btf_fd: Some(fd),
+                    btf: object.btf,
+                    fd: Some(fd),
                 });
             }
             Err(error) => match error.raw_os_error() {

@@ -3,6 +3,7 @@
 use aya_obj::generated::bpf_insn;
 
 use crate::btf::Btf;
+use crate::elf::externs::{Declared, ExternKind, Type};
 use crate::object::{Globals, Object};
 use crate::testing::{compile, compile_without_license};
 
@@ -42,7 +43,7 @@ const KERNEL: &str = "
 fn kernel(source: &str) -> Btf {
     let object = compile(source);
     Btf::parse(
-        &crate::elf::examine(&object, None).unwrap().1.btf,
+        &crate::elf::examine(&object).unwrap().1.btf,
         crate::Endianness::default(),
     )
     .unwrap()
@@ -90,7 +91,7 @@ fn relocations_see_the_kernels_layout_and_ids() {
 fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let kernel = kernel(KERNEL);
     let object = compile(LOCAL);
-    let extra = crate::elf::examine(&object, None).unwrap().1;
+    let extra = crate::elf::examine(&object).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
     let cut = crate::btf::cut::cut(&kernel, [], &local, &extra.core)
         .unwrap()
@@ -189,14 +190,14 @@ fn sessions_and_kernel_functions_pass_a_parser_that_knows_neither() {
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
     assert_eq!(object.extra.sections["session"], "fsession/f");
     assert_eq!(object.extra.sections["many"], "fexit.multi/f*");
-    assert_eq!(object.extra.kfuncs.len(), 2);
+    assert_eq!(object.extra.externs.len(), 2);
     let calls: Vec<_> = relocate(source, &kernel(KERNEL))
         .into_iter()
         .filter(|insn| insn.code == 0x85)
         .map(|insn| {
             (
                 insn.src_reg(),
-                object.extra.kfuncs[insn.imm as usize].clone(),
+                object.extra.externs[insn.imm as usize].name.clone(),
             )
         })
         .collect();
@@ -210,14 +211,17 @@ fn sessions_and_kernel_functions_pass_a_parser_that_knows_neither() {
 }
 
 #[test]
-fn variables_outside_the_object_are_known_by_section_and_name() {
+fn variables_outside_the_object_are_known_by_name_and_type() {
     let source = "extern int CONFIG_HZ __attribute__((section(\".kconfig\")));
         SEC(\"fexit/f\") int probe(void *ctx) { return CONFIG_HZ; }
         SEC(\"fexit/g\") int other(void *ctx) { return 0; }
         int f(int a) { return a; }";
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
-    let externs: Vec<_> = object.extra.externs.iter().collect();
-    assert_eq!(externs, [&("fexit/f".to_owned(), "CONFIG_HZ".to_owned())]);
+    let [hz] = object.extra.externs.as_slice() else {
+        panic!("{:?}", object.extra.externs);
+    };
+    assert_eq!((hz.name.as_str(), hz.is_weak), ("CONFIG_HZ", false));
+    assert!(matches!(hz.kind, ExternKind::Kconfig(Some(_))), "{hz:?}");
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
     assert!(object.btf_fd().is_some());
 }
@@ -347,5 +351,229 @@ fn programs_of_sections_with_a_question_mark_are_optional() {
         let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
         let reads = function.instructions.iter().any(at_40);
         assert_eq!(reads, name == "optional", "{name}");
+    }
+}
+
+#[test]
+fn what_an_object_declares_outside_of_itself_is_told_apart() {
+    let source = "enum libbpf_tristate { TRI_NO, TRI_YES, TRI_MODULE };
+        #define KCONFIG __attribute__((section(\".kconfig\")))
+        #define KSYM __attribute__((section(\".ksyms\")))
+        #define WEAK __attribute__((weak))
+        struct task;
+        extern _Bool CONFIG_BOOL KCONFIG;
+        extern enum libbpf_tristate CONFIG_TRI KCONFIG WEAK;
+        extern const volatile long CONFIG_LONG KCONFIG;
+        extern char CONFIG_TEXT[8] KCONFIG;
+        struct odd { int a; };
+        extern struct odd CONFIG_ODD KCONFIG;
+        extern const int typed KSYM;
+        extern const void untyped KSYM WEAK;
+        extern struct task *function(u64 a) KSYM WEAK;
+        extern int stray;
+        SEC(\"fexit/f\") int probe(u64 *ctx) {
+            if (&function && function(ctx[0]))
+                return 1;
+            return CONFIG_BOOL + CONFIG_TRI + CONFIG_LONG + CONFIG_TEXT[ctx[0] & 7] + CONFIG_ODD.a + typed
+                + (&untyped != 0) + stray;
+        }
+        int f(int a) { return a; }";
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    let kinds: std::collections::BTreeMap<_, _> = object
+        .extra
+        .externs
+        .iter()
+        .map(|e| (e.name.as_str(), (e.is_weak, e.kind)))
+        .collect();
+    let kconfig = |kind, size| ExternKind::Kconfig(Some(Declared { kind, size }));
+    assert_eq!(kinds["CONFIG_BOOL"], (false, kconfig(Type::Bool, 1)));
+    assert_eq!(kinds["CONFIG_TRI"], (true, kconfig(Type::Tristate, 4)));
+    let long = Type::Int { signed: true };
+    assert_eq!(kinds["CONFIG_LONG"], (false, kconfig(long, 8)));
+    assert_eq!(kinds["CONFIG_TEXT"], (false, kconfig(Type::Text, 8)));
+    assert_eq!(kinds["CONFIG_ODD"], (false, ExternKind::Kconfig(None)));
+    assert!(matches!(kinds["typed"], (false, ExternKind::Variable(1..))));
+    assert_eq!(kinds["untyped"], (true, ExternKind::Address));
+    assert!(matches!(
+        kinds["function"],
+        (true, ExternKind::Function(1..))
+    ));
+    assert_eq!(kinds["stray"], (false, ExternKind::Unknown));
+}
+
+/// An object that asks whether types match where the source asks whether they are there: clang knows how to ask for that
+/// since its version 15.
+fn asking_for_matches(source: &str) -> Vec<u8> {
+    use object::{Object as _, ObjectSection as _};
+    const EXISTS: u32 = 8;
+    const MATCHES: u32 = 12;
+    let mut file = compile(source);
+    let parsed = object::File::parse(file.as_slice()).unwrap();
+    let section = parsed.section_by_name(".BTF.ext").unwrap();
+    let (start, size) = section.file_range().unwrap();
+    let (start, size) = (start as usize, size as usize);
+    let ext = &mut file[start..start + size];
+    // A record is four words, of which the last is the kind; each but the first word of the section is one of those.
+    let word = |ext: &[u8], at: usize| u32::from_ne_bytes(ext[at..at + 4].try_into().unwrap());
+    let begin = (word(ext, 4) + word(ext, 24)) as usize;
+    let end = begin + word(ext, 28) as usize;
+    let mut at = begin + 4;
+    while at < end {
+        let records = word(ext, at + 4);
+        at += 8;
+        for _ in 0..records {
+            if word(ext, at + 12) == EXISTS {
+                ext[at + 12..at + 16].copy_from_slice(&MATCHES.to_ne_bytes());
+            }
+            at += 16;
+        }
+    }
+    file
+}
+
+#[test]
+fn types_match_by_all_that_the_objects_has() {
+    let kernel = kernel(
+        "struct inner { long pad; int y; int x; };
+        struct task { struct inner *p; int pid; struct inner in; unsigned flags; };
+        enum color { GREEN = 77, RED = 1, BLUE = 3 };
+        typedef int (*callback)(struct task *t, long n);
+        struct task t; enum color c; callback cb;
+        int f(struct task *t) { return t->pid; }
+        SEC(\"fexit/f\") int p(void *ctx) { return 0; }",
+    );
+    let matches = |declared: &str, name: &str| {
+        let source = format!(
+            "{declared};
+            SEC(\"fexit/f\") int probe(u64 *ctx) {{
+                return 1000 + __builtin_preserve_type_info(*({name} *)0, 0); }}
+            SEC(\"fexit/f\") int other(u64 *ctx) {{ return 5; }}
+            int f(int a) {{ return a; }}"
+        );
+        let object = Object::parse(&asking_for_matches(&source), &Globals::new()).unwrap();
+        assert!(object.extra.core[0].is_type_match());
+        crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+        let relocated = object
+            .relocated("probe", None, || Ok(kernel.clone()))
+            .unwrap();
+        let imms = immediates(&relocated.function("probe").unwrap().instructions);
+        match (imms.contains(&1), imms.iter().filter(|&&n| n == 0).count()) {
+            (true, _) => true,
+            (false, 2..) => false,
+            other => panic!("{other:?} in {imms:?}"),
+        }
+    };
+    for (declared, name, expected) in [
+        ("struct task { int pid; }", "struct task", true),
+        (
+            "struct task___flavour { int pid; }",
+            "struct task___flavour",
+            true,
+        ),
+        ("struct task { long pid; }", "struct task", false),
+        ("struct task { unsigned pid; }", "struct task", false),
+        ("struct task { int gone; }", "struct task", false),
+        ("struct absent { int pid; }", "struct absent", false),
+        (
+            "struct inner { int z; }; struct task { struct inner *p; }",
+            "struct task",
+            true,
+        ),
+        (
+            "struct inner { int z; }; struct task { struct inner in; }",
+            "struct task",
+            false,
+        ),
+        (
+            "struct inner { int x; }; struct task { struct inner in; }",
+            "struct task",
+            true,
+        ),
+        (
+            "struct inner; struct task { struct inner *p; }",
+            "struct task",
+            true,
+        ),
+        (
+            "union inner; struct task { union inner *p; }",
+            "struct task",
+            false,
+        ),
+        ("enum color { RED, BLUE }", "enum color", true),
+        ("enum color { RED, BLACK }", "enum color", false),
+        ("union task { int pid; }", "union task", false),
+        (
+            "struct task; typedef int (*callback)(struct task *, long)",
+            "callback",
+            true,
+        ),
+        (
+            "struct task; typedef int (*callback)(struct task *)",
+            "callback",
+            false,
+        ),
+        (
+            "struct task; typedef int (*callback)(struct task *, int)",
+            "callback",
+            false,
+        ),
+    ] {
+        assert_eq!(matches(declared, name), expected, "{declared}");
+    }
+}
+
+#[test]
+fn programs_of_one_section_do_not_spoil_each_other() {
+    let source = "struct absent { int a; };
+        struct task { int pid; } __attribute__((preserve_access_index));
+        __attribute__((noinline)) static int broken(u64 *ctx) {
+            return ctx[0] + __builtin_preserve_type_info(*(struct absent *)0, 1); }
+        __attribute__((noinline)) static int sound(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
+        SEC(\"fexit/f\") int size(u64 *ctx) {
+            return __builtin_preserve_type_info(*(struct absent *)0, 1); }
+        SEC(\"fexit/f\") int indirect(u64 *ctx) { return broken(ctx); }
+        SEC(\"fexit/f\") int probe(u64 *ctx) { return sound(ctx); }
+        int f(struct task *t) { return t->pid; }";
+    let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let kernel = kernel(KERNEL);
+    let relocate = |program| object.relocated(program, None, || Ok(kernel.clone()));
+    assert!(relocate("size").is_err());
+    assert!(relocate("indirect").is_err());
+    let relocated = relocate("probe").unwrap();
+    let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
+    let function = relocated.function("probe").unwrap();
+    assert!(function.instructions.iter().any(at_40));
+    assert_eq!(function.func_info.func_info.len(), 2);
+}
+
+#[test]
+fn the_data_of_an_object_are_held_once() {
+    let source = "u64 big[1 << 16]; u64 set[4] = {1, 2, 3, 4};
+        struct task { int pid; } __attribute__((preserve_access_index));
+        SEC(\"fexit/f\") int probe(u64 *ctx) { big[1] = ((struct task *)ctx[0])->pid; return 0; }
+        SEC(\"fexit/g\") int second(u64 *ctx) { return set[ctx[0] & 3] + big[2]; }
+        int f(struct task *t) { return t->pid; }";
+    let ebpf = crate::Ebpf::load(&compile(source)).unwrap();
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let object = &ebpf.shared.object;
+    let data = |maps: &mut dyn Iterator<Item = &aya_obj::Map>| -> usize {
+        maps.map(|map| map.data().len()).sum()
+    };
+    assert_eq!(
+        data(&mut object.maps.values().map(AsRef::as_ref)),
+        (1 << 19) + 32
+    );
+    let kernel = kernel(KERNEL);
+    for program in ["probe", "second"] {
+        let relocated = object
+            .relocated(program, None, || Ok(kernel.clone()))
+            .unwrap();
+        assert!(data(&mut relocated.object.maps.values()) < 8);
+    }
+    assert!(data(&mut object.parsed().maps.values()) < 8);
+    // Those of the maps that programs and users have are the same.
+    for map in object.maps.values() {
+        assert_eq!(std::sync::Arc::strong_count(map), 2);
     }
 }

@@ -3,6 +3,9 @@
 /// `BPF_CORE_TYPE_ID_TARGET`: the one relocation that wants an id of the kernel's BTF.
 const TYPE_ID_TARGET: u32 = 7;
 
+/// `BPF_CORE_TYPE_MATCHES`, the last kind that there is.
+const TYPE_MATCHES: u32 = 12;
+
 /// One CO-RE relocation of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CoreRelocation {
@@ -20,6 +23,16 @@ pub(crate) struct CoreRelocation {
 impl CoreRelocation {
     pub(crate) fn wants_target_id(&self) -> bool {
         self.kind == TYPE_ID_TARGET
+    }
+
+    /// Whether it asks if a type of the kernel's has all that the object's has.
+    pub(crate) fn is_type_match(&self) -> bool {
+        self.kind == TYPE_MATCHES
+    }
+
+    /// Whether the parser knows how to apply it.
+    pub(crate) fn is_known_to_parser(&self) -> bool {
+        self.kind < TYPE_MATCHES
     }
 }
 
@@ -65,11 +78,11 @@ pub(crate) fn relocations(ext: &[u8]) -> Option<Vec<CoreRelocation>> {
     Some(found)
 }
 
-/// Removes the CO-RE relocations of all sections but those whose name, by its offset, is to be kept.
-pub(crate) fn keep_sections(ext: &mut [u8], keep: impl Fn(u32) -> bool) {
-    if relocations(ext).is_none_or(|all| all.is_empty()) {
+/// Removes the CO-RE relocations that are not to be kept.
+pub(crate) fn retain(ext: &mut [u8], mut keep: impl FnMut(&CoreRelocation) -> bool) {
+    let Some(all) = relocations(ext).filter(|all| !all.is_empty()) else {
         return;
-    }
+    };
     // Everything lies where `relocations` has found it.
     let word = |at: usize| {
         ext.get(at..at + 4)
@@ -79,13 +92,24 @@ pub(crate) fn keep_sections(ext: &mut [u8], keep: impl Fn(u32) -> bool) {
     let end = start + word(28) as usize;
     let size = word(start) as usize;
     let mut kept = ext[start..start + 4].to_vec();
+    let mut all = all.iter();
     let mut at = start + 4;
     while at < end {
-        let next = at + 8 + size * word(at + 4) as usize;
-        if keep(word(at)) {
-            kept.extend(&ext[at..next]);
+        let (head, records) = (at, word(at + 4));
+        at += 8;
+        let mut section = Vec::new();
+        for _ in 0..records {
+            if all.next().is_some_and(&mut keep) {
+                section.extend(&ext[at..at + size]);
+            }
+            at += size;
         }
-        at = next;
+        if !section.is_empty() {
+            let count = u32::try_from(section.len() / size).unwrap_or(0);
+            kept.extend(&ext[head..head + 4]);
+            kept.extend(count.to_ne_bytes());
+            kept.append(&mut section);
+        }
     }
     let len = if kept.len() == 4 { 0 } else { kept.len() };
     ext[28..32].copy_from_slice(&u32::try_from(len).unwrap_or(0).to_ne_bytes());

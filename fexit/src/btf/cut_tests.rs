@@ -15,7 +15,7 @@ fn types(source: &str) -> Raw {
 fn object(source: &str, value: &str) -> (Raw, Vec<CoreRelocation>) {
     let program = format!("SEC(\"fexit/f\") int probe(void **ctx) {{ return {value}; }}");
     let object = compile(&format!("{source} {program}"));
-    let extra = crate::elf::examine(&object, None).unwrap().1;
+    let extra = crate::elf::examine(&object).unwrap().1;
     (Raw::parse(extra.btf).unwrap(), extra.core)
 }
 

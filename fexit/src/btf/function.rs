@@ -68,7 +68,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn by_id(self, id: u32) -> Option<Type<'a>> {
+    pub(super) fn by_id(self, id: u32) -> Option<Type<'a>> {
         self.own.by_id(id).or_else(|| self.base?.by_id(id))
     }
 
@@ -78,7 +78,7 @@ impl<'a> Scope<'a> {
             .or_else(|| self.base?.string(offset))
     }
 
-    fn is_named(self, offset: u32, name: &[u8]) -> bool {
+    pub(super) fn is_named(self, offset: u32, name: &[u8]) -> bool {
         self.own.is_named(offset, name) || self.base.is_some_and(|base| base.is_named(offset, name))
     }
 
@@ -89,7 +89,7 @@ impl<'a> Scope<'a> {
         self.own.types().filter(named).collect()
     }
 
-    fn resolve(self, id: u32) -> Option<Type<'a>> {
+    pub(super) fn resolve(self, id: u32) -> Option<Type<'a>> {
         raw::resolve(id, |id| self.by_id(id))
     }
 
@@ -289,7 +289,7 @@ impl Btf {
     }
 
     /// The split BTF of a loaded module.
-    fn module(&self, name: &str) -> Result<Raw, BtfError> {
+    pub(super) fn module(&self, name: &str) -> Result<Raw, BtfError> {
         let valid = !name.is_empty() && !name.contains(['/', '\0']) && name != ".." && name != ".";
         let data = valid
             .then(|| fs::read(format!("{MODULE_BTF}/{name}")))
@@ -322,7 +322,7 @@ fn the_only<'a>(
 }
 
 /// Names of the modules that have BTF.
-fn modules() -> BTreeSet<String> {
+pub(super) fn modules() -> BTreeSet<String> {
     let entries = fs::read_dir(MODULE_BTF).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -331,7 +331,7 @@ fn modules() -> BTreeSet<String> {
 }
 
 /// The kernel's handle of a module's BTF.
-fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
+pub(super) fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
     let error = |error| BtfError::FileError {
         path: format!("{MODULE_BTF}/{name}").into(),
         error,

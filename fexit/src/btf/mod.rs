@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 mod bytes;
+mod compare;
 pub(crate) mod core;
 pub(crate) mod cut;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod cut_tests;
 mod explain;
 mod function;
 mod kind;
+mod ksyms;
 mod names;
 mod nearest;
 mod pattern;
@@ -35,6 +37,7 @@ use unread::Unread;
 use wanted::Wanted;
 
 pub(crate) use function::{FunctionId, Module, Shape, describe};
+pub(crate) use ksyms::Symbol;
 
 /// Where the kernel shows its BTF, and that of its modules beside it.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";

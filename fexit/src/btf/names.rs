@@ -192,7 +192,7 @@ mod tests {
         SEC(\"fexit/f\") int p(void *ctx) { return 0; }";
 
     fn raw() -> Raw {
-        let extra = crate::elf::examine(&compile(KERNEL), None).unwrap().1;
+        let extra = crate::elf::examine(&compile(KERNEL)).unwrap().1;
         Raw::parse(extra.btf).unwrap()
     }
 

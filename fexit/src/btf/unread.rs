@@ -173,7 +173,7 @@ mod tests {
             )
             .unwrap();
         }
-        let (_, extra) = elf::examine(&compile(&source), None).unwrap();
+        let (_, extra) = elf::examine(&compile(&source)).unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&extra.btf).unwrap();
         assert!(extra.btf.len() > 100_000);

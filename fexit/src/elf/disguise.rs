@@ -4,18 +4,22 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aya_obj::generated::BPF_PSEUDO_KFUNC_CALL;
+use aya_obj::generated::{BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL};
 use object::Endianness;
-use object::elf::{Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB};
+use object::elf::{Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB, STB_WEAK};
 use object::read::elf::{SectionHeader, SectionTable, Sym};
 
+use super::externs::{self, Extern};
 use super::{Extra, Header, Role, Section, elf_error, header_field, patch};
-use crate::btf::core;
+use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::{Kind, Raw, Type};
 use crate::error::EbpfError;
 
 /// `call` with a function's number behind it; whose, its source register says.
 const CALL: u8 = 0x85;
+
+/// The first half of a 64-bit constant; what it stands for, its source register says.
+const LD_IMM64: u8 = 0x18;
 
 /// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
@@ -23,43 +27,35 @@ const STRUCT: u32 = 4;
 /// Where `sh_flags` stands in a section's header.
 const FLAGS_AT: usize = 8;
 
-/// Hides programs of kinds that nothing here can load, and the CO-RE relocations of all but `only`.
+/// Hides programs of kinds that nothing here can load, and the CO-RE relocations that the parser does not know.
 pub(super) fn kinds(
     copy: &mut [u8],
     header: &Header,
     endian: Endianness,
     sections: &[Section],
-    extra: &Extra,
-    only: Option<&str>,
+    extra: &mut Extra,
 ) {
     let mut hidden = HashSet::new();
     for (index, section) in sections.iter().enumerate() {
-        let program = matches!(section.role, Role::Program | Role::Renamed);
-        if program && only.is_some_and(|only| only != section.name) {
-            hidden.insert(section.name.as_bytes());
-        }
         if section.role == Role::Foreign {
             // No longer a code section.
             patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
             hidden.insert(section.name.as_bytes());
         }
     }
-    if !hidden.is_empty() && !extra.core.is_empty() {
-        drop_relocations(copy, sections, extra, &hidden);
-    }
-}
-
-/// The parser looks for the function of each CO-RE relocation: leave out those of hidden programs.
-fn drop_relocations(copy: &mut [u8], sections: &[Section], extra: &Extra, hidden: &HashSet<&[u8]>) {
-    let Some(section) = sections.iter().find(|section| section.name == ".BTF.ext") else {
-        return;
-    };
     let Ok(local) = Raw::parse(extra.btf.clone()) else {
         return;
     };
-    if let Some(ext) = copy.get_mut(section.file.clone()) {
-        core::keep_sections(ext, |name| {
-            local.string(name).is_none_or(|name| !hidden.contains(name))
+    // The parser looks for the function of each relocation.
+    let is_hidden = |relocation: &CoreRelocation| {
+        let name = local.string(relocation.section_name);
+        name.is_some_and(|name| hidden.contains(name))
+    };
+    extra.core.retain(|relocation| !is_hidden(relocation));
+    let ext = sections.iter().find(|section| section.name == ".BTF.ext");
+    if let Some(ext) = ext.and_then(|section| copy.get_mut(section.file.clone())) {
+        core::retain(ext, |relocation| {
+            relocation.is_known_to_parser() && !is_hidden(relocation)
         });
     }
 }
@@ -109,8 +105,9 @@ pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
     }
 }
 
-/// Marks calls of kernel functions, which to the parser look like calls of functions that are missing.
-pub(super) fn kfuncs(
+/// Marks the instructions that refer to something outside the object, which the parser takes for functions that are
+/// missing, or passes by.
+pub(super) fn references(
     copy: &mut [u8],
     table: &SectionTable<'_, Header>,
     endian: Endianness,
@@ -119,6 +116,7 @@ pub(super) fn kfuncs(
     extra: &mut Extra,
 ) -> Result<(), EbpfError> {
     let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+    let local = Raw::parse(extra.btf.clone()).ok();
     let mut numbers = HashMap::new();
     for raw in table
         .iter()
@@ -136,33 +134,30 @@ pub(super) fn kfuncs(
                 continue;
             };
             let offset = relocation.r_offset.get(endian) as usize;
-            let Some(at) = code
-                .file
-                .start
-                .checked_add(offset)
-                .filter(|at| code.file.contains(at))
-            else {
+            let at = code.file.start.checked_add(offset);
+            let Some(at) = at.filter(|at| code.file.contains(at)) else {
                 continue;
             };
-            if symbol.st_shndx(endian) != SHN_UNDEF {
-                continue;
-            }
+            let (is_called, mark) = match copy.get(at) {
+                _ if symbol.st_shndx(endian) != SHN_UNDEF => continue,
+                Some(&CALL) => (true, BPF_PSEUDO_KFUNC_CALL),
+                Some(&LD_IMM64) => (false, BPF_PSEUDO_BTF_ID),
+                _ => continue,
+            };
             let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
             let name = String::from_utf8_lossy(name).into_owned();
-            if copy.get(at) != Some(&CALL) {
-                extra.externs.insert((code.name.clone(), name));
-                continue;
-            }
             let number = *numbers.entry(name).or_insert_with_key(|name| {
-                extra.kfuncs.push(name.clone());
-                extra.kfuncs.len() - 1
+                extra.externs.push(Extern {
+                    name: name.clone(),
+                    is_weak: symbol.st_bind() == STB_WEAK,
+                    kind: externs::kind(local.as_ref(), name, is_called),
+                });
+                extra.externs.len() - 1
             });
-            patch(copy, at + 1, &[(BPF_PSEUDO_KFUNC_CALL as u8) << 4]);
-            patch(
-                copy,
-                at + 4,
-                &u32::try_from(number).unwrap_or(u32::MAX).to_ne_bytes(),
-            );
+            let destination = copy.get(at + 1).map_or(0, |registers| registers & 0xf);
+            patch(copy, at + 1, &[(mark as u8) << 4 | destination]);
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            patch(copy, at + 4, &number.to_ne_bytes());
         }
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! What `aya-obj` does not tell of an object file, and what it takes for granted.
 //!
 //! It parses every code section as a program and fails on kinds that it does not know, it does not keep what stands
-//! behind the slash of a section's name, knows no kernel functions (kfuncs), and indexes by offsets from the file without
+//! behind the slash of a section's name, knows nothing outside the object, and indexes by offsets from the file without
 //! asking whether they fit. So the file is read here first: offsets are checked, and [`disguise`] makes a copy of it
 //! that holds nothing the parser trips over.
 
 mod disguise;
+pub(crate) mod externs;
 mod rename;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +14,14 @@ use std::ffi::CString;
 
 use aya_obj::ProgramSection;
 use object::Endianness;
-use object::elf::{EM_BPF, FileHeader64, SHF_EXECINSTR, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
+use object::elf::{
+    EM_BPF, FileHeader64, SHF_EXECINSTR, SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, STT_FUNC, STT_OBJECT,
+};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 
 use crate::btf::core::{self, CoreRelocation};
 use crate::error::EbpfError;
+use externs::{Extern, ExternKind};
 
 /// Nobody needs more static data than this; the kernel's limit for one map is near it.
 const MAX_DATA: u64 = 256 << 20;
@@ -43,15 +47,24 @@ pub(crate) struct Extra {
     /// What the `license` section says; empty if there is none.
     pub(crate) license: CString,
     pub(crate) globals: BTreeMap<String, Global>,
-    /// The kernel functions that are called; a call holds the place of its function here.
-    pub(crate) kfuncs: Vec<String>,
-    /// The variables outside the object (`__kconfig`, `__ksym`) that code refers to: section and name.
-    pub(crate) externs: BTreeSet<(String, String)>,
+    /// What code refers to outside of the object; an instruction holds the place here of what it refers to.
+    pub(crate) externs: Vec<Extern>,
     /// The object's own BTF.
     pub(crate) btf: Vec<u8>,
     pub(crate) core: Vec<CoreRelocation>,
+    /// The `.BTF.ext` section that the parser is given.
+    pub(crate) btf_ext: Vec<u8>,
     /// Index of each section, by name.
     pub(crate) section_index: BTreeMap<String, usize>,
+}
+
+impl Extra {
+    /// The kernel functions that the object declares.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &str> {
+        let functions = self.externs.iter();
+        let functions = functions.filter(|e| matches!(e.kind, ExternKind::Function(_)));
+        functions.map(|function| function.name.as_str())
+    }
 }
 
 /// What a section is to us.
@@ -98,9 +111,7 @@ fn elf_error(error: object::read::Error) -> EbpfError {
 type Header = FileHeader64<Endianness>;
 
 /// Reads the file, and returns a copy of it that the parser understands.
-///
-/// Given `only`, it has the CO-RE relocations of no other program section.
-pub(crate) fn examine(data: &[u8], only: Option<&str>) -> Result<(Vec<u8>, Extra), EbpfError> {
+pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     let header = Header::parse(data).map_err(elf_error)?;
     let endian = header.endian().map_err(elf_error)?;
     if header.e_machine.get(endian) != EM_BPF {
@@ -130,10 +141,18 @@ pub(crate) fn examine(data: &[u8], only: Option<&str>) -> Result<(Vec<u8>, Extra
     }
     symbols(&table, endian, data, &sections, &mut extra)?;
     let mut copy = data.to_vec();
-    disguise::kfuncs(&mut copy, &table, endian, data, &sections, &mut extra)?;
+    disguise::references(&mut copy, &table, endian, data, &sections, &mut extra)?;
     disguise::externs(&mut copy, &sections, &extra);
-    disguise::kinds(&mut copy, header, endian, &sections, &extra, only);
+    disguise::kinds(&mut copy, header, endian, &sections, &mut extra);
     rename::sections(&mut copy, header, endian, &sections);
+    let places = Header::parse(&*copy).map_err(elf_error)?;
+    let table = places.sections(endian, &*copy).map_err(elf_error)?;
+    if let Some(index) = extra.section_index.get(".BTF.ext") {
+        let ext = table
+            .section(object::SectionIndex(*index))
+            .map_err(elf_error)?;
+        extra.btf_ext = ext.data(endian, &*copy).map_err(elf_error)?.to_vec();
+    }
     if let Some(index) = extra.section_index.get("license") {
         let file = sections[*index].file.clone();
         extra.license = license(data.get(file.clone()).unwrap_or_default());
@@ -282,4 +301,44 @@ fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
     {
         slot.copy_from_slice(bytes);
     }
+}
+
+/// A file for the parser that holds just these sections.
+pub(crate) fn file(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    const HEADER: usize = 64;
+    const SECTION: usize = 64;
+    let mut names = vec![0];
+    let mut contents = Vec::new();
+    let mut headers = vec![0; SECTION]; // the first is none
+    let count = sections.len() + 2;
+    let start = HEADER + count * SECTION;
+    let mut add = |name: &str, section_type: u32, content: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let name_at = names.len() as u32;
+        names.extend(name.bytes().chain([0]));
+        let content = content(&names);
+        let mut header = vec![0; SECTION];
+        patch(&mut header, 0, &name_at.to_ne_bytes());
+        patch(&mut header, 4, &section_type.to_ne_bytes());
+        let offset = (start + contents.len()) as u64;
+        patch(&mut header, 24, &offset.to_ne_bytes());
+        patch(&mut header, 32, &(content.len() as u64).to_ne_bytes());
+        patch(&mut header, 48, &1u64.to_ne_bytes()); // alignment
+        headers.extend(header);
+        contents.extend(content);
+    };
+    for (name, content) in sections {
+        add(name, SHT_PROGBITS, &|_| content.to_vec());
+    }
+    add(".strtab", SHT_STRTAB, &|names| names.to_vec());
+    let mut file = vec![0; HEADER];
+    let order = if cfg!(target_endian = "little") { 1 } else { 2 };
+    patch(&mut file, 0, &[0x7f, b'E', b'L', b'F', 2, order, 1]);
+    patch(&mut file, 16, &1u16.to_ne_bytes()); // relocatable
+    patch(&mut file, 18, &EM_BPF.to_ne_bytes());
+    patch(&mut file, 20, &1u32.to_ne_bytes());
+    patch(&mut file, 40, &(HEADER as u64).to_ne_bytes());
+    for (at, value) in [(52, HEADER), (58, SECTION), (60, count), (62, count - 1)] {
+        patch(&mut file, at, &(value as u16).to_ne_bytes());
+    }
+    [file, headers, contents].concat()
 }

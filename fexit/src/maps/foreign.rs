@@ -38,7 +38,7 @@ impl Map {
         let definition = aya_obj::parse_map_info(info, PinningType::None);
         Ok(Self(Arc::new(Inner::new(
             &name,
-            definition,
+            Arc::new(definition),
             None,
             Some(fd),
         ))))

@@ -60,7 +60,7 @@ pub type MapData = Map;
 
 struct Inner {
     name: String,
-    definition: aya_obj::Map,
+    definition: Arc<aya_obj::Map>,
     /// What creates it; none if somebody else did.
     object: Option<Arc<Object>>,
     /// Where it is found if it is pinned there, and pinned otherwise.
@@ -74,7 +74,7 @@ impl Inner {
     /// A map that exists already if there is a descriptor.
     fn new(
         name: &str,
-        definition: aya_obj::Map,
+        definition: Arc<aya_obj::Map>,
         object: Option<Arc<Object>>,
         fd: Option<OwnedFd>,
     ) -> Self {
@@ -94,7 +94,7 @@ impl Map {
     /// A map of an object, which will be shared under a name in a BPF file system if there is one.
     pub(crate) fn of_object(
         name: &str,
-        definition: aya_obj::Map,
+        definition: Arc<aya_obj::Map>,
         object: Arc<Object>,
         pin: Option<PathBuf>,
     ) -> Self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aya_obj::generated::{
-    BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
+    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
 };
 
 const CALL: u8 = 0x85;
@@ -19,6 +19,7 @@ pub(super) type Instruction = (&'static str, (u16, u16), &'static str);
 pub(super) struct Found {
     pub(super) helpers: BTreeSet<u32>,
     pub(super) kfuncs: BTreeSet<i32>,
+    pub(super) externs: BTreeSet<i32>,
     pub(super) maps: BTreeSet<i32>,
     pub(super) features: BTreeSet<Instruction>,
 }
@@ -34,6 +35,9 @@ impl Found {
                 }
                 (CALL, BPF_PSEUDO_KFUNC_CALL) => {
                     self.kfuncs.insert(insn.imm);
+                }
+                (LD_IMM64, BPF_PSEUDO_BTF_ID) => {
+                    self.externs.insert(insn.imm);
                 }
                 (LD_IMM64, BPF_PSEUDO_MAP_FD | BPF_PSEUDO_MAP_VALUE) => {
                     self.maps.insert(insn.imm);

@@ -11,16 +11,17 @@ use aya_obj::Object as Parsed;
 
 use crate::Ebpf;
 use crate::btf::access::CoreNeed;
+use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
 use crate::facts::{self, Helper};
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::maps::Map;
-use crate::object::Object;
+use crate::object::{Key, Object};
 use crate::programs::Program;
 use instructions::{Found, Instruction};
 pub(crate) use places::missing;
-use places::{Key, Placed, by_type, placed};
+use places::{Placed, placed};
 
 /// What one fexit program wants of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl<'a> Survey<'a> {
         Self {
             object,
             maps,
-            by_type: by_type(object),
+            by_type: object.by_type(),
             core: placed(object),
             gpl: is_gpl_compatible(&license),
         }
@@ -141,7 +142,7 @@ impl<'a> Survey<'a> {
             may_sleep: data.may_sleep(),
             helpers: Vec::new(),
             kfuncs: Vec::new(),
-            externs: data.externs().into_iter().map(str::to_owned).collect(),
+            externs: Vec::new(),
             maps: Vec::new(),
             core: core.into_iter().collect(),
             requirements: Vec::new(),
@@ -191,13 +192,20 @@ impl<'a> Survey<'a> {
     /// What its instructions show.
     fn add(&self, found: &Found, needs: &mut Needs) {
         needs.helpers = found.helpers.iter().copied().collect();
-        needs.kfuncs = pick(&found.kfuncs, &self.object.extra.kfuncs);
+        let externs = self.object.extra.externs.as_slice();
+        let of_calls = externs_of(&found.kfuncs, externs);
+        needs.kfuncs = of_calls.iter().map(|e| e.name.clone()).collect();
+        needs.externs = externs_of(&found.externs, externs)
+            .into_iter()
+            .filter(|e| !matches!(e.kind, ExternKind::Function(_)))
+            .map(|e| e.name.clone())
+            .collect();
         needs.maps = pick(&found.maps, &self.object.map_names);
         for &number in &found.helpers {
             needs.requirements.extend(self.helper(number));
         }
-        for name in &needs.kfuncs {
-            needs.requirements.extend(kfunc(name));
+        for function in of_calls.iter().filter(|function| !function.is_weak) {
+            needs.requirements.extend(kfunc(&function.name));
         }
         let used = self
             .maps
@@ -264,6 +272,11 @@ fn pick(numbers: &BTreeSet<i32>, names: &[String]) -> Vec<String> {
         .iter()
         .filter_map(|&number| names.get(usize::try_from(number).ok()?).cloned())
         .collect()
+}
+
+fn externs_of<'a>(numbers: &BTreeSet<i32>, externs: &'a [Extern]) -> Vec<&'a Extern> {
+    let numbers = numbers.iter().filter_map(|&n| usize::try_from(n).ok());
+    numbers.filter_map(|number| externs.get(number)).collect()
 }
 
 fn kfunc(name: &str) -> Option<Requirement> {

@@ -1,21 +1,16 @@
 //! Where the CO-RE relocations of an object stand, and which of them a kernel could not satisfy.
 
-use std::collections::HashMap;
-
 use aya_obj::generated::bpf_insn;
 
 use crate::btf::access::{self, CoreNeed};
 use crate::btf::core::CoreRelocation;
 use crate::btf::raw::Raw;
-use crate::object::{Object, Relocated};
+use crate::object::{Key, Object, Relocated};
 
 /// What stands in the place of an instruction whose field the kernel does not have: a call of a helper that there never
 /// will be, `0xbad2310`.
 const POISON: i32 = 195_896_080;
 const CALL: u8 = 0x85;
-
-/// By which the parser knows a function: its section, and its address there.
-pub(super) type Key = (usize, u64);
 
 /// A CO-RE relocation, and the instruction that it is for.
 pub(super) struct Placed {
@@ -30,32 +25,15 @@ pub(super) fn placed(object: &Object) -> Vec<Placed> {
     let Ok(local) = Raw::parse(object.extra.btf.clone()) else {
         return Vec::new();
     };
-    let functions = &object.parsed().functions;
     let place = |relocation: &CoreRelocation| {
-        let section = local.string(relocation.section_name)?;
-        let section = *object
-            .extra
-            .section_index
-            .get(&*String::from_utf8_lossy(section))?;
-        let at = u64::from(relocation.insn_off);
-        // Functions of a section are in the order of their addresses, and this is the last that begins before it.
-        let (key, function) = functions.range((section, 0)..=(section, at)).next_back()?;
-        let instruction = (relocation.insn_off as usize).checked_sub(function.section_offset)? / 8;
-        (instruction < function.instructions.len()).then(|| Placed {
-            function: *key,
+        let (function, instruction) = object.place(&local, relocation)?;
+        Some(Placed {
+            function,
             instruction,
             need: access::describe(&local, relocation),
         })
     };
     object.extra.core.iter().filter_map(place).collect()
-}
-
-/// The function of each BTF type id.
-pub(super) fn by_type(object: &Object) -> HashMap<u32, Key> {
-    let functions = object.parsed().functions.iter();
-    functions
-        .filter_map(|(key, function)| Some((function.func_info.func_info.first()?.type_id, *key)))
-        .collect()
 }
 
 /// What the verifier, as its log tells, came upon in `program` that this kernel does not have.
@@ -107,7 +85,7 @@ fn original(
 ) -> Option<(Key, usize)> {
     let linked = relocated.function(program)?;
     let own = object.parsed().programs.get(program)?.function_key();
-    let types = by_type(object);
+    let types = object.by_type();
     // Subprograms stand behind the program, each noted with where it begins.
     let behind = linked.func_info.func_info.iter().skip(1);
     let callee = behind

@@ -157,7 +157,7 @@ fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
          }}"
     );
     let kernel = "struct task { int pid; } t; SEC(\"fexit/f\") int p(void *ctx) { return t.pid; }";
-    let kernel = crate::elf::examine(&compile(kernel), None).unwrap().1.btf;
+    let kernel = crate::elf::examine(&compile(kernel)).unwrap().1.btf;
     let kernel = crate::Btf::parse(&kernel, crate::Endianness::default()).unwrap();
     let object = Object::parse(&compile(&local), &Globals::new()).unwrap();
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));

@@ -2,26 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use aya_obj::generated::{
-    BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
-};
-
 use super::Shared;
+use super::externs::Instructions;
 use crate::btf::Btf;
 use crate::btf::access::CoreNeed;
 use crate::error::ProgramError;
 use crate::needs;
 use crate::sys::{self, ProgLoad, TestRun};
-
-/// `call` of a helper, a subprogram or a kernel function.
-const CALL: u8 = 0x85;
-
-/// The first instruction of a 64-bit constant, which fills two.
-const LD_IMM64: u8 = 0x18;
 
 /// The verifier's log starts with this much room and grows until it fits.
 const LOG_SIZE: usize = 64 << 10;
@@ -142,7 +133,7 @@ impl ProgramData {
     /// the types that its relocations are about.
     pub(crate) fn look_ahead(&self, btf: &Btf, functions: &[&str]) -> Result<(), ProgramError> {
         let object = &self.shared.object;
-        let kfuncs = object.extra.kfuncs.iter().map(String::as_str);
+        let kfuncs = object.extra.functions();
         let functions: Vec<&str> = functions.iter().copied().chain(kfuncs).collect();
         match &self.shared.btf {
             None => object.look_ahead(btf, &functions)?,
@@ -155,7 +146,7 @@ impl ProgramData {
     /// Whether the object's relocations are made by the kernel's types.
     pub(crate) fn needs_types(&self) -> bool {
         let extra = &self.shared.object.extra;
-        !extra.core.is_empty() || !extra.kfuncs.is_empty()
+        !extra.core.is_empty() || extra.functions().next().is_some()
     }
 
     /// Loads the program. `btf` is asked for only if it [needs types](Self::needs_types).
@@ -175,7 +166,9 @@ impl ProgramData {
         let function = relocated
             .function(&self.name)
             .ok_or(ProgramError::NotLoaded)?;
-        let insns = self.resolved(&function.instructions, &btf)?;
+        let resolved =
+            Instructions::resolve(&function.instructions, &self.name, &self.shared, &btf)?;
+        let fd_array = resolved.fd_array();
         let license = &self.shared.object.extra.license;
         let func_info = function.func_info.func_info_bytes();
         let line_info = function.line_info.line_info_bytes();
@@ -183,7 +176,7 @@ impl ProgramData {
         let attr = ProgLoad {
             prog_type: kind.prog_type,
             expected_attach_type: kind.attach_type,
-            insns: &insns,
+            insns: &resolved.insns,
             license,
             name: &self.name,
             flags: kind.flags,
@@ -193,69 +186,24 @@ impl ProgramData {
             line_info: (&line_info, size(function.line_info_rec_size)),
             attach_btf_id: kind.attach_btf_id,
             attach_fd: kind.attach_fd,
+            fd_array: &fd_array,
             log_level: self.shared.log_level,
         };
-        let loaded = load_with_log(&attr).map_err(|(error, log)| Refusal {
-            missing: needs::missing(object, &relocated, &self.name, &log),
-            error,
-            log,
-        });
-        Ok(loaded.map(|(fd, log)| self.loaded = Some(Loaded { fd, log })))
-    }
-
-    /// The instructions with each map's number replaced by its descriptor, and each kernel function's by its type id;
-    /// maps that are missing are created.
-    fn resolved(
-        &self,
-        instructions: &[bpf_insn],
-        btf: impl Fn() -> Result<Btf, ProgramError>,
-    ) -> Result<Vec<bpf_insn>, ProgramError> {
-        let mut insns = instructions.to_vec();
-        let mut at = 0;
-        while let Some(insn) = insns.get_mut(at) {
-            if insn.code == CALL && u32::from(insn.src_reg()) == BPF_PSEUDO_KFUNC_CALL {
-                insn.imm = self.kfunc(insn.imm, &btf()?)?;
+        match load_with_log(&attr) {
+            Ok((fd, log)) => self.loaded = Some(Loaded { fd, log }),
+            Err((error, log)) => {
+                if let Some(error) = resolved.refused(&error, &log) {
+                    return Err(error);
+                }
+                let missing = needs::missing(object, &relocated, &self.name, &log);
+                return Ok(Err(Refusal {
+                    error,
+                    log,
+                    missing,
+                }));
             }
-            let constant = insn.code == LD_IMM64;
-            let refers = [BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE];
-            if constant && refers.contains(&u32::from(insn.src_reg())) {
-                let number = usize::try_from(insn.imm).ok();
-                let map = number.and_then(|number| self.shared.maps.get(number));
-                let map = map.ok_or_else(|| ProgramError::Relocation {
-                    reason: format!("instruction {at} of `{}` refers to no map", self.name),
-                })?;
-                insn.imm = map.fd()?.as_raw_fd();
-            }
-            at += if constant { 2 } else { 1 };
         }
-        Ok(insns)
-    }
-
-    /// The variables outside the object that the program, or a subprogram of the object, refers to.
-    pub(crate) fn externs(&self) -> Vec<&str> {
-        let externs = &self.shared.object.extra.externs;
-        let concerns = |section: &str| section == self.section || section.starts_with(".text");
-        externs
-            .iter()
-            .filter(|(section, _)| concerns(section))
-            .map(|(_, name)| name.as_str())
-            .collect()
-    }
-
-    fn kfunc(&self, number: i32, btf: &Btf) -> Result<i32, ProgramError> {
-        let kfuncs = &self.shared.object.extra.kfuncs;
-        let name = usize::try_from(number)
-            .ok()
-            .and_then(|number| kfuncs.get(number));
-        let id = name.and_then(|name| btf.function_id(name));
-        let missing = || ProgramError::Relocation {
-            reason: format!(
-                "program `{}` calls the kernel function `{}`, which this kernel does not have",
-                self.name,
-                name.map_or("?", String::as_str)
-            ),
-        };
-        id.map(u32::cast_signed).ok_or_else(missing)
+        Ok(Ok(()))
     }
 }
 

@@ -74,17 +74,6 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
             };
         }
     }
-    let externs = program.externs();
-    if !externs.is_empty() {
-        return ProgramError::Relocation {
-            reason: format!(
-                "program `{}` reads `{}` from outside the object, which this library does not provide; pass such \
-                 a value as a global constant (`EbpfLoader::set_global`)",
-                program.name,
-                externs.join("`, `")
-            ),
-        };
-    }
     ProgramError::LoadError {
         name: program.name.clone(),
         io_error: refusal.error,

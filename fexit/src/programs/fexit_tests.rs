@@ -42,7 +42,7 @@ pub(super) fn count(calls: &Calls, cmd: bpf_cmd) -> usize {
 
 pub(super) fn fixture() -> (Ebpf, Btf) {
     let object = compile(SOURCE);
-    let btf = crate::elf::examine(&object, None).unwrap().1.btf;
+    let btf = crate::elf::examine(&object).unwrap().1.btf;
     (
         Ebpf::load(&object).unwrap(),
         Btf::parse(&btf, crate::Endianness::default()).unwrap(),

@@ -123,7 +123,7 @@ fn three(read: &str) -> (Ebpf, Btf) {
     let object = compile(&format!(
         "{types} int f(struct s *s) {{ return 0; }} {functions}"
     ));
-    let btf = crate::elf::examine(&object, None).unwrap().1.btf;
+    let btf = crate::elf::examine(&object).unwrap().1.btf;
     let btf = Btf::parse(&btf, crate::Endianness::default()).unwrap();
     (Ebpf::load(&object).unwrap(), btf)
 }

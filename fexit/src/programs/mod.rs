@@ -2,6 +2,7 @@
 
 mod data;
 mod explain;
+mod externs;
 mod fd_link;
 pub mod fexit;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::btf::Btf;
 use crate::maps::Map;
 use crate::object::Object;
 use data::ProgramData;
+pub(crate) use externs::Kconfig;
 
 /// What the programs of one object share.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Shared {
     /// What CO-RE relocations are resolved against, if not the types that a program is loaded with.
     pub(crate) btf: Option<Btf>,
     pub(crate) log_level: u32,
+    pub(crate) kconfig: Kconfig,
 }
 
 /// A program of an object, of any kind.

@@ -30,7 +30,8 @@ attr!(ProgLoadAttr {
     line_info_cnt: u32,
     attach_btf_id: u32,
     attach_fd: u32,
-    pad: u32,
+    core_relo_cnt: u32,
+    fd_array: u64,
 });
 
 attr!(TestRunAttr {
@@ -80,6 +81,8 @@ pub(crate) struct ProgLoad<'a> {
     pub(crate) attach_btf_id: u32,
     /// The BTF object (of a module) or the program that `attach_btf_id` belongs to; none for the kernel itself.
     pub(crate) attach_fd: Option<BorrowedFd<'a>>,
+    /// Descriptors of modules' BTF, for calls of their functions. Since 5.16.
+    pub(crate) fd_array: &'a [i32],
     pub(crate) log_level: u32,
 }
 
@@ -133,6 +136,7 @@ pub(crate) fn prog_load(prog: &ProgLoad<'_>, log: &mut [u8]) -> io::Result<Owned
             line_info_cnt: count(line_info),
             attach_btf_id: prog.attach_btf_id,
             attach_fd: prog.attach_fd.map_or(0, raw),
+            fd_array: addr(prog.fd_array),
             ..ProgLoadAttr::default()
         },
     )
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn attributes_have_the_size_that_the_kernel_knows() {
         // Ends of the arms of `union bpf_attr` in include/uapi/linux/bpf.h.
-        assert_eq!(size_of::<ProgLoadAttr>(), 120);
+        assert_eq!(size_of::<ProgLoadAttr>(), 128);
         assert_eq!(size_of::<TestRunAttr>(), 64);
         assert_eq!(size_of::<LinkCreateAttr>(), 32);
         assert_eq!(size_of::<RawTracepointAttr>(), 16);

@@ -1,0 +1,86 @@
+//! What the running kernel answers for an object's `__kconfig` values.
+
+use aya_obj::generated::{bpf_insn, bpf_prog_type};
+
+use super::kconfig::{Config, Options, Source};
+use crate::btf::Btf;
+use crate::kernel_version::KernelVersion;
+use crate::sys::{self, ProgLoad};
+
+/// The system call that asks about BPF, under the name that it has where system calls take their registers in a struct.
+const WRAPPED: &str = if cfg!(target_arch = "x86_64") {
+    "__x64_sys_bpf"
+} else if cfg!(target_arch = "aarch64") {
+    "__arm64_sys_bpf"
+} else if cfg!(target_arch = "riscv64") {
+    "__riscv_sys_bpf"
+} else {
+    "__s390x_sys_bpf"
+};
+
+/// The running kernel, and what was given to the loader in the place of its configuration.
+pub(crate) struct Running<'a> {
+    options: Options,
+    btf: &'a dyn Fn() -> Option<Btf>,
+}
+
+impl<'a> Running<'a> {
+    pub(crate) fn new(given: Option<&str>, btf: &'a dyn Fn() -> Option<Btf>) -> Self {
+        Self {
+            options: Options::new(given, Config::running),
+            btf,
+        }
+    }
+}
+
+impl Source for Running<'_> {
+    fn option(&self, name: &str) -> Result<Option<String>, String> {
+        self.options.get(name)
+    }
+
+    fn virtual_value(&self, name: &str) -> Result<Option<u64>, String> {
+        Ok(match name {
+            "LINUX_KERNEL_VERSION" => Some(KernelVersion::exact().code().into()),
+            "LINUX_HAS_BPF_COOKIE" => Some(has_cookie().into()),
+            "LINUX_HAS_SYSCALL_WRAPPER" => {
+                let btf = (self.btf)().ok_or("this kernel shows no BTF")?;
+                Some(btf.has_function(WRAPPED).into())
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Whether programs may ask for the number that they were attached with: it lets one be loaded that does.
+fn has_cookie() -> bool {
+    const GET_ATTACH_COOKIE: i32 = 174;
+    let instruction = |code, imm| {
+        let mut instruction = bpf_insn {
+            code,
+            _bitfield_align_1: [],
+            _bitfield_1: bpf_insn::new_bitfield_1(0, 0),
+            off: 0,
+            imm,
+        };
+        instruction.set_dst_reg(0);
+        instruction
+    };
+    let insns = [instruction(0x85, GET_ATTACH_COOKIE), instruction(0x95, 0)];
+    let probe = ProgLoad {
+        prog_type: bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32,
+        expected_attach_type: 0,
+        insns: &insns,
+        license: c"GPL",
+        name: "",
+        flags: 0,
+        kern_version: 0,
+        btf: None,
+        func_info: (&[], 0),
+        line_info: (&[], 0),
+        attach_btf_id: 0,
+        attach_fd: None,
+        fd_array: &[],
+        log_level: 0,
+    };
+    sys::with_memlock(|| sys::prog_load(&probe, &mut [])).is_ok()
+}
