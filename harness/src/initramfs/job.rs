@@ -7,7 +7,7 @@ use protocol::job::{Job, Work};
 
 use crate::{
     commands::run::Plan,
-    initramfs::cpio,
+    initramfs::{cpio, kernel_config},
     kernels::{
         Kernel,
         files::modules::{closure, read_module},
@@ -52,6 +52,7 @@ pub(crate) fn pack(
         warnings.extend(luggage.notes().iter().cloned());
         luggage.add_to(&mut image).context(PACKING)?;
     }
+    kernel_config::add(kernel, &mut image).context(PACKING)?;
     let image = image.to_bytes();
     Ok((image, warnings))
 }

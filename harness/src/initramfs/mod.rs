@@ -4,3 +4,4 @@ pub mod bpf_objects;
 pub mod cpio;
 pub mod host_files;
 pub mod job;
+pub(crate) mod kernel_config;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cli::exec::VmArgs,
-    initramfs::{cpio, host_files::Luggage},
+    initramfs::{cpio, host_files::Luggage, kernel_config},
     kernels::{Kernel, Kernels, files::modules, sources::local},
     report::terminal::{Board, Line},
     support::{error::usage, interrupt::Interrupt, sanitize::one_line},
@@ -115,6 +115,7 @@ impl<'a> Guest<'a> {
         let memory_mib = args.memory.unwrap_or_else(|| memory_for(luggage.size()));
         let mut image = cpio::start(cpio::INIT, &job, &modules)?;
         luggage.add_to(&mut image)?;
+        kernel_config::add(&kernel, &mut image)?;
         Ok(Self {
             args,
             name,
