@@ -148,7 +148,7 @@ mod tests {
             Some(KernelVersion::new(5, 15, 131))
         );
         assert_eq!(exact("", "#1 SMP Mon Jan 1"), None);
-        assert_eq!(KernelVersion::new(5, 10, 262).code(), 0x050a_ff);
-        assert_eq!(KernelVersion::new(6, 1, 3).code(), 0x06_01_03);
+        assert_eq!(KernelVersion::new(5, 10, 262).code(), 0x0005_0aff);
+        assert_eq!(KernelVersion::new(6, 1, 3).code(), 0x0006_0103);
     }
 }

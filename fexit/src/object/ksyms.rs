@@ -37,9 +37,10 @@ fn find(table: impl BufRead, name: &str) -> io::Result<Vec<u64>> {
 fn the_only(name: &str, found: &[u64]) -> Result<Option<u64>, String> {
     match found {
         [] => Ok(None),
-        [0, ..] => Err(format!(
+        [0, ..] => Err(
             "the kernel hides the addresses of its symbols; `sysctl kernel.kptr_restrict=0` shows them to root"
-        )),
+                .to_owned(),
+        ),
         [one] => Ok(Some(*one)),
         several => Err(format!("{} symbols are called `{name}`", several.len())),
     }

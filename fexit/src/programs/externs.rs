@@ -103,7 +103,7 @@ impl<'a> Instructions<'a> {
         }
     }
 
-    fn fails(&self, reason: String) -> ProgramError {
+    fn fails(&self, reason: &str) -> ProgramError {
         ProgramError::Relocation {
             reason: format!("program `{}` {reason}", self.program),
         }
@@ -112,7 +112,7 @@ impl<'a> Instructions<'a> {
     fn map(&mut self, at: usize) -> Result<(), ProgramError> {
         let number = usize::try_from(self.insns[at].imm).ok();
         let map = number.and_then(|number| self.shared.maps.get(number));
-        let map = map.ok_or_else(|| self.fails(format!("refers to no map (instruction {at})")))?;
+        let map = map.ok_or_else(|| self.fails(&format!("refers to no map (instruction {at})")))?;
         self.insns[at].imm = map.fd()?.as_raw_fd();
         Ok(())
     }
@@ -121,7 +121,7 @@ impl<'a> Instructions<'a> {
     fn named(&self, at: usize) -> Result<(usize, &'a Extern), ProgramError> {
         let number = usize::try_from(self.insns[at].imm).ok();
         let found = number.and_then(|n| Some((n, self.shared.object.extra.externs.get(n)?)));
-        found.ok_or_else(|| self.fails(format!("refers to nothing known (instruction {at})")))
+        found.ok_or_else(|| self.fails(&format!("refers to nothing known (instruction {at})")))
     }
 
     fn call(
@@ -160,7 +160,7 @@ impl<'a> Instructions<'a> {
             }
             ExternKind::Address => {
                 let address = ksyms::address(&declared.name)
-                    .map_err(|why| self.fails(format!("reads `{}`: {why}", declared.name)))?;
+                    .map_err(|why| self.fails(&format!("reads `{}`: {why}", declared.name)))?;
                 let address = match address {
                     None if !declared.is_weak => return Err(self.absent(declared)),
                     other => other.unwrap_or(0),
@@ -182,7 +182,7 @@ impl<'a> Instructions<'a> {
                 }
             },
             ExternKind::Unknown => {
-                return Err(self.fails(format!(
+                return Err(self.fails(&format!(
                     "refers to `{}`, which is not in the object; declare it `__kconfig` or `__ksym` if it is the \
                      kernel's, or link the objects by `bpftool gen object`",
                     declared.name
@@ -214,7 +214,7 @@ impl<'a> Instructions<'a> {
             Symbol::Absent => Err(self.absent(declared)),
             // A function of that name that takes something else is not the one that was meant.
             Symbol::Different if declared.is_weak && what == "function" => Ok(None),
-            Symbol::Different => Err(self.fails(format!(
+            Symbol::Different => Err(self.fails(&format!(
                 "declares the kernel's {what} `{name}` otherwise than this kernel has it"
             ))),
         }
@@ -225,7 +225,7 @@ impl<'a> Instructions<'a> {
             ExternKind::Function(_) => "calls the kernel function",
             _ => "reads the kernel's variable",
         };
-        self.fails(format!(
+        self.fails(&format!(
             "{what} `{}`, which this kernel does not have; declare it `__weak`, and ask before by `bpf_ksym_exists`",
             declared.name
         ))
@@ -259,8 +259,8 @@ impl<'a> Instructions<'a> {
         });
         let place = match filled.places.get(&number) {
             Some(Ok(place)) => *place,
-            Some(Err(why)) => return Err(self.fails(format!("reads `{name}`: {why}"))),
-            None => return Err(self.fails(format!("reads `{name}`, which has no value"))),
+            Some(Err(why)) => return Err(self.fails(&format!("reads `{name}`: {why}"))),
+            None => return Err(self.fails(&format!("reads `{name}`, which has no value"))),
         };
         Ok((filled.map.fd()?.as_raw_fd(), place))
     }
@@ -270,7 +270,7 @@ impl<'a> Instructions<'a> {
         // A kernel before 5.16 has no place for their descriptors.
         if !self.modules.is_empty() && error.raw_os_error() == Some(libc::E2BIG) {
             let modules: Vec<_> = self.modules.iter().map(|(name, _)| name.as_str()).collect();
-            return Some(self.fails(format!(
+            return Some(self.fails(&format!(
                 "calls functions of the module {}, which programs may from Linux 5.16 on",
                 modules.join(", ")
             )));
