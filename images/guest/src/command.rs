@@ -4,7 +4,7 @@
 //! then is the host told to send more. Writing to the port waits for the host, and so does the program then.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus, Stdio};
@@ -17,12 +17,12 @@ use protocol::job::{Command, INPUT_PORT, OUTPUT_PORT, Streams};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcdrain, tcsetwinsize};
 
 use crate::port::{self, Port};
-use crate::{session, supervise};
+use crate::{end, session, supervise};
 
 /// Does the work of a VM that is there for one program.
 pub(crate) fn work(wanted: &Command, port: &mut Port) -> Result<()> {
@@ -75,7 +75,7 @@ struct Relay {
     decoder: Decoder,
     child: Child,
     /// Becomes readable when the program ends.
-    handle: OwnedFd,
+    end: PipeReader,
     /// Its output; the second is there only if errors have a stream of their own.
     outputs: [Option<File>; 2],
     input: Input,
@@ -125,13 +125,12 @@ impl Relay {
         let child = command.spawn().context("cannot start a process")?;
         // The command holds copies of the program's ends, which would keep them open.
         drop(command);
-        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
-            .context("cannot watch the program")?;
+        let end = end::of(Pid::from_child(&child)).context("cannot watch the program")?;
         Ok(Self {
             ports,
             decoder: Decoder::default(),
             child,
-            handle,
+            end,
             outputs,
             input: Input {
                 to: input,
@@ -156,7 +155,7 @@ impl Relay {
 
     /// Waits for something to happen, and passes it on.
     fn step(&mut self, limit: Option<Duration>) -> Result<Happened> {
-        let mut fds = vec![PollFd::new(&self.handle, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.end, PollFlags::IN)];
         let from_host = self.ports.from_host.iter();
         fds.extend(from_host.map(|port| PollFd::new(port, PollFlags::IN)));
         let outputs = self.outputs.iter().flatten();

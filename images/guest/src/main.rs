@@ -4,6 +4,7 @@ mod beside;
 mod child;
 mod command;
 mod confine;
+mod end;
 mod environment;
 mod init;
 mod kmsg;

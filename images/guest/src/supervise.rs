@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{PipeReader, Read};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -13,12 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, kill_process_group, pidfd_open,
-    wait,
-};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait};
 
 use crate::child::Company;
+use crate::end;
 use crate::ranks::Rank;
 use crate::text::Tail;
 
@@ -84,7 +81,7 @@ struct Process {
     child: Child,
     pid: Pid,
     /// Becomes readable when the process ends.
-    handle: OwnedFd,
+    end: PipeReader,
     killed: bool,
     report: Stream<Vec<u8>>,
     output: Stream<Tail>,
@@ -99,7 +96,7 @@ struct Stream<T> {
 impl Process {
     fn new(child: Child, report: PipeReader, output: PipeReader) -> Result<Self> {
         let pid = Pid::from_child(&child);
-        let handle = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
+        let end = end::of(pid).context("cannot watch the process")?;
         let report = Stream {
             pipe: Some(report),
             bytes: Vec::new(),
@@ -111,7 +108,7 @@ impl Process {
         Ok(Self {
             child,
             pid,
-            handle,
+            end,
             killed: false,
             report,
             output,
@@ -133,7 +130,7 @@ impl Process {
 
     /// Waits for something to come and reads it.
     fn read(&mut self, timeout: Duration) -> Result<Ready> {
-        let mut fds = vec![PollFd::new(&self.handle, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.end, PollFlags::IN)];
         fds.extend(
             self.report
                 .pipe
