@@ -28,6 +28,9 @@ vfslat --json --slower-than 0 -- bash -c 'echo hello > /tmp/greeting'
 echo "status $?"
 slowopen --duration 0.2 --min-us 3600000000
 echo "status $?"
+export RUST_BACKTRACE=1
+(ulimit -n 4; slowopen --duration 0.2)
+echo "status $?"
 "#;
 
 /// Builds the tools and says where they are.
@@ -75,7 +78,13 @@ fn each_tool_tells_what_happened_and_ends_with_its_command() {
         let lines = stdout.lines().map(str::trim_start);
         lines.filter(|line| line.starts_with(text)).collect()
     };
-    let statuses = ["status 1", "status 1", "status 0", "status 0"];
+    let statuses = ["status 1", "status 1", "status 0", "status 0", "status 1"];
     assert_eq!(beginning("status"), statuses, "{stdout}");
     assert_eq!(beginning("PID").len(), 1, "{stdout}");
+    let errors = stderr.lines().filter(|line| line.starts_with("error: "));
+    let [error] = errors.collect::<Vec<_>>()[..] else {
+        panic!("{stderr}")
+    };
+    assert_eq!(error.matches("os error 24").count(), 1, "{error}");
+    assert!(!stderr.contains("backtrace"), "{stderr}");
 }

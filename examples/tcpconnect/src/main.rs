@@ -17,8 +17,11 @@ struct Cli {
     output: Output,
 }
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    tool::exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
     let (tracer, mut events) = start(&cli.options)?;
     watch::<Connection>(&cli.output, &tracer, &mut events)
 }

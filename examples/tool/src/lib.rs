@@ -5,6 +5,8 @@ mod events;
 mod record;
 mod watch;
 
+use std::process::ExitCode;
+
 use anyhow::{Context as _, Result};
 use fexit::programs::FExit;
 use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map};
@@ -12,6 +14,14 @@ use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map};
 pub use events::Events;
 pub use record::{Fields, Record, errno, printable};
 pub use watch::{Output, print, watch};
+
+/// What `main` returns: an error is one line on stderr, whatever `RUST_BACKTRACE` says.
+pub fn exit(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
 
 /// Whom to watch, and how to hear of it.
 #[derive(Clone, Debug, Default, clap::Args)]

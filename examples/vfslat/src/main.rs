@@ -20,8 +20,11 @@ struct Cli {
     output: Output,
 }
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    tool::exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
     let (tracer, mut events) = start(&cli.options)?;
     let code = watch::<Slow>(&cli.output, &tracer, &mut events)?;
     for ((fs, operation), histogram) in histograms(&tracer)? {
