@@ -40,7 +40,7 @@ pub enum EbpfError {
 
     /// The parser refused the object.
     #[error("cannot parse the eBPF object: {}", chain(.0))]
-    ParseError(#[source] Box<aya_obj::ParseError>),
+    ParseError(Box<aya_obj::ParseError>),
 
     /// A global variable that must exist does not, or has another size.
     #[error("global variable `{name}`: {what}")]
@@ -127,7 +127,6 @@ pub enum ProgramError {
         /// The program.
         name: String,
         /// What `bpf(2)` returned.
-        #[source]
         io_error: io::Error,
         /// The whole log of the verifier.
         verifier_log: String,
@@ -180,7 +179,6 @@ pub enum ProgramError {
         /// Why, and what to do.
         reason: String,
         /// What `bpf(2)` returned.
-        #[source]
         io_error: io::Error,
     },
 
@@ -199,7 +197,6 @@ pub enum ProgramError {
         /// The name.
         path: PathBuf,
         /// Why.
-        #[source]
         io_error: io::Error,
     },
 
@@ -217,7 +214,6 @@ pub enum ProgramError {
         /// The call.
         call: &'static str,
         /// What it returned.
-        #[source]
         io_error: io::Error,
     },
 }
@@ -254,5 +250,47 @@ mod tests {
         let error = ProgramError::Map(MapError::Unsupported(refusal));
         assert_eq!(error.unsupported(), Some(&refusal));
         assert_eq!(ProgramError::NotLoaded.unsupported(), None);
+    }
+
+    #[test]
+    fn the_kernels_answer_is_told_once_with_or_without_causes() {
+        let io = || io::Error::from_raw_os_error(libc::EINVAL);
+        let (path, name) = (PathBuf::from("/sys/fs/bpf/x"), "x".to_owned());
+        let errors: [Box<dyn std::error::Error>; 7] = [
+            Box::new(ProgramError::LoadError {
+                name: name.clone(),
+                io_error: io(),
+                verifier_log: String::new(),
+            }),
+            Box::new(ProgramError::AttachError {
+                name: name.clone(),
+                reason: io().to_string(),
+                io_error: io(),
+            }),
+            Box::new(ProgramError::Pin {
+                path: path.clone(),
+                io_error: io(),
+            }),
+            Box::new(MapError::CreateError {
+                name: name.clone(),
+                definition: String::new(),
+                hint: String::new(),
+                io_error: io(),
+            }),
+            Box::new(ProgramError::Map(MapError::SyscallError {
+                name,
+                call: "BPF_MAP_FREEZE",
+                io_error: io(),
+            })),
+            Box::new(LinkError::Pin {
+                path: path.clone(),
+                error: io(),
+            }),
+            Box::new(EbpfError::FileError { path, error: io() }),
+        ];
+        for error in errors {
+            let text = chain(error.as_ref());
+            assert_eq!(text.matches("os error 22").count(), 1, "{text}");
+        }
     }
 }

@@ -17,7 +17,6 @@ pub enum LinkError {
         /// The name.
         path: PathBuf,
         /// Why.
-        #[source]
         error: io::Error,
     },
 
@@ -27,7 +26,6 @@ pub enum LinkError {
         /// The link, to try again or to keep.
         pinned: Box<PinnedLink>,
         /// Why.
-        #[source]
         error: io::Error,
     },
 
@@ -50,7 +48,6 @@ pub enum LinkError {
         /// The call.
         call: &'static str,
         /// What it returned.
-        #[source]
         error: io::Error,
     },
 }

@@ -45,7 +45,6 @@ pub enum MapError {
         /// What to do.
         hint: String,
         /// What `bpf(2)` returned.
-        #[source]
         io_error: io::Error,
     },
 
@@ -85,7 +84,6 @@ pub enum MapError {
         /// The name in the BPF file system.
         path: PathBuf,
         /// Why.
-        #[source]
         io_error: io::Error,
     },
 
@@ -147,7 +145,6 @@ pub enum MapError {
         /// The call.
         call: &'static str,
         /// What it returned.
-        #[source]
         io_error: io::Error,
     },
 }
