@@ -120,6 +120,10 @@ impl Ebpf {
 
     /// Sets a global variable of `.data` or `.bss`, while programs run.
     ///
+    /// Nothing beside it changes where its map can be mapped: from 5.5 on, but for a map that somebody else made
+    /// otherwise. Else all variables of the map are read and written, and what a program writes meanwhile may be lost.
+    /// Source: kernel commit fc9702273e2e ("bpf: Add mmap() support for BPF_MAP_TYPE_ARRAY").
+    ///
     /// # Errors
     ///
     /// As [`Ebpf::global`], and [`MapError::ReadOnly`] for a constant: those are set by [`EbpfLoader::set_global`].

@@ -218,6 +218,24 @@ impl Feature {
         }
     }
 
+    /// Fails if the kernel knows no programs with a target at all, of whatever kind this is about: to ask before anything
+    /// is made or looked up.
+    pub(crate) fn require_targets(self) -> Result<(), Unsupported> {
+        #[cfg(test)]
+        if let Some(lacks) = crate::sys::fake::lacks(self) {
+            return if lacks {
+                Err(self.unsupported())
+            } else {
+                Ok(())
+            };
+        }
+        if crate::sys::knows_targets() {
+            Ok(())
+        } else {
+            Err(self.unsupported())
+        }
+    }
+
     /// The refusal to give when the kernel has shown that it lacks this.
     pub(crate) fn unsupported(self) -> Unsupported {
         Unsupported {

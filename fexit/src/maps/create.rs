@@ -31,14 +31,12 @@ fn create_one(
     object: Option<&Object>,
     inner: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, MapError> {
-    let data = is_data(map);
     let mut attr = MapCreate {
         map_type: map.map_type(),
         key_size: map.key_size(),
         value_size: map.value_size(),
         max_entries: max_entries(map),
-        // Data can then be read and written in place, beside running programs (5.5).
-        flags: map.map_flags() | if data { BPF_F_MMAPABLE } else { 0 },
+        flags: map.map_flags(),
         extra: map.map_extra(),
         name,
         inner,
@@ -46,6 +44,18 @@ fn create_one(
     };
     if attr.map_type == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32 {
         (attr.key_size, attr.value_size) = (4, 4);
+    }
+    if is_data(map) {
+        // Then it can be read and written in place, beside running programs.
+        let mapped = MapCreate {
+            flags: attr.flags | BPF_F_MMAPABLE,
+            ..attr
+        };
+        match sys::with_memlock(|| sys::map_create(&mapped)) {
+            // So a kernel before 5.5 says that it has no such flag.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            other => return other.map_err(|error| explain(&attr, error)),
+        }
     }
     if let Map::Btf(typed) = map
         && typed.def.btf_value_type_id != 0

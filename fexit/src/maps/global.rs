@@ -1,12 +1,33 @@
 //! Global variables: parts of the maps `.data`, `.bss` and `.rodata`.
 
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use aya_obj::EbpfSectionKind;
 
 use super::{Map, MapError, Pod};
 use crate::elf::Global;
-use crate::sys::{self, memory::SharedMemory};
+use crate::sys::{self, ENOTSUPP, memory::SharedMemory};
+
+/// The key of the one element that such a map has.
+const FIRST: [u8; 4] = 0u32.to_ne_bytes();
+
+/// The way to the variables of a map.
+#[derive(Debug)]
+pub(super) enum Data {
+    /// In place.
+    Mapped(SharedMemory),
+    /// All of them at once, by calls, one writer after the other.
+    ByCalls(Mutex<()>),
+}
+
+/// Whether the kernel says that it does not map this map.
+fn is_unmappable(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENODEV | libc::EINVAL | ENOTSUPP)
+    )
+}
 
 impl Map {
     /// Reads a variable; what a running program wrote is seen at once.
@@ -17,22 +38,22 @@ impl Map {
     }
 
     pub(crate) fn read_global_bytes(&self, global: &Global) -> Result<Vec<u8>, MapError> {
-        let fd = self.fd()?;
         let mut value = vec![0; global.size];
-        if self.is_constant() {
-            let mut all = vec![0; self.value_size()];
-            sys::map_lookup(fd, &0u32.to_ne_bytes(), &mut all, 0)
-                .map_err(self.error("BPF_MAP_LOOKUP_ELEM"))?;
-            if let Some(part) = all.get(global.offset..global.offset + global.size) {
-                value.copy_from_slice(part);
-            }
-        } else {
-            self.memory(fd)?.read(global.offset, &mut value);
+        if !self.is_constant()
+            && let Data::Mapped(memory) = self.data()?
+        {
+            memory.read(global.offset, &mut value);
+        } else if let Some(part) = self
+            .all_data()?
+            .get(global.offset..global.offset + global.size)
+        {
+            value.copy_from_slice(part);
         }
         Ok(value)
     }
 
-    /// Writes a variable, and nothing beside it, so that programs may write to its neighbours meanwhile.
+    /// Writes a variable. Where the map is mapped, nothing beside it, so that programs may write to its neighbours
+    /// meanwhile; else what they write while this runs may be lost.
     pub(crate) fn write_global<T: Pod>(
         &self,
         name: &str,
@@ -45,22 +66,47 @@ impl Map {
                 name: name.to_owned(),
             });
         }
-        self.memory(self.fd()?)?
-            .write(global.offset, sys::bytes_of(&value));
-        Ok(())
+        let value = sys::bytes_of(&value);
+        match self.data()? {
+            Data::Mapped(memory) => {
+                memory.write(global.offset, value);
+                Ok(())
+            }
+            Data::ByCalls(writer) => {
+                let _writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut all = self.all_data()?;
+                if let Some(part) = all.get_mut(global.offset..global.offset + value.len()) {
+                    part.copy_from_slice(value);
+                }
+                self.update(&FIRST, &all, 0)
+            }
+        }
+    }
+
+    /// All variables of the map.
+    fn all_data(&self) -> Result<Vec<u8>, MapError> {
+        let mut all = vec![0; self.value_size()];
+        sys::map_lookup(self.fd()?, &FIRST, &mut all, 0)
+            .map_err(self.error("BPF_MAP_LOOKUP_ELEM"))?;
+        Ok(all)
     }
 
     fn is_constant(&self) -> bool {
         self.0.definition.section_kind() == EbpfSectionKind::Rodata
     }
 
-    fn memory(&self, fd: BorrowedFd<'_>) -> Result<&SharedMemory, MapError> {
-        if let Some(memory) = self.0.memory.get() {
-            return Ok(memory);
+    /// How variables are reached, which the kernel decides: none maps a map before 5.5, nor one that was made without
+    /// `BPF_F_MMAPABLE` since.
+    fn data(&self) -> Result<&Data, MapError> {
+        if let Some(data) = self.0.data.get() {
+            return Ok(data);
         }
-        let memory =
-            SharedMemory::map(fd, 0, self.value_size(), true).map_err(self.error("mmap"))?;
-        Ok(self.0.memory.get_or_init(|| memory))
+        let data = match SharedMemory::map(self.fd()?, 0, self.value_size(), true) {
+            Ok(memory) => Data::Mapped(memory),
+            Err(error) if is_unmappable(&error) => Data::ByCalls(Mutex::new(())),
+            Err(error) => return Err(self.error("mmap")(error)),
+        };
+        Ok(self.0.data.get_or_init(|| data))
     }
 
     fn check_size(&self, name: &str, global: &Global, size: usize) -> Result<(), MapError> {
@@ -83,5 +129,69 @@ impl Map {
             expected: global.size,
             found,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use aya_obj::generated::bpf_cmd::{
+        self, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,
+    };
+
+    use crate::sys::fake;
+    use crate::testing::compile;
+    use crate::{Ebpf, MapError};
+
+    const SOURCE: &str = "
+        int zero; int one = 1; const volatile int TWO = 2;
+        SEC(\"fexit/f\") int p(void *ctx) { return zero + one + TWO; }";
+
+    /// The calls that `work` takes on a kernel that maps no map, the first of them answered by `first` instead.
+    fn calls(
+        first: Option<i32>,
+        work: impl FnOnce(&Ebpf) -> Result<(), MapError>,
+    ) -> (Vec<bpf_cmd>, Result<(), MapError>) {
+        let ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&calls);
+        // A descriptor of /dev/null, which cannot be mapped either.
+        fake::kernel(move |cmd| {
+            seen.borrow_mut().push(cmd);
+            let first = first.filter(|_| seen.borrow().len() == 1);
+            Some(first.map_or_else(fake::fd, fake::errno))
+        });
+        let result = work(&ebpf);
+        let calls = calls.borrow().clone();
+        (calls, result)
+    }
+
+    #[test]
+    fn data_is_read_and_written_by_calls_where_the_kernel_cannot_map_it() {
+        let (made, result) = calls(Some(libc::EINVAL), |ebpf| {
+            ebpf.global::<i32>("zero").map(drop)
+        });
+        result.unwrap();
+        assert_eq!(made, [BPF_MAP_CREATE, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM]);
+        let (made, result) = calls(None, |ebpf| ebpf.set_global("zero", 7));
+        result.unwrap();
+        assert_eq!(
+            made,
+            [BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM]
+        );
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_mapping_is_not_tried_again() {
+        let (made, result) = calls(Some(libc::EMFILE), |ebpf| {
+            ebpf.global::<i32>("zero").map(drop)
+        });
+        assert!(
+            matches!(result, Err(MapError::CreateError { .. })),
+            "{result:?}"
+        );
+        assert_eq!(made, [BPF_MAP_CREATE]);
     }
 }

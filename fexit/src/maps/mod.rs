@@ -49,7 +49,7 @@ pub use crate::sys::Pod;
 
 use crate::object::Object;
 use crate::sys;
-use crate::sys::memory::SharedMemory;
+use global::Data;
 
 /// A map: of an object, or one that somebody else made. Clones are the same map.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ struct Inner {
     /// Where it is found if it is pinned there, and pinned otherwise.
     pin: Option<PathBuf>,
     fd: OnceLock<OwnedFd>,
-    memory: OnceLock<SharedMemory>,
+    data: OnceLock<Data>,
     has_reader: AtomicBool,
 }
 
@@ -84,7 +84,7 @@ impl Inner {
             object,
             pin: None,
             fd: fd.map_or_else(OnceLock::new, OnceLock::from),
-            memory: OnceLock::new(),
+            data: OnceLock::new(),
             has_reader: AtomicBool::new(false),
         }
     }

@@ -112,6 +112,7 @@ impl FExit {
         if self.is_session() {
             Feature::Session.require(btf)?;
         }
+        target.feature().require_targets()?;
         target::look_ahead(target, &self.data, btf)?;
         let target = target::resolve(target, &self.data, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;

@@ -4,8 +4,9 @@ use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
 
 use super::fexit_tests::{count, fexit, fixture, kernel};
 use crate::programs::{FExit, OtherProgram, ProgramError, Target};
+use crate::sys::fake;
 use crate::testing::compile;
-use crate::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use crate::{Btf, Ebpf, EbpfLoader, Feature, VerifierLogLevel};
 
 #[test]
 fn a_kernel_that_knows_less_btf_gets_less() {
@@ -109,6 +110,29 @@ fn what_is_shown_of_an_object_is_short_and_has_its_names() {
     shown(fexit(&mut ebpf), &["\"one\"", "fexit/traced", "OwnedFd"]);
     shown(&ebpf, &["\"one\"", "\"packet\"", "fsomething/new"]);
     shown(&btf, &["Btf", "bytes"]);
+}
+
+#[test]
+fn a_kernel_without_fexit_is_told_of_before_anything_is_made_or_looked_up() {
+    let (mut ebpf, btf) = fixture();
+    let calls = kernel(|_, _| None);
+    fake::lacking(&[Feature::Fexit, Feature::ProgramTarget]);
+    let mut refusal = |target: &Target<'_>| {
+        let error = fexit(&mut ebpf).load_target(target, &btf).unwrap_err();
+        error.unsupported().map(|refusal| refusal.feature)
+    };
+    for target in [
+        Target::Section,
+        Target::Function("no_such_function"),
+        Target::Functions(&["traced"]),
+    ] {
+        assert_eq!(refusal(&target), Some(Feature::Fexit), "{target:?}");
+    }
+    let fd = std::fs::File::open("/dev/null").unwrap().into();
+    let program = Target::OwnedProgram { fd, function: None };
+    assert_eq!(refusal(&program), Some(Feature::ProgramTarget));
+    assert_eq!(*calls.borrow(), []);
+    fake::lacking(&[]);
 }
 
 /// An object of three programs on functions of its own, and the types of both.

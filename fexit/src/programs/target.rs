@@ -85,6 +85,14 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// What a kernel must have for the least of its kind.
+    pub(super) fn feature(&self) -> Feature {
+        match self {
+            Self::Section | Self::Function(_) | Self::Functions(_) => Feature::Fexit,
+            Self::Program { .. } | Self::OwnedProgram { .. } => Feature::ProgramTarget,
+        }
+    }
+
     /// A program of this library.
     ///
     /// # Errors

@@ -36,7 +36,11 @@ pub(crate) fn kernel(answer: impl FnMut(bpf_cmd) -> Option<io::Result<c_long>> +
 /// A descriptor for a made-up object: `/dev/null`, so that closing it is real.
 pub(crate) fn fd() -> io::Result<c_long> {
     use std::os::fd::IntoRawFd;
-    Ok(std::fs::File::open("/dev/null")?.into_raw_fd().into())
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    Ok(file.into_raw_fd().into())
 }
 
 pub(crate) fn errno(errno: i32) -> io::Result<c_long> {

@@ -22,7 +22,8 @@ pub(crate) use object::{
 };
 pub use program::TestRun;
 pub(crate) use program::{
-    ProgLoad, link_create, link_create_multi, prog_load, prog_test_run, raw_tracepoint_open,
+    ProgLoad, knows_targets, link_create, link_create_multi, prog_load, prog_test_run,
+    raw_tracepoint_open,
 };
 
 use std::ffi::{CStr, c_long};

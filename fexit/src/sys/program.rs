@@ -142,6 +142,19 @@ pub(crate) fn prog_load(prog: &ProgLoad<'_>, log: &mut [u8]) -> io::Result<Owned
     )
 }
 
+/// Whether the kernel knows of programs with a target (5.5). An older one says `E2BIG` to bytes that it has no meaning
+/// for, before it looks at the rest; any other comes to the flags, which no kernel takes.
+pub(crate) fn knows_targets() -> bool {
+    let mut attr = ProgLoadAttr {
+        insn_cnt: 1,
+        prog_flags: u32::MAX,
+        attach_fd: u32::MAX,
+        ..ProgLoadAttr::default()
+    };
+    let answer = bpf_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr);
+    !answer.is_err_and(|error| error.raw_os_error() == Some(libc::E2BIG))
+}
+
 /// Attaches a tracing program to the target that it was loaded for; the older of the two calls, from 5.5 on.
 pub(crate) fn raw_tracepoint_open(prog: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = RawTracepointAttr {
