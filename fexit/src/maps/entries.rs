@@ -5,7 +5,6 @@ use aya_obj::generated::bpf_map_type as t;
 use super::create::possible_cpus;
 use super::keys::Walk;
 use super::{Map, MapError};
-use crate::sys;
 
 /// A key and its value; of a per-CPU map, the values one behind the other, each on a multiple of eight bytes.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -42,7 +41,6 @@ impl Map {
     }
 
     fn read(&self, limit: usize, size: usize) -> Result<(Vec<Entry>, bool), MapError> {
-        let fd = self.fd()?;
         let mut entries = Vec::new();
         for key in Walk::new(self) {
             let key = key?;
@@ -50,9 +48,11 @@ impl Map {
                 return Ok((entries, true));
             }
             let mut value = vec![0; size];
-            // One that is gone by now is none.
-            if sys::map_lookup(fd, &key, &mut value, 0).is_ok() {
-                entries.push((key, value));
+            match self.lookup_bytes(&key, &mut value, 0) {
+                Ok(()) => entries.push((key, value)),
+                // It was removed meanwhile.
+                Err(MapError::KeyNotFound { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok((entries, false))

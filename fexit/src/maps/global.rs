@@ -86,8 +86,7 @@ impl Map {
     /// All variables of the map.
     fn all_data(&self) -> Result<Vec<u8>, MapError> {
         let mut all = vec![0; self.value_size()];
-        sys::map_lookup(self.fd()?, &FIRST, &mut all, 0)
-            .map_err(self.error("BPF_MAP_LOOKUP_ELEM"))?;
+        self.lookup_bytes(&FIRST, &mut all, 0)?;
         Ok(all)
     }
 

@@ -29,6 +29,8 @@ mod kinds;
 mod per_cpu;
 pub mod perf;
 mod ring_buf;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -159,7 +161,18 @@ impl Map {
         self.0.definition.map_type()
     }
 
+    /// The error of a call.
     fn error(&self, call: &'static str) -> impl FnOnce(std::io::Error) -> MapError + use<> {
+        let name = self.0.name.clone();
+        move |io_error| MapError::SyscallError {
+            name,
+            call,
+            io_error,
+        }
+    }
+
+    /// The error of a call about one element. Only there `ENOENT` means that there is no such element.
+    fn element_error(&self, call: &'static str) -> impl FnOnce(std::io::Error) -> MapError + use<> {
         let name = self.0.name.clone();
         move |io_error| match io_error.raw_os_error() {
             Some(libc::ENOENT) => MapError::KeyNotFound { name },
@@ -171,21 +184,26 @@ impl Map {
         }
     }
 
+    fn lookup_bytes(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), MapError> {
+        sys::map_lookup(self.fd()?, key, value, flags)
+            .map_err(self.element_error("BPF_MAP_LOOKUP_ELEM"))
+    }
+
     fn lookup<V: Pod>(&self, key: &[u8], flags: u64) -> Result<V, MapError> {
         let mut value = vec![0; size_of::<V>()];
-        sys::map_lookup(self.fd()?, key, &mut value, flags)
-            .map_err(self.error("BPF_MAP_LOOKUP_ELEM"))?;
+        self.lookup_bytes(key, &mut value, flags)?;
         sys::from_bytes(&value).ok_or_else(|| MapError::KeyNotFound {
             name: self.0.name.clone(),
         })
     }
 
     fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
-        sys::map_update(self.fd()?, key, value, flags).map_err(self.error("BPF_MAP_UPDATE_ELEM"))
+        sys::map_update(self.fd()?, key, value, flags)
+            .map_err(self.element_error("BPF_MAP_UPDATE_ELEM"))
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), MapError> {
-        sys::map_delete(self.fd()?, key).map_err(self.error("BPF_MAP_DELETE_ELEM"))
+        sys::map_delete(self.fd()?, key).map_err(self.element_error("BPF_MAP_DELETE_ELEM"))
     }
 
     fn expect_kind(&self, kinds: &[u32], expected: &'static str) -> Result<(), MapError> {

@@ -49,8 +49,7 @@ fn slot<V>() -> usize {
 fn get<V: Pod>(map: &Map, key: &[u8], flags: u64) -> Result<PerCpuValues<V>, MapError> {
     let cpus = possible_cpus().map_err(map.error("reading the list of CPUs"))?;
     let mut values = vec![0; slot::<V>() * cpus as usize];
-    sys::map_lookup(map.fd()?, key, &mut values, flags)
-        .map_err(map.error("BPF_MAP_LOOKUP_ELEM"))?;
+    map.lookup_bytes(key, &mut values, flags)?;
     let values = values.chunks(slot::<V>());
     let values = values.filter_map(|value| sys::from_bytes(&value[..size_of::<V>()]));
     Ok(PerCpuValues(values.collect()))

@@ -128,9 +128,36 @@ fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
 /// A call whose result is a new file descriptor. The kernel makes all of its descriptors close-on-exec.
 fn bpf_fd<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<OwnedFd> {
     let fd = bpf(cmd, attr)?;
-    let fd = i32::try_from(fd).map_err(|_| io::Error::other("bpf(2) returned no descriptor"))?;
     // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    unsafe { new_fd(fd) }
+}
+
+/// The descriptor that a call of the kernel has made, never one of 0 to 2: where those are closed, others write to them,
+/// and `bpf(2)` takes 0 for none.
+///
+/// # Safety
+///
+/// `fd` must be what a call returned that made a descriptor, which nobody else owns.
+unsafe fn new_fd(fd: c_long) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(fd).map_err(|_| io::Error::other("the call returned no descriptor"))?;
+    // SAFETY: the caller's promise.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if fd.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
+    // SAFETY: `fd` is open, and the call touches no memory.
+    let high = unsafe {
+        libc::fcntl(
+            fd.as_raw_fd(),
+            libc::F_DUPFD_CLOEXEC,
+            libc::STDERR_FILENO + 1,
+        )
+    };
+    if high < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
 
 fn raw(fd: BorrowedFd<'_>) -> u32 {

@@ -1,5 +1,5 @@
 //! What has no safe interface: a kretprobe by a link of its own kind (`BPF_TRACE_KPROBE_MULTI`, 5.18), which aya does not
-//! make, and a program without an object around it.
+//! make, a program without an object around it, and standard input closed.
 #![allow(unsafe_code)] // bpf(2)
 
 use std::ffi::CStr;
@@ -50,6 +50,12 @@ struct Link {
     symbols: u64,
     addresses: u64,
     cookies: u64,
+}
+
+/// Closes standard input. Nothing of this process may read it afterwards.
+pub(crate) fn close_stdin() {
+    // SAFETY: std does not own descriptor 0, and the caller's process uses it no more.
+    drop(unsafe { OwnedFd::from_raw_fd(0) });
 }
 
 /// Loads a program that does nothing, and lets go of it.

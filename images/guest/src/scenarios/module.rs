@@ -1,6 +1,7 @@
 //! Functions of kernel modules.
 
 use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process;
@@ -13,6 +14,7 @@ use super::counter::expect_error;
 use super::fixture::{closed_on_exec, fexit, start, stop};
 use crate::objects;
 use crate::scenario::{Context, Scenario, skip};
+use crate::sys::close_stdin;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -36,6 +38,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "a field of a module's own struct is read where that module has it, from its functions and from the kernel's",
         Feature::ModuleTarget,
         module_types,
+    )
+    .modules(&["tun"]),
+    Scenario::new(
+        "closed_stdin",
+        "with standard input closed the library takes no descriptor below 3: for a module's BTF 0 means the kernel's",
+        Feature::ModuleTarget,
+        closed_stdin,
     )
     .modules(&["tun"]),
 ];
@@ -167,5 +176,24 @@ fn module_types(_: &mut Context) -> Result<()> {
         text.contains("struct tun_file___never.no_such_field"),
         "the error does not name the field: {text}"
     );
+    Ok(())
+}
+
+fn closed_stdin(_: &mut Context) -> Result<()> {
+    need_module()?;
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
+    ebpf.set_global("tgid", process::id())?;
+    close_stdin();
+    // The first descriptor that this takes and keeps is the module's BTF.
+    let program = fexit(&mut ebpf, "module_target")?;
+    program.load("tun:tun_chr_open", &btf)?;
+    let id = program.attach()?;
+    let link = program.take_link(id)?;
+    let all = [program.fd()?.as_raw_fd(), link.as_fd().as_raw_fd()];
+    ensure!(all.iter().all(|&fd| fd > 2), "the descriptors are {all:?}");
+    drop(File::open(DEVICE)?);
+    let calls: u64 = ebpf.global("calls")?;
+    ensure!(calls == 1, "the program ran {calls} times, not once");
     Ok(())
 }

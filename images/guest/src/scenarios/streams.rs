@@ -1,5 +1,6 @@
 //! Maps through which a program reports more than a figure.
 
+use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use fexit::programs::Target;
 use fexit::{Btf, Ebpf, Feature, Map, MapError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::counter::expect_error;
 use super::fixture::{attached, closed_on_exec, fexit, start, stop};
@@ -39,6 +41,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         per_cpu_maps,
     )
     .beside_others(),
+    Scenario::new(
+        "cpu_list_missing",
+        "without the list of CPUs a map with a value for each is an error, not empty",
+        Feature::Fexit,
+        cpu_list_missing,
+    ),
     Scenario::new(
         "lazy_maps",
         "a map is created for the first program that uses it, not before",
@@ -219,6 +227,27 @@ fn per_cpu_maps(_: &mut Context) -> Result<()> {
     let mut keys = by_result.keys().collect::<Result<Vec<_>, _>>()?;
     keys.sort_unstable();
     ensure!(keys == [-2, 0], "the hash has the keys {keys:?}");
+    Ok(())
+}
+
+fn cpu_list_missing(_: &mut Context) -> Result<()> {
+    const CPUS: &str = "/sys/devices/system/cpu";
+    let mut ebpf = attached(objects::STREAMS, "to_counts")?;
+    let dir = dir()?;
+    start(&ebpf)?;
+    look_up(&dir, 0, true);
+    stop(&ebpf)?;
+    let by_result: PerCpuHashMap<_, i32, u64> = map(&ebpf, "by_result")?.clone().try_into()?;
+    ensure!(by_result.iter().count() == 1, "the call was not counted");
+    let events = ebpf.take_map("events").context("no map `events`")?;
+    let mut events = PerfEventArray::try_from(events)?;
+    mount("tmpfs", CPUS, "tmpfs", MountFlags::empty(), None::<&CStr>)?;
+    let (first, opened) = (by_result.iter().next(), events.open_all(None));
+    unmount(CPUS, UnmountFlags::empty())?;
+    let unread = |error: &MapError| matches!(error, MapError::SyscallError { call, .. } if call.contains("list of CPUs"));
+    let first = first.context("the map is said to be empty")?;
+    expect_error("an element without the list of CPUs", first, unread)?;
+    expect_error("buffers without the list of CPUs", opened, unread)?;
     Ok(())
 }
 
