@@ -4,10 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::{
-    cli::{StoreArgs, seconds},
-    vm::Mode,
-};
+use crate::{cli::StoreArgs, support::seconds::seconds, vm::Mode};
 
 const EXEC_STATUS: &str = "\
 The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a
@@ -47,6 +44,22 @@ pub struct ExecArgs {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+const SHELL_STATUS: &str = "\
+`exit` ends the shell and the VM; so does Ctrl-A X, whatever the VM does. Ctrl-A twice is one Ctrl-A for the shell.
+bpftool, busybox and the usual commands come along as far as this machine has them; --file brings more. Without a
+terminal, commands are read from standard input.
+
+Exit status: that of the shell, 0 after Ctrl-A X; for the rest see `harness exec --help`.";
+
+/// Open a shell in a VM
+#[derive(Debug, Args)]
+#[command(after_help = SHELL_STATUS)]
+pub struct ShellArgs {
+    /// The VM.
+    #[command(flatten)]
+    pub vm: VmArgs,
 }
 
 /// Which VM, and what it holds.

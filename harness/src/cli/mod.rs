@@ -1,20 +1,26 @@
 //! The command line.
 
+pub mod build;
+pub mod cache;
 pub mod exec;
+pub mod inspect;
+pub mod minimum;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::{
+    build::BuildArgs,
+    cache::CacheCommand,
+    exec::{ExecArgs, ShellArgs},
+    inspect::InspectArgs,
+    minimum::MinimumArgs,
+};
 use crate::{
-    cli::exec::ExecArgs,
-    commands::{
-        build::BuildArgs, cache::CacheCommand, exec::ShellArgs, inspect::InspectArgs,
-        minimum::MinimumArgs,
-    },
     initramfs::bpf_objects::ObjectArgs,
     kernels::Options,
-    vm::Mode,
+    session::{options::RunOptions, outputs::OutputArgs},
 };
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
@@ -86,7 +92,7 @@ pub enum Command {
         expect: Vec<String>,
         /// What to write
         #[command(flatten)]
-        outputs: Outputs,
+        outputs: OutputArgs,
     },
 }
 
@@ -212,88 +218,24 @@ pub struct RunArgs {
 
     /// What to write.
     #[command(flatten)]
-    pub outputs: Outputs,
+    pub outputs: OutputArgs,
 
     /// Judge by what changed since this report: known troubles are no failure
     #[arg(long, value_name = "REPORT")]
     pub baseline: Option<PathBuf>,
 
-    /// A longer limit for each scenario, for a slow machine
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub scenario_timeout: Option<Duration>,
-
-    /// The limit for one VM, from start to end
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
-    pub timeout: Duration,
-
-    /// The limit for a VM of which nothing is heard [default: 120, or a minute more than the slowest scenario may take]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub silence: Option<Duration>,
-
-    /// How to run the VM's CPU; auto takes KVM if it works
-    #[arg(long, value_enum, default_value_t)]
-    pub accel: Mode,
-
-    /// Boot every VM from the start, instead of from a saved one
-    #[arg(long)]
-    pub no_template: bool,
-
-    /// Count instructions instead of time: figures of scenarios repeat to a percent, and every run is slower; implies
-    /// --in-turn
-    #[arg(long, conflicts_with = "accel")]
-    pub icount: bool,
-
-    /// Run the scenarios of a kernel one after the other, not several side by side: to measure how long each takes
-    #[arg(long)]
-    pub in_turn: bool,
-
-    /// How many VMs at once [default: by cores and free memory]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
+    /// How the VMs are run.
+    #[command(flatten)]
+    pub options: RunOptions,
 
     /// Which kernels there are, and where they are kept.
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// Keep each VM's console, initramfs and QEMU command in this folder
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-
     /// Show the console, and how each VM is started
     #[arg(short, long)]
     pub verbose: bool,
 }
-
-/// Where a report goes, and in which form.
-#[derive(Debug, Default, Args)]
-pub struct Outputs {
-    /// Write the JSON report to this file instead of stdout, and update it after each kernel
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// Write JUnit XML too
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-
-    /// Write a Markdown matrix too, kernels across and scenarios down
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
-
-    /// Append the Markdown matrix to the summary of this GitHub Actions job
-    #[arg(long)]
-    pub summary: bool,
-}
-
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1 second".to_owned()),
-        Ok(seconds) if seconds <= MAX_TIMEOUT_S => Ok(Duration::from_secs(seconds)),
-        Ok(_) => Err(format!("at most {MAX_TIMEOUT_S}, a day")),
-        Err(_) => Err("not a whole number of seconds".to_owned()),
-    }
-}
-
-const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
 
 #[cfg(test)]
 mod tests {
@@ -322,7 +264,7 @@ mod tests {
         .unwrap();
         assert_eq!(cli.run.kernels, ["5.10", "6.1", "all"]);
         assert_eq!(cli.run.scenarios, ["attach", "un*"]);
-        assert_eq!(cli.run.timeout, Duration::from_secs(600));
+        assert_eq!(cli.run.options, RunOptions::default());
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! `harness kernels build`: a kernel that nobody publishes ready for fexit.
 
-use std::{path::PathBuf, thread};
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
 
 use crate::{
-    cli::StoreArgs,
+    cli::build::BuildArgs,
     commands::run,
     kernels::{
         Kernel, Kernels,
@@ -25,34 +24,6 @@ const PROOF: [&str; 3] = [
     "arguments_and_return_value",
     "module_target",
 ];
-
-/// Which kernel to build, and from what.
-#[derive(Debug, Args)]
-pub struct BuildArgs {
-    /// A series (5.5), of which the newest release is built, or a release (5.5.19)
-    #[arg(value_name = "KERNEL", required_unless_present = "source")]
-    kernel: Option<String>,
-
-    /// Build this tree of kernel sources, or a tarball of one, instead of kernel.org's release
-    #[arg(long, value_name = "DIR|TARBALL")]
-    source: Option<PathBuf>,
-
-    /// Ask for the options of this fragment, too
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
-
-    /// How many compilers at once [default: as many as there are cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
-
-    /// Build from the start what was built before, or was left unfinished
-    #[arg(long)]
-    again: bool,
-
-    /// Which kernels there are, and where they are kept.
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-}
 
 /// Builds a kernel, shows that fexit works in it, and returns the exit status.
 pub fn command(args: &BuildArgs) -> Result<u8> {

@@ -7,37 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Subcommand};
 
-use crate::{kernels::cache::default_dir, vm::Templates};
-
-/// What to do with what is kept.
-#[derive(Debug, Subcommand)]
-pub enum CacheCommand {
-    /// List kernels, unpacked kernels and templates, with what they take on the disk
-    List {
-        /// Which cache.
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Remove templates and unpacked kernels, which are made again when they are needed
-    Clear {
-        /// Remove downloaded kernels and the archives' lists too, which takes a network to get again
-        #[arg(long)]
-        all: bool,
-        /// Which cache.
-        #[command(flatten)]
-        place: Place,
-    },
-}
-
-/// Which cache.
-#[derive(Debug, Args)]
-pub struct Place {
-    /// Where things are kept [default: fexit-harness in the user's cache directory]
-    #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
-    cache_dir: Option<PathBuf>,
-}
+use crate::{cli::cache::CacheCommand, kernels::cache::default_dir, vm::Templates};
 
 /// Unpacked kernels, by the checksum of what they were unpacked from.
 const UNPACKED: &str = "vmlinux";

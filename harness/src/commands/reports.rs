@@ -8,10 +8,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::Outputs,
     kernels::{Kernels, Options},
     report::{KernelReport, Report, compare::Comparison, file, github},
-    session::outputs::Sinks,
+    session::outputs::{OutputArgs, Outputs},
 };
 
 /// Prints what changed between two reports, and returns the exit status that says whether something regressed.
@@ -22,12 +21,12 @@ pub fn compare(old: &Path, new: &Path) -> Result<u8> {
 }
 
 /// Merges reports, as the jobs of a CI write them, renders the result, and returns its exit status.
-pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &Outputs) -> Result<u8> {
+pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &OutputArgs) -> Result<u8> {
     let expected = match expect {
         [] => Vec::new(),
         names => Kernels::open(Options::default())?.expand(names)?,
     };
-    let sinks = Sinks::prepare(outputs)?;
+    let outputs = Outputs::prepare(outputs)?;
     let mut kernels: Vec<KernelReport> = Vec::new();
     let mut objects = Vec::new();
     for path in paths {
@@ -54,7 +53,7 @@ pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &Outputs) -> Result<
     kernels.extend(missing);
     let mut report = Report::new(kernels);
     report.objects = objects;
-    sinks.finish(&report)?;
+    outputs.finish(&report)?;
     Ok(report.verdict.exit_code())
 }
 

@@ -3,29 +3,25 @@
 use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
-use fexit::KernelVersion;
 
 use crate::{
-    cli::{Cli, RunArgs},
+    cli::RunArgs,
     initramfs::bpf_objects::Programs,
     kernels::{Kernel, Kernels},
-    report::{
-        KernelReport, Report, compare::Comparison, file, github, observed, program, summary,
-        terminal::Board,
-    },
+    report::{KernelReport, Report, compare::Comparison, file, github, summary, terminal::Board},
     session::{
         jobs,
         kernel_run::{self, Setup, Target},
-        outputs::Sinks,
-        plan, pool, resolve,
+        options::RunOptions,
+        outputs::Outputs,
+        plan::{self, Plan},
+        pool, resolve,
     },
     support::{
         error::usage,
         interrupt::{INTERRUPTED, Interrupt},
     },
 };
-use protocol::scenario::Scenario;
 
 const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 
@@ -49,8 +45,8 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         .map(|image| kernel_run::own(image, args.modules.as_deref()))
         .transpose()?;
     let baseline = args.baseline.as_deref().map(file::read).transpose()?;
-    let sinks = Sinks::prepare(&args.outputs)?;
-    if let Some(keep) = &args.keep {
+    let outputs = Outputs::prepare(&args.outputs)?;
+    if let Some(keep) = &args.options.keep {
         fs::create_dir_all(keep)
             .map_err(|e| usage(format!("--keep cannot use {}: {e}", keep.display())))?;
     }
@@ -62,9 +58,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
     let plan = Plan { planned, programs };
     let mut report = plan.unfinished(&names, NOT_FINISHED);
-    let ran = Setup::new(args, &plan, &interrupt, kernels, &board).map(|setup| {
-        let jobs = args.jobs.map_or_else(jobs::default, usize::from);
-        pool::run(&Arc::new(setup), jobs, targets, &mut report, &sinks);
+    let ran = Setup::new(&args.options, &plan, &interrupt, kernels, &board).map(|setup| {
+        let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
+        pool::run(&Arc::new(setup), jobs, targets, &mut report, &outputs);
     });
     if let Err(error) = &ran {
         report = plan.unfinished(&names, &format!("{error:#}"));
@@ -77,7 +73,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         }
     }
     // Whatever happened, there is a report, and it lists every kernel and every scenario.
-    match (ran, sinks.finish(&report)) {
+    match (ran, outputs.finish(&report)) {
         (Ok(()), written) => written?,
         (Err(why), Ok(())) => return Err(why),
         (Err(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
@@ -97,12 +93,17 @@ pub fn boot(
 ) -> Result<KernelReport> {
     let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
     let planned = plan::select(&ids)?;
-    let Cli { run: args, .. } = Cli::try_parse_from(["harness", "--kernel", &kernel.release])?;
     let plan = Plan {
         planned,
         programs: Programs::default(),
     };
-    let setup = Setup::new(&args, &plan, interrupt, Arc::new(kernels), board)?;
+    let setup = Setup::new(
+        &RunOptions::default(),
+        &plan,
+        interrupt,
+        Arc::new(kernels),
+        board,
+    )?;
     Ok(setup.run(&Target::here(kernel.clone())))
 }
 
@@ -117,43 +118,4 @@ fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
     let comparison = Comparison::new(baseline, report);
     board.say(format_args!("\nagainst the baseline:\n{comparison}"));
     comparison.exit_code()
-}
-
-/// What is to be run on each kernel.
-#[derive(Clone)]
-pub(crate) struct Plan {
-    pub(crate) planned: Vec<Scenario>,
-    pub(crate) programs: Programs,
-}
-
-impl Plan {
-    /// A report on kernels of which nothing is known but why.
-    pub(crate) fn unfinished(&self, names: &[String], why: &str) -> Report {
-        let kernels = names.iter().map(|name| self.not_run(name, why));
-        let mut report = Report::new(kernels.collect());
-        report.objects = self.programs.reports();
-        report
-    }
-
-    /// A kernel about which nothing is known but why.
-    pub(crate) fn not_run(&self, name: &str, why: &str) -> KernelReport {
-        let mut report = KernelReport {
-            requested: name.to_owned(),
-            error: Some(why.to_owned()),
-            ..KernelReport::default()
-        };
-        self.none_reached(None, why, &mut report);
-        report
-    }
-
-    /// Lists everything as not reached.
-    pub(crate) fn none_reached(
-        &self,
-        version: Option<KernelVersion>,
-        why: &str,
-        report: &mut KernelReport,
-    ) {
-        report.scenarios = observed::none_reached(&self.planned, version, why);
-        report.programs = program::none_reached(&self.programs, why);
-    }
 }

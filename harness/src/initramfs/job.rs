@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result};
 use protocol::job::{Job, Work};
 
 use crate::{
-    commands::run::Plan,
     initramfs::{cpio, kernel_config},
     kernels::{
         Kernel,
         files::modules::{closure, read_module},
     },
+    session::plan::Plan,
 };
 
 const PACKING: &str = "cannot pack the initramfs";

@@ -7,12 +7,14 @@ use fexit::KernelVersion;
 
 use super::resolve;
 use crate::{
-    cli::RunArgs,
-    commands::run::Plan,
     initramfs::bpf_objects::Programs,
     kernels::Kernels,
     report::{KernelReport, terminal::Board},
-    session::kernel_run::{self, Setup, Target},
+    session::plan::Plan,
+    session::{
+        kernel_run::{self, Setup, Target},
+        options::RunOptions,
+    },
     support::interrupt::Interrupt,
 };
 
@@ -23,16 +25,17 @@ pub struct Booter {
 }
 
 impl Booter {
-    /// Finds out what the kernels are, those of `args` and the user's `own` images; nothing is booted, and nothing downloaded, before it is asked for.
+    /// Finds out what the kernels are, those of these names and the user's `own` images. Nothing is
+    /// booted, and nothing downloaded, before it is asked for.
     pub fn new(
-        args: &RunArgs,
-        own: &[PathBuf],
+        (kernels, names, own): (Kernels, &[String], &[PathBuf]),
+        options: &RunOptions,
         programs: &Programs,
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let kernels = Arc::new(Kernels::open(args.store.options())?);
-        let names = kernels.expand(&args.kernels)?;
+        let kernels = Arc::new(kernels);
+        let names = kernels.expand(names)?;
         let mut targets = resolve::resolve(&kernels, &names, board, interrupt)?;
         for image in own {
             targets.push(kernel_run::own(image, None)?);
@@ -43,7 +46,7 @@ impl Booter {
             programs: programs.clone(),
         };
         Ok(Self {
-            setup: Setup::new(args, &plan, interrupt, kernels, board)?,
+            setup: Setup::new(options, &plan, interrupt, kernels, board)?,
             targets,
         })
     }

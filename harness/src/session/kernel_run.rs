@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result};
 use fexit::KernelVersion;
 
 use crate::{
-    cli::RunArgs,
-    commands::run::Plan,
     initramfs::job,
     kernels::{self, Kernel, Kernels, Resolved},
     report::{
         KernelReport, KernelVerdict,
         terminal::{Board, Line},
     },
+    session::options::RunOptions,
+    session::plan::Plan,
     support::interrupt::{INTERRUPTED, Interrupt},
     vm::{self, Accelerator, Choice, Mode, Qemu, Templates, boot_profile::Boot},
 };
@@ -101,35 +101,35 @@ pub(crate) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
 impl Setup {
     /// Looks for QEMU, and decides how it is to run.
     pub(crate) fn new(
-        args: &RunArgs,
+        options: &RunOptions,
         plan: &Plan,
         interrupt: &Interrupt,
         kernels: Arc<Kernels>,
         board: &Board,
     ) -> Result<Self> {
         let cache = kernels.cache_dir();
-        let accelerator = if args.icount {
+        let accelerator = if options.icount {
             Choice::icount()
         } else {
-            vm::accel::choose(args.accel, cache)?
+            vm::accel::choose(options.accel, cache)?
         };
-        let templates = (!args.icount && !args.no_template)
+        let templates = (!options.icount && !options.no_template)
             .then(|| Templates::if_they_pay(cache, accelerator.accelerator));
         Ok(Self {
             templates: templates.flatten(),
-            icount: args.icount,
-            in_turn: args.in_turn || args.icount,
+            icount: options.icount,
+            in_turn: options.in_turn || options.icount,
             qemu: Qemu::find_known(cache)?,
-            timeout: args.timeout,
-            silence: args.silence,
-            scenario_timeout: args.scenario_timeout,
-            keep: args.keep.clone(),
+            timeout: options.timeout,
+            silence: options.silence,
+            scenario_timeout: options.scenario_timeout,
+            keep: options.keep.clone(),
             plan: plan.clone(),
             interrupt: interrupt.clone(),
             kernels,
             board: board.clone(),
             accelerator,
-            mode: args.accel,
+            mode: options.accel,
         })
     }
 

@@ -5,6 +5,7 @@ pub mod booter;
 pub mod jobs;
 pub mod kernel_run;
 pub mod observer;
+pub mod options;
 pub mod outputs;
 pub mod plan;
 pub mod pool;

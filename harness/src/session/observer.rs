@@ -5,7 +5,6 @@ use std::{collections::HashSet, time::Instant};
 use protocol::{event::Event, job::LOG_MARK};
 
 use crate::{
-    commands::run::Plan,
     kernels::Source,
     report::{
         KernelReport, KernelVerdict, ScenarioVerdict,
@@ -14,6 +13,7 @@ use crate::{
         terminal::Line,
     },
     session::kernel_run::ms,
+    session::plan::Plan,
     support::interrupt::INTERRUPTED,
     vm::{self, Finished, Severity, VmEvent},
 };

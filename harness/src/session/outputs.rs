@@ -7,27 +7,46 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{
-    cli::Outputs,
-    report::{
-        Report,
-        file::{self, OutputFile},
-        github, junit, markdown,
-    },
+use clap::Args;
+
+use crate::report::{
+    Report,
+    file::{self, OutputFile},
+    github, junit, markdown,
 };
+
+/// Where a report goes, and in which form.
+#[derive(Debug, Default, Args)]
+pub struct OutputArgs {
+    /// Write the JSON report to this file instead of stdout, and update it after each kernel
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Write JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+
+    /// Write a Markdown matrix too, kernels across and scenarios down
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+
+    /// Append the Markdown matrix to the summary of this GitHub Actions job
+    #[arg(long)]
+    pub summary: bool,
+}
 
 /// All the places that a report is written to.
 #[derive(Debug)]
-pub struct Sinks {
+pub struct Outputs {
     json: Option<OutputFile>,
     junit: Option<OutputFile>,
     markdown: Option<OutputFile>,
     summary: Option<PathBuf>,
 }
 
-impl Sinks {
+impl Outputs {
     /// Finds out whether each place can be written to.
-    pub fn prepare(outputs: &Outputs) -> Result<Self> {
+    pub fn prepare(outputs: &OutputArgs) -> Result<Self> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::prepare).transpose();
         Ok(Self {
             json: file(&outputs.output)?,

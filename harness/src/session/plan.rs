@@ -1,10 +1,15 @@
-//! Which scenarios to run.
+//! What to run on each kernel: scenarios, and programs of the user's.
 
 use anyhow::Context as _;
+use fexit::KernelVersion;
 use glob::Pattern;
 use protocol::scenario::Scenario;
 
-use crate::support::error::usage;
+use crate::{
+    initramfs::bpf_objects::Programs,
+    report::{KernelReport, Report, observed, program},
+    support::error::usage,
+};
 
 /// The list that the built guest writes of its scenarios.
 const CATALOG: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scenarios.json"));
@@ -81,6 +86,45 @@ fn unknown<'a>(wanted: &Wanted<'_>, all: impl Iterator<Item = &'a Scenario>) -> 
         format!("did you mean {}? --list shows all", near.join(", "))
     };
     format!("no scenario is called `{}`; {hint}", wanted.text)
+}
+
+/// What is to be run on each kernel.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) planned: Vec<Scenario>,
+    pub(crate) programs: Programs,
+}
+
+impl Plan {
+    /// A report on kernels of which nothing is known but why.
+    pub(crate) fn unfinished(&self, names: &[String], why: &str) -> Report {
+        let kernels = names.iter().map(|name| self.not_run(name, why));
+        let mut report = Report::new(kernels.collect());
+        report.objects = self.programs.reports();
+        report
+    }
+
+    /// A kernel about which nothing is known but why.
+    pub(crate) fn not_run(&self, name: &str, why: &str) -> KernelReport {
+        let mut report = KernelReport {
+            requested: name.to_owned(),
+            error: Some(why.to_owned()),
+            ..KernelReport::default()
+        };
+        self.none_reached(None, why, &mut report);
+        report
+    }
+
+    /// Lists everything as not reached.
+    pub(crate) fn none_reached(
+        &self,
+        version: Option<KernelVersion>,
+        why: &str,
+        report: &mut KernelReport,
+    ) {
+        report.scenarios = observed::none_reached(&self.planned, version, why);
+        report.programs = program::none_reached(&self.programs, why);
+    }
 }
 
 #[cfg(test)]

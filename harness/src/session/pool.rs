@@ -13,7 +13,7 @@ use std::{
 use crate::report::{KernelReport, Report};
 use crate::session::{
     kernel_run::{Setup, Target},
-    outputs::Sinks,
+    outputs::Outputs,
 };
 
 /// How long after an interrupt the kernels may take to hand in what they have. A VM takes milliseconds; what takes
@@ -29,10 +29,10 @@ pub(crate) fn run(
     jobs: usize,
     targets: Vec<Target>,
     report: &mut Report,
-    sinks: &Sinks,
+    outputs: &Outputs,
 ) {
     let update = |report: &Report| {
-        if let Err(error) = sinks.update(report) {
+        if let Err(error) = outputs.update(report) {
             setup
                 .board
                 .say(format_args!("{error:#}; the report will go to stdout"));

@@ -5,4 +5,5 @@ pub mod error;
 pub mod interrupt;
 pub mod progress;
 pub mod sanitize;
+pub(crate) mod seconds;
 pub mod stop;

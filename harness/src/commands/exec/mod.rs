@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use protocol::job;
 
 use self::guest::Guest;
-pub use self::shell::{ShellArgs, run as shell};
+pub use self::shell::run as shell;
 use crate::{
     cli::exec::ExecArgs,
     initramfs::host_files::{Luggage, ProgramError},

@@ -3,33 +3,16 @@
 use std::{ffi::OsString, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 use protocol::job;
 
 use super::{environment, failed, guest::Guest, terminal};
 use crate::{
-    cli::exec::VmArgs,
+    cli::exec::ShellArgs,
     initramfs::host_files::{Luggage, ProgramError},
     report::terminal::Board,
     session::plan,
     support::interrupt::Interrupt,
 };
-
-const SHELL_STATUS: &str = "\
-`exit` ends the shell and the VM; so does Ctrl-A X, whatever the VM does. Ctrl-A twice is one Ctrl-A for the shell.
-bpftool, busybox and the usual commands come along as far as this machine has them; --file brings more. Without a
-terminal, commands are read from standard input.
-
-Exit status: that of the shell, 0 after Ctrl-A X; for the rest see `harness exec --help`.";
-
-/// Open a shell in a VM
-#[derive(Debug, Args)]
-#[command(after_help = SHELL_STATUS)]
-pub struct ShellArgs {
-    /// The VM.
-    #[command(flatten)]
-    pub vm: VmArgs,
-}
 
 /// What somebody who looks around in a kernel reaches for.
 const TOOLS: &[&str] = &[

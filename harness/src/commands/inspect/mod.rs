@@ -4,25 +4,12 @@ mod facts;
 mod text;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 
+use crate::cli::inspect::InspectArgs;
 use crate::initramfs::bpf_objects;
 use crate::support::error::usage;
-
-/// Say what an object wants of a kernel, without booting one: targets, maps, helpers, types, the earliest kernel
-#[derive(Debug, Args)]
-pub struct InspectArgs {
-    /// Objects, as clang, bpf2go or aya-ebpf build them
-    #[arg(required = true, value_name = "OBJECT")]
-    objects: Vec<PathBuf>,
-
-    /// As JSON on stdout
-    #[arg(long)]
-    json: bool,
-}
 
 /// Prints what the objects want.
 pub fn run(args: &InspectArgs) -> Result<u8> {

@@ -4,60 +4,21 @@ mod outcome;
 mod search;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser as _};
 use fexit::KernelVersion;
 
 use self::outcome::Outcome;
 use self::search::{Search, Seen};
-use crate::cli::{Cli, StoreArgs};
-use crate::initramfs::bpf_objects::{ObjectArgs, Programs};
+use crate::cli::minimum::MinimumArgs;
+use crate::initramfs::bpf_objects::Programs;
+use crate::kernels::Kernels;
 use crate::report::terminal::Board;
 use crate::report::{KernelReport, ScenarioVerdict};
 use crate::session::booter::Booter;
+use crate::session::options::RunOptions;
 use crate::support::error::usage;
 use crate::support::interrupt::{INTERRUPTED, Interrupt};
-use crate::vm::Mode;
-
-/// Find the oldest and the newest kernel on which each program of an object works, with as few boots as possible
-#[derive(Debug, Args)]
-pub struct MinimumArgs {
-    /// Programs of the user's.
-    #[command(flatten)]
-    objects: ObjectArgs,
-
-    /// Among these kernels
-    #[arg(
-        short,
-        long = "kernel",
-        value_name = "KERNEL",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    kernels: Vec<String>,
-
-    /// Among them also a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
-    #[arg(long = "kernel-image", value_name = "FILE")]
-    own: Vec<PathBuf>,
-
-    /// As JSON on stdout
-    #[arg(long)]
-    json: bool,
-
-    /// How to run the VM's CPU; auto takes KVM if it works
-    #[arg(long, value_enum, default_value_t)]
-    accel: Mode,
-
-    /// Which kernels there are, and where they are kept.
-    #[command(flatten)]
-    store: StoreArgs,
-
-    /// Show the console, and how each VM is started
-    #[arg(short, long)]
-    verbose: bool,
-}
 
 /// Searches, and prints what was found.
 pub fn run(args: &MinimumArgs) -> Result<u8> {
@@ -65,14 +26,15 @@ pub fn run(args: &MinimumArgs) -> Result<u8> {
     if programs.planned().is_empty() {
         return Err(usage("--object FILE says whose minimum is wanted"));
     }
-    let Cli { run: mut usual, .. } = Cli::try_parse_from(["harness", "--kernel", "all"])?;
-    usual.kernels.clone_from(&args.kernels);
-    usual.accel = args.accel;
-    usual.store = args.store.clone();
-    usual.verbose = args.verbose;
+    let kernels = Kernels::open(args.store.options())?;
+    let options = RunOptions {
+        accel: args.accel,
+        ..RunOptions::default()
+    };
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(args.verbose);
-    let booter = Booter::new(&usual, &args.own, &programs, &board, &interrupt)?;
+    let kernels = (kernels, args.kernels.as_slice(), args.own.as_slice());
+    let booter = Booter::new(kernels, &options, &programs, &board, &interrupt)?;
     let mut hunt = Hunt::new(&programs, &booter)?;
     hunt.go(&booter, &board)?;
     if interrupt.stop().requested() {

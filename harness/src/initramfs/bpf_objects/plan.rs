@@ -10,11 +10,11 @@ use fexit::programs::Program;
 use protocol::program::{OBJECTS_DIR, ProgramTask, TIME_LIMIT, Trigger};
 
 use super::{Object, read};
-use crate::cli::seconds;
 use crate::initramfs::cpio;
 use crate::initramfs::host_files::Luggage;
 use crate::report::program::{ObjectReport, foreign};
 use crate::support::error::usage;
+use crate::support::seconds::seconds;
 
 /// More programs than these would keep a VM busy for minutes.
 const MAX_PROGRAMS: usize = 256;

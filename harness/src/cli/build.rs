@@ -1,0 +1,35 @@
+//! The options of `harness kernels build`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::StoreArgs;
+
+/// Which kernel to build, and from what.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// A series (5.5), of which the newest release is built, or a release (5.5.19)
+    #[arg(value_name = "KERNEL", required_unless_present = "source")]
+    pub kernel: Option<String>,
+
+    /// Build this tree of kernel sources, or a tarball of one, instead of kernel.org's release
+    #[arg(long, value_name = "DIR|TARBALL")]
+    pub source: Option<PathBuf>,
+
+    /// Ask for the options of this fragment, too
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+
+    /// How many compilers at once [default: as many as there are cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+
+    /// Build from the start what was built before, or was left unfinished
+    #[arg(long)]
+    pub again: bool,
+
+    /// Which kernels there are, and where they are kept.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}

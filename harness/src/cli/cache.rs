@@ -1,0 +1,33 @@
+//! The options of `harness cache`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// What to do with what is kept.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List kernels, unpacked kernels and templates, with what they take on the disk
+    List {
+        /// Which cache.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove templates and unpacked kernels, which are made again when they are needed
+    Clear {
+        /// Remove downloaded kernels and the archives' lists too, which takes a network to get again
+        #[arg(long)]
+        all: bool,
+        /// Which cache.
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which cache.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Where things are kept [default: fexit-harness in the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
