@@ -39,8 +39,11 @@ pub enum EbpfError {
     },
 
     /// The parser refused the object.
-    #[error("cannot parse the eBPF object: {}", chain(.0))]
-    ParseError(Box<aya_obj::ParseError>),
+    #[error("cannot parse the eBPF object: {reason}")]
+    ParseError {
+        /// What the parser said.
+        reason: String,
+    },
 
     /// A global variable that must exist does not, or has another size.
     #[error("global variable `{name}`: {what}")]

@@ -60,6 +60,11 @@
 //! kernel refuses a call with `EPERM`, the limit `RLIMIT_MEMLOCK` is raised for the whole process, as far as it may, and
 //! the call is made again. Source: kernel commit 97306be45fbe ("switch to memcg-based memory accounting").
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "fexit loads programs by bpf(2), which only Linux has: compile it for a Linux target"
+);
+
 mod btf;
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}
@@ -96,6 +101,11 @@ pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use loader::{BpfLoader, EbpfLoader, GlobalData, VerifierLogLevel};
 pub use maps::{Map, MapError, Pod};
 pub use needs::{Needs, Requirement};
+
+/// The example of the README, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;
 
 /// Includes the bytes of a file, as `include_bytes!`, at an address at which an ELF file can be read in place.
 ///

@@ -236,7 +236,9 @@ fn take_maps(parsed: &mut Parsed) -> BTreeMap<String, Arc<aya_obj::Map>> {
 fn parse(file: &[u8]) -> Result<Parsed, EbpfError> {
     shielded(|| Parsed::parse(file))
         .map_err(|what| EbpfError::Malformed { what })?
-        .map_err(|error| EbpfError::ParseError(Box::new(error)))
+        .map_err(|error| EbpfError::ParseError {
+            reason: chain(&error),
+        })
 }
 
 fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<(), EbpfError> {

@@ -32,6 +32,13 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
     step("tests");
     cmd!(shell, "cargo test --workspace --locked").run()?;
 
+    step("package");
+    cmd!(
+        shell,
+        "cargo publish --dry-run --locked --allow-dirty --quiet -p fexit"
+    )
+    .run()?;
+
     step("fuzzing");
     fuzz::run(shell, &fuzz::Args::seconds(args.fuzz_seconds)).context("fuzzing")
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::{FExitLink, FExitLinkId, LinkError, LinkInfo, PinnedLink, ProgramError};
 
-/// What can be detached.
-pub trait Link {
+/// What can be detached. Only this library's links implement it.
+pub trait Link: sealed::Sealed {
     /// What names a link.
     type Id: std::fmt::Debug + Eq + std::hash::Hash;
 
@@ -19,6 +19,12 @@ pub trait Link {
     ///
     /// None for the links of this library.
     fn detach(self) -> Result<(), ProgramError>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::FExitLink {}
+    impl Sealed for super::FdLink {}
 }
 
 impl Link for FExitLink {
