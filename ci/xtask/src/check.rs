@@ -20,7 +20,7 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
     step("lints");
     cmd!(
         shell,
-        "cargo clippy --workspace --all-targets --locked -- -D warnings"
+        "cargo clippy --workspace --all-targets --all-features --locked -- -D warnings"
     )
     .run()?;
 
@@ -30,7 +30,11 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
         .run()?;
 
     step("tests");
-    cmd!(shell, "cargo test --workspace --locked").run()?;
+    cmd!(
+        shell,
+        "cargo test --workspace --locked --features harness/vm-tests"
+    )
+    .run()?;
 
     step("package");
     cmd!(

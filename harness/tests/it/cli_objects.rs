@@ -1,0 +1,101 @@
+//! Objects of the user's: what can be found wrong with them before anything is booted.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use crate::support::objects::{clang, compile};
+use crate::support::{harness, run};
+
+const SOURCE: &str = r#"
+    SEC("fexit/vfs_read") int on_read(u64 *ctx) { return 0; }
+    SEC("xdp") int on_frame(void *ctx) { return 2; }
+"#;
+
+#[test]
+fn what_does_not_fit_together_is_said_before_anything_is_booted() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = compile(dir.path(), "sound", SOURCE);
+    let sound = sound.to_str().unwrap();
+    let foreign = compile(
+        dir.path(),
+        "foreign",
+        r#"SEC("xdp") int on_frame(void *ctx) { return 2; }"#,
+    );
+    let vague = compile(
+        dir.path(),
+        "vague",
+        r#"SEC("fexit") int vague(u64 *ctx) { return 0; }"#,
+    );
+    let many = ".macro prog\n.globl p\\@\n.type p\\@,@function\np\\@:\n r0 = 0\n exit\n.size p\\@, 16\n.endm\n\
+                .section \"fexit/vfs_read\",\"ax\",@progbits\n.rept 300\nprog\n.endr\n";
+    let many = clang(dir.path(), "many", many, &["-x", "assembler"]);
+    for (args, parts) in [
+        (
+            vec!["--object", "/no/such.bpf.o"],
+            vec!["/no/such.bpf.o", "No such file"],
+        ),
+        (
+            vec!["--object", foreign.to_str().unwrap()],
+            vec!["no fexit program", "on_frame (xdp)"],
+        ),
+        (
+            vec!["--object", vague.to_str().unwrap()],
+            vec!["names no target", "--target vague=FUNCTION"],
+        ),
+        (
+            vec!["--object", many.to_str().unwrap()],
+            vec!["300 fexit programs", "256"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_read"],
+            vec!["PROG=FUNCTION"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_write=vfs_write"],
+            vec!["`on_write`", "on_read"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_read=prog:nothing"],
+            vec!["no other program"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_read=prog:on_read"],
+            vec!["no other program"],
+        ),
+        (vec!["--trigger", "true"], vec!["--object"]),
+        (vec!["--target", "a=b"], vec!["--object"]),
+    ] {
+        let ran = run(harness(&["--kernel", "5.10"]).args(&args));
+        ran.one_error(2, &parts);
+        assert_eq!(ran.stdout, "", "{args:?}");
+    }
+    run(&mut harness(&["minimum"])).one_error(2, &["--object"]);
+    run(&mut harness(&["minimum", "--object", "/bin/true"])).one_error(2, &["another machine"]);
+}
+
+/// A kernel that cannot be had is no word about the program, and every program is in the report all the same.
+#[test]
+fn a_kernel_that_cannot_be_had_says_nothing_of_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "sound", SOURCE);
+    let mut command = harness(&[
+        "--kernel",
+        "5.10",
+        "--offline",
+        "--object",
+        object.to_str().unwrap(),
+    ]);
+    let ran = run(command.args(["--cache-dir", dir.path().to_str().unwrap()]));
+    assert_eq!(ran.status, 3, "{}", ran.stderr);
+    let report = ran.report();
+    let program = &report["kernels"][0]["programs"][0];
+    assert_eq!(
+        (&program["outcome"], &program["verdict"]),
+        (&"skipped".into(), &"unknown".into())
+    );
+    assert_eq!(program["target"], "vfs_read");
+    assert_eq!(
+        report["kernels"][0]["scenarios"],
+        serde_json::json!([]),
+        "nobody asked for scenarios"
+    );
+    assert_eq!(report["objects"][0]["not_ours"][0]["kind"], "xdp");
+}

@@ -1,0 +1,209 @@
+//! The commands that work on reports already written.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use crate::support::{Ran, harness, report_file, run, scenarios};
+use harness::report::{
+    KernelReport, Report,
+    file::json,
+    observed::{Ending, Observed},
+};
+use protocol::{
+    event::{Event, Outcome, ScenarioResult},
+    scenario::Scenario,
+};
+
+fn planned() -> [Scenario; 2] {
+    ["attach", "detach"].map(|id| Scenario {
+        id: id.into(),
+        feature: "fexit".into(),
+        minimum: (5, 5),
+        ..Scenario::default()
+    })
+}
+
+/// A report on one kernel, made as a run makes it.
+fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBuf {
+    let version = format!("{kernel}.1");
+    let mut observed = Observed::new(&planned(), version.parse().ok());
+    observed.event(&Event::Ready {
+        release: version.clone(),
+        uptime_us: 1,
+    });
+    for (planned, outcome) in planned().iter().zip(outcomes) {
+        let result = ScenarioResult {
+            outcome,
+            duration_us: 1000,
+            error: (outcome != Outcome::Passed).then(|| "it did not fire".to_owned()),
+            refusal: None,
+            backported: false,
+            measurements: [].into(),
+            splat: None,
+        };
+        observed.event(&Event::Finished {
+            scenario: planned.id.to_owned(),
+            result,
+        });
+    }
+    observed.event(&Event::Done { scenarios: 2 });
+    let mut report = KernelReport {
+        requested: kernel.to_owned(),
+        release: Some(version.clone()),
+        version: Some(version),
+        ..KernelReport::default()
+    };
+    observed.conclude(&Ending::Done, &mut report);
+    let path = dir.join(name);
+    fs::write(&path, json(&Report::new(vec![report])).unwrap()).unwrap();
+    path
+}
+
+fn compare(old: &Path, new: &Path) -> Ran {
+    run(&mut harness(&[
+        "compare",
+        old.to_str().unwrap(),
+        new.to_str().unwrap(),
+    ]))
+}
+
+#[test]
+fn compare_names_what_regressed_and_exits_1() {
+    use Outcome::{Failed, Passed, Skipped};
+    let dir = tempfile::tempdir().unwrap();
+    let good = write(dir.path(), "good.json", "5.10", [Passed, Passed]);
+    let bad = write(dir.path(), "bad.json", "5.10", [Passed, Failed]);
+    let blind = write(dir.path(), "blind.json", "5.10", [Passed, Skipped]);
+    for (old, new, status, said) in [
+        (&good, &good, 0, "no change\n"),
+        (
+            &good,
+            &bad,
+            1,
+            "regressed:\n  detach on 5.10: passed -> failed (it did not fire)\n",
+        ),
+        (
+            &bad,
+            &good,
+            0,
+            "fixed:\n  detach on 5.10: failed -> passed\n",
+        ),
+        (&bad, &bad, 0, "no change\n"),
+        (
+            &good,
+            &blind,
+            3,
+            "no longer judged:\n  detach on 5.10: passed -> skipped (it did not fire)\n",
+        ),
+    ] {
+        let ran = compare(old, new);
+        assert_eq!(
+            (ran.status, ran.stdout.as_str()),
+            (status, said),
+            "{old:?} {new:?}"
+        );
+    }
+}
+
+#[test]
+fn reports_of_several_jobs_become_one_in_every_form() {
+    use Outcome::{Failed, Passed};
+    let dir = tempfile::tempdir().unwrap();
+    let old = write(dir.path(), "old.json", "5.10", [Passed, Failed]);
+    let one = write(dir.path(), "one.json", "5.10", [Passed, Passed]);
+    let two = write(dir.path(), "two.json", "6.1", [Passed, Failed]);
+    let place = |name: &str| dir.path().join(name).display().to_string();
+    let (output, junit, markdown) = (place("all.json"), place("all.xml"), place("all.md"));
+    let summary = place("summary.md");
+    let mut command = harness(&["report"]);
+    command.args([&old, &one, &two]);
+    command.args([
+        "-o",
+        &output,
+        "--junit",
+        &junit,
+        "--markdown",
+        &markdown,
+        "--summary",
+    ]);
+    command
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &summary);
+    let ran = run(&mut command);
+
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    let report = report_file(Path::new(&output));
+    assert_eq!(report["kernels"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        scenarios(&report, 0)[1],
+        ["detach", "passed", "ok"],
+        "the later report counts"
+    );
+    assert_eq!(scenarios(&report, 1)[1], ["detach", "failed", "not-ok"]);
+    assert_eq!(report["minimums"][0]["passed_from"], "5.10");
+    assert!(
+        fs::read_to_string(&junit)
+            .unwrap()
+            .contains(r#"<failure message="it did not fire""#)
+    );
+    let page = fs::read_to_string(&markdown).unwrap();
+    assert!(page.contains("| detach | 5.5 | ✅ | ❌ failed |"), "{page}");
+    assert_eq!(fs::read_to_string(&summary).unwrap(), page);
+    assert_eq!(ran.stderr, "", "the job that ran it has annotated it");
+}
+
+#[test]
+fn a_kernel_whose_job_died_before_its_report_is_missed() {
+    use Outcome::Passed;
+    let dir = tempfile::tempdir().unwrap();
+    let one = write(dir.path(), "one.json", "5.10", [Passed, Passed]);
+    let merge = |expect: &str| {
+        let mut command = harness(&["report", "--expect", expect]);
+        run(command.arg(&one).env("GITHUB_ACTIONS", "true"))
+    };
+    let ran = merge("5.10");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+
+    let ran = merge("5.10,6.1");
+    assert_eq!((ran.status, &ran.report()["verdict"]), (3, &"infra".into()));
+    let lost = "no report has this kernel: its job ended before it wrote one";
+    assert_eq!(ran.report()["kernels"][1]["requested"], "6.1");
+    assert_eq!(ran.report()["kernels"][1]["error"], lost);
+    assert_eq!(ran.stderr, format!("::warning title=6.1::{lost}\n"));
+
+    let ran = run(&mut harness(&["report", "--expect", "all"]));
+    assert_eq!(ran.status, 3, "no job wrote any");
+    let kernels = ran.report()["kernels"].as_array().unwrap().len();
+    assert!(kernels > 10, "{kernels}");
+    merge("9.9").one_error(2, &["9.9"]);
+}
+
+#[test]
+fn what_cannot_be_printed_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = write(
+        dir.path(),
+        "r.json",
+        "5.10",
+        [Outcome::Passed, Outcome::Passed],
+    );
+    let report = report.to_str().unwrap();
+    for args in [
+        &["compare", report, report][..],
+        &["report", report],
+        &["--list"],
+    ] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = harness(args);
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        ran.one_error(3, &["cannot write", "stdout"]);
+    }
+}

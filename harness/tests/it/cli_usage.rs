@@ -1,0 +1,177 @@
+//! What the user can mend: one clear error each, exit status 2, and nothing started.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use crate::support::{harness, run, workspace};
+
+/// Runs the harness so that it cannot get as far as a VM: wrong usage must be found before.
+#[track_caller]
+fn refused(args: &[&str], parts: &[&str]) {
+    let ran = run(harness(args).env("QEMU", "/nowhere/qemu"));
+    ran.one_error(2, parts);
+    assert_eq!(ran.stdout, "", "there is no report of a wrong usage");
+}
+
+#[test]
+fn without_arguments_it_shows_its_help() {
+    // clap takes a variable that is set for an argument.
+    let ran = run(harness(&[]).env_remove("HARNESS_CACHE_DIR"));
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    ran.says(&["Usage: harness", "--kernel", "Exit status:"]);
+}
+
+#[test]
+fn flags_that_do_not_exist_or_make_no_sense() {
+    refused(
+        &["--kernels", "5.10"],
+        &["unexpected argument '--kernels'", "'--kernel'"],
+    );
+    refused(
+        &["--scenario", "attach"],
+        &["required", "--kernel <KERNEL>"],
+    );
+    refused(
+        &["--kernel", "5.10", "--timeout", "0"],
+        &["'0'", "--timeout", "at least 1 second"],
+    );
+    refused(
+        &["--kernel", "5.10", "--accel", "xen"],
+        &["'xen'", "auto, kvm, tcg"],
+    );
+    refused(&["--kernel", "5.10", "--jobs", "0"], &["'0'", "--jobs"]);
+    refused(&["compare", "only-one.json"], &["required", "<NEW>"]);
+    refused(&["launch"], &["launch"]);
+}
+
+#[test]
+fn kernels_that_do_not_exist() {
+    refused(&["--kernel", "4.19"], &["4.19", "nearest is 5.5"]);
+    refused(&["--kernel", "5.10,newest"], &["newest", "5.10", "latest"]);
+    refused(&["--kernel", "8.*"], &["8.*"]);
+    refused(&["--kernel", ""], &["no kernel is named"]);
+}
+
+#[test]
+fn scenarios_that_do_not_exist() {
+    refused(
+        &["--kernel", "5.10", "--scenario", "atach_twice"],
+        &["`atach_twice`", "did you mean attach_twice", "--list"],
+    );
+    refused(
+        &["--kernel", "5.10", "--scenario", "[a"],
+        &["`[a`", "not a pattern"],
+    );
+    refused(&["--list", "--scenario", "nothing*"], &["`nothing*`"]);
+}
+
+#[test]
+fn files_that_cannot_be_written_or_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let kernel = ["--kernel", "5.10"];
+    for option in ["--output", "--junit", "--markdown"] {
+        let missing = path("missing/report");
+        refused(
+            &[&kernel[..], &[option, &missing]].concat(),
+            &["cannot write", &missing],
+        );
+        let folder = path("");
+        refused(
+            &[&kernel[..], &[option, &folder]].concat(),
+            &["cannot write", &folder],
+        );
+    }
+    for option in ["--baseline", "--matrix"] {
+        let missing = path("missing");
+        refused(
+            &[&kernel[..], &[option, &missing]].concat(),
+            &["cannot read", &missing],
+        );
+    }
+    let text = path("text");
+    fs::write(&text, "no report").unwrap();
+    refused(
+        &[&kernel[..], &["--baseline", &text]].concat(),
+        &[&text, "not a report"],
+    );
+    refused(&["compare", &text, &text], &[&text, "not a report"]);
+    refused(
+        &["report", &path("missing")],
+        &["cannot read", &path("missing")],
+    );
+    refused(&[&kernel[..], &["--matrix", &text]].concat(), &[&text]);
+    let keep = format!("{text}/keep");
+    refused(
+        &[&kernel[..], &["--keep", &keep]].concat(),
+        &["--keep", &keep],
+    );
+}
+
+#[test]
+fn a_summary_needs_a_job_to_summarise() {
+    refused(
+        &["--kernel", "5.10", "--summary"],
+        &["GITHUB_STEP_SUMMARY", "--markdown"],
+    );
+}
+
+#[test]
+fn the_list_shows_scenarios_and_kernels_and_hides_the_selftests() {
+    let ran = run(&mut harness(&["--list"]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for line in ["attach_twice", "5.10", "7.3"] {
+        assert!(ran.stdout.contains(line), "no {line} in\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("selftest"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_list_names_every_kernel_of_the_matrix_and_no_other() {
+    let text = fs::read_to_string(workspace().join("kernels/kernels.toml")).unwrap();
+    let matrix: toml::Value = toml::from_str(&text).unwrap();
+    let series = matrix["series"].as_array().unwrap();
+    let names = series
+        .iter()
+        .flat_map(|series| series["names"].as_array().unwrap());
+    let mut names: Vec<_> = names.map(|name| name.as_str().unwrap()).collect();
+    names.sort_unstable();
+
+    let ran = run(&mut harness(&["kernels", "list", "--json"]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let mut listed: Vec<_> = listed
+        .iter()
+        .map(|kernel| kernel["name"].as_str().unwrap())
+        .collect();
+    listed.sort_unstable();
+    assert_eq!(listed, names);
+    let ran = run(&mut harness(&["kernels", "list", "all", "--json"]));
+    assert_eq!(ran.stdout.lines().count(), 1, "a job matrix takes one line");
+    let all: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(
+        all.iter().any(|kernel| kernel["kernel"] == "5.10"),
+        "{all:?}"
+    );
+    assert!(all.iter().all(|kernel| kernel["in_all"] == true), "{all:?}");
+    for command in [&["kernels", "list"][..], &["--list"]] {
+        let ran = run(&mut harness(command));
+        for name in &names {
+            let line = |line: &str| line.split_whitespace().next() == Some(name);
+            assert!(ran.stdout.lines().any(line), "no {name} in\n{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text").display().to_string();
+    refused(&["--kernel-image", &text], &[&text]);
+    fs::write(&text, "no kernel").unwrap();
+    refused(&["--kernel-image", &text], &[&text]);
+    refused(
+        &["--kernel", "5.10", "--modules", &text],
+        &["--kernel-image"],
+    );
+}

@@ -1,0 +1,143 @@
+//! Servers and lines that fail.
+
+use std::fs;
+use std::net::TcpListener;
+
+use harness::support::progress::Silent;
+
+use super::archive::{Archive, IN_RELEASE, PACKAGES};
+use super::server::{Reply, Server};
+use super::{assert_contains, get, infra};
+
+/// Half a download must leave nothing behind, not even a file that nobody would trust.
+fn nothing_is_left(archive: &Archive) {
+    let left = fs::read_dir(archive.path("cache/kernels")).map(|dir| dir.flatten().count());
+    assert_eq!(left.unwrap_or(0), 0);
+}
+
+#[test]
+fn trouble_that_passes_is_waited_out() {
+    let deb = Archive::deb_path("6.1.5");
+    for path in [IN_RELEASE, PACKAGES, &deb] {
+        let archive = Archive::new();
+        let bytes = archive.server.bytes(path);
+        for trouble in [
+            Reply::Status(503),
+            Reply::Truncated(bytes.clone()),
+            Reply::Stall(bytes.clone()),
+        ] {
+            let reply = Reply::Then(Box::new(trouble), Box::new(Reply::Bytes(bytes.clone())));
+            archive.server.put(path, reply);
+            let kernels = archive.open();
+            let kernel = get(&kernels, "6.1").unwrap();
+            // Of the index nobody cares, once it is there.
+            let noted = kernel.source.notes.join("\n").contains("tried again: ");
+            assert_eq!(noted, path.ends_with(".deb"), "{path}");
+            fs::remove_dir_all(archive.path("cache")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_transfer_that_always_breaks_off_is_an_error() {
+    let archive = Archive::new();
+    let deb = archive.server.bytes(&Archive::deb_path("6.1.5"));
+    archive
+        .server
+        .change(&Archive::deb_path("6.1.5"), Reply::Truncated);
+    assert_contains(
+        &infra(&archive.open(), "6.1"),
+        &["linux-image-6.1.5-cloud-amd64", "broke off"],
+    );
+    nothing_is_left(&archive);
+    archive
+        .server
+        .put(&Archive::deb_path("6.1.5"), Reply::Bytes(deb));
+    get(&archive.open(), "6.1").unwrap();
+}
+
+#[test]
+fn a_package_that_is_too_short_is_an_error() {
+    let archive = Archive::new();
+    archive
+        .server
+        .change(&Archive::deb_path("6.1.5"), |mut bytes| {
+            bytes.truncate(100);
+            Reply::Bytes(bytes)
+        });
+    assert_contains(&infra(&archive.open(), "6.1"), &["it ended after 100 of"]);
+    nothing_is_left(&archive);
+}
+
+#[test]
+fn a_server_that_stalls_is_given_up() {
+    let archive = Archive::new();
+    archive
+        .server
+        .change(&Archive::deb_path("6.1.5"), Reply::Stall);
+    assert_contains(&infra(&archive.open(), "6.1"), &["timeout"]);
+    nothing_is_left(&archive);
+}
+
+#[test]
+fn nobody_listens() {
+    let archive = Archive::new();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    archive.matrix(&[&format!("http://127.0.0.1:{port}/debian")]);
+    assert_contains(
+        &infra(&archive.open(), "6.1"),
+        &["no mirror has a usable index", &port.to_string()],
+    );
+
+    archive.matrix(&["http://no-such-host.invalid/debian"]);
+    assert_contains(&infra(&archive.open(), "6.1"), &["no-such-host.invalid"]);
+}
+
+#[test]
+fn an_index_without_end_is_cut_off() {
+    let archive = Archive::new();
+    archive
+        .server
+        .change(PACKAGES, |bytes| Reply::Bytes(bytes.repeat(1000)));
+    assert_contains(&infra(&archive.open(), "6.1"), &["it is larger than"]);
+}
+
+#[test]
+fn redirects_are_followed() {
+    let archive = Archive::new();
+    let elsewhere = Server::start();
+    for path in archive.server.paths() {
+        elsewhere.put(&path, Reply::Bytes(archive.server.bytes(&path)));
+        archive
+            .server
+            .put(&path, Reply::Redirect(format!("{}{path}", elsewhere.url)));
+    }
+    get(&archive.open(), "6.1").unwrap();
+    archive.server.put(
+        IN_RELEASE,
+        Reply::Redirect(format!("{}{IN_RELEASE}", archive.server.url)),
+    );
+    fs::remove_dir_all(archive.path("cache")).unwrap();
+    assert_contains(&infra(&archive.open(), "6.1"), &["redirect"]);
+}
+
+#[test]
+fn offline_means_offline() {
+    let archive = Archive::new();
+    assert_contains(
+        &infra(&archive.offline(), "6.1"),
+        &["not in the cache", "--offline"],
+    );
+    archive.open().resolve("6.1", &Silent).unwrap();
+    assert_contains(
+        &infra(&archive.offline(), "6.1"),
+        &["6.1.5-1 is not in the cache", "--offline"],
+    );
+    archive.server.requests();
+    assert!(get(&archive.offline(), "6.1").is_err());
+    assert_eq!(archive.server.requests(), Vec::<String>::new());
+}

@@ -1,0 +1,40 @@
+//! The integration tests of the harness, in one binary. Those named `vm_*` boot kernels in QEMU and need the feature
+//! `vm-tests`; the checks turn it on.
+
+mod ci_setup;
+mod cli_build;
+mod cli_infra;
+mod cli_inspect;
+mod cli_objects;
+mod cli_reports;
+mod cli_terminal;
+mod cli_usage;
+mod features;
+mod image_cpio;
+mod kernel_archive;
+mod kernel_debian;
+mod kernel_local;
+mod report_schema;
+mod support;
+#[cfg(feature = "vm-tests")]
+mod vm_crowd;
+#[cfg(feature = "vm-tests")]
+mod vm_engine;
+#[cfg(feature = "vm-tests")]
+mod vm_exec;
+#[cfg(feature = "vm-tests")]
+mod vm_killed;
+#[cfg(feature = "vm-tests")]
+mod vm_objects;
+#[cfg(feature = "vm-tests")]
+mod vm_qemu;
+#[cfg(feature = "vm-tests")]
+mod vm_runs;
+#[cfg(feature = "vm-tests")]
+mod vm_shell;
+#[cfg(feature = "vm-tests")]
+mod vm_signals;
+#[cfg(feature = "vm-tests")]
+mod vm_templates;
+#[cfg(feature = "vm-tests")]
+mod vm_tools;

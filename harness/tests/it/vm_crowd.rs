@@ -1,0 +1,94 @@
+//! Scenarios side by side: what goes wrong there is found, and told of whom it must be told.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use crate::support::{harness, run, scenarios};
+use serde_json::Value;
+
+/// Runs scenarios on 5.10: the exit status, the report, and each scenario's outcome.
+fn on_5_10(ids: &str, more: &[&str]) -> (i32, Value, Vec<[String; 2]>) {
+    let ran = run(harness(&["--kernel", "5.10", "--scenario", ids]).args(more));
+    let report = ran.report();
+    let outcomes = scenarios(&report, 0).into_iter();
+    let outcomes = outcomes.map(|[id, outcome, _]| [id, outcome]).collect();
+    (ran.status, report, outcomes)
+}
+
+fn warns(report: &Value, words: &str) -> bool {
+    let warnings = report["kernels"][0]["warnings"].as_array().unwrap();
+    warnings
+        .iter()
+        .any(|warning| warning.as_str().unwrap().contains(words))
+}
+
+fn error(report: &Value, number: usize) -> &str {
+    let scenario = &report["kernels"][0]["scenarios"][number];
+    scenario["error"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn what_goes_wrong_beside_others_is_tried_alone_and_a_leak_is_traced_to_who_made_it() {
+    let ids = "selftest_wait,selftest_crowded,selftest_leak,unload";
+    let (status, report, outcomes) = on_5_10(ids, &[]);
+    assert_eq!(
+        outcomes,
+        [
+            ["selftest_wait", "passed"],
+            ["selftest_crowded", "passed"],
+            ["selftest_leak", "failed"],
+            ["unload", "passed"],
+        ]
+    );
+    assert_eq!(status, 1);
+    assert_eq!(report["kernels"][0]["side_by_side"], true);
+    assert!(
+        warns(&report, "selftest_crowded is tried alone"),
+        "{report}"
+    );
+    assert!(
+        error(&report, 2).contains("left behind: program"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_leak_that_does_not_come_back_is_blamed_on_all_that_ran() {
+    let (status, report, outcomes) = on_5_10("attach,selftest_leak_once,ftrace_off", &[]);
+    assert_eq!(
+        outcomes,
+        [
+            ["attach", "failed"],
+            ["selftest_leak_once", "failed"],
+            ["ftrace_off", "passed"], // after them, alone
+        ]
+    );
+    assert_eq!(status, 1);
+    assert!(
+        error(&report, 0).contains("left behind: program"),
+        "{report}"
+    );
+}
+
+#[test]
+fn all_that_ran_when_the_kernel_panicked_are_named() {
+    let (status, report, outcomes) = on_5_10("selftest_wait,selftest_panic_beside,ftrace_off", &[]);
+    assert_eq!(
+        outcomes,
+        [
+            ["selftest_wait", "panicked"],
+            ["selftest_panic_beside", "panicked"],
+            ["ftrace_off", "skipped"],
+        ]
+    );
+    assert_eq!(status, 1);
+    let beside = "(beside it ran selftest_panic_beside)";
+    assert!(error(&report, 0).ends_with(beside), "{report}");
+}
+
+#[test]
+fn in_turn_nobody_meets_another() {
+    let (status, report, outcomes) = on_5_10("selftest_wait,selftest_crowded", &["--in-turn"]);
+    assert!(outcomes.iter().all(|[_, outcome]| outcome == "passed"));
+    assert_eq!(status, 0);
+    assert_eq!(report["kernels"][0]["side_by_side"], false);
+    assert!(!warns(&report, "alone"), "{report}");
+}

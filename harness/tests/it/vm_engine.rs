@@ -1,0 +1,333 @@
+//! VMs that end in every way that a VM can end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::engine::{Seen, boot, image, kernel, run};
+use harness::initramfs::cpio::Initramfs;
+use harness::{
+    support::stop::Stop,
+    vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Vm},
+};
+use protocol::event::Event;
+
+fn ready() -> Event {
+    Event::Ready {
+        release: "test".into(),
+        uptime_us: 1,
+    }
+}
+
+fn started() -> Event {
+    Event::Started {
+        scenario: "one".into(),
+    }
+}
+
+const DONE: Event = Event::Done { scenarios: 1 };
+
+/// Enough for a boot on a busy machine.
+const SILENCE: Duration = Duration::from_secs(40);
+
+fn assert_ending(seen: &Seen, ending: &Ending) {
+    assert_eq!(
+        seen.finished.ending,
+        *ending,
+        "console:\n{}",
+        seen.finished.console.text()
+    );
+}
+
+#[test]
+fn a_guest_that_is_done_is_done() {
+    let seen = boot("done", |_| {});
+    assert_ending(&seen, &Ending::Done);
+    assert_eq!(seen.events, [ready(), DONE]);
+    assert_eq!(
+        (seen.finished.garbage, seen.finished.stderr.as_str()),
+        (0, "")
+    );
+    assert_eq!(seen.finished.console.splats(), []);
+}
+
+#[test]
+fn a_panic_keeps_what_was_reported_before_it() {
+    let seen = boot("panic", |_| {});
+    let message = "Attempted to kill init! exitcode=0x00000300".to_owned();
+    assert_ending(&seen, &Ending::KernelPanic { message });
+    assert_eq!(seen.events, [ready(), started()]);
+    let panic = seen.finished.console.panic().unwrap();
+    assert!(
+        panic.lines.iter().any(|line| line.contains("Call Trace")),
+        "{panic:?}"
+    );
+    let last = seen.finished.console.last_lines(1);
+    assert!(last[0].contains("Kernel Offset"), "{last:?}");
+}
+
+#[test]
+fn a_panic_on_the_way_out_is_a_panic() {
+    let seen = boot("panic-after-done", |_| {});
+    assert!(matches!(seen.finished.ending, Ending::KernelPanic { .. }));
+    assert_eq!(seen.events, [ready(), DONE]);
+}
+
+#[test]
+fn switching_off_before_done_is_an_early_end() {
+    let seen = boot("early", |_| {});
+    assert_ending(&seen, &Ending::EndedEarly);
+    assert_eq!(seen.events, [ready(), started()]);
+}
+
+#[test]
+fn a_silent_guest_is_told_from_a_panicked_one() {
+    let seen = boot("hang", |config| config.limits.silence = SILENCE);
+    assert_ending(&seen, &Ending::Silent { silence: SILENCE });
+    assert_eq!(seen.events, [ready(), started()]);
+}
+
+#[test]
+fn chatter_does_not_save_a_guest_from_its_time_limit() {
+    let wall = SILENCE;
+    let seen = boot("babble", |config| {
+        config.limits = Limits {
+            wall,
+            silence: wall,
+            goodbye: wall,
+            ..Limits::default()
+        };
+    });
+    assert_ending(&seen, &Ending::TimedOut { wall });
+    assert!(seen.console.iter().any(|line| line == "still here"));
+}
+
+#[test]
+fn a_guest_that_is_done_and_stays_is_switched_off() {
+    let seen = boot("hang-after-done", |config| {
+        config.limits.goodbye = Duration::from_millis(1);
+    });
+    assert_ending(&seen, &Ending::Done);
+}
+
+#[test]
+fn a_warning_reaches_the_console_and_chatter_does_not() {
+    let seen = boot("warn", |_| {});
+    assert_ending(&seen, &Ending::Done);
+    let [splat] = seen.finished.console.splats() else {
+        panic!("{:?}", seen.finished.console.splats())
+    };
+    assert_eq!(splat.severity, Severity::Warning);
+    assert_eq!(
+        splat.message,
+        "WARNING: CPU: 0 PID: 1 at kernel/test.c:1 test+0x1/0x2"
+    );
+    assert!(!seen.finished.console.text().contains("not worth a line"));
+}
+
+#[test]
+fn garbage_among_the_events_is_reported_and_survived() {
+    let seen = boot("garbage", |_| {});
+    assert_ending(&seen, &Ending::Done);
+    assert_eq!(seen.events, [ready(), started(), DONE]);
+    let [words, unknown, bytes, long, cut] = &seen.garbage[..] else {
+        panic!("{:?}", seen.garbage)
+    };
+    assert_eq!(words.0, "not json");
+    assert!(unknown.1.contains("unheard-of"), "{unknown:?}");
+    assert!(bytes.0.contains('\u{fffd}'), "{bytes:?}");
+    assert!(
+        long.1.contains("longer than 1048576 bytes") && long.0.len() == 300,
+        "{long:?}"
+    );
+    assert_eq!(cut.0, r#"{"event":"star"#);
+    assert_eq!(seen.finished.garbage, 5);
+}
+
+#[test]
+fn an_event_without_the_token_is_forged_and_counts_for_nothing() {
+    let seen = boot("done", |config| config.token = "what the guest was given");
+    assert_ending(&seen, &Ending::EndedEarly);
+    assert_eq!(seen.events, []);
+    let reasons: Vec<_> = seen.garbage.iter().map(|(_, why)| why.as_str()).collect();
+    assert_eq!(reasons, ["it is forged: it lacks the token of this run"; 2]);
+}
+
+#[test]
+fn a_flood_of_events_ends_the_run() {
+    let seen = boot("flood-events", |_| {});
+    let Ending::Flooded { bytes } = seen.finished.ending else {
+        panic!("{:?}", seen.finished.ending)
+    };
+    assert!((32 << 20..33 << 20).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn a_flood_on_the_console_loses_the_middle_only() {
+    let seen = boot("flood-console", |_| {});
+    assert_ending(&seen, &Ending::Done);
+    let text = seen.finished.console.text();
+    assert!(text.len() < (4 << 20) + 100, "{}", text.len());
+    assert!(text.contains("the first line\n") && text.contains("the last line\n"));
+    assert!(text.contains("[... ") && text.contains(" bytes ...]"));
+    // Every line was passed on, though not kept.
+    assert_eq!(
+        seen.console
+            .iter()
+            .filter(|line| line.starts_with("ccc"))
+            .count(),
+        60_000
+    );
+}
+
+#[test]
+fn a_stop_ends_the_vm() {
+    let (kernel, image) = (kernel(), image("hang"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
+    let stop = Stop::new().unwrap();
+    let asker = thread::spawn({
+        let stop = stop.clone();
+        move || {
+            thread::sleep(Duration::from_millis(300));
+            stop.request();
+        }
+    });
+    let seen = run(&Qemu::find().unwrap(), &config, &stop);
+    asker.join().unwrap();
+    assert_ending(&seen, &Ending::Interrupted);
+    // And the next one does not even get going.
+    assert_ending(
+        &run(&Qemu::find().unwrap(), &config, &stop),
+        &Ending::Interrupted,
+    );
+}
+
+#[test]
+fn a_file_that_is_no_kernel_is_a_failure_of_qemu() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "not a kernel").unwrap();
+    let config = Config::new(file.path(), b"", Accelerator::Tcg);
+    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    assert!(
+        matches!(&seen.finished.ending, Ending::QemuFailed { stderr, .. } if stderr.contains("kernel")),
+        "{:?}",
+        seen.finished.ending
+    );
+}
+
+#[test]
+fn an_image_without_init_is_a_panic() {
+    let (kernel, image) = (kernel(), Initramfs::new().to_bytes());
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
+    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let Ending::KernelPanic { message } = &seen.finished.ending else {
+        panic!("{:?}", seen.finished.ending)
+    };
+    assert!(message.contains("Unable to mount root fs"), "{message}");
+}
+
+#[test]
+fn a_guest_that_eats_its_memory_is_known_by_the_oom_killer() {
+    let seen = boot("eat-memory", |config| config.memory_mib = 128);
+    assert!(matches!(seen.finished.ending, Ending::KernelPanic { .. }));
+    let splats = seen.finished.console.splats();
+    assert!(
+        splats
+            .iter()
+            .any(|splat| splat.meaning == "the VM ran out of memory"),
+        "{splats:?}"
+    );
+    assert_eq!(seen.events, [ready(), started()]);
+}
+
+#[test]
+fn more_memory_than_there_is_is_a_failure_of_qemu() {
+    let seen = boot("done", |config| config.memory_mib = 1 << 30);
+    let Ending::QemuFailed { stderr, .. } = &seen.finished.ending else {
+        panic!("{:?}", seen.finished.ending)
+    };
+    assert!(stderr.contains("memory"), "{stderr}");
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing_of_the_console() {
+    let dir = tempfile::tempdir().unwrap();
+    symlink("/dev/full", dir.path().join("console.log")).unwrap();
+    let (kernel, image) = (kernel(), image("done"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
+    config.keep = Some(dir.path());
+    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let reason = seen.finished.ending.to_string();
+    assert!(
+        matches!(seen.finished.ending, Ending::Lost { .. })
+            && reason.contains("cannot write")
+            && reason.contains("console.log: No space left"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let keep = file.path().join("kept");
+    let (kernel, image) = (kernel(), image("done"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
+    config.keep = Some(&keep);
+    let error = format!(
+        "{:#}",
+        Vm::start(&Qemu::find().unwrap(), &config).unwrap_err()
+    );
+    assert!(
+        error.contains(&format!("cannot make {}: Not a directory", keep.display())),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_kept_repeats_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    // A name that both QEMU and the shell would misread, were it not quoted.
+    // And relative: enough steps up lead to the root.
+    let root = "../".repeat(32);
+    let keep = Path::new(&root)
+        .join(dir.path().strip_prefix("/").unwrap())
+        .join("it's, kept");
+    let (kernel, image) = (kernel(), image("panic"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
+    config.keep = Some(&keep);
+    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+
+    let read = |name: &str| fs::read_to_string(keep.join(name)).unwrap();
+    assert_eq!(
+        read("console.log").replace("\r\n", "\n"),
+        seen.finished.console.text()
+    );
+    assert_eq!(read("events.jsonl").lines().count(), 2);
+    assert_eq!(fs::read(keep.join("initramfs.cpio")).unwrap(), image);
+    assert_eq!(
+        read("run.sh").lines().last(),
+        Some(seen.finished.command.as_str())
+    );
+
+    let again = Command::new(keep.join("run.sh"))
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let (console, events) = (again.stdout, again.stderr);
+    assert!(String::from_utf8_lossy(&console).contains("Attempted to kill init!"));
+    assert!(String::from_utf8_lossy(&events).contains(r#"{"event":"started","scenario":"one"}"#));
+}

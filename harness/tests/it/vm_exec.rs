@@ -1,0 +1,353 @@
+//! `harness exec` and real VMs: what a program finds in there, and what comes back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::support::harness;
+
+/// `harness exec` on 5.10 in `folder`, with options in front of the command.
+fn exec(folder: &Path, options: &[&str], command: &[&str]) -> Command {
+    let mut exec = harness(&["exec", "--kernel", "5.10"]);
+    exec.args(options).arg("--").args(command);
+    exec.current_dir(folder).stdin(Stdio::null());
+    exec
+}
+
+fn here(command: &[&str]) -> Output {
+    exec(Path::new("/"), &[], command).output().unwrap()
+}
+
+#[track_caller]
+fn assert_said(output: &Output, status: i32, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "no `{part}` in\n{stderr}");
+    }
+    assert!(!stderr.contains("panicked at"), "{stderr}");
+}
+
+fn compile(arguments: &[&str], source: &str, folder: &Path) {
+    let mut cc = Command::new("cc");
+    cc.args(["-xc", "-"]).args(arguments).current_dir(folder);
+    let mut cc = cc.stdin(Stdio::piped()).spawn().expect("cc");
+    cc.stdin
+        .take()
+        .unwrap()
+        .write_all(source.as_bytes())
+        .unwrap();
+    assert!(cc.wait().unwrap().success());
+}
+
+/// A program that finds its library by `$ORIGIN`, and a script that runs it.
+fn project(script: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["bin", "lib"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    let library = "int answer(void) { return 42; }";
+    compile(
+        &["-shared", "-fPIC", "-olib/libanswer.so"],
+        library,
+        dir.path(),
+    );
+    let program = r#"
+        #include <stdio.h>
+        int answer(void);
+        int main(void) { printf("answer %d\n", answer()); return answer(); }
+    "#;
+    let runpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../lib";
+    compile(
+        &["-obin/program", "-xnone", "lib/libanswer.so", runpath],
+        program,
+        dir.path(),
+    );
+    let path = dir.path().join("script");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+const SCRIPT: &str = r#"#!/bin/sh
+echo "arguments $# $1"
+echo "folder $(pwd)"
+echo "set $SET home $HOME shell $0"
+echo "left ${DISPLAY-nothing}"
+cat data elsewhere
+stat -fc %T /sys/fs/bpf /sys/fs/cgroup /sys/kernel/tracing /dev/pts
+cat /sys/class/net/lo/flags
+ls /sys/class/net
+readlink /proc/self/fd/0
+printf '\000\001\377\r\n'
+echo "to stderr" >&2
+bin/program
+"#;
+
+#[test]
+fn a_program_finds_what_it_needs_and_comes_back_as_it_is() {
+    let dir = project(SCRIPT);
+    fs::write(dir.path().join("data"), "some data\n").unwrap();
+    let data = dir.path().join("data:elsewhere");
+    let options = [
+        ["--file", "data"],
+        ["--file", data.to_str().unwrap()],
+        ["--file", "bin/program"],
+        ["--env", "SET=to this"],
+    ];
+    let mut exec = exec(
+        dir.path(),
+        options.as_flattened(),
+        &["./script", "two words"],
+    );
+    let output = exec.env("DISPLAY", ":0").output().unwrap();
+    assert_said(&output, 42, &["to stderr\n"]);
+    let folder = dir.path().display();
+    let expected = [
+        "arguments 1 two words\n",
+        &format!("folder {folder}\n"),
+        "set to this home /root shell ./script\n",
+        "left nothing\nsome data\nsome data\n",
+        "bpf_fs\ncgroup2fs\ntracefs\ndevpts\n",
+        "0x9\nlo\n/dev/null\n",
+    ];
+    let mut expected = expected.concat().into_bytes();
+    expected.extend(b"\0\x01\xff\r\nanswer 42\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&expected)
+    );
+    assert_eq!(output.stdout, expected);
+}
+
+#[test]
+fn a_program_that_a_signal_ends_is_told_from_one_that_fails() {
+    // What it makes the kernel say is not for our terminal as it is.
+    let script = "printf '<1>BUG: mine\\033[2J\\n' > /dev/kmsg; sleep 1; kill -SEGV $$";
+    let output = here(&["sh", "-c", script]);
+    let said = ["ended by signal 11", "the kernel complained: BUG: mine"];
+    assert_said(&output, 139, &said);
+    assert!(!output.stderr.contains(&0x1b));
+}
+
+/// What a VM from a template was handed, the job with its token among it, came through the memory of a device.
+#[test]
+fn what_a_vm_was_handed_cannot_be_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = r#"
+        #include <fcntl.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/mman.h>
+        #include <unistd.h>
+        enum { LENGTH = 1 << 20 };
+        static char zeroes[LENGTH];
+        int main(int count, char **arguments) {
+            int file = open(arguments[1], O_RDONLY);
+            char *window = mmap(0, LENGTH, PROT_READ, MAP_SHARED, file, 0);
+            if (count != 2 || window == MAP_FAILED)
+                return perror(arguments[1]), 1;
+            // The host may be late.
+            for (int tries = 0; tries < 100 && memcmp(window, zeroes, LENGTH); tries++)
+                usleep(100000);
+            puts(memcmp(window, zeroes, LENGTH) ? "it is all there" : "it is empty");
+            return 0;
+        }
+    "#;
+    compile(&["-oreads"], program, dir.path());
+    let script = "./reads $(dirname $(grep -l 0x1110 /sys/bus/pci/devices/*/device))/resource2";
+    let options = ["--accel", "tcg", "--file", "reads"];
+    let mut exec = exec(dir.path(), &options, &["sh", "-c", script]);
+    let output = exec.output().unwrap();
+    assert_said(&output, 0, &[]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "it is empty\n");
+}
+
+/// The crate `examples/in_vm`, as its documentation says.
+fn cargo_test(arguments: &[&str]) -> Output {
+    let runner = format!("{} exec --kernel 5.10 --", env!("CARGO_BIN_EXE_harness"));
+    Command::new(env!("CARGO"))
+        .args(["test", "-p", "in_vm", "--features", "vm", "--test", "opens"])
+        .args(arguments)
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner)
+        .current_dir(crate::support::workspace())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn cargo_runs_the_tests_of_a_crate_in_a_vm_and_hears_of_a_failure() {
+    let output = cargo_test(&[]);
+    assert_said(&output, 0, &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed; 0 failed; 1 ignored"), "{said}");
+
+    let output = cargo_test(&["--", "--ignored"]);
+    assert_eq!(output.status.code(), Some(101));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("0 passed; 1 failed") && said.contains("the opening was counted"),
+        "{said}"
+    );
+}
+
+#[test]
+fn input_of_any_length_arrives_whole_and_has_an_end() {
+    // Larger than all that the way there can hold.
+    let input: Vec<u8> = (0..100_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+    let mut exec = exec(Path::new("/"), &["--stdin"], &["sh", "-c", "sleep 1; cat"]);
+    let mut child = exec
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let sent = input.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&sent).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == input, "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_vm() {
+    let mut exec = exec(Path::new("/"), &[], &["yes"]);
+    let mut child = exec.stdout(Stdio::piped()).spawn().unwrap();
+    let mut some = [0; 100_000];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    assert!(some.starts_with(b"y\ny\n"));
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 13));
+}
+
+#[test]
+fn a_kernel_that_panics_under_the_program_is_no_exit_status_of_its_own() {
+    let output = here(&[
+        "sh",
+        "-c",
+        "echo before; sleep 2; echo c >/proc/sysrq-trigger",
+    ]);
+    assert_eq!(output.stdout, b"before\n");
+    let parts = [
+        "error: the kernel panicked: sysrq triggered crash",
+        "console: ",
+    ];
+    assert_said(&output, 125, &parts);
+}
+
+#[test]
+fn a_program_that_takes_too_long_is_ended_and_so_are_its_children() {
+    let mut exec = exec(
+        Path::new("/"),
+        &["--timeout", "3"],
+        &["sh", "-c", "echo begun; sleep 99 & wait"],
+    );
+    let output = exec.output().unwrap();
+    assert_eq!(output.stdout, b"begun\n");
+    assert_said(
+        &output,
+        124,
+        &["error: the program was still running after 3 s"],
+    );
+}
+
+#[test]
+fn what_cannot_be_run_is_named_before_anything_is_booted() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("plain"), "").unwrap();
+    let elf = fs::read("/bin/true").unwrap();
+    for (name, byte) in [("foreign", 183), ("broken", 62)] {
+        let mut bytes = elf.clone();
+        bytes[18] = byte;
+        bytes.truncate(if name == "broken" { 100 } else { usize::MAX });
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (options, command, status, said) in [
+        (
+            &[][..],
+            "no-such-program",
+            127,
+            "error: `no-such-program` is not found",
+        ),
+        (
+            &[],
+            "./no-such-program",
+            127,
+            "`./no-such-program` is not found",
+        ),
+        (
+            &[],
+            "./plain",
+            126,
+            "`./plain` cannot be run: it is not executable",
+        ),
+        (&[], "/", 126, "`/` cannot be run: it is not a file"),
+        (
+            &[],
+            "./foreign",
+            126,
+            "for another machine (ELF machine 183)",
+        ),
+        (&[], "./broken", 126, "it is damaged"),
+        (&["--file", "no-such-file"], "true", 125, "cannot read"),
+        (
+            &["--file", "plain:/proc/x"],
+            "true",
+            125,
+            "/proc/x cannot be brought into the VM",
+        ),
+        (&["--env", "=x"], "true", 2, "a variable needs a name"),
+        (
+            &["--module", "no_such_module"],
+            "true",
+            125,
+            "no_such_module",
+        ),
+        (&["--kernel", "1.0"], "true", 2, "1.0"),
+    ] {
+        let mut exec = harness(&["exec"]);
+        if !options.contains(&"--kernel") {
+            exec.args(["--kernel", "5.10"]);
+        }
+        // An emulator that would fail at once, were it started.
+        exec.env("QEMU", "/bin/false");
+        let output = exec
+            .args(options)
+            .arg("--")
+            .arg(command)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert_said(&output, status, &[said]);
+    }
+}
+
+/// What a template was saved with must be what every other VM makes for itself.
+#[test]
+fn a_vm_from_a_template_has_the_surroundings_of_one_that_booted() {
+    const LOOK: &str = "umask; cut -d ' ' -f 1-3 /proc/mounts; cat /sys/class/net/lo/flags; \
+        readlink /dev/fd /etc/mtab; stat -c '%n %A' /tmp /dev/null /dev/console";
+    let look = |options: &[&str]| {
+        let output = exec(Path::new("/"), options, &["sh", "-c", LOOK]).output();
+        let output = output.unwrap();
+        assert_said(&output, 0, &[]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (saved, booted) = (look(&[]), look(&["--no-template"]));
+    assert_eq!(saved, booted);
+    for there in ["0022\n", " /sys/fs/bpf bpf", "0x9\n", "/tmp drwxrwxrwt"] {
+        assert!(saved.contains(there), "no `{there}` in\n{saved}");
+    }
+}

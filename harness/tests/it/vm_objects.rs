@@ -1,0 +1,304 @@
+//! Objects of the user's on real kernels: what works, and exactly why the rest does not.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use crate::support::objects::compile;
+use crate::support::{harness, run};
+use harness::{kernels::Kernels, support::progress::Silent};
+use serde_json::{Value, json};
+
+/// Each program stands for one thing that can be right or wrong with one.
+const SOURCE: &str = r#"
+    struct gone { long never; } CORE;
+    struct file { long f_pos; long f_never_was; } CORE;
+    u64 hits;
+    int negative = -5;
+    struct {
+        int (*type)[1]; int (*max_entries)[64]; u32 *key; u64 *value;
+    } by_result SEC(".maps");
+
+    SEC("fexit/filename_lookup") int works(u64 *ctx) {
+        u32 key = ctx[4] == 0;
+        u64 one = 1, *count = map_lookup_elem(&by_result, &key);
+        if (count)
+            __sync_fetch_and_add(count, 1);
+        else
+            map_update_elem(&by_result, &key, &one, 0);
+        __sync_fetch_and_add(&hits, 1);
+        return 0;
+    }
+    SEC("fexit/filename_lookup") int cookie(u64 *ctx) { hits += get_attach_cookie(ctx); return 0; }
+    SEC("fexit/filename_lookupp") int no_target(u64 *ctx) { return 0; }
+    SEC("fexit/vfs_read") int no_field(u64 *ctx) {
+        struct file *file = (void *)ctx[0];
+        hits += file->f_never_was;
+        return 0;
+    }
+    SEC("fexit/vfs_read") int asks_first(u64 *ctx) {
+        struct file *file = (void *)ctx[0];
+        if (__builtin_preserve_field_info(file->f_never_was, 2))
+            hits += file->f_never_was;
+        return 0;
+    }
+    SEC("fexit/vfs_read") int refused(u64 *ctx) { hits += ctx[20]; return 0; }
+    SEC("fexit/tun:tun_chr_open") int of_module(u64 *ctx) { hits++; return 0; }
+    SEC("fexit/on_frame") int of_program(u64 *ctx) { hits++; return 0; }
+    SEC("xdp") int on_frame(void *ctx) { return 2; }
+    SEC("fentry/vfs_read") int on_entry(u64 *ctx) { return 0; }
+"#;
+
+fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
+    let programs = kernel["programs"].as_array().unwrap();
+    programs.iter().find(|p| p["program"] == name).unwrap()
+}
+
+#[test]
+fn each_program_works_or_is_refused_for_exactly_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "each", SOURCE);
+    let ran = run(
+        harness(&["--kernel", "5.10,6.1", "--object", object.to_str().unwrap()]).args([
+            "--target",
+            "of_program=prog:on_frame",
+            "--trigger",
+            "for i in 1 2 3; do ls / > /dev/null; done; echo said; exit 7",
+        ]),
+    );
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let report = ran.report();
+    for (number, old) in [(0, true), (1, false)] {
+        let kernel = &report["kernels"][number];
+        assert_eq!(
+            (&kernel["verdict"], &kernel["error"]),
+            (&"not-ok".into(), &Value::Null)
+        );
+        let outcome = |name: &str| program(kernel, name)["outcome"].as_str().unwrap();
+        let reason = |name: &str| program(kernel, name)["reason"].clone();
+        for name in ["works", "asks_first", "of_program"] {
+            assert_eq!(outcome(name), "works", "{}", program(kernel, name));
+        }
+        let works = program(kernel, "works");
+        for stage in ["load", "attach", "detach"] {
+            assert_eq!(works["stages"][stage]["ok"], true, "{works}");
+        }
+        let runs = works["run_count"].as_u64().unwrap();
+        assert!(runs >= 3, "{works}");
+        assert!(works["mean_ns"].as_u64().unwrap() > 0, "{works}");
+        let trigger = &works["trigger"];
+        assert_eq!(
+            (&trigger["ok"], &trigger["output"]),
+            (&false.into(), &"said".into())
+        );
+        assert!(
+            trigger["ended"].as_str().unwrap().contains('7'),
+            "{trigger}"
+        );
+        let global = |name: &str| {
+            let globals = works["globals"].as_array().unwrap();
+            globals.iter().find(|g| g["name"] == name).unwrap()["value"].clone()
+        };
+        let hits = global("hits").as_u64().unwrap();
+        // Others call the function too, until the very end.
+        assert!(hits >= runs, "{hits} hits, {runs} runs");
+        let map = &works["maps"][0];
+        assert_eq!(
+            (&map["name"], &map["type"]),
+            (&"by_result".into(), &"hash".into())
+        );
+        let counted = map["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e[1].as_u64().unwrap());
+        assert_eq!(counted.sum::<u64>(), hits, "{map}");
+
+        assert_eq!(
+            (outcome("no_target"), &reason("no_target")["kind"]),
+            ("refused", &"target-missing".into())
+        );
+        assert_eq!(reason("no_target")["nearest"][0], "filename_lookup");
+        assert_eq!(reason("no_field")["kind"], "core-missing");
+        assert_eq!(
+            reason("no_field")["missing"],
+            json!(["struct file.f_never_was"])
+        );
+        assert_eq!(reason("refused")["kind"], "verifier");
+        let text = reason("refused")["text"].as_str().unwrap().to_owned();
+        assert!(text.contains("invalid bpf_context access"), "{text}");
+        let log = program(kernel, "refused")["log"].as_str().unwrap();
+        assert!(
+            log.contains("invalid bpf_context access") && log.len() > text.len() / 2,
+            "{log}"
+        );
+        if old {
+            for (name, feature, minimum) in [
+                ("cookie", "cookie", "5.19"),
+                ("of_module", "module-target", "5.11"),
+            ] {
+                let reason = reason(name);
+                assert_eq!(reason["kind"], "too-new", "{reason}");
+                assert_eq!(
+                    (&reason["feature"], &reason["minimum"]),
+                    (&feature.into(), &minimum.into())
+                );
+            }
+        } else {
+            assert_eq!(
+                (outcome("cookie"), outcome("of_module")),
+                ("works", "works")
+            );
+        }
+    }
+    let others = report["objects"][0]["not_ours"].as_array().unwrap();
+    assert_eq!(others.len(), 2, "{others:?}");
+    ran.says(&["on_entry is not fexit but fentry", "fired "]);
+}
+
+#[test]
+fn the_minimum_is_found_with_the_reason_at_its_edge() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        SEC("fexit/filename_lookup") int cookie(u64 *ctx) { get_attach_cookie(ctx); return 0; }
+    "#;
+    let object = compile(dir.path(), "cookie", source);
+    let path = object.to_str().unwrap();
+    // The older one as a kernel of the user's own.
+    let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
+    let resolved = kernels.resolve("5.10", &Silent).unwrap();
+    let old = kernels.fetch(&resolved, &Silent).unwrap().image;
+    let old = old.to_str().unwrap();
+    let ran = run(
+        harness(&["minimum", "--object", path, "--kernel", "6.1"]).args([
+            "--kernel-image",
+            old,
+            "--json",
+        ]),
+    );
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(found["boots"], 2);
+    let program = &found["programs"][0];
+    assert_eq!(
+        (&program["oldest"]["kernel"], &program["newest"]["kernel"]),
+        (&"6.1".into(), &"6.1".into())
+    );
+    let below = &program["refused_below"];
+    assert_eq!(
+        (&below["kernel"], &below["kind"]),
+        (&old.into(), &"too-new".into())
+    );
+    assert!(
+        below["reason"].as_str().unwrap().contains("5.19"),
+        "{below}"
+    );
+    assert_eq!(program["refused_above"], Value::Null);
+}
+
+/// Two programs that are of use together only, and a command that never ends.
+#[test]
+fn a_command_that_hangs_is_ended_and_what_the_programs_did_until_then_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+        struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(".maps");
+        u64 mark;
+        SEC("fexit/vfs_read") int marks(u64 *ctx) { mark = 77; return 0; }
+        SEC("fexit/filename_lookup") int records(u64 *ctx) {
+            u64 seen = mark;
+            if (seen)
+                ringbuf_output(&ring, &seen, sizeof seen, 0);
+            return 0;
+        }
+    "#;
+    let object = compile(dir.path(), "pair", source);
+    let path = object.to_str().unwrap();
+    let ran = run(harness(&["--kernel", "6.1", "--object", path]).args([
+        "--trigger",
+        "ls / > /dev/null; echo begun; cat; sleep 999",
+        "--trigger-timeout",
+        "3",
+    ]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    let records = program(&report["kernels"][0], "records");
+    assert_eq!(
+        (&records["outcome"], &records["alongside"]),
+        (&"works".into(), &json!(["marks"]))
+    );
+    let trigger = &records["trigger"];
+    assert_eq!(
+        (&trigger["ok"], &trigger["output"]),
+        (&false.into(), &"begun".into())
+    );
+    let ended = "it was still running after 3 s and was killed";
+    assert_eq!(trigger["ended"], ended);
+    ran.says(&[ended]);
+    assert!(records["run_count"].as_u64() > Some(0), "{records}");
+    let ring = &records["maps"][0]["records"];
+    let count = ring["count"].as_u64().unwrap();
+    assert!(count > 0 && ring["bytes"] == 8 * count, "{records}");
+    assert_eq!(ring["first"][0], 77);
+}
+
+/// Maps that no VM has room for, names made to move a terminal, a command that floods and kills: each is borne, and the
+/// next program is tried.
+#[test]
+fn hostile_programs_are_borne_and_the_next_one_is_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        struct {
+            int (*type)[2]; int (*max_entries)[0x7fffffff]; u32 *key; struct { char b[4096]; } *value;
+        } giant SEC(".maps");
+        SEC("fexit/vfs_read") int a_giant(u64 *ctx) { u32 k = 0; return map_lookup_elem(&giant, &k) ? 1 : 0; }
+        int evil(u64 *ctx) __asm__("evil\x1b]0;owned\x07\n../../../tmp/x");
+        SEC("fexit/vfs_read") int evil(u64 *ctx) { return 0; }
+        SEC("fexit/vfs_read") int sound(u64 *ctx) { return 0; }
+    "#;
+    let object = compile(dir.path(), "hostile\x1b[2J", source);
+    // It tries to speak for the first program, in each way that there is to the host.
+    let trigger = r#"
+        forged='{"event":"program-finished","index":0,"outcome":"works","duration_us":1,"stages":{},"notes":[]}'
+        mknod /tmp/port c 4 65 && echo "$forged" > /tmp/port
+        for port in /dev/console /dev/ttyS0 /dev/ttyS1 /dev/kmsg /proc/1/fd/*; do
+            printf '%s\033[2J\n' "$forged" > $port
+        done
+        sleep 999 &
+        head -c 3000000 /dev/zero | tr '\0' x
+        kill -9 $$
+    "#;
+    let args = [
+        "--kernel",
+        "5.10",
+        "--object",
+        object.to_str().unwrap(),
+        "--trigger",
+        trigger,
+    ];
+    let ran = run(&mut harness(&args));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains('\x1b') && !ran.stdout.contains('\x1b'),
+        "{:?}",
+        ran.stderr
+    );
+    let report = ran.report();
+    let kernel = &report["kernels"][0];
+    let giant = program(kernel, "a_giant");
+    assert_eq!(
+        (&giant["outcome"], &giant["reason"]["kind"]),
+        (&"refused".into(), &"map".into())
+    );
+    assert_eq!(kernel["error"], Value::Null, "{kernel}");
+    let sound = program(kernel, "sound");
+    assert_eq!(sound["outcome"], "works", "{sound}");
+    let trigger = &sound["trigger"];
+    assert!(
+        trigger["ended"].as_str().unwrap().contains("signal"),
+        "{trigger}"
+    );
+    assert!(trigger["output"].as_str().unwrap().len() < 20_000);
+    let evil = program(kernel, "evil\x1b]0;owned\x07\n../../../tmp/x");
+    assert!(
+        ["works", "refused"].contains(&evil["outcome"].as_str().unwrap()),
+        "{evil}"
+    );
+}

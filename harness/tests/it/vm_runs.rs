@@ -1,0 +1,378 @@
+//! Whole runs of the real binary on real kernels, and guests that break down on purpose.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use crate::support::{cramped, harness, report_file, run, scenarios};
+use protocol::job::LOG_MARK;
+
+/// Runs scenarios on 5.10 and returns the exit status and the report.
+fn on_5_10(ids: &str, more: &[&str]) -> (i32, serde_json::Value) {
+    let ran = run(harness(&["--kernel", "5.10", "--scenario", ids]).args(more));
+    (ran.status, ran.report())
+}
+
+fn text<'a>(value: &'a serde_json::Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(|value| value.as_str())
+        .unwrap_or_default()
+}
+
+#[test]
+fn old_and_new_kernels_pass_every_scenario_and_the_report_has_it_all() {
+    let ran = run(&mut harness(&["--kernel", "5.10,6.1,6.12,7.3"]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(report["verdict"], "ok");
+    let listed = run(&mut harness(&["--list"])).stdout;
+    let listed: Vec<_> = listed
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(listed.len() > 10, "{listed:?}");
+    // Debian built the older two without FUNCTION_ERROR_INJECTION: nothing there can be the target of `sleepable`.
+    let kernels = [
+        ("5.10", &["sleepable"][..], true),
+        ("6.1", &["sleepable"], true),
+        ("6.12", &[], true),
+        ("7.3", &[], false),
+    ];
+    for (number, (series, skips, refuses)) in kernels.into_iter().enumerate() {
+        let kernel = &report["kernels"][number];
+        assert_eq!(kernel["requested"], series);
+        assert!(
+            text(kernel, "/release").starts_with(&format!("{series}.")),
+            "{kernel}"
+        );
+        assert!(
+            text(kernel, "/version").starts_with(&format!("{series}.")),
+            "{kernel}"
+        );
+        assert_eq!(
+            text(kernel, "/source/artifacts/0/sha256").len(),
+            64,
+            "{kernel}"
+        );
+        assert!(
+            text(kernel, "/command_line").contains("console=ttyS0"),
+            "{kernel}"
+        );
+        if kernel["accelerator"] == "tcg" {
+            let command = text(kernel, "/qemu_command");
+            assert!(command.contains("/vmlinux/"), "{command}");
+        }
+        for phase in ["resolve", "fetch", "image", "boot", "scenarios", "total"] {
+            assert!(
+                kernel["phases_ms"][phase].is_u64(),
+                "no {phase} in {}",
+                kernel["phases_ms"]
+            );
+        }
+        let ran = scenarios(&report, number);
+        assert_eq!(
+            ran.iter().map(|[id, ..]| id.as_str()).collect::<Vec<_>>(),
+            listed
+        );
+        assert!(
+            ran.iter().any(|[_, outcome, _]| outcome == "passed"),
+            "{ran:?}"
+        );
+        assert_eq!(
+            ran.iter().any(|[_, outcome, _]| outcome == "unsupported"),
+            refuses,
+            "{ran:?}"
+        );
+        for (at, [id, outcome, verdict]) in ran.iter().enumerate() {
+            let reason = text(kernel, &format!("/scenarios/{at}/error"));
+            let excused = outcome == "skipped"
+                && skips.contains(&id.as_str())
+                && !reason.starts_with("not reached");
+            assert!(verdict == "ok" || excused, "{id} {outcome}: {reason}");
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_panics_keeps_what_came_before() {
+    let (status, report) = on_5_10("attach,selftest_panic,unload", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_panic", "panicked", "not-ok"]);
+    assert_eq!(after, ["unload", "skipped", "unknown"]);
+    has_evidence(&report);
+}
+
+#[test]
+fn a_scenario_that_hangs_is_ended_and_the_next_one_runs() {
+    let (status, report) = on_5_10("attach,selftest_hang,unload", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_hang", "timed-out", "not-ok"]);
+    assert_eq!(after, ["unload", "passed", "ok"]);
+}
+
+#[test]
+fn every_other_fault_is_told_apart_and_none_stops_the_run() {
+    let faults = [
+        ["selftest_fail", "failed", "not-ok"],
+        ["selftest_skip", "skipped", "unknown"],
+        ["selftest_rust_panic", "failed", "not-ok"],
+        ["selftest_killed", "failed", "not-ok"],
+        ["selftest_no_result", "failed", "not-ok"],
+        ["selftest_flood", "failed", "not-ok"],
+        ["selftest_log_flood", "failed", "not-ok"],
+        ["selftest_orphan", "passed", "ok"],
+        ["attach", "passed", "ok"],
+        ["selftest_forge", "passed", "ok"],
+    ];
+    let (status, report) = on_5_10(&faults.map(|[id, ..]| id).join(","), &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert_eq!(
+        scenarios(&report, 0),
+        faults.map(|fault| fault.map(str::to_owned))
+    );
+    for (number, why) in [
+        (0, "failed on purpose: the cause"),
+        (1, "skipped on purpose"),
+        (2, "panicked on purpose"),
+        (3, "signal 9"),
+        (4, "before it gave a result"),
+        (5, "drowned"),
+        (
+            6,
+            "it passed, but nobody knows whether the kernel complained, for its log cannot be read: it was overwritten",
+        ),
+    ] {
+        let error = text(&report, &format!("/kernels/0/scenarios/{number}/error"));
+        assert!(error.contains(why), "no `{why}` in {error}");
+    }
+    assert_eq!(
+        report["kernels"][0]["scenarios"][0]["measurements"]["answers"],
+        42
+    );
+}
+
+#[test]
+fn a_complaint_on_the_console_that_no_scenario_answers_for_is_not_ok() {
+    let (status, report) = on_5_10("attach,selftest_complaint", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert!(
+        scenarios(&report, 0)
+            .iter()
+            .all(|[_, _, verdict]| verdict == "ok")
+    );
+    let error = text(&report, "/kernels/0/error");
+    assert!(
+        error.starts_with("the kernel warned: WARNING: CPU: 0"),
+        "{error}"
+    );
+    let tail = report["kernels"][0]["console_tail"].as_array().unwrap();
+    assert!(
+        tail.iter()
+            .any(|line| line.as_str().unwrap().contains("on purpose")),
+        "{tail:?}"
+    );
+}
+
+#[test]
+fn what_a_real_kernel_complains_of_spoils_the_scenario_that_made_it() {
+    let faults = [
+        ["selftest_kernel_kills", "splat", "not-ok"],
+        ["selftest_kernel_oopses", "failed", "not-ok"],
+        ["attach", "passed", "ok"],
+        ["selftest_kernel_warns", "splat", "not-ok"],
+    ];
+    let (status, report) = on_5_10(&faults.map(|[id, ..]| id).join(","), &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    assert_eq!(
+        scenarios(&report, 0),
+        faults.map(|fault| fault.map(str::to_owned))
+    );
+    for (number, complaint) in [
+        (0, "invoked oom-killer"),
+        (1, "invalid opcode: 0000 [#1]"),
+        (3, "ftrace_verify_code"),
+    ] {
+        let splat = text(&report, &format!("/kernels/0/scenarios/{number}/splat"));
+        let line = splat.lines().next().unwrap_or_default();
+        assert!(line.contains(complaint), "no {complaint} in {splat}");
+    }
+    // Each has a scenario that answers for it.
+    assert_eq!(report["kernels"][0]["error"], serde_json::Value::Null);
+}
+
+#[test]
+fn where_all_is_skipped_nothing_is_learned() {
+    let (status, report) = on_5_10("selftest_skip", &[]);
+    assert_eq!((status, &report["verdict"]), (3, &"infra".into()));
+    assert!(text(&report, "/kernels/0/error").contains("all were skipped"));
+}
+
+#[test]
+fn a_guest_that_hangs_as_a_whole_is_ended_when_it_is_silent_for_too_long() {
+    let (status, report) = on_5_10("attach,selftest_init_hang,unload", &["--silence", "30"]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_init_hang", "timed-out", "not-ok"]);
+    assert_eq!(after, ["unload", "skipped", "unknown"]);
+    let error = text(&report, "/kernels/0/error");
+    assert!(error.contains("not a sign of life for 30 s"), "{error}");
+    has_evidence(&report);
+}
+
+#[test]
+fn a_guest_that_goes_on_and_on_is_ended_at_the_limit_of_the_vm() {
+    let (status, report) = on_5_10("attach,selftest_babble,unload", &["--timeout", "30"]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let error = text(&report, "/kernels/0/error");
+    assert!(error.contains("still running after 30 s"), "{error}");
+    has_evidence(&report);
+}
+
+/// Whoever has to find out why is shown the console's end and how to repeat the run.
+#[track_caller]
+fn has_evidence(report: &serde_json::Value) {
+    let kernel = &report["kernels"][0];
+    let tail = kernel["console_tail"].as_array().unwrap();
+    let says = |line: &serde_json::Value| line.as_str().unwrap().contains(LOG_MARK);
+    assert!(tail.iter().any(says), "{tail:?}");
+    let command = text(kernel, "/qemu_command");
+    assert!(command.contains("-kernel"), "{command}");
+}
+
+#[test]
+fn a_guest_that_leaves_early_is_no_success() {
+    let (status, report) = on_5_10("attach,selftest_exit,unload", &[]);
+    assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
+    let [before, broken, after] = in_order(&report);
+    assert_eq!(before, ["attach", "passed", "ok"]);
+    assert_eq!(broken, ["selftest_exit", "failed", "not-ok"]);
+    assert_eq!(after, ["unload", "skipped", "unknown"]);
+    has_evidence(&report);
+}
+
+/// The three scenarios of a run: the one that was listed first, the self-test, the other one. The guest's list
+/// decides the order; self-tests may stand anywhere in it.
+fn in_order(report: &serde_json::Value) -> [[String; 3]; 3] {
+    scenarios(report, 0).try_into().unwrap()
+}
+
+#[test]
+fn what_is_known_in_the_baseline_fails_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let baseline = dir.path().join("baseline.json");
+    let path = baseline.to_str().unwrap();
+    let args = ["--kernel", "5.10", "--scenario", "attach,selftest_exit"];
+    let ran = run(harness(&args).args(["--output", path]));
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert_eq!(report_file(&baseline)["verdict"], "not-ok");
+
+    let ran = run(harness(&args).args(["--baseline", path]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(ran.report()["verdict"], "not-ok");
+    ran.says(&["against the baseline:\nno change"]);
+}
+
+#[test]
+fn what_is_kept_repeats_the_run_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("kept");
+    let (status, report) = on_5_10(
+        "attach",
+        &["--keep", keep.to_str().unwrap(), "--accel", "tcg"],
+    );
+    assert_eq!(status, 0);
+    let kept = keep.join("5.10");
+    let script = std::fs::read_to_string(kept.join("run.sh")).unwrap();
+    assert!(
+        script.contains(text(&report, "/kernels/0/qemu_command")),
+        "{script}"
+    );
+    for file in ["console.log", "initramfs.cpio", "events.jsonl"] {
+        assert!(kept.join(file).exists(), "no {file}");
+    }
+    let events = by_hand(&kept.join("run.sh"));
+    assert!(
+        events.lines().last().unwrap().contains(r#""event":"done""#),
+        "{events}"
+    );
+}
+
+/// Runs a kept script; the events come on stderr.
+fn by_hand(script: &Path) -> String {
+    let output = std::process::Command::new(script).output().unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_kernel_of_the_users_own_is_run_and_kept_under_a_name_of_its_own() {
+    let (_, report) = on_5_10("selftest_skip", &[]);
+    let command = text(&report, "/kernels/0/qemu_command");
+    let image = command
+        .split_whitespace()
+        .skip_while(|word| *word != "-kernel")
+        .nth(1)
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("kept");
+    let args = [
+        "--kernel-image",
+        image,
+        "--scenario",
+        "attach",
+        "--keep",
+        keep.to_str().unwrap(),
+    ];
+    let ran = run(&mut harness(&args));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(text(&report, "/kernels/0/requested"), image);
+    assert_eq!(text(&report, "/kernels/0/source/kind"), "local");
+    assert!(text(&report, "/kernels/0/release").starts_with("5.10."));
+    let kept: Vec<_> = std::fs::read_dir(&keep).unwrap().collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+}
+
+#[test]
+fn a_disk_that_fills_up_is_infrastructure_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--keep"];
+    let ran = run(cramped(&args, 512).arg(dir.path()));
+    assert_eq!(ran.status, 3, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(report["verdict"], "infra");
+    let error = text(&report, "/kernels/0/error");
+    assert!(
+        error.contains("initramfs.cpio") && error.contains("File too large"),
+        "{error}"
+    );
+    assert_eq!(scenarios(&report, 0)[0], ["attach", "skipped", "unknown"]);
+}
+
+#[test]
+fn a_disk_that_was_full_for_a_moment_is_named_and_the_run_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("5.10");
+    std::fs::create_dir(&kept).unwrap();
+    std::os::unix::fs::symlink("/dev/full", kept.join("events.jsonl")).unwrap();
+    let (status, report) = on_5_10("attach", &["--keep", dir.path().to_str().unwrap()]);
+    assert_eq!((status, &report["kernels"][0]["attempts"]), (0, &2.into()));
+    let warning = text(&report, "/kernels/0/warnings/0");
+    assert!(
+        warning.contains("events.jsonl") && warning.contains("No space left"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn a_slow_machine_can_be_given_more_time_for_each_scenario() {
+    let (_, report) = on_5_10("selftest_hang", &["--scenario-timeout", "3"]);
+    let error = text(&report, "/kernels/0/scenarios/0/error");
+    assert!(error.starts_with("still running after its 3s"), "{error}");
+}

@@ -1,0 +1,208 @@
+//! `harness shell` on a terminal: a real one, of which the test has the other end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::harness;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+};
+
+/// Longer than a boot takes on the busiest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Terminal {
+    ours: File,
+    /// Kept open, so that the settings can be looked at when the harness is gone.
+    theirs: File,
+    shell: Child,
+    shown: String,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        std::os::unix::fs::OpenOptionsExt::custom_flags(
+            &mut options,
+            OFlags::NOCTTY.bits().cast_signed(),
+        );
+        let theirs = options.open(name).unwrap();
+        let size = Winsize {
+            ws_row: 33,
+            ws_col: 111,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&theirs, size).unwrap();
+        let mut shell = harness(&["shell", "--kernel", "5.10"]);
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let shell = shell
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Self {
+            ours: ours.into(),
+            theirs,
+            shell,
+            shown: String::new(),
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.ours.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Reads until the terminal shows `text`, and forgets what came before its end.
+    #[track_caller]
+    fn shows(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                self.shown.drain(..at + text.len());
+                return;
+            }
+            assert!(Instant::now() < deadline, "no `{text}` in\n{}", self.shown);
+            let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
+            let second = Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
+            if poll(&mut fds, Some(&second)).unwrap() > 0 {
+                let mut buffer = [0; 4096];
+                let length = self.ours.read(&mut buffer).unwrap();
+                self.shown += &String::from_utf8_lossy(&buffer[..length]);
+            }
+        }
+    }
+
+    /// Whether it edits lines and echoes, as it did before.
+    fn is_restored(&self) -> bool {
+        let modes = tcgetattr(&self.theirs).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    #[track_caller]
+    fn ends(mut self, status: Option<i32>) {
+        assert_eq!(self.shell.wait().unwrap().code(), status);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_restored() {
+            assert!(Instant::now() < deadline, "the terminal is left as it was");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_shell_has_a_terminal_of_our_size_with_what_ebpf_needs_and_gives_it_back() {
+    let mut terminal = Terminal::open();
+    terminal.shows("5.10 # ");
+    assert!(!terminal.is_restored(), "the harness reads whole lines");
+    // What is typed is echoed: what is waited for stands nowhere in it.
+    terminal.types("stty size; uname -r | tr 0-9 x; stat -fc %T /sys/fs/bpf\r");
+    for text in ["33 111\r\n", "x.xx.x", "bpf_fs"] {
+        terminal.shows(text);
+    }
+    // Ctrl-C ends what runs in the VM, and not the harness.
+    terminal.types("sleep 1000; echo status=$?\r");
+    terminal.shows("\n");
+    thread::sleep(Duration::from_millis(500));
+    terminal.types("\x03echo after-$((20 + 3))\r");
+    terminal.shows("after-23");
+    // Its own end of the terminal is resized, and the shell's with it.
+    let size = Winsize {
+        ws_row: 44,
+        ws_col: 155,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&terminal.ours, size).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&terminal.shell),
+        rustix::process::Signal::WINCH,
+    )
+    .unwrap();
+    thread::sleep(Duration::from_millis(500));
+    terminal.types("stty size\r");
+    terminal.shows("44 155");
+    terminal.types("exit 7\r");
+    terminal.ends(Some(7));
+}
+
+#[test]
+fn ctrl_a_x_leaves_a_vm_that_answers_no_more() {
+    let mut terminal = Terminal::open();
+    terminal.shows("5.10 # ");
+    terminal.types("kill -STOP $$\r");
+    terminal.shows("STOP");
+    terminal.types("nobody reads this\r\x01x");
+    terminal.ends(Some(0));
+}
+
+#[test]
+fn a_harness_that_is_killed_and_a_vm_that_panics_leave_the_terminal_as_it_was() {
+    let mut terminal = Terminal::open();
+    terminal.shows("5.10 # ");
+    terminal.shell.kill().unwrap();
+    terminal.ends(None);
+
+    let mut terminal = Terminal::open();
+    terminal.shows("5.10 # ");
+    terminal.types("echo c >/proc/sysrq-trigger\r");
+    terminal.shows("error: the kernel panicked");
+    terminal.ends(Some(125));
+}
+
+#[test]
+fn without_a_terminal_commands_are_read_from_the_input() {
+    let mut shell = harness(&["shell", "--kernel", "5.10"]);
+    let mut shell = shell
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = shell.stdin.take().unwrap();
+    // The tools are there exactly if they are on this machine.
+    let has = |tool: &&str| {
+        let version = Command::new("sh")
+            .args(["-c", &format!("PATH=$PATH:/usr/sbin {tool}")])
+            .output();
+        version.unwrap().status.code() != Some(127)
+    };
+    let tools = ["bpftool version", "busybox true", "ls /"];
+    let script = tools.map(|tool| format!("{tool} > /dev/null; echo $(($? < 127))\n"));
+    stdin.write_all(script.concat().as_bytes()).unwrap();
+    stdin.write_all(b"exit 3\n").unwrap();
+    drop(stdin);
+    let output = shell.wait_with_output().unwrap();
+    let expected = tools.map(|tool| format!("{}\n", u8::from(has(&tool))));
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap()
+        ),
+        (Some(3), expected.concat())
+    );
+}

@@ -1,0 +1,170 @@
+//! VMs that start from a saved one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio, time::SystemTime};
+
+use crate::support::{Ran, harness, run};
+use harness::{
+    kernels::Kernels,
+    support::{progress::Silent, stop::Stop},
+    vm::{Accelerator, Config, Qemu, Templates},
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A cache of its own that has the kernels of the usual one.
+fn cache() -> tempfile::TempDir {
+    let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
+    let resolved = kernels.resolve("5.10", &Silent).unwrap();
+    kernels.fetch(&resolved, &Silent).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    symlink(
+        kernels.cache_dir().join("kernels"),
+        cache.path().join("kernels"),
+    )
+    .unwrap();
+    cache
+}
+
+/// One run under TCG; the part of the report on its one kernel, and what it said with -v.
+fn on_5_10(cache: &Path, more: &[&str]) -> (Value, String) {
+    let scenarios = ["--kernel", "5.10", "--scenario", "attach,selftest_machine"];
+    let ran = run(harness(&scenarios)
+        .args(["--offline", "--accel", "tcg", "-v", "--cache-dir"])
+        .arg(cache)
+        .args(more));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    (ran.report()["kernels"][0].take(), ran.stderr)
+}
+
+/// What `selftest_machine` saw: random numbers, and the time in seconds.
+fn machine(kernel: &Value) -> ([String; 2], u64) {
+    let seen = &kernel["scenarios"][1]["measurements"];
+    let text = |name: &str| seen[name].as_str().unwrap().to_owned();
+    let time = seen["unix_s"].as_u64().unwrap();
+    ([text("random"), text("boot_id")], time)
+}
+
+/// The one template of the cache.
+fn template(cache: &Path) -> std::path::PathBuf {
+    let all: Vec<_> = fs::read_dir(cache.join("templates")).unwrap().collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all[0].as_ref().unwrap().path()
+}
+
+/// Damages a template so that only QEMU finds out.
+fn damage(template: &Path) {
+    fs::write(template.join("state"), "nonsense").unwrap();
+    let note = fs::read_to_string(template.join("template.json")).unwrap();
+    let mut note: Value = serde_json::from_str(&note).unwrap();
+    let digest = Sha256::digest("nonsense");
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    note["state_sha256"] = digest.into();
+    fs::write(template.join("template.json"), note.to_string()).unwrap();
+}
+
+#[test]
+fn vms_from_one_template_are_different_machines_at_the_right_time() {
+    let cache = cache();
+    let cache = cache.path();
+    let (first, said) = on_5_10(cache, &[]);
+    assert_eq!(first["boot"], "template", "{said}");
+    assert!(said.contains("making a template"), "{said}");
+    // Left by a harness that was killed.
+    let key = template(cache);
+    let left = format!(".{}.partial", key.file_name().unwrap().to_str().unwrap());
+    let left = cache.join("templates").join(left);
+    fs::create_dir(&left).unwrap();
+
+    let (second, said) = on_5_10(cache, &[]);
+    assert_eq!(second["boot"], "template", "{said}");
+    assert!(!said.contains("making a template"), "{said}");
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    let (first, second) = (machine(&first), machine(&second));
+    for (one, other) in first.0.iter().zip(&second.0) {
+        assert_ne!(one, other);
+    }
+    assert!(
+        second.1.abs_diff(now.as_secs()) < 60,
+        "{second:?} at {now:?}"
+    );
+
+    // Damaged, and found to be so before it is used.
+    fs::write(key.join("state"), "nonsense").unwrap();
+    let (third, said) = on_5_10(cache, &[]);
+    assert_eq!(third["boot"], "template", "{said}");
+    assert!(said.contains("thrown away and made anew"), "{said}");
+    assert!(!left.exists(), "what a killed harness left is still there");
+
+    // Damaged in the other way: then it boots, and the template is gone.
+    damage(&key);
+    let (fourth, said) = on_5_10(cache, &[]);
+    assert_eq!(fourth["boot"], "cold", "{said}");
+    assert!(said.contains("led nowhere") && !key.exists(), "{said}");
+
+    let (fifth, said) = on_5_10(cache, &["--no-template"]);
+    assert_eq!(fifth["boot"], "cold", "{said}");
+    assert!(fifth["phases_ms"]["template"].is_null() && !key.exists());
+}
+
+#[test]
+fn a_program_starts_from_a_template_unless_that_leads_nowhere_or_is_not_wanted() {
+    let cache = cache();
+    let cache = cache.path();
+    // The device through which the archive is handed over.
+    let script = "grep -l 0x1110 /sys/bus/pci/devices/*/device | wc -l; exit 3";
+    let exec = |more: &[&str], templates: &str| {
+        let mut exec = harness(&["exec", "--kernel", "5.10", "--offline", "--accel", "tcg"]);
+        exec.args(["-v", "--cache-dir"]).arg(cache).args(more);
+        exec.args(["--", "sh", "-c", script]).stdin(Stdio::null());
+        let Ran {
+            status,
+            stdout,
+            stderr,
+        } = run(&mut exec);
+        assert_eq!((status, stdout.trim()), (3, templates), "{stderr}");
+        stderr
+    };
+    let said = exec(&[], "1");
+    assert!(said.contains("making a template"), "{said}");
+    let template = template(cache);
+    // With an input the VM is the same.
+    let said = exec(&["--stdin"], "1");
+    assert!(!said.contains("making a template"), "{said}");
+    exec(&["--no-template"], "0");
+    damage(&template);
+    let said = exec(&[], "0");
+    assert!(said.contains("led nowhere") && !template.exists(), "{said}");
+}
+
+#[test]
+fn a_kernel_whose_devices_cannot_be_mapped_has_no_template_and_that_is_remembered() {
+    let cache = cache();
+    let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
+    let resolved = kernels.resolve("5.10", &Silent).unwrap();
+    let kernel = kernels.fetch(&resolved, &Silent).unwrap();
+    let mut config = Config::new(&kernel.image, b"archive", Accelerator::Tcg);
+    config.kernel_args = vec!["lockdown=confidentiality".to_owned()];
+    let (qemu, stop) = (Qemu::find().unwrap(), Stop::new().unwrap());
+    let templates = Templates::new(cache.path());
+    let refusal = || {
+        let mut said = Vec::new();
+        let mut say = |what: &str| said.push(what.to_owned());
+        let error = templates.obtain(&qemu, &config, &kernel, &stop, &mut say);
+        (format!("{:#}", error.unwrap_err()), said)
+    };
+    let (error, said) = refusal();
+    assert!(error.contains("is the kernel locked down?"), "{error}");
+    assert_eq!(said, ["making a template"]);
+    let (error, said) = refusal();
+    assert!(
+        error.contains("found out before") && said.is_empty(),
+        "{error}"
+    );
+}
