@@ -4,6 +4,7 @@ mod arguments;
 mod counter;
 mod crowd;
 mod example;
+mod externs;
 mod fixture;
 mod globals;
 mod helper_table;
@@ -45,6 +46,7 @@ const FAMILIES: &[&[Scenario]] = &[
     misuse::SCENARIOS,
     kinds::SCENARIOS,
     globals::SCENARIOS,
+    externs::SCENARIOS,
     maps::SCENARIOS,
     refusals::SCENARIOS,
     verifier::SCENARIOS,

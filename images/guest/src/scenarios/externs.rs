@@ -1,0 +1,212 @@
+//! What an object refers to outside of itself: the kernel's configuration, functions and variables of the kernel.
+
+use std::collections::HashMap;
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use fexit::programs::{OtherProgram, Program, ProgramError, Target};
+use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion};
+
+use super::counter::{expect_error, look_up};
+use super::fixture::{fexit, start, stop};
+use crate::objects;
+use crate::scenario::{Context, Scenario, skip};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "kconfig",
+        "values of the kernel's configuration are what it was built with, or what the loader was given",
+        Feature::Fexit,
+        kconfig,
+    )
+    .beside_others(),
+    Scenario::new(
+        "ksyms",
+        "functions and variables of the kernel are found; weak ones that are absent are zero, others named",
+        Feature::Fexit,
+        ksyms,
+    )
+    .beside_others(),
+    Scenario::new(
+        "module_kfunc",
+        "a function of a module is called where the module has it, and named where it does not",
+        Feature::ModuleTarget,
+        module_kfunc,
+    )
+    .modules(&["nf_conntrack"]),
+];
+
+/// Runs a program of the object for one call.
+fn run(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+    let program = fexit(ebpf, name)?;
+    program.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
+    let link = program.attach()?;
+    let before: u64 = ebpf.global("calls")?;
+    start(ebpf)?;
+    look_up()?;
+    stop(ebpf)?;
+    let calls = ebpf.global::<u64>("calls")? - before;
+    ensure!(calls == 1, "{name}: it ran {calls} times, not once");
+    fexit(ebpf, name)?.detach(link)?;
+    Ok(())
+}
+
+/// Demands that a program cannot be loaded for want of this.
+fn refused(ebpf: &mut Ebpf, name: &str, what: &str) -> Result<()> {
+    let load = fexit(ebpf, name)?.load_target(&Target::Section, &Btf::from_sys_fs()?);
+    let error = expect_error(name, load, |error| {
+        matches!(error, ProgramError::Relocation { .. })
+    })?;
+    let text = error.to_string();
+    ensure!(
+        text.contains(&format!("`{what}`")),
+        "{name}: the error does not name {what}: {text}"
+    );
+    Ok(())
+}
+
+fn kconfig(_: &mut Context) -> Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let text = fs::read_to_string(format!("/boot/config-{}", release.trim()));
+    let text = text.map_err(|_| skip("the kernel's configuration is not known"))?;
+    let config: HashMap<_, _> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let of = |name| config.get(name).copied();
+
+    let mut ebpf = Ebpf::load(objects::KCONFIG)?;
+    run(&mut ebpf, "kconfig")?;
+    let seen = |name| ebpf.global::<u64>(name);
+    let (version, running) = (seen("version")?, KernelVersion::current());
+    ensure!(
+        (version >> 16, version >> 8 & 0xff) == (running.major.into(), running.minor.into())
+            && version & 0xff >= u64::from(running.patch.min(255)),
+        "the version is {version:#x} on {running}"
+    );
+    let hz = of("CONFIG_HZ").map_or(Ok(0), str::parse)?;
+    let tristate = |name| match of(name) {
+        Some("y") => 1,
+        Some("m") => 2,
+        _ => 0,
+    };
+    let letter = |name| of(name).and_then(|value| value.bytes().next()).unwrap_or(0);
+    for (name, expected) in [
+        ("bpf_syscall", 1),
+        ("hz", hz),
+        ("tun", tristate("CONFIG_TUN")),
+        ("jit", letter("CONFIG_BPF_JIT").into()),
+        ("none", 0),
+    ] {
+        let value = seen(name)?;
+        ensure!(value == expected, "{name} is {value}, not {expected}");
+    }
+    let hostname = of("CONFIG_DEFAULT_HOSTNAME").unwrap_or_default();
+    let hostname = hostname.trim_matches('"');
+    let found: [u8; 16] = ebpf.global("hostname")?;
+    ensure!(
+        found.starts_with(hostname.as_bytes()) && found[hostname.len()..].iter().all(|&b| b == 0),
+        "the host's name is {found:?}, not {hostname}"
+    );
+    // Those are asked of the kernel itself.
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    for (name, symbol) in [
+        ("wrapper", " __x64_sys_bpf"),
+        ("cookie", " bpf_get_attach_cookie_trace"),
+    ] {
+        let there = symbols.lines().any(|line| line.ends_with(symbol));
+        let value = seen(name)?;
+        ensure!(value == u64::from(there), "{name} is {value}");
+    }
+
+    refused(&mut ebpf, "strong", "CONFIG_NO_SUCH_STRONG_OPTION")?;
+    let mut given = EbpfLoader::new()
+        .kconfig("CONFIG_HZ=77\nCONFIG_NO_SUCH_OPTION=y\nCONFIG_NO_SUCH_STRONG_OPTION=1\n")
+        .load(objects::KCONFIG)?;
+    run(&mut given, "kconfig")?;
+    let seen = (given.global("hz")?, given.global("none")?);
+    ensure!(seen == (77u64, 1u64), "given 77 and 1, it sees {seen:?}");
+    fexit(&mut given, "strong")?.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
+    Ok(())
+}
+
+fn ksyms(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::KSYMS)?;
+    run(&mut ebpf, "functions")?;
+    let seen = |ebpf: &Ebpf, name: &str| ebpf.global::<u64>(name);
+    let there = Btf::from_sys_fs()?.has_function("bpf_task_acquire").into();
+    for (name, expected) in [
+        ("has_acquire", there),
+        ("acquired", there),
+        ("has_none", 0),
+        ("has_other", 0),
+    ] {
+        let value = seen(&ebpf, name)?;
+        ensure!(value == expected, "{name} is {value}, not {expected}");
+    }
+
+    run(&mut ebpf, "addresses")?;
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let line = symbols.lines().find(|line| line.ends_with(" T vfs_read"));
+    let address = line.and_then(|line| line.split(' ').next());
+    let address = u64::from_str_radix(address.context("no vfs_read")?, 16)?;
+    let found = (seen(&ebpf, "address")?, seen(&ebpf, "no_address")?);
+    ensure!(
+        found == (address, 0),
+        "vfs_read is at {:#x}, not {address:#x}, and what is not there at {:#x}",
+        found.0,
+        found.1
+    );
+
+    // The helper that reads a variable of a CPU is of 5.10.
+    if KernelVersion::current() >= KernelVersion::new(5, 10, 0) {
+        run(&mut ebpf, "variables")?;
+        let found = (seen(&ebpf, "active")?, seen(&ebpf, "no_variable")?);
+        ensure!(
+            (1..100).contains(&found.0) && found.1 == 0,
+            "the variables are {found:?}"
+        );
+    }
+
+    refused(&mut ebpf, "strong_function", "bpf_no_such_strong_function")?;
+    refused(&mut ebpf, "strong_symbol", "no_such_strong_symbol")?;
+    refused(&mut ebpf, "unguarded", "bpf_no_such_function")
+}
+
+fn module_kfunc(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    Feature::ModuleTarget.require(&btf)?;
+    let loaded = fs::read_to_string("/proc/modules")?;
+    if !loaded.lines().any(|line| line.starts_with("nf_conntrack ")) {
+        return Err(skip("module nf_conntrack is not loaded"));
+    }
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let is_there = symbols.contains(" bpf_xdp_ct_lookup\t[nf_conntrack]");
+    let mut ebpf = Ebpf::load(objects::MODULE_KFUNC)?;
+    let program = ebpf.program_mut("module_kfunc").context("no program")?;
+    let program: &mut OtherProgram = program.try_into()?;
+    let load = program.load();
+    if !is_there {
+        let error = expect_error("a function that is not there", load, |error| {
+            matches!(error, ProgramError::Relocation { .. })
+        })?;
+        let text = error.to_string();
+        ensure!(
+            text.contains("`bpf_xdp_ct_lookup`") || text.contains("`bpf_ct_release`"),
+            "the error does not name the function: {text}"
+        );
+        return Ok(());
+    }
+    load?;
+    let frame = [0; 64];
+    let program = ebpf.program("module_kfunc").context("no program")?;
+    ensure!(
+        matches!(program, Program::Other(_)) && program.test_run(&frame)?.return_value == 2,
+        "the program does not let the packet pass"
+    );
+    ensure!(
+        ebpf.global::<u64>("found")? == 0,
+        "it found a connection that there is not"
+    );
+    Ok(())
+}
