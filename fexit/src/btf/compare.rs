@@ -37,6 +37,10 @@ impl<'a> Compare<'a> {
             | (Kind::Union, Kind::Union)
             | (Kind::Fwd, Kind::Fwd)
             | (Kind::Int, Kind::Int) => true,
+            // Whoever only passes pointers on declares the type and no more.
+            (Kind::Fwd, Kind::Struct | Kind::Union) | (Kind::Struct | Kind::Union, Kind::Fwd) => {
+                is_union(&local) == is_union(&kernel)
+            }
             (Kind::Ptr, Kind::Ptr) => again(local.size_or_type(), kernel.size_or_type()),
             (Kind::Array, Kind::Array) => again(local.extra(0), kernel.extra(0)),
             (Kind::FuncProto, Kind::FuncProto) => {

@@ -1,11 +1,12 @@
 //! Functions and variables of the kernel and its modules that an object declares (`__ksym`).
 
+use std::os::fd::OwnedFd;
+
 use super::compare::Compare;
 use super::function::{Scope, module_fd, modules};
 use super::raw::{Kind, Raw, Type};
 use super::wanted::{Wanted, essential};
 use super::{Btf, BtfError};
-use std::os::fd::OwnedFd;
 
 /// What the kernel has of a name that an object declares.
 #[derive(Debug)]
@@ -172,4 +173,89 @@ fn any_matches(
     alike.peek()?;
     let compare = Compare { local, kernel };
     Some(alike.any(|(id, _)| compare.matches(wanted.id, id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::compile;
+
+    fn types(source: &str) -> Raw {
+        let source = format!("{source} SEC(\"fexit/f\") int p(void *ctx) {{ return 0; }}");
+        Raw::parse(crate::elf::examine(&compile(&source)).unwrap().1.btf).unwrap()
+    }
+
+    fn prototype(local: &Raw) -> u32 {
+        let is_it = |t: &Type<'_>| t.kind == Kind::Func && local.is_named(t.name_off(), b"f");
+        local.types().find(is_it).unwrap().size_or_type()
+    }
+
+    #[test]
+    fn a_function_is_the_one_that_takes_the_same() {
+        let kernel = Btf::from(types(
+            "struct task { int a; }; enum mode { A };
+            struct task *f(struct task *t, enum mode m, long n) { return t; }",
+        ));
+        for (declared, found) in [
+            (
+                "struct task { long other; }; enum mode { B }; struct task *f(struct task *t, enum mode m, int n) { return t; }",
+                true,
+            ),
+            (
+                "struct task; enum mode { A }; struct task *f(struct task *t, enum mode m, long n) { return t; }",
+                true,
+            ),
+            (
+                "union task; enum mode { A }; union task *f(union task *t, enum mode m, long n) { return t; }",
+                false,
+            ),
+            (
+                "struct task; struct task *f(struct task *t, long n) { return t; }",
+                false,
+            ),
+            (
+                "struct task; enum mode { A }; void f(struct task *t, enum mode m, long n) { }",
+                false,
+            ),
+            (
+                "struct task; enum mode { A }; void *f(void *t, enum mode m, long n) { return t; }",
+                false,
+            ),
+        ] {
+            let local = types(declared);
+            let symbol = |name, id| kernel.declared_function(Some(&local), name, id).unwrap();
+            let id = prototype(&local);
+            let what = symbol("f", id);
+            assert_eq!(
+                matches!(what, Symbol::Found { .. }),
+                found,
+                "{declared}: {what:?}"
+            );
+            assert_eq!(
+                matches!(what, Symbol::Different),
+                !found,
+                "{declared}: {what:?}"
+            );
+            assert!(matches!(symbol("g", id), Symbol::Absent));
+            // Without a type of its own, and under the name of another declaration of it.
+            assert!(matches!(symbol("f", 0), Symbol::Found { module: None, .. }));
+            assert!(matches!(symbol("f___old", 0), Symbol::Found { .. }));
+        }
+    }
+
+    #[test]
+    fn a_variable_is_the_one_of_that_type() {
+        let kernel = Btf::from(types("int v; int f(void) { return v; }"));
+        let local = types("int v; char *w; int f(void) { return v + !w; }");
+        let declared = |name: &str| {
+            let is_it =
+                |t: &Type<'_>| t.kind == Kind::Var && local.is_named(t.name_off(), name.as_bytes());
+            local.types().find(is_it).unwrap().size_or_type()
+        };
+        let symbol = |name, id| kernel.declared_variable(Some(&local), name, id).unwrap();
+        assert!(matches!(symbol("v", declared("v")), Symbol::Found { .. }));
+        assert!(matches!(symbol("v", declared("w")), Symbol::Different));
+        assert!(matches!(symbol("w", declared("w")), Symbol::Absent));
+        assert!(matches!(symbol("f", declared("v")), Symbol::Absent));
+    }
 }
