@@ -59,6 +59,9 @@ pub struct ProgramReport {
     pub program: String,
     /// The section that it stands in.
     pub section: String,
+    /// Whether its section is marked with `?`: then the object does without it where it cannot be loaded.
+    #[serde(default)]
+    pub optional: bool,
     /// What it was loaded for.
     pub target: String,
     /// Whether it works.
@@ -74,8 +77,9 @@ impl ProgramReport {
             object: planned.object.clone(),
             program: planned.task.program.clone(),
             section: planned.section.clone(),
+            optional: planned.optional,
             target: planned.target.clone(),
-            verdict: judge(result.outcome),
+            verdict: judge(&result, planned.optional),
             result,
         }
     }
@@ -100,10 +104,12 @@ impl ProgramReport {
     }
 }
 
-/// A user asks whether a program works; whatever else happened is a no.
-fn judge(outcome: ProgramOutcome) -> ScenarioVerdict {
-    match outcome {
+/// A user asks whether a program works; whatever else happened is a no, but that an optional one cannot be loaded.
+fn judge(result: &ProgramResult, optional: bool) -> ScenarioVerdict {
+    let is_loaded = result.stages.load.is_some_and(|stage| stage.ok);
+    match result.outcome {
         ProgramOutcome::Works => ScenarioVerdict::Ok,
+        ProgramOutcome::Refused if optional && !is_loaded => ScenarioVerdict::Ok,
         ProgramOutcome::Skipped => ScenarioVerdict::Unknown,
         _ => ScenarioVerdict::NotOk,
     }
@@ -236,6 +242,7 @@ fn cut_off(ending: &Ending) -> ProgramResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::program::Stage;
 
     #[test]
     fn only_what_works_is_ok() {
@@ -249,7 +256,21 @@ mod tests {
             (O::Splat, ScenarioVerdict::NotOk),
             (O::Skipped, ScenarioVerdict::Unknown),
         ] {
-            assert_eq!(judge(outcome), verdict, "{outcome:?}");
+            let mut result = skipped("");
+            result.outcome = outcome;
+            assert_eq!(judge(&result, false), verdict, "{outcome:?}");
+            // Of an optional one only that is different: that it cannot be loaded.
+            let refused = outcome == O::Refused;
+            let verdict = if refused {
+                ScenarioVerdict::Ok
+            } else {
+                verdict
+            };
+            assert_eq!(judge(&result, true), verdict, "{outcome:?}");
+            result.stages.load = Some(Stage { ok: true, us: 1 });
+            if refused {
+                assert_eq!(judge(&result, true), ScenarioVerdict::NotOk);
+            }
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }
     }
@@ -322,6 +343,7 @@ mod tests {
             object: "a.bpf.o".into(),
             program: "on_read".into(),
             section: "fexit/vfs_read".into(),
+            optional: false,
             target: "vfs_read".into(),
             verdict: ScenarioVerdict::NotOk,
             result: skipped("why"),

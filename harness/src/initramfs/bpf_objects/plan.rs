@@ -48,6 +48,8 @@ pub struct Planned {
     pub object: String,
     /// The section that it stands in.
     pub section: String,
+    /// Whether the object does without it where it cannot be loaded.
+    pub optional: bool,
     /// What it is loaded for, in words.
     pub target: String,
     /// What the guest is told.
@@ -116,6 +118,7 @@ impl Programs {
         let planned = names.iter().map(|name| Planned {
             object: "test.bpf.o".to_owned(),
             section: "fexit/vfs_read".to_owned(),
+            optional: false,
             target: "vfs_read".to_owned(),
             task: ProgramTask {
                 file: "0.bpf.o".to_owned(),
@@ -243,6 +246,7 @@ fn programs(object: &Object, file: &str, targets: &[(String, String)]) -> Result
         planned.push(Planned {
             object: object.path.display().to_string(),
             section,
+            optional: program.is_optional(),
             target,
             task: ProgramTask {
                 file: file.to_owned(),
