@@ -8,7 +8,7 @@ use crate::{
     cli::build::BuildArgs,
     commands::run,
     kernels::{
-        Kernel, Kernels,
+        Build, Kernel, Kernels,
         build::{Built, Order, Tools},
     },
     report::{
@@ -18,7 +18,7 @@ use crate::{
     support::interrupt::Interrupt,
 };
 
-/// A kernel counts only if these show that fexit loads, attaches and fires in it.
+/// A kernel counts only if these show that fexit loads, attaches and fires in it, or is refused as it should be.
 const PROOF: [&str; 3] = [
     "filename_lookup",
     "arguments_and_return_value",
@@ -54,8 +54,14 @@ pub fn command(args: &BuildArgs) -> Result<u8> {
             } else {
                 "is built"
             };
+            let build = kernel.source.build.as_ref();
+            let side = if build.is_some_and(Build::is_lower_side) {
+                ", and refuses fexit as it should: it is the lower side of that minimum"
+            } else {
+                ""
+            };
             line.note(&format!(
-                "{how}: `harness --kernel {}` boots it",
+                "{how}{side}: `harness --kernel {}` boots it",
                 kernel.release
             ));
             Ok(0)
@@ -108,7 +114,7 @@ fn judge(report: &KernelReport) -> Result<Vec<String>> {
         });
     let wrong: Vec<_> = report.error.iter().cloned().chain(wrong).collect();
     bail!(
-        "fexit does not work in it: {}\nthe end of its console:\n{}",
+        "fexit neither works in it nor is refused as it should be: {}\nthe end of its console:\n{}",
         wrong.join("; "),
         report.console_tail.join("\n")
     )

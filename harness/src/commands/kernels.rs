@@ -50,14 +50,16 @@ pub fn table(series: &[Series]) -> String {
         size,
         cached,
         built,
+        lower_side,
         in_all,
         ..
     } in series
     {
         let version = version.as_deref().unwrap_or("not locked");
-        let built = built
-            .as_ref()
-            .map_or_else(String::new, |built| format!("; {built} is here"));
+        let built = built.as_ref().map_or_else(String::new, |built| {
+            let side = if *lower_side { ", without fexit" } else { "" };
+            format!("; {built} is here{side}")
+        });
         let size = size.map_or_else(String::new, |size| format!("{:.0} MB", size as f64 / 1e6));
         let here = if *cached { "cached" } else { "" };
         let mark = if *in_all { ' ' } else { '-' };

@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result};
 use serde::Serialize;
 
 use super::cache::{Lookup, write_atomically};
-use super::{Kernel, Kernels, Kind, Options};
+use super::{Build, Kernel, Kernels, Kind, Options};
 use crate::kernels::catalog::lock::{Lock, Locked, Package};
 use crate::kernels::catalog::matrix::Source as Origin;
 use crate::kernels::catalog::request::Request;
@@ -31,6 +31,8 @@ pub struct Series {
     pub cached: bool,
     /// The release of the newest kernel of it that was built here.
     pub built: Option<String>,
+    /// Whether that one has no fexit, and refuses it as it should.
+    pub lower_side: bool,
     /// Whether `all` includes it.
     pub in_all: bool,
 }
@@ -47,17 +49,16 @@ pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
                 Lookup::Ready(_)
             ))
         };
+        let built = kernels.built_of(series)?.into_iter().next();
+        let build = built.as_ref().and_then(|entry| entry.source.build.as_ref());
         Ok(Series {
             name: series.name.clone(),
             source: series.source.clone(),
             version: locked.map(|locked| locked.version.clone()),
             package_version: locked.and_then(package_version),
             size: resolved.as_ref().and_then(super::Resolved::size),
-            built: kernels
-                .built_of(series)?
-                .into_iter()
-                .next()
-                .map(|entry| entry.release),
+            lower_side: build.is_some_and(Build::is_lower_side),
+            built: built.map(|entry| entry.release),
             cached: resolved.as_ref().map(ready).transpose()?.unwrap_or(false),
             in_all: series.in_all,
         })

@@ -335,7 +335,7 @@ impl<'a> Site<'a> {
             config: Some(stage.join("config")),
             source: self.resolved.source.clone(),
         };
-        progress.note("built; now fexit must load, attach and fire in it");
+        progress.note("built; now fexit must load, attach and fire in it, or below 5.5 be refused");
         let proof = prove(&kernel).with_context(|| {
             format!(
                 "{} was built, but does not count: it is in {}, and not in the cache",

@@ -79,8 +79,15 @@ pub struct Build {
     pub pahole_flags: Vec<String>,
     /// What this kernel needed beside present-day tools, and why.
     pub workarounds: Vec<String>,
-    /// The scenarios that passed in it before it was put into the cache.
+    /// The scenarios that were ok in it before it was put into the cache, each with its outcome.
     pub proof: Vec<String>,
+}
+
+impl Build {
+    /// Whether all that was seen in it is that it refuses fexit as it should: the lower side of its minimum.
+    pub fn is_lower_side(&self) -> bool {
+        !self.proof.is_empty() && self.proof.iter().all(|line| line.ends_with(" unsupported"))
+    }
 }
 
 /// A kernel that is known to the last bit, but not necessarily here yet.

@@ -12,6 +12,7 @@ use harness::kernels::build::{Built, Order, Tools};
 use harness::support::error::exit_code;
 use harness::support::stop::Stop;
 use harness::{
+    commands::kernels,
     kernels::{Kernel, Kind, operations},
     support::progress::Silent,
 };
@@ -235,11 +236,23 @@ fn a_release_is_verified_built_proven_and_cached() {
     let listed = operations::list(&job.archive.offline()).unwrap();
     assert_eq!(listed[0].built.as_deref(), Some("5.5.19-built"));
     assert_eq!(listed[1].built, None);
+    assert!(!listed[0].lower_side);
 
     // It need not be built twice, nor downloaded.
     job.archive.server.requests();
     assert!(job.build(Some("5.5.19"), &does_not_work).unwrap().was_there);
     assert!(!job.archive.server.requests().contains(&TARBALL.to_owned()));
+}
+
+#[test]
+fn a_kernel_in_which_fexit_is_refused_as_it_should_be_is_kept_and_marked() {
+    let job = Job::new();
+    let refuses = |_: &Kernel| Ok(vec!["filename_lookup unsupported".to_owned()]);
+    job.build(Some("5.5"), &refuses).unwrap();
+    let listed = operations::list(&job.archive.offline()).unwrap();
+    assert_eq!(listed[0].built.as_deref(), Some("5.5.19-built"));
+    assert!(listed[0].lower_side);
+    assert!(kernels::table(&listed).contains("5.5.19-built is here, without fexit"));
 }
 
 #[test]
