@@ -22,8 +22,11 @@ pub fn print(args: &RunArgs) -> Result<u8> {
         .unwrap_or(0);
     let mut text = String::from("Scenarios, and the kernel from which on each must pass:\n");
     for scenario in selected {
-        let (major, minor) = scenario.minimum;
-        let minimum = format!("{major}.{minor}");
+        let minimum = scenario.minimum;
+        let minimum = minimum.map_or_else(
+            || "any".to_owned(),
+            |(major, minor)| format!("{major}.{minor}"),
+        );
         text.push_str(&format!(
             "  {:<width$}  {minimum:<5}  {}\n",
             scenario.id, scenario.title

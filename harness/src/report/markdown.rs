@@ -69,7 +69,7 @@ fn scenarios(report: &Report) -> Vec<(&str, &str)> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for scenario in report.kernels.iter().flat_map(|kernel| &kernel.scenarios) {
         if !seen.iter().any(|(id, _)| *id == scenario.id) {
-            seen.push((&scenario.id, &scenario.minimum));
+            seen.push((&scenario.id, scenario.minimum.as_deref().unwrap_or("any")));
         }
     }
     seen

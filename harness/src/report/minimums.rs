@@ -42,9 +42,10 @@ pub enum Confirmed {
 pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {
     let mut features: Vec<(&str, &str)> = Vec::new();
     for scenario in kernels.iter().flat_map(|kernel| &kernel.scenarios) {
-        let key = (scenario.feature.as_str(), scenario.minimum.as_str());
-        if !features.contains(&key) {
-            features.push(key);
+        if let (Some(feature), Some(minimum)) = (&scenario.feature, &scenario.minimum)
+            && !features.contains(&(feature, minimum))
+        {
+            features.push((feature, minimum));
         }
     }
     features
@@ -61,7 +62,9 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
         let Some(version) = kernel.version.as_deref().and_then(|v| v.parse().ok()) else {
             continue;
         };
-        let of_feature = |s: &&ScenarioReport| s.feature == feature && s.minimum == claimed;
+        let of_feature = |s: &&ScenarioReport| {
+            s.feature.as_deref() == Some(feature) && s.minimum.as_deref() == Some(claimed)
+        };
         for scenario in kernel.scenarios.iter().filter(of_feature) {
             match scenario.outcome {
                 Outcome::Passed if scenario.backported => backported.push(version),
@@ -89,7 +92,8 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
 /// Whether it was refused for want of its own feature, and without a complaint of the kernel.
 fn is_clean(scenario: &ScenarioReport) -> bool {
     let refusal = scenario.refusal.as_ref();
-    refusal.is_some_and(|refusal| refusal.feature == scenario.feature) && scenario.splat.is_none()
+    let own = scenario.feature.as_ref();
+    refusal.is_some_and(|refusal| Some(&refusal.feature) == own) && scenario.splat.is_none()
 }
 
 fn series(version: KernelVersion) -> String {

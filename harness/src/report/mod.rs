@@ -130,10 +130,10 @@ pub struct Phases {
 pub struct ScenarioReport {
     /// Its id.
     pub id: String,
-    /// The feature that it needs.
-    pub feature: String,
-    /// The first kernel that it claims to pass on.
-    pub minimum: String,
+    /// The feature that it needs; null when it needs none.
+    pub feature: Option<String>,
+    /// The first kernel that it claims to pass on; null when it is every one.
+    pub minimum: Option<String>,
     /// What the claim says of this kernel; null when the kernel's version is not known.
     pub expected: Option<Expected>,
     /// What happened.

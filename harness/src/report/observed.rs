@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fexit::KernelVersion;
+use fexit::{Feature, KernelVersion};
 use protocol::{
     event::{Event, Outcome, Refusal, ScenarioResult},
     scenario::Scenario,
@@ -87,6 +87,8 @@ impl Observed {
             // They run one after the other, and not beside scenarios.
             Event::ProgramFinished { .. } => self.running.clear(),
             Event::Done { .. } => self.done = true,
+            // What follows from it depends on how the VM ends: it is heard by whoever watches that.
+            Event::CannotGoOn { .. } => {}
             other => self.warnings.push(format!(
                 "the guest sent an event that is not known: {other:?}"
             )),
@@ -233,8 +235,8 @@ fn judge(
     result: ScenarioResult,
     running: Option<KernelVersion>,
 ) -> ScenarioReport {
-    let (major, minor) = planned.minimum;
-    let minimum = KernelVersion::new(major, minor, 0);
+    let minimum = planned.minimum;
+    let minimum = minimum.map(|(major, minor)| KernelVersion::new(major, minor, 0));
     let expected = running.map(|running| {
         if result.backported {
             Expected::Passed
@@ -251,7 +253,7 @@ fn judge(
     ScenarioReport {
         id: planned.id.clone(),
         feature: planned.feature.clone(),
-        minimum: minimum.to_string(),
+        minimum: minimum.map(|minimum| minimum.to_string()),
         expected,
         outcome: result.outcome,
         verdict,
@@ -294,10 +296,11 @@ fn flaw(
     }
 }
 
-/// A refusal that names another feature than the scenario is about proves nothing about that.
+/// A refusal that names another feature than the scenario is about proves nothing about that; but where there is no
+/// fexit, there is nothing of it.
 fn another_feature(planned: &Scenario, refusal: &Refusal) -> Option<String> {
-    let own = &planned.feature;
-    (refusal.feature != *own).then(|| {
+    let own = planned.feature.as_deref()?;
+    (![own, Feature::Fexit.name()].contains(&&*refusal.feature)).then(|| {
         format!(
             "refused for want of {}, before it came to {own}",
             refusal.feature

@@ -13,8 +13,8 @@ use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
 pub(crate) fn planned(id: &str, feature: &str, minimum: (u16, u16)) -> Scenario {
     Scenario {
         id: id.into(),
-        feature: feature.into(),
-        minimum,
+        feature: Some(feature.into()),
+        minimum: Some(minimum),
         ..Scenario::default()
     }
 }
@@ -28,13 +28,13 @@ pub(crate) fn scenario(
     outcome: Outcome,
 ) -> ScenarioReport {
     let expected = Some(verdict::expected(
-        minimum.parse().unwrap(),
+        Some(minimum.parse().unwrap()),
         version.parse().unwrap(),
     ));
     ScenarioReport {
         id: id.into(),
-        feature: feature.into(),
-        minimum: minimum.into(),
+        feature: Some(feature.into()),
+        minimum: Some(minimum.into()),
         expected,
         outcome,
         verdict: verdict::scenario(expected, outcome),

@@ -37,6 +37,10 @@ pub(crate) struct Watch<'a> {
     of: usize,
     boot_messages: HashSet<String>,
     marked: bool,
+    /// Whether a scenario or program has come to its end.
+    has_result: bool,
+    /// Why the guest could not do anything that it was asked to.
+    unable: Option<String>,
     garbage: Vec<String>,
 }
 
@@ -59,6 +63,8 @@ impl<'a> Watch<'a> {
             of: plan.planned.len() + plan.programs.planned().len(),
             boot_messages: HashSet::new(),
             marked: false,
+            has_result: false,
+            unable: None,
             garbage: Vec::new(),
         }
     }
@@ -95,9 +101,17 @@ impl<'a> Watch<'a> {
         if let Event::Started { .. } | Event::ProgramStarted { .. } = event {
             self.begun.get_or_insert_with(Instant::now);
         }
+        if let Event::Finished { .. } | Event::ProgramFinished { .. } = event {
+            self.has_result = true;
+        }
         match event {
             Event::Ready { .. } => self.ready = Some(Instant::now()),
             Event::Warning { message } => self.line.note(message),
+            Event::CannotGoOn { message } if self.has_result => {
+                self.line
+                    .note(&format!("the guest cannot go on: {message}"));
+            }
+            Event::CannotGoOn { message } => self.unable = Some(message.clone()),
             Event::Started { scenario } => {
                 self.count += usize::from(!again);
                 self.line.scenario(scenario, self.count, self.of);
@@ -127,9 +141,12 @@ impl<'a> Watch<'a> {
         report.phases_ms.setup = setup.map(|(ready, begun)| ms(begun - ready));
         report.phases_ms.scenarios = self.ready.map(|ready| ms(end - ready));
         let running = self.observed.running().to_vec();
-        let ending = match finished {
-            Ok(finished) => ending(&finished.ending),
-            Err(error) => Ending::Infra(format!("{error:#}")),
+        let ending = match (finished, self.unable) {
+            (Ok(_), Some(why)) => {
+                Ending::Infra(format!("the guest cannot work on this kernel: {why}"))
+            }
+            (Ok(finished), None) => ending(&finished.ending),
+            (Err(error), _) => Ending::Infra(format!("{error:#}")),
         };
         self.observed.conclude(&ending, report);
         self.programs.conclude(&ending, report);

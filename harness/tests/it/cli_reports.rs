@@ -21,8 +21,8 @@ use protocol::{
 fn planned() -> [Scenario; 2] {
     ["attach", "detach"].map(|id| Scenario {
         id: id.into(),
-        feature: "fexit".into(),
-        minimum: (5, 5),
+        feature: Some("fexit".into()),
+        minimum: Some((5, 5)),
         ..Scenario::default()
     })
 }

@@ -72,9 +72,11 @@ fn report(id: &str, company: Company) -> Result<()> {
         _ => result,
     };
     let mut result = outcome::judge(result, context.measurements, start.elapsed());
-    if result.outcome == Outcome::Passed && KernelVersion::current() < scenario.feature.minimum() {
-        result.backported =
-            Btf::from_sys_fs().is_ok_and(|btf| scenario.feature.is_in(&btf) == Some(true));
+    if result.outcome == Outcome::Passed
+        && let Some(feature) = scenario.feature
+        && KernelVersion::current() < feature.minimum()
+    {
+        result.backported = Btf::from_sys_fs().is_ok_and(|btf| feature.is_in(&btf) == Some(true));
     }
     pipe.write_all(&serde_json::to_vec(&result)?)
         .context("cannot hand the result back")

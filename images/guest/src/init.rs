@@ -59,8 +59,8 @@ fn work(prepared: bool) -> Result<()> {
     });
     if let Err(error) = &result {
         // The host may be listening to this port only.
-        port.send(&Event::Warning {
-            message: format!("/init cannot go on: {error:#}"),
+        port.send(&Event::CannotGoOn {
+            message: format!("{error:#}"),
         })?;
     }
     port.drain()?;

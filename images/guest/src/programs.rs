@@ -10,7 +10,7 @@ pub(crate) use child::{COMMAND, run};
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use protocol::event::Event;
 use protocol::program::{
     ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT, Trigger,
@@ -47,10 +47,8 @@ pub(crate) fn run_all(
         let (tried, splat) = watched(log, || {
             supervise::run(&mut child::command(index), limit, Company::Alone)
         });
-        let mut result = match tried {
-            Ok(ended) => of(&ended, limit),
-            Err(error) => failed(format!("cannot run the program: {error:#}")),
-        };
+        let tried = tried.with_context(|| format!("cannot run the program {}", task.program))?;
+        let mut result = of(&tried, limit);
         match splat {
             Ok(splat) => {
                 if let Some(splat) = splat {

@@ -20,8 +20,9 @@ pub struct Scenario {
     pub id: &'static str,
     /// What it shows, as a sentence without a full stop.
     pub title: &'static str,
-    /// The feature that it needs; [`Feature::minimum`] is the claim that the harness holds against what happens.
-    pub feature: Feature,
+    /// The feature that it needs; [`Feature::minimum`] is the claim that the harness holds against what happens. None
+    /// for what the library does on every kernel.
+    pub feature: Option<Feature>,
     /// When it is killed.
     pub timeout: Duration,
     /// Kernel modules that must be loaded before.
@@ -42,12 +43,24 @@ impl Scenario {
         feature: Feature,
         run: fn(&mut Context) -> Result<()>,
     ) -> Self {
+        Self {
+            feature: Some(feature),
+            ..Self::on_every_kernel(id, title, run)
+        }
+    }
+
+    /// As [`Scenario::new`], for what needs no feature: it must pass on every kernel.
+    pub const fn on_every_kernel(
+        id: &'static str,
+        title: &'static str,
+        run: fn(&mut Context) -> Result<()>,
+    ) -> Self {
         let (timeout, modules, hidden) = (TIME_LIMIT, &[] as &[_], false);
         let beside_others = false;
         Self {
             id,
             title,
-            feature,
+            feature: None,
             timeout,
             modules,
             beside_others,
@@ -79,12 +92,12 @@ impl Scenario {
 
     /// What the host knows of it.
     pub fn describe(&self) -> protocol::scenario::Scenario {
-        let minimum = self.feature.minimum();
+        let minimum = self.feature.map(Feature::minimum);
         protocol::scenario::Scenario {
             id: self.id.to_owned(),
             title: self.title.to_owned(),
-            feature: self.feature.name().to_owned(),
-            minimum: (minimum.major, minimum.minor),
+            feature: self.feature.map(|feature| feature.name().to_owned()),
+            minimum: minimum.map(|minimum| (minimum.major, minimum.minor)),
             timeout: self.timeout,
             modules: self.modules.iter().map(|&name| name.to_owned()).collect(),
             hidden: self.hidden,

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use guest::scenarios;
 use protocol::event::{Event, Outcome, ScenarioResult};
 
@@ -59,7 +59,7 @@ impl<'a> Turns<'a> {
 
     fn alone(&mut self, id: &str) -> Result<ScenarioResult> {
         started(self.port, id)?;
-        let result = run(id, self.longer_s, self.log, Company::Alone);
+        let result = run(id, self.longer_s, self.log, Company::Alone)?;
         finished(self.port, id, &result)?;
         Ok(result)
     }
@@ -108,7 +108,7 @@ impl<'a> Turns<'a> {
             let mut log = KernelLog::another(KMSG);
             while let Some(id) = next() {
                 started(&mut port(), id)?;
-                let result = run(id, longer_s, &mut log, Company::Others);
+                let result = run(id, longer_s, &mut log, Company::Others)?;
                 finished(&mut port(), id, &result)?;
                 ran.push((id.clone(), result));
             }
@@ -172,33 +172,29 @@ fn turns(ids: &[String]) -> Vec<Vec<String>> {
     turns
 }
 
-/// Runs a scenario with an eye on the kernel's log.
-fn run(id: &str, longer_s: Option<u64>, log: &mut Log, company: Company) -> ScenarioResult {
-    let (mut result, splat) = watched(log, || in_process(id, longer_s, company));
+/// Runs a scenario with an eye on the kernel's log. An error is the guest's own.
+fn run(id: &str, longer_s: Option<u64>, log: &mut Log, company: Company) -> Result<ScenarioResult> {
+    let (result, splat) = watched(log, || in_process(id, longer_s, company));
+    let mut result = result.with_context(|| format!("cannot run the scenario {id}"))?;
     match splat {
         Ok(splat) => outcome::note_splat(&mut result, splat),
         Err(why) => outcome::note_blindness(&mut result, &why),
     }
-    result
+    Ok(result)
 }
 
-fn in_process(id: &str, longer_s: Option<u64>, company: Company) -> ScenarioResult {
+fn in_process(id: &str, longer_s: Option<u64>, company: Company) -> Result<ScenarioResult> {
     let Some(scenario) = scenarios::find(id) else {
-        return outcome::failed(
+        return Ok(outcome::failed(
             &format!("this guest has no scenario `{id}`"),
             Duration::ZERO,
-        );
+        ));
     };
     let limit = scenario
         .timeout
         .max(Duration::from_secs(longer_s.unwrap_or(0)));
-    match supervise::run(&mut child::command(id, company), limit, company) {
-        Ok(ended) => outcome::of(&ended, limit),
-        Err(error) => outcome::failed(
-            &format!("cannot run the scenario: {error:#}"),
-            Duration::ZERO,
-        ),
-    }
+    let ended = supervise::run(&mut child::command(id, company), limit, company)?;
+    Ok(outcome::of(&ended, limit))
 }
 
 fn started(port: &mut Port, id: &str) -> Result<()> {

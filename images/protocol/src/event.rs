@@ -42,6 +42,11 @@ pub enum Event {
         /// What, and why.
         message: String,
     },
+    /// The guest ends here: it cannot work in this VM. That is no verdict on what it was asked to run.
+    CannotGoOn {
+        /// Why.
+        message: String,
+    },
     /// A scenario begins.
     Started {
         /// Its id.

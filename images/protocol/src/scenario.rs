@@ -11,10 +11,10 @@ pub struct Scenario {
     pub id: String,
     /// What it shows, as a sentence without a full stop.
     pub title: String,
-    /// The name of the feature that it needs: `cookie`.
-    pub feature: String,
+    /// The name of the feature that it needs: `cookie`. None if it must pass on every kernel.
+    pub feature: Option<String>,
     /// The first kernel that has the feature, major and minor: the claim that the harness holds against what happens.
-    pub minimum: (u16, u16),
+    pub minimum: Option<(u16, u16)>,
     /// When the guest kills it.
     pub timeout: Duration,
     /// Kernel modules that must be loaded before.

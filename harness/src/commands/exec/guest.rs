@@ -265,7 +265,7 @@ impl Listener {
                 }
             }
             VmEvent::Guest(Event::Exited { how, .. }) => self.exit = Some(how),
-            VmEvent::Guest(Event::Warning { message }) => {
+            VmEvent::Guest(Event::Warning { message } | Event::CannotGoOn { message }) => {
                 eprintln!("harness: {}", one_line(&message));
             }
             VmEvent::Console(text) => {

@@ -301,6 +301,54 @@ fn a_refusal_for_want_of_another_feature_proves_nothing() {
 }
 
 #[test]
+fn below_fexit_itself_every_refusal_may_be_for_want_of_that() {
+    let mut refused = finished("cookie", Outcome::Unsupported);
+    if let Event::Finished { result, .. } = &mut refused {
+        result.refusal = Some(Refusal {
+            feature: "fexit".into(),
+            minimum: "5.5".into(),
+        });
+    }
+    for (version, verdict) in [
+        ("5.4.273", ScenarioVerdict::Ok),
+        ("5.10.262", ScenarioVerdict::NotOk),
+    ] {
+        let mut report = KernelReport::default();
+        let mut observed = Observed::new(&planned(), version.parse().ok());
+        observed.event(&ready());
+        observed.event(&refused);
+        observed.conclude(&Ending::Done, &mut report);
+        assert_eq!(
+            report.scenario("cookie").unwrap().verdict,
+            verdict,
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn what_needs_no_feature_must_pass_on_every_kernel() {
+    let planned = Scenario {
+        id: "cookie".into(),
+        ..Scenario::default()
+    };
+    for (outcome, verdict) in [
+        (Outcome::Passed, ScenarioVerdict::Ok),
+        (Outcome::Unsupported, ScenarioVerdict::NotOk),
+    ] {
+        let mut report = KernelReport::default();
+        let mut observed = Observed::new(std::slice::from_ref(&planned), "4.18.0".parse().ok());
+        observed.event(&ready());
+        observed.event(&finished("cookie", outcome));
+        observed.event(&Event::Done { scenarios: 1 });
+        observed.conclude(&Ending::Done, &mut report);
+        let cookie = report.scenario("cookie").unwrap();
+        assert_eq!((cookie.verdict, &cookie.minimum), (verdict, &None));
+        assert_eq!(cookie.expected, Some(Expected::Passed));
+    }
+}
+
+#[test]
 fn a_pass_below_the_minimum_is_excused_where_a_distribution_may_have_carried_it_back() {
     let mut early = finished("cookie", Outcome::Passed);
     if let Event::Finished { result, .. } = &mut early {

@@ -129,3 +129,51 @@ fn only_a_scenario_that_is_not_ok_answers_for_a_complaint() {
     let claimed = report("", &later, [first, result(Outcome::Splat, Some(complaint))]);
     is(&claimed, KernelVerdict::NotOk, None);
 }
+
+#[test]
+fn a_guest_that_cannot_do_anything_is_no_verdict_and_one_that_could_is() {
+    for (results, verdict) in [(0, KernelVerdict::Infra), (1, KernelVerdict::NotOk)] {
+        let mut report = KernelReport {
+            version: Some("4.18.0".into()),
+            ..KernelReport::default()
+        };
+        let plan = Plan {
+            planned: ["attach", "detach"]
+                .map(|id| planned(id, "fexit", (4, 18)))
+                .to_vec(),
+            programs: Programs::default(),
+        };
+        let line = Board::new(false).line("test");
+        let mut watch = Watch::new(&plan, &report, &line);
+        watch.take(VmEvent::Guest(Event::Ready {
+            release: "4.18.0".into(),
+            uptime_us: 1,
+        }));
+        for (scenario, result) in plan.planned.iter().zip(passed()).take(results) {
+            let scenario = scenario.id.clone();
+            watch.take(VmEvent::Guest(Event::Finished { scenario, result }));
+        }
+        watch.take(VmEvent::Guest(Event::Started {
+            scenario: "detach".into(),
+        }));
+        watch.take(VmEvent::Guest(Event::CannotGoOn {
+            message: "no such call".into(),
+        }));
+        let finished = Finished {
+            ending: vm::Ending::EndedEarly,
+            console: Console::of(""),
+            stderr: String::new(),
+            garbage: 0,
+            elapsed: Duration::from_secs(1),
+            command: String::new(),
+        };
+        watch.conclude(Ok(&finished), &mut report);
+        assert_eq!(report.verdict, verdict, "{report:?}");
+        let infra = verdict == KernelVerdict::Infra;
+        let error = report.error.unwrap_or_default();
+        assert_eq!(error.contains("no such call"), infra, "{error}");
+        let judged = report.scenarios.iter();
+        let judged = judged.filter(|s| s.verdict != ScenarioVerdict::Unknown);
+        assert_eq!(judged.count(), 2 * results);
+    }
+}

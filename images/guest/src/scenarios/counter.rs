@@ -112,8 +112,8 @@ pub(super) fn is_in_kernel(program_id: u32) -> bool {
     Target::program_id(program_id, None).is_ok()
 }
 
-/// Demands an error that `pattern` matches.
-pub(super) fn expect_error<T, E: std::fmt::Debug>(
+/// Demands an error that `pattern` matches. Another is handed back as what it is: a refusal, say.
+pub(super) fn expect_error<T, E: Into<anyhow::Error>>(
     what: &str,
     result: std::result::Result<T, E>,
     pattern: impl FnOnce(&E) -> bool,
@@ -121,6 +121,6 @@ pub(super) fn expect_error<T, E: std::fmt::Debug>(
     match result {
         Ok(_) => bail!("{what} succeeded"),
         Err(error) if pattern(&error) => Ok(error),
-        Err(error) => bail!("{what} gave another error: {error:?}"),
+        Err(error) => Err(error.into().context(format!("{what} gave another error"))),
     }
 }

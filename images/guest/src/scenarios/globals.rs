@@ -1,22 +1,58 @@
 //! Global variables.
 
+use std::os::fd::AsFd as _;
 use std::process;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::FExit;
-use fexit::{Btf, EbpfLoader, Feature, MapError};
+use fexit::{Btf, EbpfLoader, Feature, Map, MapError};
 
 use super::counter::{FUNCTION, expect_error, look_up};
 use crate::objects;
 use crate::scenario::{Context, Scenario};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "globals",
-    "variables of .data, .bss and .rodata are shared with the program, each way and to the byte",
-    Feature::Fexit,
-    globals,
-)
-.beside_others()];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "globals",
+        "variables of .data, .bss and .rodata are shared with the program, each way and to the byte",
+        Feature::Fexit,
+        globals,
+    )
+    .beside_others(),
+    Scenario::on_every_kernel(
+        "globals_without_program",
+        "variables are read and written, each by itself, also where their map cannot be mapped",
+        globals_without_program,
+    )
+    .beside_others(),
+];
+
+fn globals_without_program(_: &mut Context) -> Result<()> {
+    // As the kernel has it, and with a map that cannot be mapped on any: aya's is made without the flag for that.
+    let theirs = aya::Ebpf::load(objects::GLOBALS)?;
+    let aya::maps::Map::Array(data) = theirs.map(".data").context("no map")? else {
+        anyhow::bail!("aya takes it for another kind of map");
+    };
+    let data = Map::from_fd(data.fd().as_fd().try_clone_to_owned()?)?;
+    let mut loader = EbpfLoader::new();
+    loader.set_global("STEP", &7u32, true);
+    let as_the_kernel_can = loader.load(objects::GLOBALS)?;
+    let by_calls = loader.reuse_map(".data", &data).load(objects::GLOBALS)?;
+    for ebpf in [as_the_kernel_can, by_calls] {
+        for total in [u64::MAX, 7] {
+            ebpf.set_global("total", total)?;
+            let read: u64 = ebpf.global("total")?;
+            ensure!(read == total, "{total} was written, {read} is read");
+            let label: [u8; 8] = ebpf.global("label")?;
+            ensure!(
+                label == *b"initial\0",
+                "a write changed an array beside it: {label:?}"
+            );
+        }
+        refusals(&ebpf)?;
+    }
+    Ok(())
+}
 
 fn globals(_: &mut Context) -> Result<()> {
     let mut ebpf = EbpfLoader::new()

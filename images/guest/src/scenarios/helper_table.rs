@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{OtherProgram, Program, ProgramError, Target};
-use fexit::{Btf, Ebpf, Helper, KernelVersion};
+use fexit::{Btf, Ebpf, Feature, Helper, KernelVersion};
 
 use super::fixture::fexit;
 use crate::objects;
@@ -11,7 +11,7 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "helper_table",
     "the kernel offers fexit programs those helpers, and withholds those, of which the library says so",
-    fexit::Feature::Fexit,
+    Feature::ProgramTarget,
     helper_table,
 )
 .beside_others()];
@@ -51,6 +51,9 @@ fn ask(object: &[u8], number: u32, (xdp, btf): (&Program, &Btf)) -> Result<Answe
     let load = fexit(&mut ebpf, "caller")?.load_target(&Target::program(xdp, None)?, btf);
     Ok(match load {
         Ok(()) => Answer::Offered,
+        Err(ProgramError::Unsupported(refusal)) if refusal.feature == Feature::ProgramTarget => {
+            return Err(refusal.into());
+        }
         Err(ProgramError::UnknownHelper { .. } | ProgramError::Unsupported(_)) => Answer::Withheld,
         Err(ProgramError::LoadError { verifier_log, .. }) => {
             if UNKNOWN.iter().any(|words| verifier_log.contains(words)) {

@@ -1,17 +1,16 @@
 //! Programs of several kinds in one object.
 
 use anyhow::{Context as _, Result, ensure};
+use fexit::Ebpf;
 use fexit::programs::{FExit, OtherProgram, ProgramError};
-use fexit::{Ebpf, Feature};
 
 use super::counter::expect_error;
 use crate::objects;
 use crate::scenario::{Context, Scenario};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario::on_every_kernel(
     "wrong_program_kind",
     "a program of another kind is not taken for an fexit program, and the error names both kinds",
-    Feature::Fexit,
     wrong_program_kind,
 )
 .beside_others()];

@@ -92,7 +92,8 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
                 refused += 1;
             }
             Err(other) => {
-                bail!("{name}, which {times} functions bear, gave another error: {other}")
+                let what = format!("{name}, which {times} functions bear, gave another error");
+                return Err(anyhow::Error::from(other).context(what));
             }
             Ok(()) => bail!("{name}, which {times} functions bear, was loaded"),
         }
