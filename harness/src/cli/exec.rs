@@ -9,9 +9,11 @@ use crate::{cli::StoreArgs, support::seconds::seconds, vm::Mode};
 const EXEC_STATUS: &str = "\
 The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a
 shell script names come with it. It runs as root, in an empty folder of the same path as the current one: files that
-it reads are named by --file. What it writes to files is gone afterwards. It has our environment, but for HOME, TMPDIR
-and what speaks of this session (DISPLAY, SSH_*, XDG_* and the like), and FEXIT_VM with the kernel's release in it. The VM
-has no network.
+it reads are named by --file. What it writes to files is gone afterwards. The VM has no network.
+
+Of our environment the program gets PATH, TERM, TZ, LANG, LC_*, the RUST_* that Rust programs and tests look at, and the
+CARGO_* that cargo sets for a test; nothing else, so that secrets stay here. --env passes on more. FEXIT_VM has the
+kernel's release.
 
 Exit status: that of the program, 128 + N if signal N ended it (stderr says so), and
   2    wrong usage
@@ -86,7 +88,7 @@ pub struct VmArgs {
     #[arg(short, long = "file", value_name = "PATH[:PLACE]")]
     pub files: Vec<String>,
 
-    /// Set a variable in the program's environment, or pass one on that is left out otherwise
+    /// Set a variable in the program's environment, or pass on one of ours that stays here otherwise
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<OsString>,
 
@@ -106,7 +108,7 @@ pub struct VmArgs {
     #[arg(long)]
     pub no_template: bool,
 
-    /// Keep console, initramfs (with the environment in it) and QEMU command in this folder
+    /// Keep console, initramfs (with the environment in it) and QEMU command in this folder; only their owner can read them
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 

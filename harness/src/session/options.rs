@@ -42,7 +42,7 @@ pub struct RunOptions {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 
-    /// Keep each VM's console, initramfs and QEMU command in this folder
+    /// Keep each VM's console, initramfs and QEMU command in this folder; only their owner can read them
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }

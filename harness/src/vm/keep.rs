@@ -1,8 +1,10 @@
 //! What `--keep` leaves behind: enough to see what happened, and to repeat it by hand.
+//!
+//! Only the owner can read it: the initramfs holds the program's environment, and the output may hold anything.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -33,15 +35,14 @@ const FULL: &[u8] = b"\n[... the rest is left out: more than 64 MiB ...]\n";
 impl Keep {
     /// Makes `dir` and writes what is known before the start: the initramfs and `run.sh`.
     pub(super) fn new(dir: &Path, qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        write(&dir.join(INITRAMFS), config.initramfs)?;
-        let script = dir.join("run.sh");
-        write(
-            &script,
-            format!("#!/bin/sh\n{}\n", by_hand(qemu, config)).as_bytes(),
-        )?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("cannot make {} executable", script.display()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("cannot make {}", dir.display()))?;
+        write(&dir.join(INITRAMFS), 0o600, config.initramfs)?;
+        let script = format!("#!/bin/sh\n{}\n", by_hand(qemu, config));
+        write(&dir.join("run.sh"), 0o700, script.as_bytes())?;
         Ok(Self {
             console: Output::new(dir.join("console.log"))?,
             events: Output::new(dir.join("events.jsonl"))?,
@@ -59,8 +60,7 @@ impl Keep {
 
 impl Output {
     fn new(path: PathBuf) -> Result<Self> {
-        let file =
-            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let file = create(&path, 0o600)?;
         Ok(Self {
             path,
             file,
@@ -113,13 +113,56 @@ fn absolute(path: &Path) -> PathBuf {
     path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<()> {
-    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+fn write(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
+    create(path, mode)?
+        .write_all(content)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A new file with that mode. A file that had the name may be readable by all, or open elsewhere, and is replaced; a
+/// device or a pipe is written to.
+fn create(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    let opened = match fs::metadata(path) {
+        Ok(there) if !there.is_file() => options.open(path),
+        _ => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => options.create_new(true).mode(mode).open(path),
+        },
+    };
+    opened.with_context(|| format!("cannot create {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_its_owners_alone_and_replaces_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, elsewhere) = (dir.path().join("kept"), dir.path().join("elsewhere"));
+        fs::write(&elsewhere, "another file").unwrap();
+        let set_ups: [&dyn Fn(); 3] = [
+            &|| (),
+            &|| fs::write(&kept, "readable by all").unwrap(),
+            &|| {
+                fs::remove_file(&kept).unwrap();
+                std::os::unix::fs::symlink(&elsewhere, &kept).unwrap();
+            },
+        ];
+        for set_up in set_ups {
+            set_up();
+            create(&kept, 0o600).unwrap().write_all(b"secret").unwrap();
+            let metadata = fs::symlink_metadata(&kept).unwrap();
+            assert!(metadata.is_file());
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+            fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "another file");
+    }
 
     #[test]
     fn what_has_no_room_is_left_out_and_said_so_once() {

@@ -131,6 +131,36 @@ fn a_program_finds_what_it_needs_and_comes_back_as_it_is() {
 }
 
 #[test]
+fn secrets_stay_on_the_host_unless_env_names_them() {
+    let secrets = [
+        "GITHUB_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "CARGO_REGISTRY_TOKEN",
+        "CARGO_REGISTRIES_MINE_TOKEN",
+        "NO_SUCH_PASSWORD",
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let keep = dir.path().join("new/kept");
+    let options = ["--env", "GITHUB_TOKEN", "--keep", keep.to_str().unwrap()];
+    let mut exec = exec(Path::new("/"), &options, &["env"]);
+    exec.envs(secrets.map(|name| (name, format!("secret of {name}"))));
+    let output = exec.env("RUST_LOG", "debug").output().unwrap();
+    assert_said(&output, 0, &[]);
+    let environment = String::from_utf8(output.stdout).unwrap();
+    for line in ["RUST_LOG=debug", "GITHUB_TOKEN=secret of GITHUB_TOKEN"] {
+        assert!(environment.contains(line), "no {line} in\n{environment}");
+    }
+    assert_eq!(environment.matches("secret").count(), 1, "{environment}");
+
+    // What was named is in the initramfs that --keep writes.
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files = ["initramfs.cpio", "console.log", "events.jsonl"].map(|name| (name, 0o600));
+    for (name, wanted) in files.into_iter().chain([("run.sh", 0o700), ("", 0o700)]) {
+        assert_eq!(mode(&keep.join(name)), wanted, "{name}");
+    }
+}
+
+#[test]
 fn a_program_that_a_signal_ends_is_told_from_one_that_fails() {
     // What it makes the kernel say is not for our terminal as it is.
     let script = "printf '<1>BUG: mine\\033[2J\\n' > /dev/kmsg; sleep 1; kill -SEGV $$";

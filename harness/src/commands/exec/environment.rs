@@ -8,38 +8,45 @@ use std::{
 
 use crate::support::error::usage;
 
-/// What speaks of this machine or session, and is wrong or of no use in a VM.
-const LEFT_OUT: &[&str] = &[
-    "COLUMNS",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "GPG_AGENT_INFO",
-    "HOME",
-    "HOSTNAME",
-    "LD_AUDIT",
-    "LD_PRELOAD",
-    "LINES",
-    "LOGNAME",
-    "MAIL",
-    "OLDPWD",
-    "PWD",
-    "SHELL",
-    "SHLVL",
-    "STY",
-    "TEMP",
-    "TMP",
-    "TMPDIR",
-    "TMUX",
-    "USER",
-    "WAYLAND_DISPLAY",
-    "_",
+/// What a program in the VM gets of our environment, `PATH` apart. Everything else stays here: it may be a secret, and it
+/// would be readable by whatever runs in the VM. `--env` adds to this.
+const PASSED: &[&str] = &[
+    // Terminal, language and time.
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "NO_COLOR",
+    "TERM",
+    "TZ",
+    // What cargo and cargo-nextest set for a test, and Rust programs look at.
+    "CARGO",
+    "CARGO_CRATE_NAME",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_TARGET_TMPDIR",
+    "LD_LIBRARY_PATH",
+    "NEXTEST",
+    "NEXTEST_EXECUTION_MODE",
+    "OUT_DIR",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "RUST_LOG",
+    "RUST_LOG_STYLE",
+    "RUST_MIN_STACK",
 ];
-const LEFT_OUT_FAMILIES: &[&str] = &["SSH_", "SUDO_", "XAUTH", "XDG_", "HARNESS_"];
+const PASSED_PREFIXES: &[&str] = &[
+    "CARGO_BIN_EXE_",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "LC_",
+    "RUST_TEST_",
+];
 
 /// Where programs are looked for behind the folders of our own `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Our environment without what makes no sense there, with what `wanted` adds: `NAME=VALUE`, or `NAME` for ours.
+/// What a program gets of our environment, with what `wanted` adds: `NAME=VALUE`, or `NAME` for ours.
 pub(super) fn of_program(wanted: &[OsString]) -> anyhow::Result<Vec<(OsString, OsString)>> {
     let mut all: BTreeMap<_, _> = env::vars_os().filter(|(name, _)| passes(name)).collect();
     let mut path = all.remove(OsStr::new("PATH")).unwrap_or_default();
@@ -65,8 +72,8 @@ pub(super) fn of_program(wanted: &[OsString]) -> anyhow::Result<Vec<(OsString, O
 
 fn passes(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    let in_family = |family: &&str| name.starts_with(*family);
-    !LEFT_OUT.contains(&name.as_ref()) && !LEFT_OUT_FAMILIES.iter().any(in_family)
+    let starts = |prefix: &&str| name.starts_with(*prefix);
+    PASSED.contains(&name.as_ref()) || PASSED_PREFIXES.iter().any(starts)
 }
 
 fn split(variable: &OsStr) -> anyhow::Result<(OsString, OsString)> {
@@ -101,22 +108,30 @@ mod tests {
     }
 
     #[test]
-    fn ours_passes_but_for_what_speaks_of_this_machine() {
+    fn what_a_test_or_a_terminal_needs_passes_and_nothing_else() {
         for name in [
             "CARGO_MANIFEST_DIR",
-            "RUST_BACKTRACE",
-            "TERM",
+            "CARGO_PKG_NAME",
+            "LC_ALL",
             "LD_LIBRARY_PATH",
-            "HOMEWARD",
+            "RUST_BACKTRACE",
+            "RUST_TEST_THREADS",
+            "TERM",
         ] {
             assert!(passes(name.as_ref()), "{name}");
         }
         for name in [
+            "AWS_SECRET_ACCESS_KEY",
+            "CARGO_REGISTRIES_MINE_TOKEN",
+            "CARGO_REGISTRY_TOKEN",
+            "GITHUB_TOKEN",
             "HOME",
-            "TMPDIR",
             "LD_PRELOAD",
+            "LCD",
+            "MY_PASSWORD",
             "SSH_AUTH_SOCK",
-            "XDG_RUNTIME_DIR",
+            "TERMCAP",
+            "TMPDIR",
         ] {
             assert!(!passes(name.as_ref()), "{name}");
         }
