@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::StoreArgs;
+use crate::cli::store::StoreArgs;
 
 /// Which kernel to build, and from what.
 #[derive(Debug, Args)]

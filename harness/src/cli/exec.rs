@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::{cli::StoreArgs, support::seconds::seconds, vm::Mode};
+use crate::{cli::store::StoreArgs, support::seconds::seconds, vm::Mode};
 
 const EXEC_STATUS: &str = "\
 The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::StoreArgs;
+use crate::cli::store::StoreArgs;
 use crate::{initramfs::bpf_objects::ObjectArgs, vm::Mode};
 
 /// Find the oldest and the newest kernel on which each program of an object works, with as few boots as possible

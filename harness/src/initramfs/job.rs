@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use protocol::job::{Job, Work};
+use protocol::{
+    job::{Job, Work},
+    scenario::Scenario,
+};
 
 use crate::{
-    initramfs::{cpio, kernel_config},
+    initramfs::{bpf_objects::Programs, cpio, kernel_config},
     kernels::{
         Kernel,
         files::modules::{closure, read_module},
     },
-    session::plan::Plan,
 };
 
 const PACKING: &str = "cannot pack the initramfs";
@@ -20,35 +22,34 @@ const PACKING: &str = "cannot pack the initramfs";
 /// so itself, and the others run.
 pub(crate) fn pack(
     kernel: &Kernel,
-    plan: &Plan,
+    (planned, programs): (&[Scenario], &Programs),
     in_turn: bool,
     scenario_timeout: Option<Duration>,
 ) -> Result<(Vec<u8>, Vec<String>)> {
-    let planned = &plan.planned;
-    let tasks = plan.programs.planned().iter();
+    let tasks = programs.planned().iter();
     let ids = planned.iter().map(|scenario| scenario.id.clone());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
         in_turn,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
-        trigger: plan.programs.trigger().cloned(),
+        trigger: programs.trigger().cloned(),
     });
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
     let of_scenarios = planned
         .iter()
         .flat_map(|scenario| scenario.modules.iter().map(String::as_str));
-    for module in of_scenarios.chain(plan.programs.modules()) {
+    for module in of_scenarios.chain(programs.modules()) {
         if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {
             warnings.push(format!("{error:#}"));
         }
     }
     warnings.dedup();
     let mut image = cpio::start(cpio::INIT, &job, &files).context(PACKING)?;
-    for (path, content) in plan.programs.files() {
+    for (path, content) in programs.files() {
         image.file(&path, 0o644, content).context(PACKING)?;
     }
-    if let Some(luggage) = plan.programs.luggage()? {
+    if let Some(luggage) = programs.luggage()? {
         warnings.extend(luggage.notes().iter().cloned());
         luggage.add_to(&mut image).context(PACKING)?;
     }

@@ -7,15 +7,14 @@ use anyhow::{Context, Error, Result, bail};
 
 use super::cache::Lookup;
 use super::{Kernel, Kernels, Options};
-use crate::kernels::cache::manifest::Record;
 use crate::kernels::catalog::matrix::Source as Origin;
 use crate::kernels::catalog::request::Request;
-use crate::kernels::catalog::source::{Artifact, Kind, Resolved};
 use crate::kernels::download::http::Expected;
 use crate::kernels::download::mirrors::{AllFailed, Why, first_good};
 use crate::kernels::download::unpack::unpack;
 use crate::kernels::files::bzimage::{self, Identity};
-use crate::kernels::sources::debian;
+use crate::kernels::files::manifest::Record;
+use crate::kernels::source::{Artifact, Kind, Resolved};
 use crate::kernels::sources::url::is_url;
 use crate::support::progress::{Notes, Progress};
 
@@ -73,7 +72,7 @@ impl Kernels {
         let entries = self.cache.entries(series)?.into_iter();
         let published = entries.filter(|entry| entry.source.kind != Kind::Built);
         let newest = published.max_by(|a, b| {
-            debian::version::compare(&a.source.package_version, &b.source.package_version)
+            crate::kernels::version::compare(&a.source.package_version, &b.source.package_version)
         });
         Ok(newest.map(|entry| Resolved {
             requested: series.to_owned(),

@@ -12,37 +12,18 @@ pub(crate) mod catalog;
 pub(crate) mod download;
 mod fetch;
 pub mod files;
+pub mod kernel;
 pub mod operations;
 mod resolve;
+pub(crate) mod source;
 pub mod sources;
 mod store;
 pub(crate) mod trust;
+mod uncompressed;
+pub(crate) mod version;
 
-use std::path::PathBuf;
-
-pub use crate::kernels::catalog::source::{Artifact, Build, Kind, Resolved, Source};
 pub use crate::kernels::download::http::Patience;
+pub use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source};
 pub use crate::support::progress::{Progress, Silent};
+pub use kernel::Kernel;
 pub use store::{Kernels, Options};
-
-/// A kernel that is ready to boot.
-#[derive(Clone, Debug)]
-pub struct Kernel {
-    /// What the user asked for.
-    pub requested: String,
-    /// `uname -r` of this kernel, as its image says.
-    pub release: String,
-    /// The upstream version, as `5.10.262`.
-    pub version: String,
-    /// The bzImage.
-    pub image: PathBuf,
-    /// SHA-256 of the image, in hexadecimal.
-    pub sha256: String,
-    /// The folder of its modules (`.../lib/modules/RELEASE`). There need not be a `modules.dep` in it:
-    /// [`modules::closure`] does without.
-    pub modules: Option<PathBuf>,
-    /// The configuration it was built with.
-    pub config: Option<PathBuf>,
-    /// Where it came from and what vouches for it.
-    pub source: Source,
-}

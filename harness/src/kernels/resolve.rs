@@ -6,13 +6,19 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::Kernels;
 use super::build::BUILT;
-use crate::kernels::catalog::matrix::{Archive, Series, Source as Origin};
 use crate::kernels::catalog::request::Request;
-use crate::kernels::catalog::source::{Artifact, Kind, Resolved, Source};
 use crate::kernels::download::mirrors::first_good;
-use crate::kernels::sources::debian::{self, Index, Lists, Snapshot, Wanted, version};
+use crate::kernels::source::{Artifact, Kind, Resolved, Source};
 use crate::kernels::sources::ubuntu_mainline::{Build, Builds, Finder};
 use crate::kernels::trust::openpgp::Keyring;
+use crate::kernels::{
+    catalog::matrix::{Series, Source as Origin},
+    sources::debian::archive::Archive,
+};
+use crate::kernels::{
+    sources::debian::{self, Index, Lists, Snapshot, Wanted},
+    version,
+};
 use crate::support::error::usage;
 use crate::support::progress::Notes;
 

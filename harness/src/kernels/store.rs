@@ -9,11 +9,11 @@ use anyhow::Result;
 use super::cache::{Cache, Entry};
 use crate::kernels::catalog::matrix::{Matrix, Series, Source as Origin};
 use crate::kernels::catalog::request::{self, Request};
-use crate::kernels::catalog::source::{Kind, Resolved, Source};
 use crate::kernels::download::http::{Client, Patience};
 use crate::kernels::download::mirrors::{AllFailed, Why};
-use crate::kernels::sources::debian::{Index, version};
+use crate::kernels::source::{Kind, Resolved, Source};
 use crate::kernels::sources::url::{self, Files};
+use crate::kernels::{sources::debian::Index, version};
 use crate::support::error::usage;
 use crate::support::progress::{Notes, Progress};
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observed::Ending;
 use super::{KernelReport, KernelVerdict, ScenarioVerdict};
-use crate::initramfs::bpf_objects::{Planned, Programs};
+use crate::initramfs::bpf_objects::{Object, Planned, Programs};
 
 const FORGED: &str = "what was reported of programs contradicts itself: something in the VM wrote to the channel of \
                       events, and no result of this run can be relied on";
@@ -48,6 +48,15 @@ pub fn foreign(object: &Ebpf) -> Vec<Foreign> {
             kind: program.kind().to_owned(),
         })
         .collect()
+}
+
+/// What the report says of the objects themselves.
+pub fn objects(programs: &Programs) -> Vec<ObjectReport> {
+    let report = |object: &Object| ObjectReport {
+        path: object.path.display().to_string(),
+        not_ours: foreign(&object.parsed),
+    };
+    programs.objects().iter().map(report).collect()
 }
 
 /// One program on one kernel.

@@ -7,10 +7,11 @@ use anyhow::Result;
 use crate::{
     report::{KernelReport, terminal::Line},
     session::{
+        fast_boot::Boot,
         kernel_run::{Setup, ms},
         observer::Watch,
     },
-    vm::{self, Config, Limits, Template, Vm, boot_profile::Boot},
+    vm::{self, Config, Limits, Template, Vm},
 };
 
 /// The memory of a VM.

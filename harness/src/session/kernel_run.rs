@@ -17,10 +17,9 @@ use crate::{
         KernelReport, KernelVerdict,
         terminal::{Board, Line},
     },
-    session::options::RunOptions,
-    session::plan::Plan,
+    session::{fast_boot::Boot, options::RunOptions, plan::Plan},
     support::interrupt::{INTERRUPTED, Interrupt},
-    vm::{self, Accelerator, Choice, Mode, Qemu, Templates, boot_profile::Boot},
+    vm::{self, Accelerator, Choice, Mode, Qemu, Templates},
 };
 
 /// A failure of the infrastructure is tried once more.
@@ -170,8 +169,12 @@ impl Setup {
 
         line.phase("packing the initramfs");
         let started = Instant::now();
-        let (initramfs, warnings) =
-            job::pack(&kernel, &self.plan, self.in_turn, self.scenario_timeout)?;
+        let (initramfs, warnings) = job::pack(
+            &kernel,
+            (&self.plan.planned, &self.plan.programs),
+            self.in_turn,
+            self.scenario_timeout,
+        )?;
         report.phases_ms.image = Some(ms(started.elapsed()));
         report.warnings.extend(warnings);
         self.attempts(&kernel, &initramfs, line, report)

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod booter;
+pub mod fast_boot;
 pub mod jobs;
 pub mod kernel_run;
 pub mod observer;

@@ -100,7 +100,7 @@ impl Plan {
     pub(crate) fn unfinished(&self, names: &[String], why: &str) -> Report {
         let kernels = names.iter().map(|name| self.not_run(name, why));
         let mut report = Report::new(kernels.collect());
-        report.objects = self.programs.reports();
+        report.objects = program::objects(&self.programs);
         report
     }
 

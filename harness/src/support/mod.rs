@@ -2,7 +2,9 @@
 
 pub(crate) mod atomic;
 pub mod error;
+pub(crate) mod hex;
 pub mod interrupt;
+pub(crate) mod lock;
 pub mod progress;
 pub mod sanitize;
 pub(crate) mod seconds;

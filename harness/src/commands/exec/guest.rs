@@ -16,20 +16,18 @@ use protocol::{
 };
 
 use super::{
-    BY_SIGNAL, SIGPIPE, TIMED_OUT,
     relay::{self, Closed, Relay, Ways},
     terminal::Raw,
 };
+use crate::commands::exec::status::{BY_SIGNAL, SIGPIPE, TIMED_OUT};
 use crate::{
     cli::exec::VmArgs,
     initramfs::{cpio, host_files::Luggage, kernel_config},
     kernels::{Kernel, Kernels, files::modules, sources::local},
     report::terminal::{Board, Line},
+    session::fast_boot::Boot,
     support::{error::usage, interrupt::Interrupt, sanitize::one_line},
-    vm::{
-        self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent,
-        boot_profile::Boot,
-    },
+    vm::{self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent},
 };
 
 /// The least memory of a VM, and what is left of it beside the files.

@@ -4,6 +4,7 @@ mod environment;
 mod guest;
 mod relay;
 mod shell;
+mod status;
 mod terminal;
 
 use std::path::{Component, Path};
@@ -13,20 +14,13 @@ use protocol::job;
 
 use self::guest::Guest;
 pub use self::shell::run as shell;
+use self::status::{CANNOT_RUN, FAILED, NOT_FOUND};
 use crate::{
     cli::exec::ExecArgs,
-    initramfs::host_files::{Luggage, ProgramError},
+    initramfs::host_files::{Luggage, error::ProgramError},
     report::terminal::Board,
     support::{error::UsageError, interrupt::Interrupt, sanitize::plain},
 };
-
-/// As `timeout` has them, and shells.
-const TIMED_OUT: u8 = 124;
-const FAILED: u8 = 125;
-const CANNOT_RUN: u8 = 126;
-const NOT_FOUND: u8 = 127;
-const BY_SIGNAL: u8 = 128;
-const SIGPIPE: u8 = 13;
 
 /// Runs the program, and returns the exit status. Nothing is left to the caller to say.
 pub fn run(args: &ExecArgs) -> u8 {

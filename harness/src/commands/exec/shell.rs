@@ -8,7 +8,7 @@ use protocol::job;
 use super::{environment, failed, guest::Guest, terminal};
 use crate::{
     cli::exec::ShellArgs,
-    initramfs::host_files::{Luggage, ProgramError},
+    initramfs::host_files::{Luggage, error::ProgramError},
     report::terminal::Board,
     session::plan,
     support::interrupt::Interrupt,

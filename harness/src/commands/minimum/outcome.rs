@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::Hunt;
 use super::search::Search;
+use crate::commands::minimum::bisection::Bisection;
 use crate::initramfs::bpf_objects::{Planned, Programs};
 use crate::report::{KernelReport, ProgramReport, ScenarioVerdict};
 use crate::session::booter::Booter;
@@ -62,14 +62,14 @@ struct Tried {
 }
 
 impl Outcome {
-    pub(super) fn new(hunt: &Hunt, programs: &Programs, booter: &Booter) -> Self {
+    pub(super) fn new(bisection: &Bisection, programs: &Programs, booter: &Booter) -> Self {
         let planned = programs.planned().iter().enumerate();
         Self {
             minimum_version: 1,
-            boots: hunt.boots,
+            boots: bisection.boots,
             kernels: booter.names().map(str::to_owned).collect(),
             programs: planned
-                .map(|(number, planned)| program(hunt, number, planned))
+                .map(|(number, planned)| program(bisection, number, planned))
                 .collect(),
         }
     }
@@ -142,21 +142,21 @@ impl Program {
     }
 }
 
-fn program(hunt: &Hunt, number: usize, planned: &Planned) -> Program {
-    let found = hunt
+fn program(bisection: &Bisection, number: usize, planned: &Planned) -> Program {
+    let found = bisection
         .searches
         .get(number)
         .map(Search::found)
         .unwrap_or_default();
     let report = |at: usize| {
-        let kernel = hunt.reports.get(at)?.as_ref()?;
+        let kernel = bisection.reports.get(at)?.as_ref()?;
         Some((kernel, kernel.programs.get(number)?))
     };
     let place = |at: Option<usize>| report(at?).map(|(report, _)| kernel(report));
     let refused = |at: usize| report(at).map(|(report, program)| refusal(report, program));
     let judged =
         |at: &usize| report(*at).is_some_and(|(_, p)| p.verdict != ScenarioVerdict::Unknown);
-    let tried: Vec<usize> = (0..hunt.reports.len()).filter(judged).collect();
+    let tried: Vec<usize> = (0..bisection.reports.len()).filter(judged).collect();
     // Where it works on none, both ends of what was tried say why.
     let (below, above) = match found.oldest {
         Some(_) => (found.below, found.above),

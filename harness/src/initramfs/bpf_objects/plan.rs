@@ -12,7 +12,6 @@ use protocol::program::{OBJECTS_DIR, ProgramTask, TIME_LIMIT, Trigger};
 use super::{Object, read};
 use crate::initramfs::cpio;
 use crate::initramfs::host_files::Luggage;
-use crate::report::program::{ObjectReport, foreign};
 use crate::support::error::usage;
 use crate::support::seconds::seconds;
 
@@ -185,15 +184,6 @@ impl Programs {
         modules.sort_unstable();
         modules.dedup();
         modules
-    }
-
-    /// What the report says of the objects themselves.
-    pub fn reports(&self) -> Vec<ObjectReport> {
-        let report = |object: &Object| ObjectReport {
-            path: object.path.display().to_string(),
-            not_ours: foreign(&object.parsed),
-        };
-        self.0.objects.iter().map(report).collect()
     }
 }
 

@@ -7,11 +7,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::ProgramError;
+use super::error::{LIMIT, ProgramError};
 use crate::initramfs::cpio::{ImageError, Initramfs};
-
-/// All files together may not be larger: they go through the VM's memory.
-pub(super) const LIMIT: u64 = 1 << 30;
 
 /// Folders that are mounted afresh in the VM, and hide what the image has there.
 const HIDDEN: [&str; 3] = ["/dev", "/proc", "/sys"];

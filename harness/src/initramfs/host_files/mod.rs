@@ -5,6 +5,7 @@
 //! symbolic link to there, so that `$ORIGIN` and `/proc/self/exe` say what they say on the host.
 
 mod elf;
+pub mod error;
 mod files;
 mod ld_cache;
 mod libraries;
@@ -19,50 +20,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use self::error::ProgramError;
 use self::{
     elf::Elf,
-    files::{Entry, Files, LIMIT, absolute, mode, name_of, unreadable},
+    files::{Entry, Files, absolute, mode, name_of, unreadable},
     libraries::{LD_CACHE, Libraries, Loaded},
 };
 use crate::initramfs::cpio::{ImageError, Initramfs};
 
 /// A command that a script merely seems to name is left out if it is larger.
 const GUESS_LIMIT: u64 = 16 << 20;
-
-/// Why something cannot be brought along.
-#[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
-    /// There is no such program.
-    #[error("`{0}` is not found: give the path of a program, or the name of one on PATH")]
-    NotFound(String),
-    /// It is there, and nothing that can be run.
-    #[error("`{path}` cannot be run: {why}")]
-    NotExecutable {
-        /// Which file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {path}: {error}")]
-    Read {
-        /// Which.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// The VM would not see it.
-    #[error(
-        "{0} cannot be brought into the VM: /dev, /proc and /sys are the VM's own. Give it another place"
-    )]
-    Hidden(String),
-    /// A path is not Unicode.
-    #[error("{0:?} cannot be brought into the VM: its path is not UTF-8")]
-    Name(PathBuf),
-    /// It is too much.
-    #[error("the program's files are larger than {} MiB together, and all go through the VM's memory", LIMIT >> 20)]
-    TooLarge,
-}
 
 /// What is brought along.
 #[derive(Debug)]

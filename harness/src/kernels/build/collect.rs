@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::kernels::cache::manifest::{self, Record};
+use crate::kernels::files::manifest::{self, Record};
 
 /// Where the build leaves the image.
 const IMAGE: &str = "arch/x86/boot/bzImage";

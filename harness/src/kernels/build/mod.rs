@@ -7,6 +7,7 @@ mod collect;
 mod config;
 mod group;
 mod make;
+mod order;
 mod origin;
 mod range;
 mod tools;
@@ -14,11 +15,12 @@ mod tree;
 mod workarounds;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fexit::KernelVersion;
 
+pub use order::Order;
 pub use tools::Tools;
 
 use self::config::{Config, FRAGMENTS};
@@ -27,36 +29,13 @@ use self::origin::Origin;
 use self::workarounds::Workaround;
 use super::cache::{Lookup, write_atomically};
 use super::{Kernel, Kernels, fetch};
-use crate::kernels::cache::manifest::{self, Record};
-use crate::kernels::catalog::source::{Artifact, Build, Kind, Resolved, Source};
+use crate::kernels::files::manifest::{self, Record};
+use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source};
 use crate::support::error::usage;
 use crate::support::progress::{Notes, Progress};
-use crate::support::stop::Stop;
 
 /// What `uname -r` of a kernel that was built here ends with.
 pub const BUILT: &str = "-built";
-
-/// The name of a source that is kernel.org's.
-pub(super) const KERNEL_ORG: &str = "kernel.org";
-
-/// What is to be built, and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
-    /// A series (`5.5`) or a release (`5.5.19`); with a source of the user's own, what that must be.
-    pub kernel: Option<&'a str>,
-    /// A tree of kernel sources, or a tarball of one; kernel.org's release if absent.
-    pub source: Option<&'a Path>,
-    /// More fragments of configuration.
-    pub fragments: &'a [PathBuf],
-    /// What builds it.
-    pub tools: &'a Tools,
-    /// How many compilers at once.
-    pub jobs: usize,
-    /// Forget what an earlier build left.
-    pub again: bool,
-    /// Ends the build.
-    pub stop: &'a Stop,
-}
 
 /// Boots a kernel, and says what is wrong if fexit does not work in it; otherwise what it did.
 pub type Prove<'a> = &'a dyn Fn(&Kernel) -> Result<Vec<String>>;

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{KERNEL_ORG, Order, tree};
+use super::tree;
 use crate::kernels::Kernels;
-use crate::kernels::cache::manifest::hash_file;
-use crate::kernels::catalog::source::Artifact;
 use crate::kernels::download::http::Expected;
 use crate::kernels::download::mirrors::first_good;
+use crate::kernels::files::manifest::hash_file;
+use crate::kernels::source::Artifact;
 use crate::kernels::sources::kernel_org::{self, Release};
+use crate::kernels::{build::order::Order, source::KERNEL_ORG};
 use crate::support::error::usage;
 use crate::support::progress::Notes;
 
@@ -83,10 +84,11 @@ impl Origin {
                 "{wanted:?} is no kernel that could be built: name one as 5.5 or 5.5.19"
             )));
         }
+        let net = (&kernels.cache, &kernels.client, kernels.options.offline);
         let Release {
             artifact,
             verified_by,
-        } = kernel_org::find(kernels, releases, wanted, notes)?;
+        } = kernel_org::find(net, releases, wanted, notes)?;
         Ok(Self {
             artifact,
             verified_by,

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::kernels::cache::manifest::hash_into;
-use crate::kernels::download::http::hex;
 use crate::kernels::download::unpack;
+use crate::kernels::files::manifest::hash_into;
 use crate::support::error::usage;
+use crate::support::hex::hex;
 use crate::support::interrupt::INTERRUPTED;
 use crate::support::stop::Stop;
 

@@ -1,35 +1,27 @@
 //! Where verified kernels are kept. Safe to share between processes, and to kill at any time:
 //! whatever is under its final name is complete, because it got there by a rename.
 
-pub(crate) mod manifest;
-
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
 use rustix::fs::{FlockOperation, flock, syncfs};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Kernel;
-use crate::kernels::cache::manifest::{Record, State};
-use crate::kernels::catalog::source::{Artifact, Resolved, Source};
 use crate::kernels::download::mirrors::AllFailed;
 use crate::kernels::files::bzimage::Identity;
+use crate::kernels::files::manifest::{self, Record, State};
+use crate::kernels::source::{Artifact, Resolved, Source};
 use crate::support::atomic;
+use crate::support::lock::{Guard, lock};
 
 /// The folder of everything that was downloaded.
 #[derive(Debug)]
 pub(crate) struct Cache {
     root: PathBuf,
-}
-
-/// A lock between processes. The system lets go of it when the process dies, however that happens.
-#[derive(Debug)]
-pub(crate) struct Guard {
-    _file: File,
 }
 
 /// `kernel.json` of a cached kernel.
@@ -245,45 +237,6 @@ impl Cache {
         remove_dir(&dir)?;
         fs::rename(partial, &dir).with_context(|| format!("cannot create {}", dir.display()))
     }
-}
-
-/// Waits until no other process holds the lock of that name in the cache `root`; `on_wait` is called if there is a
-/// need to.
-pub(crate) fn lock(root: &Path, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
-    if let Some(guard) = try_lock(root, name)? {
-        return Ok(guard);
-    }
-    on_wait();
-    let file = lock_file(root, name)?;
-    loop {
-        match flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(Guard { _file: file }),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot lock {name}")),
-        }
-    }
-}
-
-/// The lock of that name in the cache `root`, unless another process holds it.
-pub(crate) fn try_lock(root: &Path, name: &str) -> Result<Option<Guard>> {
-    let file = lock_file(root, name)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(Guard { _file: file })),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot lock {name}")),
-    }
-}
-
-fn lock_file(root: &Path, name: &str) -> Result<File> {
-    let dir = root.join("locks");
-    fs::create_dir_all(&dir)
-        .with_context(|| format!("cannot create the cache {}", dir.display()))?;
-    let path = dir.join(name);
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| format!("cannot lock {}", path.display()))
 }
 
 pub(crate) fn default_dir() -> Result<PathBuf> {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::source::{Artifact, Kind, is_sha256};
+use crate::kernels::source::{Artifact, Kind, is_sha256};
 
 /// The format of the file that this code writes and reads.
 const VERSION: u32 = 1;

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::lock::Lock;
-use crate::kernels::sources::debian::{SnapshotOf, version};
 use crate::kernels::sources::kernel_org::Releases;
+use crate::kernels::sources::packages::Packages;
 use crate::kernels::sources::ubuntu_mainline::Builds;
 use crate::kernels::sources::url::Files;
 use crate::kernels::trust::openpgp::Keyring;
+use crate::kernels::{sources::debian::archive::Archive, version};
 use crate::support::error::usage;
 
 const MATRIX: &str = include_str!("../../../../kernels/kernels.toml");
@@ -68,17 +69,6 @@ fn yes() -> bool {
     true
 }
 
-/// Which packages make a kernel. `{abi}` in their names is what those of one kernel have in common.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Packages {
-    /// Without these there is no kernel. The first decides which kernels there are.
-    pub(crate) required: Vec<String>,
-    /// Modules, where the kernel boots without them: archives drop them earlier than the image.
-    #[serde(default)]
-    pub(crate) optional: Vec<String>,
-}
-
 /// Where kernels come from.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -91,34 +81,6 @@ pub(crate) enum Source {
     KernelOrg(Releases),
     /// Files at addresses of their own.
     Url(Files),
-}
-
-/// A Debian archive, or one built like it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Archive {
-    /// Base addresses, tried in this order.
-    pub(crate) mirrors: Vec<String>,
-    /// As `bookworm-security`.
-    pub(crate) suite: String,
-    /// As `main`.
-    #[serde(default = "main_component")]
-    pub(crate) component: String,
-    /// As `amd64`.
-    #[serde(default = "amd64")]
-    pub(crate) architecture: String,
-    /// The name of the keys that sign it.
-    pub(crate) keyring: String,
-    /// Where to look for what has left the archive.
-    pub(crate) snapshot: Option<SnapshotOf>,
-}
-
-fn main_component() -> String {
-    "main".to_owned()
-}
-
-pub(crate) fn amd64() -> String {
-    "amd64".to_owned()
 }
 
 #[derive(Deserialize)]

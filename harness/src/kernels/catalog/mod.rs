@@ -3,4 +3,3 @@
 pub(crate) mod lock;
 pub(crate) mod matrix;
 pub(crate) mod request;
-pub(crate) mod source;

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::matrix::{Matrix, Series};
-use crate::kernels::sources::debian::version;
 use crate::kernels::sources::url;
+use crate::kernels::version;
 use crate::support::error::usage;
 
 /// One kernel, asked for by name.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use ureq::tls::{RootCerts, TlsConfig};
 
+use crate::support::hex::hex;
 use crate::support::progress::{Notes, Progress};
 
 /// A file whose size nobody told may be this large.
@@ -297,9 +298,4 @@ fn refused(url: &str, reason: String) -> Attempt {
 
 fn broken(url: &str, error: &io::Error) -> Attempt {
     failed(url, format!("the transfer broke off: {error}"), true)
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::http::hex;
-use crate::kernels::cache::manifest::{self, Record};
+use crate::kernels::files::manifest::{self, Record};
+use crate::support::hex::hex;
 
 /// Unpacks image, configuration and modules into `dir`: `vmlinuz`, `config` and `lib/modules/RELEASE/`.
 ///

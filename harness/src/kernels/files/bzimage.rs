@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::kernels::sources::debian::version;
+use crate::kernels::version;
 
 /// Offsets in the setup header of a bzImage (the kernel's documentation: x86/boot).
 const MAGIC: u64 = 0x202;

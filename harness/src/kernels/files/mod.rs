@@ -1,5 +1,5 @@
-//! The files of a kernel: its image, its debug image, its modules.
+//! The files of a kernel: its image, its modules, and the checksums of all.
 
 pub(crate) mod bzimage;
+pub(crate) mod manifest;
 pub mod modules;
-pub(crate) mod vmlinux;

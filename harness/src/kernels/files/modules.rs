@@ -176,7 +176,7 @@ fn info(path: &Path) -> Result<Info> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::catalog::source::{Kind, Source};
+    use crate::kernels::source::{Kind, Source};
     use std::io::Write;
 
     /// The least that is an ELF file with a `.modinfo` section.

@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::kernels::Kernels;
-use crate::kernels::catalog::source::{Artifact, is_sha256};
+use crate::kernels::cache::Cache;
+use crate::kernels::download::http::Client;
 use crate::kernels::download::mirrors::first_good;
-use crate::kernels::sources::debian::version;
+use crate::kernels::source::{Artifact, is_sha256};
 use crate::kernels::trust::keys::RemoteKey;
+use crate::kernels::version;
 use crate::support::error::usage;
 use crate::support::progress::Notes;
 
@@ -32,13 +33,12 @@ pub(crate) struct Release {
 
 /// Finds the newest release of a series (`5.5`), or exactly one (`5.5.3`).
 pub(crate) fn find(
-    kernels: &Kernels,
+    (cache, client, offline): (&Cache, &Client, bool),
     releases: &Releases,
     wanted: &str,
     notes: &Notes<'_>,
 ) -> Result<Release> {
-    let (cache, client) = (&kernels.cache, &kernels.client);
-    let keyring = releases.key.get(cache, client, kernels.options.offline)?;
+    let keyring = releases.key.get(cache, client, offline)?;
     let major = wanted.split('.').next().unwrap_or(wanted);
     let folder = format!("v{major}.x");
     let what = "no mirror of kernel.org can tell";

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::kernels::Kernel;
-use crate::kernels::cache::manifest::hash_file;
-use crate::kernels::catalog::source::{Artifact, Kind, Source};
 use crate::kernels::files::bzimage::{self, Identity};
+use crate::kernels::files::manifest::hash_file;
+use crate::kernels::source::{Artifact, Kind, Source};
 use crate::support::error::usage;
 
 /// Where the build leaves the image.

@@ -6,12 +6,13 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::debian::{abi, version};
-use crate::kernels::catalog::matrix::Packages;
-use crate::kernels::catalog::source::{Artifact, is_sha256};
+use super::debian::abi;
 use crate::kernels::download::http::{Client, HttpError};
+use crate::kernels::source::{Artifact, is_sha256};
+use crate::kernels::sources::packages::Packages;
 use crate::kernels::trust::keys::RemoteKey;
 use crate::kernels::trust::openpgp::Keyring;
+use crate::kernels::version;
 
 const MAX_LISTING: u64 = 16 << 20;
 
@@ -25,7 +26,7 @@ pub(crate) struct Builds {
     /// Base addresses, tried in this order.
     pub(crate) mirrors: Vec<String>,
     /// As `amd64`.
-    #[serde(default = "crate::kernels::catalog::matrix::amd64")]
+    #[serde(default = "crate::kernels::sources::packages::amd64")]
     pub(crate) architecture: String,
     /// Who signs the checksums.
     pub(crate) key: RemoteKey,

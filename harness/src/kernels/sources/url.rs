@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde::Deserialize;
 
-use crate::kernels::catalog::source::{Artifact, Kind, Resolved, Source, is_sha256};
+use crate::kernels::source::{Artifact, Kind, Resolved, Source, is_sha256};
 use crate::support::error::usage;
 
 /// A kernel that is one or more files, each at an address of its own.

@@ -12,8 +12,10 @@ use super::key::key;
 use super::save::{Saved, save};
 use super::{NOTE, Note, RAM, STATE, Template, window_for};
 use crate::{
-    kernels::cache::{Guard, lock, try_lock},
-    support::stop::Stop,
+    support::{
+        lock::{Guard, lock, try_lock},
+        stop::Stop,
+    },
     vm::{Accelerator, Config, Qemu},
 };
 

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use super::release::{Listed, Release};
-use crate::kernels::cache::manifest::digest;
 use crate::kernels::cache::{Cache, write_atomically};
-use crate::kernels::catalog::matrix::Archive;
 use crate::kernels::download::http::{Client, Expected, HttpError};
 use crate::kernels::download::mirrors::{AllFailed, Why, first_good};
+use crate::kernels::files::manifest::digest;
+use crate::kernels::sources::debian::archive::Archive;
 use crate::kernels::trust::openpgp::{Keyring, Signed};
 use crate::support::progress::{Notes, Silent};
 

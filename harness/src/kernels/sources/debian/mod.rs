@@ -1,10 +1,10 @@
 //! Debian archives: signed release file, package index, packages.
 
+pub(crate) mod archive;
 mod index;
 mod packages;
 mod release;
 mod snapshot;
-pub(crate) mod version;
 
 pub(crate) use index::{Index, Lists};
 pub(crate) use packages::{Wanted, abi, newest, versions};

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::version;
-use crate::kernels::catalog::matrix::Packages;
-use crate::kernels::catalog::source::{Artifact, is_sha256};
+use crate::kernels::source::{Artifact, is_sha256};
+use crate::kernels::sources::packages::Packages;
+use crate::kernels::version;
 
 /// Larger than any kernel package without debugging symbols.
 const MAX_PACKAGE: u64 = 2 << 30;

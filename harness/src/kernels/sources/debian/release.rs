@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::kernels::catalog::source::is_sha256;
+use crate::kernels::source::is_sha256;
 
 /// The signed text of `InRelease`, or `Release`.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::packages::abi;
-use super::version;
-use crate::kernels::catalog::matrix::Packages;
-use crate::kernels::catalog::source::Artifact;
 use crate::kernels::download::http::{Client, HttpError};
+use crate::kernels::source::Artifact;
+use crate::kernels::sources::packages::Packages;
+use crate::kernels::version;
 
 const MAX_ANSWER: u64 = 64 << 20;
 

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::build::KERNEL_ORG;
-use crate::kernels::sources::debian::version;
+use crate::kernels::version;
+
+/// The name of a source that is kernel.org's.
+pub(crate) const KERNEL_ORG: &str = "kernel.org";
 
 /// One file to download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::kernels::download::http::hex;
+use crate::support::hex::hex;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]

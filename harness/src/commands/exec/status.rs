@@ -1,0 +1,8 @@
+//! Exit statuses, as `timeout` has them, and shells.
+
+pub(super) const TIMED_OUT: u8 = 124;
+pub(super) const FAILED: u8 = 125;
+pub(super) const CANNOT_RUN: u8 = 126;
+pub(super) const NOT_FOUND: u8 = 127;
+pub(super) const BY_SIGNAL: u8 = 128;
+pub(super) const SIGPIPE: u8 = 13;

@@ -1,0 +1,30 @@
+//! A Debian archive, as `kernels.toml` has it.
+
+use serde::Deserialize;
+
+use super::SnapshotOf;
+use crate::kernels::sources::packages::amd64;
+
+/// A Debian archive, or one built like it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Archive {
+    /// Base addresses, tried in this order.
+    pub(crate) mirrors: Vec<String>,
+    /// As `bookworm-security`.
+    pub(crate) suite: String,
+    /// As `main`.
+    #[serde(default = "main_component")]
+    pub(crate) component: String,
+    /// As `amd64`.
+    #[serde(default = "amd64")]
+    pub(crate) architecture: String,
+    /// The name of the keys that sign it.
+    pub(crate) keyring: String,
+    /// Where to look for what has left the archive.
+    pub(crate) snapshot: Option<SnapshotOf>,
+}
+
+fn main_component() -> String {
+    "main".to_owned()
+}
