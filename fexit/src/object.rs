@@ -26,6 +26,8 @@ use crate::error::{EbpfError, ProgramError, chain};
 use crate::sys;
 use parts::Part;
 
+pub(crate) use self::core::POISON;
+
 /// Values of variables that were set before load: name, bytes, and whether the variable must exist.
 pub(crate) type Globals = HashMap<String, (Vec<u8>, bool)>;
 

@@ -40,6 +40,11 @@ const KERNEL: &str = "
     int f(struct task *t) { return t->pid; }
     SEC(\"fexit/f\") int p(void *ctx) { return 0; }";
 
+/// The same kernel with two types that an object may mean by `struct twice`.
+fn with_two_of_a_name() -> String {
+    format!("struct twice {{ int a; }} one; struct twice___other {{ long a[5]; }} two; {KERNEL}")
+}
+
 fn kernel(source: &str) -> Btf {
     let object = compile(source);
     Btf::parse(
@@ -96,8 +101,8 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let cut = crate::btf::cut::cut(&kernel, [], &local, &extra.core)
         .unwrap()
         .unwrap();
-    assert!(cut.bytes.len() < kernel.raw().unwrap().bytes().len());
-    let cut_btf = Btf::parse(&cut.bytes, crate::Endianness::default()).unwrap();
+    assert!(cut.len() < kernel.raw().unwrap().bytes().len());
+    let cut_btf = Btf::parse(&cut, crate::Endianness::default()).unwrap();
     assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
     assert!(cut_btf.has_struct("pointee") && !cut_btf.has_member("pointee", "u"));
     assert!(cut_btf.has_member("task", "p") && !cut_btf.has_member("task", "pad"));
@@ -260,17 +265,17 @@ fn a_section_and_a_function_may_share_the_bytes_of_a_name() {
 
 #[test]
 fn a_relocation_that_cannot_be_applied_is_its_programs_own() {
-    // What is asked is the size of a type that the kernel does not have.
-    let source = "struct absent { int a; };
+    // What is asked is the size of a type of which the kernel has two.
+    let source = "struct twice { int a; };
         SEC(\"fexit/f\") int size(u64 *ctx) {
-            return __builtin_preserve_type_info(*(struct absent *)0, 1); }
+            return __builtin_preserve_type_info(*(struct twice *)0, 1); }
         struct task { int pid; } __attribute__((preserve_access_index));
         SEC(\"fsession/f\") int session(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
         SEC(\"fexit/g\") int probe(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
         int f(struct task *t) { return t->pid; }";
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
-    let kernel = kernel(KERNEL);
+    let kernel = kernel(&with_two_of_a_name());
     for program in ["probe", "session"] {
         let relocated = object
             .relocated(program, None, || Ok(kernel.clone()))
@@ -283,7 +288,7 @@ fn a_relocation_that_cannot_be_applied_is_its_programs_own() {
         .relocated("size", None, || Ok(kernel.clone()))
         .err()
         .unwrap();
-    assert!(error.to_string().contains("fexit/f"), "{error}");
+    assert!(error.to_string().contains("2 types `twice`"), "{error}");
 }
 
 #[test]
@@ -451,7 +456,7 @@ fn types_match_by_all_that_the_objects_has() {
             int f(int a) {{ return a; }}"
         );
         let object = Object::parse(&asking_for_matches(&source), &Globals::new()).unwrap();
-        assert!(object.extra.core[0].is_type_match());
+        assert_eq!(object.extra.core[0].kind, 12);
         crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
         let relocated = object
             .relocated("probe", None, || Ok(kernel.clone()))
@@ -524,19 +529,19 @@ fn types_match_by_all_that_the_objects_has() {
 
 #[test]
 fn programs_of_one_section_do_not_spoil_each_other() {
-    let source = "struct absent { int a; };
+    let source = "struct twice { int a; };
         struct task { int pid; } __attribute__((preserve_access_index));
         __attribute__((noinline)) static int broken(u64 *ctx) {
-            return ctx[0] + __builtin_preserve_type_info(*(struct absent *)0, 1); }
+            return ctx[0] + __builtin_preserve_type_info(*(struct twice *)0, 1); }
         __attribute__((noinline)) static int sound(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
         SEC(\"fexit/f\") int size(u64 *ctx) {
-            return __builtin_preserve_type_info(*(struct absent *)0, 1); }
+            return __builtin_preserve_type_info(*(struct twice *)0, 1); }
         SEC(\"fexit/f\") int indirect(u64 *ctx) { return broken(ctx); }
         SEC(\"fexit/f\") int probe(u64 *ctx) { return sound(ctx); }
         int f(struct task *t) { return t->pid; }";
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
     crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
-    let kernel = kernel(KERNEL);
+    let kernel = kernel(&with_two_of_a_name());
     let relocate = |program| object.relocated(program, None, || Ok(kernel.clone()));
     assert!(relocate("size").is_err());
     assert!(relocate("indirect").is_err());
@@ -576,4 +581,23 @@ fn the_data_of_an_object_are_held_once() {
     for map in object.maps.values() {
         assert_eq!(std::sync::Arc::strong_count(map), 2);
     }
+}
+
+#[test]
+fn what_an_absent_type_is_asked_for_does_no_harm_where_it_is_asked_whether_it_is_there() {
+    let source = "struct absent { int a; }; struct task { int pid; };
+        SEC(\"fexit/f\") int probe(u64 *ctx) {
+            u64 sum = 0;
+            if (__builtin_preserve_type_info(*(struct absent *)0, 0))
+                sum = __builtin_preserve_type_info(*(struct absent *)0, 1)
+                    + __builtin_btf_type_id(*(struct absent *)0, 1);
+            return sum + __builtin_preserve_type_info(*(struct task *)0, 1); }
+        int f(int a) { return a; }";
+    let insns = relocate(source, &kernel(KERNEL));
+    let poisoned = insns
+        .iter()
+        .filter(|insn| insn.code == 0x85 && insn.imm == crate::object::POISON);
+    // The size, and both halves of the id.
+    assert_eq!(poisoned.count(), 3, "{:?}", immediates(&insns));
+    assert!(immediates(&insns).contains(&72), "a task has 72 bytes");
 }

@@ -36,7 +36,8 @@ impl<'a> Compare<'a> {
             | (Kind::Struct, Kind::Struct)
             | (Kind::Union, Kind::Union)
             | (Kind::Fwd, Kind::Fwd)
-            | (Kind::Int, Kind::Int) => true,
+            | (Kind::Int, Kind::Int)
+            | (Kind::Float, Kind::Float) => true,
             // Whoever only passes pointers on declares the type and no more.
             (Kind::Fwd, Kind::Struct | Kind::Union) | (Kind::Struct | Kind::Union, Kind::Fwd) => {
                 is_union(&local) == is_union(&kernel)
@@ -122,6 +123,32 @@ impl<'a> Compare<'a> {
                 self.same_name(name, other) && self.match_types(id, other_id, false, depth)
             })
         })
+    }
+
+    /// How many bytes a value of the kernel's type has.
+    pub(super) fn kernel_size(self, id: u32) -> Option<u32> {
+        let mut count = 1u32;
+        let mut t = self.kernel.resolve(id)?;
+        // More dimensions than these no array has.
+        for _ in 0..DEPTH {
+            let size = match t.kind {
+                Kind::Array => {
+                    count = count.checked_mul(t.extra(2))?;
+                    t = self.kernel.resolve(t.extra(0))?;
+                    continue;
+                }
+                Kind::Ptr => 8,
+                Kind::Int
+                | Kind::Struct
+                | Kind::Union
+                | Kind::Enum
+                | Kind::Enum64
+                | Kind::Float => t.size_or_type(),
+                _ => return None,
+            };
+            return count.checked_mul(size);
+        }
+        None
     }
 
     fn same_name(self, local: u32, kernel: u32) -> bool {

@@ -1,10 +1,17 @@
 //! The CO-RE relocations of an object.
 
-/// `BPF_CORE_TYPE_ID_TARGET`: the one relocation that wants an id of the kernel's BTF.
-const TYPE_ID_TARGET: u32 = 7;
-
-/// `BPF_CORE_TYPE_MATCHES`, the last kind that there is.
-const TYPE_MATCHES: u32 = 12;
+/// What a relocation asks for that is about a type as a whole: `enum bpf_core_relo_kind` of include/uapi/linux/bpf.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfType {
+    /// Its id in the object's BTF.
+    LocalId,
+    /// Its id in the kernel's BTF.
+    KernelId,
+    Exists,
+    Size,
+    /// Whether it has all that the object's has.
+    Matches,
+}
 
 /// One CO-RE relocation of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,18 +28,21 @@ pub(crate) struct CoreRelocation {
 }
 
 impl CoreRelocation {
-    pub(crate) fn wants_target_id(&self) -> bool {
-        self.kind == TYPE_ID_TARGET
+    /// What it asks for, if that is about a type as a whole.
+    pub(crate) fn of_type(&self) -> Option<OfType> {
+        Some(match self.kind {
+            6 => OfType::LocalId,
+            7 => OfType::KernelId,
+            8 => OfType::Exists,
+            9 => OfType::Size,
+            12 => OfType::Matches,
+            _ => return None,
+        })
     }
 
-    /// Whether it asks if a type of the kernel's has all that the object's has.
-    pub(crate) fn is_type_match(&self) -> bool {
-        self.kind == TYPE_MATCHES
-    }
-
-    /// Whether the parser knows how to apply it.
-    pub(crate) fn is_known_to_parser(&self) -> bool {
-        self.kind < TYPE_MATCHES
+    /// Whether it is about a field or the value of an enum: the parser applies those.
+    pub(crate) fn is_of_member(&self) -> bool {
+        matches!(self.kind, 0..=5 | 10 | 11)
     }
 }
 

@@ -18,14 +18,6 @@ use super::raw::{Kind, Raw, Type};
 use super::wanted::{Beginnings, Wanted};
 use super::{Btf, BtfError};
 
-/// The part of the kernel's BTF, and of its modules', that an object's CO-RE relocations can see.
-pub(crate) struct Cut {
-    /// BTF of its own, with ids from 1.
-    pub(crate) bytes: Vec<u8>,
-    /// The id that each of its types has in the kernel, or in its module.
-    pub(crate) kernel_ids: Vec<u32>,
-}
-
 /// The names of the types that relocations are about, `local` being the object's.
 ///
 /// `None` when one has no name: then any type of the kernel may be meant.
@@ -40,13 +32,13 @@ pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Optio
 /// Cuts out of `kernel` what the relocations of an object with the types `local` may look at; what is not there, out of the
 /// first of the groups of `modules` that has it.
 ///
-/// `None` when all of the kernel's types are needed.
+/// BTF of its own, with ids from 1; `None` when all of the kernel's types are needed.
 pub(crate) fn cut(
     kernel: &Btf,
     modules: impl IntoIterator<Item = Vec<Raw>>,
     local: &Raw,
     relocations: &[CoreRelocation],
-) -> Result<Option<Cut>, BtfError> {
+) -> Result<Option<Vec<u8>>, BtfError> {
     let Some(names) = names(local, relocations) else {
         return Ok(None);
     };
@@ -229,7 +221,7 @@ impl Cutter<'_> {
         record
     }
 
-    fn finish(self) -> Cut {
+    fn finish(self) -> Vec<u8> {
         let ids: Vec<(Source, u32)> = self.keep.keys().copied().collect();
         let new_id = |owner, id| {
             let number = ids.binary_search(&(owner, id)).map_or(0, |at| at + 1);
@@ -256,10 +248,7 @@ impl Cutter<'_> {
             }
             types.extend(record.iter().flat_map(|word| word.to_ne_bytes()));
         }
-        Cut {
-            bytes: assemble(&types, &strings.bytes),
-            kernel_ids: ids.iter().map(|(_, id)| *id).collect(),
-        }
+        assemble(&types, &strings.bytes)
     }
 }
 

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use super::compare::Compare;
 use super::function::{Scope, module_fd, modules};
 use super::raw::{Kind, Raw, Type};
-use super::wanted::{Wanted, essential};
 use super::{Btf, BtfError};
 
 /// What the kernel has of a name that an object declares.
@@ -106,73 +105,6 @@ impl Btf {
     pub(crate) fn module_handle(name: &str) -> Result<OwnedFd, BtfError> {
         module_fd(name)
     }
-
-    /// Whether the kernel has a type that has all that the object's type has; if it has none of that name, a module,
-    /// first of all `first`.
-    pub(crate) fn has_match(
-        &self,
-        local: &Raw,
-        id: u32,
-        first: Option<&str>,
-    ) -> Result<bool, BtfError> {
-        let Some(wanted) = local.by_id(id) else {
-            return Ok(false);
-        };
-        let name = local.string(wanted.name_off()).unwrap_or_default();
-        let local = Scope {
-            base: None,
-            own: local,
-        };
-        let raw = self.raw()?;
-        let kernel = Scope {
-            base: None,
-            own: raw,
-        };
-        let found = self.types_named(&Wanted::new([name]))?;
-        let found = found.into_iter().map(|(id, kind, _)| (id, kind));
-        if let Some(answer) = any_matches(local, kernel, &wanted, found.collect()) {
-            return Ok(answer);
-        }
-        for group in self.modules(first) {
-            let mut answer = None;
-            for own in &group {
-                let module = Scope {
-                    base: Some(raw),
-                    own,
-                };
-                let named = |t: &Type<'_>| {
-                    essential(module.string(t.name_off()).unwrap_or_default()) == essential(name)
-                };
-                let found = own.types().filter(named).map(|t| (t.id, t.kind)).collect();
-                answer = match any_matches(local, module, &wanted, found) {
-                    Some(true) => return Ok(true),
-                    other => answer.or(other),
-                };
-            }
-            if let Some(answer) = answer {
-                return Ok(answer);
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// Whether one of these types matches; nothing if none is even of the kind.
-fn any_matches(
-    local: Scope<'_>,
-    kernel: Scope<'_>,
-    wanted: &Type<'_>,
-    found: Vec<(u32, Kind)>,
-) -> Option<bool> {
-    let is_enum = |kind| matches!(kind, Kind::Enum | Kind::Enum64);
-    let alike = |kind: Kind| kind == wanted.kind || is_enum(kind) && is_enum(wanted.kind);
-    let mut alike = found
-        .into_iter()
-        .filter(|(_, kind)| alike(*kind))
-        .peekable();
-    alike.peek()?;
-    let compare = Compare { local, kernel };
-    Some(alike.any(|(id, _)| compare.matches(wanted.id, id)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod bytes;
 mod compare;
 pub(crate) mod core;
+mod counterparts;
 pub(crate) mod cut;
 #[cfg(test)]
 mod cut_tests;
@@ -36,6 +37,7 @@ use symbols::Symbols;
 use unread::Unread;
 use wanted::Wanted;
 
+pub(crate) use counterparts::Counterpart;
 pub(crate) use function::{FunctionId, Module, Shape, describe};
 pub(crate) use ksyms::Symbol;
 

@@ -27,7 +27,7 @@ const STRUCT: u32 = 4;
 /// Where `sh_flags` stands in a section's header.
 const FLAGS_AT: usize = 8;
 
-/// Hides programs of kinds that nothing here can load, and the CO-RE relocations that the parser does not know.
+/// Hides programs of kinds that nothing here can load, and the CO-RE relocations that it is not to apply.
 pub(super) fn kinds(
     copy: &mut [u8],
     header: &Header,
@@ -55,7 +55,7 @@ pub(super) fn kinds(
     let ext = sections.iter().find(|section| section.name == ".BTF.ext");
     if let Some(ext) = ext.and_then(|section| copy.get_mut(section.file.clone())) {
         core::retain(ext, |relocation| {
-            relocation.is_known_to_parser() && !is_hidden(relocation)
+            relocation.is_of_member() && !is_hidden(relocation)
         });
     }
 }

@@ -5,11 +5,8 @@ use aya_obj::generated::bpf_insn;
 use crate::btf::access::{self, CoreNeed};
 use crate::btf::core::CoreRelocation;
 use crate::btf::raw::Raw;
-use crate::object::{Key, Object, Relocated};
+use crate::object::{Key, Object, POISON, Relocated};
 
-/// What stands in the place of an instruction whose field the kernel does not have: a call of a helper that there never
-/// will be, `0xbad2310`.
-const POISON: i32 = 195_896_080;
 const CALL: u8 = 0x85;
 
 /// A CO-RE relocation, and the instruction that it is for.

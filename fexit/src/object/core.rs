@@ -1,16 +1,25 @@
 //! CO-RE: instructions that depend on the kernel's types.
+//!
+//! Those that ask for a field or the value of an enum are the parser's to change. Those that ask about a type as a whole
+//! are changed here.
 
 use aya_obj::Object as Parsed;
 use aya_obj::generated::bpf_insn;
 
 use super::parts::Part;
 use super::{Object, relocation, shielded};
-use crate::btf::core::CoreRelocation;
-use crate::btf::{Btf, cut, raw::Raw};
+use crate::btf::core::{CoreRelocation, OfType};
+use crate::btf::{Btf, Counterpart, cut, raw::Raw};
 use crate::error::ProgramError;
 
 /// The first half of a 64-bit constant.
 const LD_IMM64: u8 = 0x18;
+
+const CALL: u8 = 0x85;
+
+/// A call of a helper that there never will be: what stands in the place of an instruction that the kernel has no
+/// number for. A program must ask before, and so never come to it. The number is libbpf's.
+pub(crate) const POISON: i32 = 0x0bad_2310;
 
 impl Object {
     pub(super) fn apply_core(
@@ -21,85 +30,97 @@ impl Object {
         module: Option<&str>,
     ) -> Result<(), ProgramError> {
         let local = Raw::parse(self.extra.btf.clone())?;
-        let (known, others): (Vec<_>, Vec<_>) = part
+        let (of_members, others): (Vec<_>, Vec<_>) = part
             .core
             .iter()
             .copied()
-            .partition(CoreRelocation::is_known_to_parser);
-        if let Some(unknown) = others.iter().find(|r| !r.is_type_match()) {
-            return Err(ProgramError::Relocation {
-                reason: format!(
-                    "it holds a CO-RE relocation of kind {}, which is newer than this library; update it",
-                    unknown.kind
-                ),
-            });
-        }
-        if !known.is_empty() {
+            .partition(CoreRelocation::is_of_member);
+        if !of_members.is_empty() {
             let modules = kernel.modules(module);
-            let cut = cut::cut(kernel, modules, &local, &known)?;
+            let cut = cut::cut(kernel, modules, &local, &of_members)?;
             let bytes = match &cut {
-                Some(cut) => cut.bytes.as_slice(),
+                Some(cut) => cut.as_slice(),
                 None => kernel.raw()?.bytes(),
             };
             let target = relocation(shielded(|| {
                 aya_obj::btf::Btf::parse(bytes, object.endianness)
             }))?;
             relocation(shielded(|| object.relocate_btf(&target)))?;
-            if let Some(cut) = cut {
-                self.restore_type_ids(object, &local, &known, &cut.kernel_ids);
-            }
         }
         for asked in others {
-            let matches = kernel.has_match(&local, asked.type_id, module)?;
-            self.set(object, &local, &asked, i32::from(matches));
+            let Some(what) = asked.of_type() else {
+                return Err(ProgramError::Relocation {
+                    reason: format!(
+                        "it holds a CO-RE relocation of kind {}, which is newer than this library; update it",
+                        asked.kind
+                    ),
+                });
+            };
+            let found = match what {
+                OfType::LocalId => Vec::new(),
+                _ => kernel.counterparts(&local, asked.type_id, module)?,
+            };
+            let number = answer(what, asked.type_id, &found).ok_or_else(|| {
+                let t = local.by_id(asked.type_id);
+                let name = t
+                    .and_then(|t| local.string(t.name_off()))
+                    .unwrap_or_default();
+                ProgramError::Relocation {
+                    reason: format!(
+                        "the kernel has {} types `{}`, which differ in what the program asks for",
+                        found.len(),
+                        String::from_utf8_lossy(name)
+                    ),
+                }
+            })?;
+            let place = self.place(&local, &asked);
+            let instructions = place.and_then(|(function, at)| {
+                let function = object.functions.get_mut(&function)?;
+                function.instructions.get_mut(at..)
+            });
+            set(instructions.unwrap_or_default(), number);
         }
         Ok(())
     }
+}
 
-    /// Relocations that ask for a type id have got that of the cut: put the kernel's in its place.
-    fn restore_type_ids(
-        &self,
-        object: &mut Parsed,
-        local: &Raw,
-        relocations: &[CoreRelocation],
-        kernel_ids: &[u32],
-    ) {
-        for relocation in relocations.iter().filter(|r| r.wants_target_id()) {
-            let instruction = self.instructions(object, local, relocation);
-            let Some(instruction) = instruction.and_then(|from| from.first()) else {
-                continue;
-            };
-            // Else it was poisoned, for the kernel has no such type.
-            if instruction.code == LD_IMM64 || instruction.code & 7 != 5 {
-                let id = usize::try_from(instruction.imm).ok();
-                let id = id.and_then(|id| kernel_ids.get(id.checked_sub(1)?));
-                if let Some(&id) = id {
-                    self.set(object, local, relocation, id.cast_signed());
-                }
-            }
+/// The number that a program asks for; none in it if there is none, none at all if it is not clear which.
+fn answer(what: OfType, local: u32, found: &[Counterpart]) -> Option<Option<u32>> {
+    let the_one = |number: &dyn Fn(&Counterpart) -> Option<u32>| {
+        let mut numbers: Vec<_> = found.iter().map(number).collect();
+        numbers.dedup();
+        match numbers.as_slice() {
+            [] => Some(None),
+            [one] => Some(*one),
+            _ => None,
         }
+    };
+    match what {
+        OfType::LocalId => Some(Some(local)),
+        OfType::Exists => Some(Some((!found.is_empty()).into())),
+        OfType::Matches => Some(Some(found.iter().any(|t| t.matches).into())),
+        OfType::KernelId => the_one(&|t| Some(t.id)),
+        OfType::Size => the_one(&|t| t.size),
     }
+}
 
-    /// The instructions from the relocation's on, to the end of its function.
-    fn instructions<'a>(
-        &self,
-        object: &'a mut Parsed,
-        local: &Raw,
-        relocation: &CoreRelocation,
-    ) -> Option<&'a mut [bpf_insn]> {
-        let (function, at) = self.place(local, relocation)?;
-        let function = object.functions.get_mut(&function)?;
-        function.instructions.get_mut(at..)
-    }
-
-    /// Puts a number into an instruction that holds one.
-    fn set(&self, object: &mut Parsed, local: &Raw, relocation: &CoreRelocation, number: i32) {
-        match self.instructions(object, local, relocation) {
-            Some([first, second, ..]) if first.code == LD_IMM64 => {
-                (first.imm, second.imm) = (number, 0);
-            }
-            Some([first, ..]) => first.imm = number,
-            _ => {}
+/// Puts a number into the first of these instructions; if there is none, the verifier refuses a program that comes to it.
+fn set(instructions: &mut [bpf_insn], number: Option<u32>) {
+    let poison = |insn: &mut bpf_insn| {
+        (insn.code, insn.off, insn.imm) = (CALL, 0, POISON);
+        insn.set_dst_reg(0);
+        insn.set_src_reg(0);
+    };
+    match (instructions, number) {
+        ([first, second, ..], Some(number)) if first.code == LD_IMM64 => {
+            (first.imm, second.imm) = (number.cast_signed(), 0);
         }
+        ([first, ..], Some(number)) => first.imm = number.cast_signed(),
+        ([first, second, ..], None) if first.code == LD_IMM64 => {
+            poison(first);
+            poison(second);
+        }
+        ([first, ..], None) => poison(first),
+        ([], _) => {}
     }
 }

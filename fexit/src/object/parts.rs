@@ -110,7 +110,7 @@ impl Object {
             return Ok(None);
         };
         let mut ext = self.extra.btf_ext.clone();
-        let mut all = self.extra.core.iter().filter(|r| r.is_known_to_parser());
+        let mut all = self.extra.core.iter().filter(|r| r.is_of_member());
         core::retain(&mut ext, |_| all.next().is_some_and(|r| wanted.contains(r)));
         let file = elf::file(&[(".BTF", &btf.to_bytes()), (".BTF.ext", &ext)]);
         let parsed = parse(&file).map_err(|error| ProgramError::Relocation {

@@ -1,0 +1,80 @@
+//! The kernel's types that an object means by one of its own.
+
+use super::compare::Compare;
+use super::function::Scope;
+use super::raw::{Kind, Raw, Type};
+use super::wanted::{Wanted, essential};
+use super::{Btf, BtfError};
+
+/// A type of the kernel, or of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counterpart {
+    pub(crate) id: u32,
+    /// In bytes; none if there are no values of it.
+    pub(crate) size: Option<u32>,
+    /// Whether it has all that the object's type has.
+    pub(crate) matches: bool,
+}
+
+impl Btf {
+    /// The kernel's types of that name and kind; if it has none, those of modules, first of all of `first`.
+    pub(crate) fn counterparts(
+        &self,
+        local: &Raw,
+        id: u32,
+        first: Option<&str>,
+    ) -> Result<Vec<Counterpart>, BtfError> {
+        let Some(wanted) = local.by_id(id) else {
+            return Ok(Vec::new());
+        };
+        let name = local.string(wanted.name_off()).unwrap_or_default();
+        let raw = self.raw()?;
+        let named = self.types_named(&Wanted::new([name]))?;
+        let named = named.into_iter().map(|(id, kind, _)| (id, kind));
+        let mut found = fitting(compare(local, None, raw), &wanted, named);
+        let mut groups = self.modules(first);
+        while found.is_empty()
+            && let Some(group) = groups.next()
+        {
+            for own in &group {
+                let compare = compare(local, Some(raw), own);
+                let is_named = |t: &Type<'_>| {
+                    let found = compare.kernel.string(t.name_off()).unwrap_or_default();
+                    essential(found) == essential(name)
+                };
+                let named = own.types().filter(is_named).map(|t| (t.id, t.kind));
+                found.extend(fitting(compare, &wanted, named));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn compare<'a>(local: &'a Raw, base: Option<&'a Raw>, own: &'a Raw) -> Compare<'a> {
+    let local = Scope {
+        base: None,
+        own: local,
+    };
+    Compare {
+        local,
+        kernel: Scope { base, own },
+    }
+}
+
+/// Those that are of the same kind.
+fn fitting(
+    compare: Compare<'_>,
+    wanted: &Type<'_>,
+    named: impl Iterator<Item = (u32, Kind)>,
+) -> Vec<Counterpart> {
+    let is_enum = |kind| matches!(kind, Kind::Enum | Kind::Enum64);
+    let alike = |kind: Kind| kind == wanted.kind || is_enum(kind) && is_enum(wanted.kind);
+    named
+        .filter(|(id, kind)| alike(*kind) && compare.are_compatible(wanted.id, *id))
+        .map(|(id, _)| Counterpart {
+            id,
+            size: compare.kernel_size(id),
+            matches: compare.matches(wanted.id, id),
+        })
+        .collect()
+}
