@@ -56,7 +56,7 @@ pub fn command(args: &BuildArgs) -> Result<u8> {
             };
             let build = kernel.source.build.as_ref();
             let side = if build.is_some_and(Build::is_lower_side) {
-                ", and refuses fexit as it should: it is the lower side of that minimum"
+                ", without fexit, which it refuses as it should"
             } else {
                 ""
             };

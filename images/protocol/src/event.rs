@@ -115,8 +115,8 @@ pub struct ScenarioResult {
     /// The refusal that the library gave, when the outcome is `unsupported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
-    /// Whether the kernel is older than the claimed minimum and yet has the feature, as its own types show: somebody
-    /// carried it back.
+    /// Whether the kernel is older than the claimed minimum and yet has the feature, and its own types do not say
+    /// otherwise: somebody carried it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backported: bool,
     /// Figures that the scenario took, each with its unit in its name (`fexit_ns`, `programs`).
