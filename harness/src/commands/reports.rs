@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     kernels::{Kernels, Options},
-    report::{KernelReport, Report, compare::Comparison, file, github},
+    report::{KernelReport, compare::Comparison, file, github, merge},
     session::outputs::{OutputArgs, Outputs},
 };
 
@@ -27,32 +27,13 @@ pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &OutputArgs) -> Resu
         names => Kernels::open(Options::default())?.expand(names)?,
     };
     let outputs = Outputs::prepare(outputs)?;
-    let mut kernels: Vec<KernelReport> = Vec::new();
-    let mut objects = Vec::new();
-    for path in paths {
-        let read = file::read(path)?;
-        for object in read.objects {
-            if !objects.contains(&object) {
-                objects.push(object);
-            }
-        }
-        for kernel in read.kernels {
-            // A kernel that was run again replaces itself.
-            match kernels
-                .iter_mut()
-                .find(|known| known.requested == kernel.requested)
-            {
-                Some(known) => *known = kernel,
-                None => kernels.push(kernel),
-            }
-        }
-    }
-    let missing = missing(&expected, &kernels);
+    let reports: Result<Vec<_>> = paths.iter().map(|path| file::read(path)).collect();
+    let mut report = merge::merge(reports?);
+    let missing = missing(&expected, &report.kernels);
     // What the reports themselves have was annotated by the jobs that wrote them.
     github::annotate(&missing);
-    kernels.extend(missing);
-    let mut report = Report::new(kernels);
-    report.objects = objects;
+    report.kernels.extend(missing);
+    report.conclude();
     outputs.finish(&report)?;
     Ok(report.verdict.exit_code())
 }

@@ -3,6 +3,7 @@
 use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result};
+use protocol::scenario::Scenario;
 
 use crate::{
     cli::RunArgs,
@@ -44,7 +45,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let own = own
         .map(|image| kernel_run::own(image, args.modules.as_deref()))
         .transpose()?;
-    let baseline = args.baseline.as_deref().map(file::read).transpose()?;
+    let mut baseline = args.baseline.as_deref().map(file::read).transpose()?;
+    if let Some(baseline) = &mut baseline {
+        narrow(baseline, args, &planned);
+    }
     let outputs = Outputs::prepare(&args.outputs)?;
     if let Some(keep) = &args.options.keep {
         fs::create_dir_all(keep)
@@ -105,6 +109,22 @@ pub fn boot(
         board,
     )?;
     Ok(setup.run(&Target::here(kernel.clone())))
+}
+
+/// Leaves out of a baseline what this run was not asked for: scenarios that `--scenario` does not select, or all of them
+/// in a run for objects alone; programs in a run for scenarios alone.
+fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
+    let objects = !args.objects.objects.is_empty();
+    let by_name = !args.scenarios.is_empty();
+    for kernel in &mut baseline.kernels {
+        if by_name || objects {
+            let asked = |id: &str| planned.iter().any(|scenario| scenario.id == id);
+            kernel.scenarios.retain(|scenario| asked(&scenario.id));
+        }
+        if by_name && !objects {
+            kernel.programs.clear();
+        }
+    }
 }
 
 /// Shows what came out, and returns the exit status for it.

@@ -24,7 +24,7 @@ pub struct Change {
     pub error: Option<String>,
 }
 
-/// All that changed. What is compared is in one of the first six lists at most.
+/// All that changed. What is compared is in one of the first seven lists at most.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparison {
     /// Not-ok now, and not known to be so before.
@@ -37,8 +37,10 @@ pub struct Comparison {
     pub unjudged: Vec<Change>,
     /// Not in the old report.
     pub new: Vec<Change>,
-    /// Not in the new report.
+    /// Scenarios and programs that the new report does not have, of kernels that it has.
     pub gone: Vec<Change>,
+    /// Kernels that the new report does not have: they were not asked for.
+    pub not_asked: Vec<Change>,
     /// Ok in both, yet slower.
     pub slower: Vec<Slower>,
     /// Figures that grew, where time was counted in instructions.
@@ -80,8 +82,12 @@ impl Comparison {
             }
         }
         for kernel in &old.kernels {
-            let now = same_kernel(new, kernel);
-            let gone = |s: &&ScenarioReport| now.is_none_or(|now| now.scenario(&s.id).is_none());
+            let Some(now) = same_kernel(new, kernel) else {
+                let change = change(kernel, None, Some(whole(kernel)), None);
+                comparison.not_asked.push(change);
+                continue;
+            };
+            let gone = |s: &&ScenarioReport| now.scenario(&s.id).is_none();
             for scenario in kernel.scenarios.iter().filter(gone) {
                 let id = Some(scenario.id.as_str());
                 let change = change(kernel, id, Some(part(scenario)), None);
@@ -89,7 +95,7 @@ impl Comparison {
             }
             for program in &kernel.programs {
                 let id = program.id();
-                if now.is_none_or(|now| now.program(&id).is_none()) {
+                if now.program(&id).is_none() {
                     let change = change(kernel, Some(&id), Some(program_side(program)), None);
                     comparison.gone.push(change);
                 }
@@ -98,12 +104,14 @@ impl Comparison {
         comparison
     }
 
-    /// 1 when something regressed; 3 when something can no longer be judged; else 0.
+    /// 1 when something regressed; 3 when something can no longer be judged or is gone; else 0.
     pub fn exit_code(&self) -> u8 {
-        match (self.regressed.is_empty(), self.lost.is_empty()) {
-            (false, _) => 1,
-            (true, false) => 3,
-            (true, true) => 0,
+        if !self.regressed.is_empty() {
+            1
+        } else if !self.lost.is_empty() || !self.gone.is_empty() {
+            3
+        } else {
+            0
         }
     }
 
@@ -206,6 +214,7 @@ impl fmt::Display for Comparison {
         section(f, "judged neither before nor now", &self.unjudged)?;
         section(f, "new", &self.new)?;
         section(f, "gone", &self.gone)?;
+        section(f, "not asked for this time", &self.not_asked)?;
         section(f, "slower", &self.slower)?;
         section(f, "more instructions", &self.costlier)?;
         if *self == Self::default() {
@@ -301,15 +310,24 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_is_gone_takes_its_scenarios_along() {
-        let mut new = report(&[("a", Passed)]);
+    fn a_kernel_that_was_not_asked_for_is_one_line_and_no_failure() {
+        let mut new = report(&[("a", Passed), ("b", Passed)]);
         new.kernels[0].requested = "6.12".into();
-        let comparison = Comparison::new(&report(&[("a", Passed)]), &new);
-        assert_eq!(
-            (ids(&comparison.gone), ids(&comparison.new)),
-            (vec!["a"], vec!["a"])
-        );
+        let old = report(&[("a", Passed), ("b", Failed)]);
+        let comparison = Comparison::new(&old, &new);
+        assert_eq!(ids(&comparison.gone), Vec::<&str>::new());
+        let text = comparison.to_string();
+        let line = "not asked for this time:\n  kernel 6.1: not-ok -> absent\n";
+        assert!(text.ends_with(line), "{text}");
         assert_eq!(comparison.exit_code(), 0);
+    }
+
+    #[test]
+    fn a_scenario_that_is_gone_counts_for_a_kernel_that_was_asked_for() {
+        let old = report(&[("a", Passed), ("b", Passed)]);
+        let comparison = Comparison::new(&old, &report(&[("a", Passed)]));
+        assert_eq!(ids(&comparison.gone), ["b"]);
+        assert_eq!(comparison.exit_code(), 3);
     }
 
     /// A kernel whose scenarios are all ok, with this verdict of its own.

@@ -134,6 +134,16 @@ fn troubles(report: &Report, page: &mut String) {
         }
     }
     for kernel in &report.kernels {
+        lines.extend(kernel.contradicting_results().map(|other| {
+            format!(
+                "- **{}**, `{}`: another report has {}",
+                kernel.requested,
+                one_line(other.id.as_deref().unwrap_or("kernel")),
+                other.outcome
+            )
+        }));
+    }
+    for kernel in &report.kernels {
         for program in kernel
             .programs
             .iter()

@@ -9,6 +9,7 @@ pub mod file;
 pub mod github;
 pub mod junit;
 pub mod markdown;
+pub mod merge;
 pub mod minimums;
 pub mod observed;
 pub mod program;
@@ -100,6 +101,42 @@ pub struct KernelReport {
     /// Every program of the user's, in the order in which they were tried.
     #[serde(default)]
     pub programs: Vec<ProgramReport>,
+    /// In a merged report: the results that do not count, because another report has a worse one.
+    #[serde(default)]
+    pub other_results: Vec<OtherResult>,
+}
+
+/// A result that another report has, and that does not count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OtherResult {
+    /// The scenario's id or [`ProgramReport::id`]; null for the kernel as a whole.
+    pub id: Option<String>,
+    /// The outcome; of the kernel as a whole, its verdict.
+    pub outcome: String,
+    /// How it was judged.
+    pub verdict: ScenarioVerdict,
+    /// Why it did not pass; null when it did.
+    pub error: Option<String>,
+}
+
+impl OtherResult {
+    fn of_scenario(scenario: &ScenarioReport) -> Self {
+        Self {
+            id: Some(scenario.id.clone()),
+            outcome: verdict::outcome_name(scenario.outcome).to_owned(),
+            verdict: scenario.verdict,
+            error: scenario.error.clone(),
+        }
+    }
+
+    fn of_program(program: &ProgramReport) -> Self {
+        Self {
+            id: Some(program.id()),
+            outcome: program.result.outcome.name().to_owned(),
+            verdict: program.verdict,
+            error: program.why().map(str::to_owned),
+        }
+    }
 }
 
 /// Milliseconds spent in each phase; null for a phase that was never entered.
@@ -186,6 +223,16 @@ impl KernelReport {
     /// The program of that [`ProgramReport::id`].
     pub fn program(&self, id: &str) -> Option<&ProgramReport> {
         self.programs.iter().find(|program| program.id() == id)
+    }
+
+    /// Those of [`Self::other_results`] that say something else than the result that counts.
+    pub fn contradicting_results(&self) -> impl Iterator<Item = &OtherResult> {
+        self.other_results.iter().filter(|other| {
+            let Some(id) = &other.id else { return true };
+            let counted = self.scenario(id).map(|s| verdict::outcome_name(s.outcome));
+            let counted = counted.or_else(|| self.program(id).map(|p| p.result.outcome.name()));
+            counted != Some(other.outcome.as_str())
+        })
     }
 
     /// How many scenarios and programs have that verdict.
