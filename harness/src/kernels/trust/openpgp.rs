@@ -10,8 +10,8 @@ use pgp::types::{KeyDetails, VerifyingKey};
 
 /// The keys whose signature we accept, all of them equally.
 ///
-/// An expired key is still accepted: old snapshots of an archive are signed by keys that were valid then, and a
-/// key is trusted because it is in the keyring, not because of its date. Who distrusts a key removes it.
+/// docs/trust.md lists what is accepted. An expired key is: old snapshots of an archive are signed by keys that were valid
+/// then. A revoked one is not, whenever it signed: its owner says that somebody else may have it.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     name: String,
@@ -117,6 +117,7 @@ impl Keyring {
     fn verify_one(&self, signature: &Signature, data: &[u8]) -> Result<Option<String>> {
         for key in &self.keys {
             if is_by(signature, key) {
+                refuse_revoked(key, None)?;
                 return check(signature, key, data).map(Some);
             }
             let can_sign = |subkey: &&SignedPublicSubKey| {
@@ -125,11 +126,39 @@ impl Keyring {
             };
             let mut subkeys = key.public_subkeys.iter().filter(can_sign);
             if let Some(subkey) = subkeys.find(|subkey| is_by(signature, *subkey)) {
+                refuse_revoked(key, Some(subkey))?;
                 return check(signature, subkey, data).map(Some);
             }
         }
         Ok(None)
     }
+}
+
+/// An error if the key has revoked itself, or the subkey that is asked about. What others added does not count.
+fn refuse_revoked(key: &SignedPublicKey, subkey: Option<&SignedPublicSubKey>) -> Result<()> {
+    let mut revocations = key.details.revocation_signatures.iter();
+    if revocations.any(|revocation| revocation.verify_key(&key.primary_key).is_ok()) {
+        bail!(
+            "key {} is revoked by its owner: what it signed is not accepted",
+            key.fingerprint()
+        );
+    }
+    let Some(subkey) = subkey else { return Ok(()) };
+    let mut revocations = subkey
+        .signatures
+        .iter()
+        .filter(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation));
+    if revocations.any(|r| {
+        r.verify_subkey_binding(&key.primary_key, &subkey.key)
+            .is_ok()
+    }) {
+        bail!(
+            "subkey {} of key {} is revoked by its owner: what it signed is not accepted",
+            subkey.fingerprint(),
+            key.fingerprint()
+        );
+    }
+    Ok(())
 }
 
 /// The fingerprint of the key if the signature is good.
@@ -298,6 +327,75 @@ mod tests {
         let message = include_str!("../../../tests/data/weak-hash.asc");
         let error = keyring.verify_inline(message).unwrap_err().to_string();
         assert!(error.contains("weak") && error.contains("Sha1"), "{error}");
+    }
+
+    /// What GnuPG made, as tests/data/gpg/README.md says.
+    macro_rules! gpg {
+        ($name:literal) => {
+            include_str!(concat!("../../../tests/data/gpg/", $name, ".asc"))
+        };
+    }
+
+    /// The same from a file of the repository and from a keyserver.
+    fn both_ways(armored: &str) -> [Keyring; 2] {
+        let parsed = Keyring::parse("test", armored).unwrap();
+        let fingerprint = parsed.keys[0].fingerprint().to_string();
+        let fetched = Keyring::with_fingerprint(&fingerprint, armored).unwrap();
+        [parsed, fetched]
+    }
+
+    #[test]
+    fn a_revoked_key_and_its_subkeys_are_refused() {
+        for keyring in both_ways(gpg!("good-key")) {
+            for message in [gpg!("by-primary"), gpg!("by-subkey")] {
+                assert_eq!(keyring.verify_inline(message).unwrap().text, "a text");
+            }
+        }
+        for keyring in both_ways(gpg!("revoked-key")) {
+            for message in [gpg!("by-primary"), gpg!("by-subkey")] {
+                let error = keyring.verify_inline(message).unwrap_err().to_string();
+                assert!(
+                    error.starts_with("key ") && error.contains("is revoked"),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_revoked_subkey_is_refused_and_its_primary_key_is_not() {
+        for keyring in both_ways(gpg!("revoked-subkey")) {
+            let error = keyring
+                .verify_inline(gpg!("by-subkey"))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("subkey ") && error.contains("is revoked"),
+                "{error}"
+            );
+            keyring.verify_inline(gpg!("by-primary")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_revocation_of_another_key_is_ignored() {
+        // Anybody can upload one to a keyserver, under a key that is not theirs.
+        let mut keyring = Keyring::parse("test", gpg!("good-key")).unwrap();
+        let revoked = Keyring::parse("test", gpg!("revoked-key")).unwrap();
+        let stranger = Keyring::parse("test", gpg!("expired-key")).unwrap();
+        let mut foreign = revoked.keys[0].clone();
+        foreign.primary_key = stranger.keys[0].primary_key.clone();
+        assert!(refuse_revoked(&foreign, None).is_ok());
+        keyring.keys[0].details.revocation_signatures =
+            revoked.keys[0].details.revocation_signatures.clone();
+        assert!(refuse_revoked(&keyring.keys[0], None).is_err());
+    }
+
+    #[test]
+    fn an_expired_key_is_accepted() {
+        for keyring in both_ways(gpg!("expired-key")) {
+            keyring.verify_inline(gpg!("by-expired")).unwrap();
+        }
     }
 
     #[test]
