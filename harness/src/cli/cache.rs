@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 /// What to do with what is kept.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
-    /// List kernels, unpacked kernels and templates, with what they take on the disk
+    /// List kernels, builds, unpacked kernels and templates, with what they take on the disk
     List {
         /// Which cache.
         #[command(flatten)]
@@ -15,9 +15,13 @@ pub enum CacheCommand {
     },
     /// Remove templates and unpacked kernels, which are made again when they are needed
     Clear {
-        /// Remove downloaded kernels and the archives' lists too, which takes a network to get again
+        /// Remove downloaded kernels, the archives' lists and unfinished builds too, which takes a network to get again;
+        /// kernels that were built here stay
         #[arg(long)]
         all: bool,
+        /// Remove these kernels and builds instead, named as `list` shows them: the only way to remove a built kernel
+        #[arg(value_name = "NAME", conflicts_with = "all")]
+        names: Vec<String>,
         /// Which cache.
         #[command(flatten)]
         place: Place,

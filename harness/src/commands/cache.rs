@@ -7,13 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
-use crate::{cli::cache::CacheCommand, kernels::cache::default_dir, vm::Templates};
+use crate::{
+    cli::cache::CacheCommand, kernels::cache::default_dir, support::error::usage, vm::Templates,
+};
 
 /// Unpacked kernels, by the checksum of what they were unpacked from.
 const UNPACKED: &str = "vmlinux";
-/// What a download would bring back.
-const DOWNLOADED: [&str; 3] = ["kernels", "lists", "keys"];
+const KERNELS: &str = "kernels";
+/// The folders in which kernels are built.
+const BUILDS: &str = "builds";
+/// What a download would bring back, kernels apart.
+const DOWNLOADED: [&str; 3] = [BUILDS, "lists", "keys"];
 
 /// Does it, and returns the exit status.
 pub fn command(command: &CacheCommand) -> Result<u8> {
@@ -26,6 +32,7 @@ pub fn command(command: &CacheCommand) -> Result<u8> {
         CacheCommand::List { .. } => io::stdout()
             .write_all(list(&root).as_bytes())
             .context("cannot write to stdout")?,
+        CacheCommand::Clear { names, .. } if !names.is_empty() => remove(&root, names)?,
         CacheCommand::Clear { all, .. } => clear(&root, *all)?,
     }
     Ok(0)
@@ -38,14 +45,18 @@ fn list(root: &Path) -> String {
         total += bytes;
         lines.push(format!("{kind:<9} {:>8}  {name}{more}", megabytes(bytes)));
     };
-    for (kind, dir) in [("kernel", DOWNLOADED[0]), ("unpacked", UNPACKED)] {
+    for (kind, dir) in [
+        ("kernel", KERNELS),
+        ("build", BUILDS),
+        ("unpacked", UNPACKED),
+    ] {
         for path in entries(&root.join(dir)) {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            add(kind, &name, size(&path), "");
+            let kind = if dir == KERNELS && is_built(&path) {
+                "built"
+            } else {
+                kind
+            };
+            add(kind, &name(&path), size(&path), "");
         }
     }
     for kept in Templates::new(root).list() {
@@ -67,15 +78,57 @@ fn clear(root: &Path, all: bool) -> Result<()> {
     Templates::new(root).clear()?;
     let downloaded = DOWNLOADED.iter().filter(|_| all);
     for name in std::iter::once(&UNPACKED).chain(downloaded) {
-        let dir = root.join(name);
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", dir.display()));
-            }
-            _ => {}
+        remove_dir(&root.join(name))?;
+    }
+    if all {
+        let kernels = entries(&root.join(KERNELS));
+        for kernel in kernels.iter().filter(|kernel| !is_built(kernel)) {
+            remove_dir(kernel)?;
         }
     }
     Ok(())
+}
+
+/// Removes kernels and builds by name; none of them if one name is wrong.
+fn remove(root: &Path, names: &[String]) -> Result<()> {
+    let there: Vec<_> = [KERNELS, BUILDS]
+        .iter()
+        .flat_map(|dir| entries(&root.join(dir)))
+        .collect();
+    let find = |wanted: &String| {
+        let path = there.iter().find(|path| name(path) == *wanted);
+        path.ok_or_else(|| {
+            usage(format!(
+                "the cache {} has no kernel and no build {wanted:?}; `harness cache list` shows their names",
+                root.display()
+            ))
+        })
+    };
+    let paths = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+    paths.into_iter().try_for_each(|path| remove_dir(path))
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a cached kernel was built here, so that no download brings it back.
+fn is_built(kernel: &Path) -> bool {
+    let entry = fs::read(kernel.join("kernel.json")).unwrap_or_default();
+    let entry: Value = serde_json::from_slice(&entry).unwrap_or_default();
+    entry["source"]["kind"] == "built"
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -118,7 +171,56 @@ mod tests {
         clear(root, false).unwrap();
         assert!(!root.join("vmlinux").exists() && root.join("kernels").exists());
         clear(root, true).unwrap();
-        assert_eq!(entries(root), Vec::<PathBuf>::new());
+        assert_eq!(entries(&root.join(KERNELS)), Vec::<PathBuf>::new());
+        assert!(!root.join("keys").exists());
         clear(root, true).unwrap();
+    }
+
+    #[test]
+    fn a_built_kernel_goes_only_if_it_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let built = r#"{"source": {"kind": "built"}}"#;
+        let downloaded = r#"{"source": {"kind": "debian"}}"#;
+        for (file, content) in [
+            ("kernels/5.5_abc/kernel.json", built),
+            ("kernels/5.10_abc/kernel.json", downloaded),
+            ("builds/linux-5.5_abc/tree", ""),
+            ("builds/linux-5.6_abc/tree", ""),
+        ] {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let text = list(root);
+        for line in [
+            "built ",
+            "  5.5_abc",
+            "kernel ",
+            "  5.10_abc",
+            "build ",
+            "  linux-5.5_abc",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+        let there = |path: &str| root.join(path).exists();
+
+        remove(root, &["linux-5.5_abc".to_owned()]).unwrap();
+        assert!(!there("builds/linux-5.5_abc") && there("builds/linux-5.6_abc"));
+        clear(root, false).unwrap();
+        assert!(there("kernels/5.10_abc") && there("builds/linux-5.6_abc"));
+        clear(root, true).unwrap();
+        assert!(!there("kernels/5.10_abc") && !there("builds"));
+        assert!(there("kernels/5.5_abc"));
+
+        let wrong = ["5.5_abc".to_owned(), "../kernels".to_owned()];
+        let error = remove(root, &wrong).unwrap_err().to_string();
+        assert!(
+            error.contains("no kernel and no build \"../kernels\""),
+            "{error}"
+        );
+        assert!(there("kernels/5.5_abc"), "one wrong name: none is removed");
+        remove(root, &wrong[..1]).unwrap();
+        assert!(!there("kernels/5.5_abc"));
     }
 }

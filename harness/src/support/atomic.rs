@@ -1,61 +1,58 @@
 //! Replacing a file as a whole.
 
 use std::{
-    fs::{self, File},
+    fs::{self, Permissions},
     io::{self, Write as _},
-    path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU32, Ordering},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::{Duration, SystemTime},
 };
 
+use tempfile::Builder;
+
 const END: &str = ".partial";
+
+/// A partial file that is older than this was left behind: a write takes seconds at most. Age is all that tells, for whoever
+/// wrote it may be in another container.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// Writes a file so that a reader sees the old content or the new one, also after a power cut, and whoever else writes
 /// the same file does not get in the way.
 ///
-/// What a harness that was killed had begun is removed by the next that writes the same file.
+/// What a harness that was killed had begun is removed by one that writes the same file an hour later.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    sweep(path);
-    let partial = partial(path);
-    let written = fill(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-fn fill(partial: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// A name of its own for each process and each write.
-fn partial(path: &Path) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("{}{}-{number}{END}", stem(path), process::id()))
-}
-
-fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    format!(".{name}.")
-}
-
-/// Removes what processes that are no more have left of this file.
-fn sweep(path: &Path) {
     let dir = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let stem = stem(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".{name}.");
+    sweep(dir, &prefix);
+    let mut file = Builder::new()
+        .prefix(&prefix)
+        .suffix(END)
+        .permissions(Permissions::from_mode(0o666)) // less the umask, as of any other file
+        .tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Removes what was left behind of a file.
+fn sweep(dir: &Path, prefix: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let writer = name
+        let partial = name
             .to_str()
-            .and_then(|name| name.strip_prefix(&stem)?.strip_suffix(END)?.split_once('-'))
-            .and_then(|(pid, _)| pid.parse::<u32>().ok());
-        if writer.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            .is_some_and(|name| name.starts_with(prefix) && name.ends_with(END));
+        let written = || entry.metadata().and_then(|metadata| metadata.modified());
+        let age = |written| {
+            SystemTime::now()
+                .duration_since(written)
+                .unwrap_or_default()
+        };
+        if partial && written().is_ok_and(|written| age(written) > ABANDONED) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -86,21 +83,43 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_dead_left_is_removed() {
+    fn only_what_is_too_old_to_be_in_use_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let leave = |name: String| fs::write(dir.path().join(name), "half").unwrap();
-        // No process has this number: it is above the system's limit.
-        leave(format!(".file.{}-0.partial", u32::MAX));
-        leave(format!(".file.{}-{}.partial", process::id(), u32::MAX)); // no number that a write takes
-        leave(format!(".other.{}-0.partial", u32::MAX));
+        let leave = |name: &str, age: Duration| {
+            let file = fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        leave(".file.abandoned.partial", ABANDONED * 2);
+        leave(".file.in-use.partial", Duration::ZERO);
+        leave(".other.abandoned.partial", ABANDONED * 2);
+        leave(".file.no-partial", ABANDONED * 2);
         write(&dir.path().join("file"), b"whole").unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names.len(), 3, "{names:?}");
-        assert_eq!(names[2], "file");
+        let kept = [
+            ".file.in-use.partial",
+            ".file.no-partial",
+            ".other.abandoned.partial",
+            "file",
+        ];
+        assert_eq!(names, kept);
+    }
+
+    #[test]
+    fn the_file_has_the_mode_of_any_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        fs::write(dir.path().join("usual"), "").unwrap();
+        write(&dir.path().join("file"), b"").unwrap();
+        assert_eq!(mode("file"), mode("usual"));
     }
 
     #[test]
