@@ -11,6 +11,11 @@ pub struct InspectArgs {
     #[arg(required = true, value_name = "OBJECT")]
     pub objects: Vec<PathBuf>,
 
+    /// Another target than the section names, as a run takes it: PROG=FUNCTION, PROG=MODULE:FUNCTION, PROG=prog:OTHER,
+    /// PROG=prog:id:ID or PROG=prog:pinned:PATH
+    #[arg(long = "target", value_name = "PROG=TARGET")]
+    pub targets: Vec<String>,
+
     /// As JSON on stdout
     #[arg(long)]
     pub json: bool,

@@ -33,6 +33,7 @@ pub(crate) fn pack(
         in_turn,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
+        prepare: programs.prepare().cloned(),
         trigger: programs.trigger().cloned(),
     });
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
@@ -49,7 +50,7 @@ pub(crate) fn pack(
     for (path, content) in programs.files() {
         image.file(&path, 0o644, content).context(PACKING)?;
     }
-    if let Some(luggage) = programs.luggage()? {
+    if let Some(luggage) = programs.luggage() {
         warnings.extend(luggage.notes().iter().cloned());
         luggage.add_to(&mut image).context(PACKING)?;
     }

@@ -71,7 +71,7 @@ pub struct ProgramReport {
     /// Whether its section is marked with `?`: then the object does without it where it cannot be loaded.
     #[serde(default)]
     pub optional: bool,
-    /// What it was loaded for.
+    /// What it was loaded for; empty if neither its section nor an option says.
     pub target: String,
     /// Whether it works.
     pub verdict: ScenarioVerdict,
@@ -87,7 +87,7 @@ impl ProgramReport {
             program: planned.task.program.clone(),
             section: planned.section.clone(),
             optional: planned.optional,
-            target: planned.target.clone(),
+            target: planned.target.clone().unwrap_or_default(),
             verdict: judge(&result, planned.optional),
             result,
         }
@@ -102,6 +102,13 @@ impl ProgramReport {
     pub fn name(&self) -> String {
         let file = Path::new(&self.object).file_name().unwrap_or_default();
         format!("{} of {}", self.program, file.display())
+    }
+
+    /// Whether it was skipped because nobody said what it is for: nothing about the kernel is missing then.
+    fn has_no_target(&self) -> bool {
+        let reason = self.result.reason.as_ref();
+        self.result.outcome == ProgramOutcome::Skipped
+            && reason.is_some_and(|reason| reason.kind == ReasonKind::NoTarget)
     }
 
     /// Why it does not work.
@@ -187,20 +194,20 @@ impl Heard {
             _ => "not reached: the guest never reported it".to_owned(),
         };
         report.programs = self.reports(&why);
-        let any = |verdict| {
-            report
-                .programs
-                .iter()
-                .any(|program| program.verdict == verdict)
+        let find = |verdict| {
+            let mut programs = report.programs.iter().filter(|p| !p.has_no_target());
+            programs.find(|program| program.verdict == verdict)
         };
-        if any(ScenarioVerdict::NotOk) {
+        let unknown = find(ScenarioVerdict::Unknown);
+        if find(ScenarioVerdict::NotOk).is_some() {
             report.verdict = KernelVerdict::NotOk;
-        } else if report.scenarios.is_empty() && self.done && !any(ScenarioVerdict::Unknown) {
-            // Of scenarios nothing was to be learned.
-            report.verdict = KernelVerdict::Ok;
-            report.error = None;
         } else if report.scenarios.is_empty() && self.done {
-            report.error = Some("the guest was done, yet never reported every program".to_owned());
+            // Of scenarios nothing was to be learned.
+            report.error =
+                unknown.map(|p| format!("{}: {}", p.name(), p.why().unwrap_or("skipped")));
+            if unknown.is_none() {
+                report.verdict = KernelVerdict::Ok;
+            }
         }
         if report.verdict == KernelVerdict::NotOk && report.scenarios.is_empty() && self.done {
             report.error = None; // each program says why

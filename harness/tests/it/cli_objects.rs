@@ -54,7 +54,24 @@ fn what_does_not_fit_together_is_said_before_anything_is_booted() {
         ),
         (
             vec!["--object", sound, "--target", "on_read=prog:nothing"],
-            vec!["no other program"],
+            vec!["no other program", "on_frame (xdp)"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_read=prog:on_frame/"],
+            vec!["`on_read=prog:on_frame/`", "/SUBPROGRAM"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_read=prog:id:seven"],
+            vec!["no number", "bpftool prog"],
+        ),
+        (
+            vec!["--object", sound, "--target", "on_read=prog:pinned:xdp"],
+            vec!["no absolute path", "/sys/fs/bpf/"],
+        ),
+        (vec!["--prepare", "true"], vec!["--object"]),
+        (
+            vec!["--object", sound, "--file", "/no/such"],
+            vec!["--file /no/such", "No such file"],
         ),
         (
             vec!["--object", sound, "--target", "on_read=prog:on_read"],
@@ -69,6 +86,107 @@ fn what_does_not_fit_together_is_said_before_anything_is_booted() {
     }
     run(&mut harness(&["minimum"])).one_error(2, &["--object"]);
     run(&mut harness(&["minimum", "--object", "/bin/true"])).one_error(2, &["another machine"]);
+}
+
+/// Programs that are targets of others: which one is meant is known before anything is booted.
+#[test]
+fn a_target_in_another_object_must_be_the_only_one_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = |name: &str, source: &str| {
+        let object = compile(dir.path(), name, source);
+        object.to_str().unwrap().to_owned()
+    };
+    let xdp = r#"SEC("xdp") int pass(void *ctx) { return 2; }"#;
+    let (first, second) = (object("first", xdp), object("second", xdp));
+    let tracers = object(
+        "tracers",
+        r#"
+            SEC("fexit") int on_exit(u64 *ctx) { return 0; }
+            SEC("fexit") int outer(u64 *ctx) { return 0; }
+        "#,
+    );
+    let own = object(
+        "own",
+        r#"
+            SEC("fexit") int on_exit(u64 *ctx) { return 0; }
+            SEC("xdp") int pass(void *ctx) { return 2; }
+        "#,
+    );
+    let refused = |objects: &[&str], targets: &[&str], parts: &[&str]| {
+        let mut command = harness(&["--kernel", "5.10"]);
+        for object in objects {
+            command.args(["--object", object]);
+        }
+        for target in targets {
+            command.args(["--target", target]);
+        }
+        run(&mut command).one_error(2, parts);
+    };
+    refused(
+        &[&tracers, &first, &second],
+        &["on_exit=prog:pass"],
+        &["ambiguous", &first, &second, "only the object"],
+    );
+    refused(
+        &[&tracers, &first],
+        &["on_exit=prog:past"],
+        &["no other program", "pass (xdp)"],
+    );
+    // An object that nothing is wanted of is a mistake.
+    refused(
+        &[&tracers, &first],
+        &["on_exit=vfs_read"],
+        &[
+            &first,
+            "no fexit program",
+            "no --target names",
+            "pass (xdp)",
+        ],
+    );
+    refused(
+        &[&tracers],
+        &["on_exit=prog:outer"],
+        &[
+            "`outer`",
+            "without a target of its own",
+            "--target outer=FUNCTION",
+        ],
+    );
+    refused(
+        &[&tracers],
+        &["on_exit=prog:outer", "outer=prog:on_exit"],
+        &["outer=prog:on_exit", "in a circle"],
+    );
+
+    let inspect = |args: &[&str]| {
+        let ran = run(harness(&["inspect", "--json"]).args(args));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let facts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let program = facts["objects"][0]["programs"].as_array().unwrap();
+        let found = program.iter().find(|p| p["name"] == "on_exit").unwrap();
+        (found["target"].clone(), found["minimum"].clone())
+    };
+    // The program of the same object comes first.
+    let target = ["--target", "on_exit=prog:pass"];
+    let ran = inspect(&[&[own.as_str(), &first, &second], &target[..]].concat());
+    assert_eq!(ran, ("prog:pass".into(), "5.5".into()));
+    let target = [
+        "--target",
+        "on_exit=prog:outer",
+        "--target",
+        "outer=vfs_read",
+    ];
+    let ran = inspect(&[&[tracers.as_str()], &target[..]].concat());
+    assert_eq!(ran, ("prog:outer".into(), "6.8".into()));
+    let ran = inspect(&[&tracers]);
+    assert_eq!(ran, (serde_json::Value::Null, "5.5".into()));
+    run(&mut harness(&[
+        "inspect",
+        &tracers,
+        "--target",
+        "on_entry=vfs_read",
+    ]))
+    .one_error(2, &["`on_entry`", "on_exit, outer"]);
 }
 
 /// A kernel that cannot be had is no word about the program, and every program is in the report all the same.

@@ -35,6 +35,8 @@ mod vm_shell;
 #[cfg(feature = "vm-tests")]
 mod vm_signals;
 #[cfg(feature = "vm-tests")]
+mod vm_targets;
+#[cfg(feature = "vm-tests")]
 mod vm_templates;
 #[cfg(feature = "vm-tests")]
 mod vm_tools;

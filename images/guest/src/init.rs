@@ -74,12 +74,14 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             timeout_s,
             in_turn,
             programs,
+            prepare,
             trigger,
         } => {
             quirks::step_around()?;
             let mut log = KernelLog::open(KMSG);
             Turns::new(port, &mut log, *timeout_s).run(ids, *in_turn)?;
-            programs::run_all(programs, trigger.as_ref(), *timeout_s, &mut log, port)?;
+            let commands = (prepare.as_ref(), trigger.as_ref());
+            programs::run_all(programs, commands, *timeout_s, &mut log, port)?;
             port.send(&Event::Done {
                 scenarios: ids.len(),
             })

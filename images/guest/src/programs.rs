@@ -4,6 +4,7 @@ mod attempt;
 mod child;
 mod dump;
 mod reason;
+mod target;
 mod trigger;
 
 pub(crate) use child::{COMMAND, run};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use protocol::event::Event;
 use protocol::program::{
-    ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, TIME_LIMIT, Trigger,
+    ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, ShellCommand, TIME_LIMIT,
 };
 
 use crate::child::Company;
@@ -29,26 +30,32 @@ const LOG_LIMIT: usize = 128 << 10;
 const RESULT_LIMIT: usize = 512 << 10;
 const LINES: usize = 20;
 
-/// Tries every program.
+/// Tries every program, after the first command, and with the second while each is attached.
 pub(crate) fn run_all(
     tasks: &[ProgramTask],
-    trigger: Option<&Trigger>,
+    (prepare, trigger): (Option<&ShellCommand>, Option<&ShellCommand>),
     longer_s: Option<u64>,
     log: &mut Log,
     port: &mut Port,
 ) -> Result<()> {
     let limit = TIME_LIMIT.max(Duration::from_secs(longer_s.unwrap_or(0)))
-        + trigger.map(Trigger::limit).unwrap_or_default();
+        + trigger.map(ShellCommand::limit).unwrap_or_default();
+    let unprepared = prepare.and_then(unprepared);
     for (index, task) in tasks.iter().enumerate() {
         port.send(&Event::ProgramStarted {
             index,
             program: task.program.clone(),
         })?;
-        let (tried, splat) = watched(log, || {
-            supervise::run(&mut child::command(index), limit, Company::Alone)
+        let (tried, splat) = watched(log, || match &unprepared {
+            Some(why) => Ok(ProgramResult::bare(
+                ProgramOutcome::Skipped,
+                ReasonKind::Other,
+                why,
+            )),
+            None => attempt(index, limit),
         });
-        let tried = tried.with_context(|| format!("cannot run the program {}", task.program))?;
-        let mut result = of(&tried, limit);
+        let mut result =
+            tried.with_context(|| format!("cannot run the program {}", task.program))?;
         match splat {
             Ok(splat) => {
                 if let Some(splat) = splat {
@@ -65,6 +72,23 @@ pub(crate) fn run_all(
         })?;
     }
     Ok(())
+}
+
+/// Runs the command that comes before the programs; if it failed, how.
+fn unprepared(prepare: &ShellCommand) -> Option<String> {
+    let result = trigger::ended(prepare, child::prepare());
+    (!result.ok).then(|| {
+        let text = format!("not tried: --prepare failed: {}", result.ended);
+        match result.output.is_empty() {
+            true => text,
+            false => format!("{text}; its last lines:\n{}", result.output),
+        }
+    })
+}
+
+fn attempt(index: usize, limit: Duration) -> Result<ProgramResult> {
+    let ended = supervise::run(&mut child::command(index), limit, Company::Alone)?;
+    Ok(of(&ended, limit))
 }
 
 /// The result of a program, from how its process ended.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Window;
-use crate::program::{ProgramTask, Trigger};
+use crate::program::{ProgramTask, ShellCommand};
 
 /// Where the guest finds its job, an absolute path inside the initramfs.
 pub const JOB_PATH: &str = "/job.json";
@@ -56,9 +56,12 @@ pub enum Work {
         /// Programs of the user's, to be tried after the scenarios, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         programs: Vec<ProgramTask>,
+        /// The command that runs once before they are tried.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prepare: Option<ShellCommand>,
         /// The command that runs while each of them is attached.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        trigger: Option<Trigger>,
+        trigger: Option<ShellCommand>,
     },
     /// To run a program of the host's.
     Command(Command),

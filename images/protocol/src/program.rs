@@ -18,10 +18,40 @@ pub struct ProgramTask {
     pub file: String,
     /// Its name.
     pub program: String,
-    /// What it is loaded for; the function that its section names if absent. `FUNCTION`, `module:FUNCTION`, or
-    /// `prog:OTHER` and `prog:OTHER/SUBPROGRAM` for another program of the object.
+    /// What it is loaded for; the function that its section names if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    pub target: Option<TargetSpec>,
+}
+
+/// What a program is loaded for, where its section does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetSpec {
+    /// A function of the kernel: `FUNCTION` or `MODULE:FUNCTION`.
+    Function(String),
+    /// Another program, of this object or another one. It is loaded first.
+    Program {
+        /// Its object, as a file in [`OBJECTS_DIR`].
+        file: String,
+        /// Its name.
+        program: String,
+        /// The target of that program, where its section does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Box<Self>>,
+        /// The subprogram; the program itself if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        function: Option<String>,
+    },
+    /// A program that is loaded already, by its id.
+    Id {
+        /// The id, as `bpftool prog` lists it.
+        id: u32,
+        /// The subprogram; the program itself if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        function: Option<String>,
+    },
+    /// A program that is pinned at this path in a BPF file system; its subprogram follows as `/SUBPROGRAM`.
+    Pinned(String),
 }
 
 impl ProgramTask {
@@ -31,9 +61,9 @@ impl ProgramTask {
     }
 }
 
-/// The command that runs while a program is attached.
+/// A command that runs before the programs are tried, or while one is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trigger {
+pub struct ShellCommand {
     /// The shell, an absolute path.
     pub shell: String,
     /// What it is told to do.
@@ -42,7 +72,7 @@ pub struct Trigger {
     pub limit_s: u64,
 }
 
-impl Trigger {
+impl ShellCommand {
     /// How long it may take.
     pub fn limit(&self) -> Duration {
         Duration::from_secs(self.limit_s)
@@ -146,6 +176,8 @@ pub struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReasonKind {
+    /// Neither its section nor an option names a target.
+    NoTarget,
     /// The kernel has no such function, or its BTF does not list it.
     TargetMissing,
     /// Several functions have the target's name.

@@ -70,8 +70,7 @@ impl<'a> Guest<'a> {
         interrupt: &Interrupt,
     ) -> Result<Self> {
         for file in &args.files {
-            let (from, to) = place(file);
-            luggage.file(Path::new(from), to.map(Path::new))?;
+            luggage.named_file(file)?;
         }
         luggage
             .text(
@@ -347,12 +346,4 @@ fn find_kernel(args: &VmArgs, kernels: &Kernels, board: &Board) -> Result<Kernel
     let resolved = kernels.resolve(name, &line)?;
     line.phase("fetching");
     kernels.fetch(&resolved, &line)
-}
-
-/// `PATH` or `PATH:PLACE`; a path that is there as it stands may have colons in it.
-fn place(file: &str) -> (&str, Option<&str>) {
-    match file.rsplit_once(':') {
-        Some((from, to)) if !Path::new(file).exists() => (from, Some(to)),
-        _ => (file, None),
-    }
 }

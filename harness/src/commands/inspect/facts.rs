@@ -1,11 +1,13 @@
 //! What is found in one object, in the form in which `--json` prints it.
 
-use fexit::programs::{Program, ProgramError};
-use fexit::{Helper, Needs};
+use anyhow::{Context as _, Result};
+use fexit::programs::Program;
+use fexit::{Helper, KernelVersion, Needs};
 use serde::Serialize;
 
-use crate::initramfs::bpf_objects::{Object, section_target};
+use crate::initramfs::bpf_objects::{Object, Target, Targets};
 use crate::report::program::{Foreign, foreign};
+use crate::support::error::usage;
 
 /// One object.
 #[derive(Debug, Serialize)]
@@ -26,7 +28,7 @@ pub(super) struct ProgramFacts {
     pub(super) name: String,
     pub(super) section: String,
     pub(super) kind: String,
-    /// What its section names.
+    /// What its section names, or the command line.
     pub(super) target: Option<String>,
     pub(super) may_sleep: bool,
     pub(super) instructions: usize,
@@ -83,15 +85,26 @@ pub(super) struct GlobalFacts {
     pub(super) size: usize,
 }
 
-pub(super) fn of(object: &Object) -> Result<ObjectFacts, ProgramError> {
+/// What is found in the object with this number.
+pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result<ObjectFacts> {
+    let object = objects.get(number).context("no such object")?;
     let parsed = &object.parsed;
-    let needs = parsed.needs()?;
-    let minimums = needs.values().map(Needs::minimum);
-    let minimum = minimums.reduce(|a, b| Some(a?.max(b?))).flatten();
-    let programs = parsed
-        .programs()
-        .filter_map(|(name, program)| Some(of_program(program, needs.get(name)?)))
-        .collect();
+    let needs = parsed
+        .needs()
+        .map_err(|error| usage(format!("{}: {error}", object.path.display())))?;
+    let mut programs = Vec::new();
+    let mut minimums = Vec::new();
+    for (name, program) in parsed.programs() {
+        let Some(needs) = needs.get(name) else {
+            continue;
+        };
+        let target = targets.of(objects, (number, name))?;
+        let (facts, minimum) = of_program(program, needs, target);
+        programs.push(facts);
+        minimums.push(minimum);
+    }
+    let minimum = minimums.into_iter().reduce(|a, b| Some(a?.max(b?)));
+    let minimum = minimum.flatten();
     let maps = parsed.maps().map(|(name, map)| MapFacts {
         name: name.to_owned(),
         kind: map.kind(),
@@ -116,7 +129,12 @@ pub(super) fn of(object: &Object) -> Result<ObjectFacts, ProgramError> {
     })
 }
 
-fn of_program(program: &Program, needs: &Needs) -> ProgramFacts {
+/// What is found in a program, and the first kernel that may run it.
+fn of_program(
+    program: &Program,
+    needs: &Needs,
+    target: Option<Target>,
+) -> (ProgramFacts, Option<KernelVersion>) {
     let helpers = needs.helpers.iter().map(|&number| {
         let helper = Helper::by_number(number);
         HelperFacts {
@@ -133,19 +151,29 @@ fn of_program(program: &Program, needs: &Needs) -> ProgramFacts {
         what: need.what,
         optional: need.optional,
     });
-    let requirements = needs
+    let mut requirements: Vec<_> = needs
         .requirements
         .iter()
         .map(|requirement| RequirementFacts {
             what: requirement.what.clone(),
             minimum: requirement.minimum.map(|minimum| minimum.to_string()),
             source: requirement.source.clone(),
+        })
+        .collect();
+    let mut minimum = needs.minimum();
+    if let Some((feature, what)) = target.as_ref().and_then(|target| target.feature) {
+        minimum = minimum.map(|minimum| minimum.max(feature.minimum()));
+        requirements.push(RequirementFacts {
+            what: what.to_owned(),
+            minimum: Some(feature.minimum().to_string()),
+            source: format!("feature {feature}"),
         });
-    ProgramFacts {
+    }
+    let facts = ProgramFacts {
         name: program.name().to_owned(),
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),
-        target: section_target(program.section()).map(str::to_owned),
+        target: target.map(|target| target.text),
         may_sleep: needs.may_sleep,
         instructions: needs.instructions,
         maps: needs.maps.clone(),
@@ -153,9 +181,10 @@ fn of_program(program: &Program, needs: &Needs) -> ProgramFacts {
         kfuncs: needs.kfuncs.clone(),
         externs: needs.externs.clone(),
         core: core.collect(),
-        requirements: requirements.collect(),
-        minimum: needs.minimum().map(|minimum| minimum.to_string()),
-    }
+        requirements,
+        minimum: minimum.map(|minimum| minimum.to_string()),
+    };
+    (facts, minimum)
 }
 
 /// Keys and values only; what the kernel adds to each is left out.

@@ -8,17 +8,17 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, Result};
 
 use crate::cli::inspect::InspectArgs;
-use crate::initramfs::bpf_objects;
-use crate::support::error::usage;
+use crate::initramfs::bpf_objects::{self, Targets};
 
 /// Prints what the objects want.
 pub fn run(args: &InspectArgs) -> Result<u8> {
+    let targets = Targets::parse(&args.targets)?;
+    let objects = args.objects.iter().map(|path| bpf_objects::read(path));
+    let objects = objects.collect::<Result<Vec<_>>>()?;
+    targets.check(&objects)?;
     let mut all = Vec::new();
-    for path in &args.objects {
-        let object = bpf_objects::read(path)?;
-        let facts =
-            facts::of(&object).map_err(|error| usage(format!("{}: {error}", path.display())))?;
-        all.push(facts);
+    for number in 0..objects.len() {
+        all.push(facts::of(&objects, number, &targets)?);
     }
     let text = if args.json {
         let facts = serde_json::json!({ "inspect_version": 1, "objects": all });

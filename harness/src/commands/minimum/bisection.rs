@@ -38,7 +38,9 @@ impl Bisection {
             let needs = place.and_then(|place| needs.get(place)?.get(&planned.task.program));
             let minimum = needs.and_then(fexit::Needs::minimum);
             let hint = minimum.and_then(|minimum| first_from(&versions, minimum));
-            searches.push(Search::new(versions.len(), hint));
+            // Without a target it is tried on none.
+            let kernels = planned.target.as_ref().map_or(0, |_| versions.len());
+            searches.push(Search::new(kernels, hint));
         }
         Ok(Self {
             searches,

@@ -26,7 +26,8 @@ pub(super) struct Outcome {
 struct Program {
     object: String,
     program: String,
-    target: String,
+    /// Null if neither its section nor --target names one: then it was not tried.
+    target: Option<String>,
     /// Null if it works on none.
     oldest: Option<Kernel>,
     newest: Option<Kernel>,
@@ -76,7 +77,8 @@ impl Outcome {
 
     /// 0 if every program works on some kernel, 1 if one works on none, 3 if nothing was learned.
     pub(super) fn exit_code(&self) -> u8 {
-        let all = |test: fn(&Program) -> bool| self.programs.iter().all(test);
+        let tried = || self.programs.iter().filter(|p| p.target.is_some());
+        let all = |test: fn(&Program) -> bool| tried().all(test);
         if !all(|program| !program.tried.is_empty()) {
             3
         } else if all(|program| program.oldest.is_some()) {
@@ -107,7 +109,15 @@ impl Program {
         let mut line = |text: String| {
             let _ = writeln!(page, "{}", one_line(&text));
         };
-        let of = format!("{} of {}, on {}", self.program, self.object, self.target);
+        let Some(target) = &self.target else {
+            line(format!(
+                "{name} of {}: not tried, for its section names no target: say --target {name}=FUNCTION",
+                self.object,
+                name = self.program
+            ));
+            return;
+        };
+        let of = format!("{} of {}, on {target}", self.program, self.object);
         match (&self.oldest, &self.newest) {
             (Some(oldest), Some(newest)) => {
                 line(format!(

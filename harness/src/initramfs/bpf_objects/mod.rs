@@ -1,9 +1,10 @@
 //! Object files that a user hands in. Nobody vouches for them: they are bounded, read by one reader, and never trusted.
 
 mod plan;
+mod target;
 
-pub(crate) use plan::section_target;
 pub use plan::{ObjectArgs, Planned, Programs};
+pub use target::{Target, Targets};
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -39,6 +40,17 @@ pub fn read(path: &Path) -> Result<Object> {
         bytes,
         parsed,
     })
+}
+
+/// What the object with this number is called in the VM.
+fn file_name(number: usize) -> String {
+    format!("{number}.bpf.o")
+}
+
+/// What a section names.
+fn section_target(section: &str) -> Option<&str> {
+    let (_, target) = section.split_once('/')?;
+    (!target.is_empty()).then_some(target)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {

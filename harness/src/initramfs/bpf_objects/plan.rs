@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use fexit::programs::Program;
-use protocol::program::{OBJECTS_DIR, ProgramTask, TIME_LIMIT, Trigger};
+use protocol::program::{OBJECTS_DIR, ProgramTask, ShellCommand, TIME_LIMIT};
 
-use super::{Object, read};
+use super::target::{Targets, fexit_programs};
+use super::{Object, file_name, read};
 use crate::initramfs::cpio;
 use crate::initramfs::host_files::Luggage;
 use crate::support::error::usage;
@@ -25,10 +26,20 @@ pub struct ObjectArgs {
     #[arg(long = "object", value_name = "FILE")]
     pub objects: Vec<PathBuf>,
 
-    /// Another target than the section names: PROG=FUNCTION, PROG=module:FUNCTION, or PROG=prog:OTHER[/SUBPROGRAM] for
-    /// another program of the object
+    /// Another target than the section names: PROG=FUNCTION, PROG=MODULE:FUNCTION, or another BPF program: PROG=prog:OTHER
+    /// for one of the objects, PROG=prog:pinned:PATH and PROG=prog:id:ID for one that --prepare has loaded; with
+    /// /SUBPROGRAM after it for a function of that program
     #[arg(long = "target", value_name = "PROG=TARGET", requires = "objects")]
     pub targets: Vec<String>,
+
+    /// A shell command that runs once in each VM before the programs are tried, for a minute at most: to load and pin
+    /// somebody else's program, to make a network interface. What it leaves running is ended
+    #[arg(long, value_name = "CMD", requires = "objects")]
+    pub prepare: Option<String>,
+
+    /// Bring a file or a folder for --prepare and --trigger, to its own place or to another
+    #[arg(long = "file", value_name = "PATH[:PLACE]", requires = "objects")]
+    pub files: Vec<String>,
 
     /// A shell command that runs in the VM while each program is attached, with the others of its object beside it
     #[arg(long, value_name = "CMD", requires = "objects")]
@@ -49,8 +60,8 @@ pub struct Planned {
     pub section: String,
     /// Whether the object does without it where it cannot be loaded.
     pub optional: bool,
-    /// What it is loaded for, in words.
-    pub target: String,
+    /// What it is loaded for, in words; none if nobody says, and then it cannot be tried.
+    pub target: Option<String>,
     /// What the guest is told.
     pub task: ProgramTask,
 }
@@ -63,51 +74,61 @@ pub struct Programs(Arc<Inner>);
 struct Inner {
     objects: Vec<Object>,
     planned: Vec<Planned>,
-    trigger: Option<Trigger>,
+    prepare: Option<ShellCommand>,
+    trigger: Option<ShellCommand>,
+    luggage: Option<Luggage>,
 }
 
 impl Programs {
     /// Reads the objects, and finds what does not fit together before anything takes time.
     pub fn plan(args: &ObjectArgs) -> Result<Self> {
-        let targets = args.targets.iter().map(|text| target(text));
-        let targets = targets.collect::<Result<Vec<_>>>()?;
-        let mut objects = Vec::new();
-        let mut planned = Vec::new();
-        for (number, path) in args.objects.iter().enumerate() {
-            let object = read(path)?;
-            planned.extend(programs(&object, &format!("{number}.bpf.o"), &targets)?);
-            objects.push(object);
-        }
+        let targets = Targets::parse(&args.targets)?;
+        let objects = args.objects.iter().map(|path| read(path));
+        let objects = objects.collect::<Result<Vec<_>>>()?;
+        targets.check(&objects)?;
+        let planned = programs(&objects, &targets)?;
+        useful(&objects, &targets)?;
         if planned.len() > MAX_PROGRAMS {
             return Err(usage(format!(
                 "{} fexit programs are too many for one run, which takes {MAX_PROGRAMS} at most; split the object",
                 planned.len()
             )));
         }
-        for (program, _) in &targets {
-            if !planned
-                .iter()
-                .any(|planned| planned.task.program == *program)
-            {
-                let names: Vec<_> = planned.iter().map(|p| p.task.program.as_str()).collect();
-                return Err(usage(format!(
-                    "--target names `{program}`, which is no fexit program of the objects; they have {}",
-                    names.join(", ")
-                )));
-            }
+        if let Some(first) = planned.first()
+            && planned.iter().all(|planned| planned.target.is_none())
+        {
+            let (object, name) = (&first.object, &first.task.program);
+            return Err(usage(format!(
+                "{object}: the section of program `{name}` names no target: say --target {name}=FUNCTION"
+            )));
         }
-        let trigger = |script: &String| -> Result<_> {
-            Ok(Trigger {
-                shell: pack(script)?.1,
-                script: script.clone(),
-                limit_s: args.trigger_timeout.as_secs(),
-            })
+        let mut luggage = Luggage::new();
+        let mut command = |option: &str, script: &Option<String>, limit: Duration| {
+            let command = |script: &String| -> Result<_> {
+                let words = ["sh".into(), "-c".into(), script.into()];
+                let shell = luggage.command(&words);
+                let shell = shell.map_err(|error| usage(format!("{option}: {error}")))?;
+                Ok(ShellCommand {
+                    shell: shell.display().to_string(),
+                    script: script.clone(),
+                    limit_s: limit.as_secs(),
+                })
+            };
+            script.as_ref().map(command).transpose()
         };
-        let trigger = args.trigger.as_ref().map(trigger).transpose()?;
+        let prepare = command("--prepare", &args.prepare, TIME_LIMIT)?;
+        let trigger = command("--trigger", &args.trigger, args.trigger_timeout)?;
+        for file in &args.files {
+            let brought = luggage.named_file(file);
+            brought.map_err(|error| usage(format!("--file {file}: {error}")))?;
+        }
+        let wanted = prepare.is_some() || trigger.is_some() || !args.files.is_empty();
         Ok(Self(Arc::new(Inner {
             objects,
             planned,
+            prepare,
             trigger,
+            luggage: wanted.then_some(luggage),
         })))
     }
 
@@ -118,7 +139,7 @@ impl Programs {
             object: "test.bpf.o".to_owned(),
             section: "fexit/vfs_read".to_owned(),
             optional: false,
-            target: "vfs_read".to_owned(),
+            target: Some("vfs_read".to_owned()),
             task: ProgramTask {
                 file: "0.bpf.o".to_owned(),
                 program: (*name).to_owned(),
@@ -141,22 +162,25 @@ impl Programs {
         &self.0.objects
     }
 
+    /// What the guest runs before.
+    pub fn prepare(&self) -> Option<&ShellCommand> {
+        self.0.prepare.as_ref()
+    }
+
     /// What the guest runs meanwhile.
-    pub fn trigger(&self) -> Option<&Trigger> {
+    pub fn trigger(&self) -> Option<&ShellCommand> {
         self.0.trigger.as_ref()
     }
 
     /// How long one program may take; `None` if there is none.
     pub fn time_limit(&self) -> Option<Duration> {
-        let command = self.trigger().map(Trigger::limit).unwrap_or_default();
+        let command = self.trigger().map(ShellCommand::limit).unwrap_or_default();
         (!self.planned().is_empty()).then_some(TIME_LIMIT + command)
     }
 
-    /// The shell that this takes, and the commands that it names, with their libraries.
-    pub fn luggage(&self) -> Result<Option<Luggage>> {
-        self.trigger()
-            .map(|trigger| Ok(pack(&trigger.script)?.0))
-            .transpose()
+    /// The shells that this takes, the commands that they are told to run with their libraries, and other files.
+    pub fn luggage(&self) -> Option<&Luggage> {
+        self.0.luggage.as_ref()
     }
 
     /// The objects, as files of the image.
@@ -164,7 +188,7 @@ impl Programs {
         let files = self.0.objects.iter().enumerate();
         let file = |(number, object): (usize, &Object)| {
             (
-                format!("{OBJECTS_DIR}/{number}.bpf.o"),
+                format!("{OBJECTS_DIR}/{}", file_name(number)),
                 object.bytes.clone(),
             )
         };
@@ -177,9 +201,9 @@ impl Programs {
             .0
             .planned
             .iter()
-            .filter_map(|planned| planned.target.split_once(':'))
+            .filter_map(|planned| planned.target.as_deref()?.split_once(':'))
             .map(|(module, _)| module)
-            .filter(|module| *module != "prog")
+            .filter(|module| !["prog", "vmlinux"].contains(module))
             .collect();
         modules.sort_unstable();
         modules.dedup();
@@ -187,68 +211,41 @@ impl Programs {
     }
 }
 
-/// A shell with what it needs for `script`, and its path.
-fn pack(script: &str) -> Result<(Luggage, String)> {
-    let mut luggage = Luggage::new();
-    let shell = luggage
-        .command(&["sh".into(), "-c".into(), script.into()])
-        .map_err(|error| usage(format!("--trigger: {error}")))?;
-    Ok((luggage, shell.display().to_string()))
-}
-
-fn target(text: &str) -> Result<(String, String)> {
-    let whole = |(program, target): &(&str, &str)| !program.is_empty() && !target.is_empty();
-    let parts = text.split_once('=').filter(whole).ok_or_else(|| {
-        usage(format!(
-            "--target `{text}` is not PROG=FUNCTION, PROG=module:FUNCTION or PROG=prog:OTHER"
-        ))
-    })?;
-    Ok((parts.0.to_owned(), parts.1.to_owned()))
-}
-
-fn programs(object: &Object, file: &str, targets: &[(String, String)]) -> Result<Vec<Planned>> {
-    let path = object.path.display();
+/// The fexit programs of all objects.
+fn programs(objects: &[Object], targets: &Targets) -> Result<Vec<Planned>> {
     let mut planned = Vec::new();
-    for (name, program) in object.parsed.programs() {
-        if !matches!(program, Program::FExit(_)) {
+    for (number, name) in fexit_programs(objects) {
+        let Some(object) = objects.get(number) else {
             continue;
-        }
-        let given = targets.iter().rev().find(|(program, _)| program == name);
-        let given = given.map(|(_, target)| target.clone());
-        if let Some(other) = given
-            .as_deref()
-            .and_then(|target| target.strip_prefix("prog:"))
-        {
-            let other = other.split('/').next().unwrap_or_default();
-            if object.parsed.program(other).is_none() || other == name {
-                return Err(usage(format!(
-                    "--target {name}=prog:{other}: {path} has no other program of that name"
-                )));
-            }
-        }
-        let section = program.section().to_owned();
-        let own = section_target(&section).map(str::to_owned);
-        let Some(target) = given.clone().or(own) else {
-            return Err(usage(format!(
-                "{path}: the section of program `{name}` names no target: say --target {name}=FUNCTION"
-            )));
         };
+        let target = targets.of(objects, (number, name))?;
+        let program = object.parsed.program(name);
+        let section = program.map(Program::section);
+        let (text, spec) = target.map(|target| (target.text, target.spec)).unzip();
         planned.push(Planned {
             object: object.path.display().to_string(),
-            section,
-            optional: program.is_optional(),
-            target,
+            section: section.unwrap_or_default().to_owned(),
+            optional: program.is_some_and(Program::is_optional),
+            target: text,
             task: ProgramTask {
-                file: file.to_owned(),
+                file: file_name(number),
                 program: name.to_owned(),
-                target: given,
+                target: spec.flatten(),
             },
         });
     }
-    if planned.is_empty() {
-        let others = object.parsed.programs();
+    Ok(planned)
+}
+
+/// Fails for an object that has nothing to be tried, unless a program of it is a target.
+fn useful(objects: &[Object], targets: &Targets) -> Result<()> {
+    for (number, object) in objects.iter().enumerate() {
+        let is_tried = fexit_programs(objects).any(|(at, _)| at == number);
+        if is_tried || targets.reach(objects, number) {
+            continue;
+        }
+        let others = object.parsed.programs().take(10);
         let others: Vec<_> = others
-            .take(10)
             .map(|(name, program)| format!("{name} ({})", program.kind()))
             .collect();
         let has = if others.is_empty() {
@@ -256,13 +253,10 @@ fn programs(object: &Object, file: &str, targets: &[(String, String)]) -> Result
         } else {
             others.join(", ")
         };
-        return Err(usage(format!("{path} has no fexit program; it has {has}")));
+        return Err(usage(format!(
+            "{} has no fexit program, and no --target names a program of it; it has {has}",
+            object.path.display()
+        )));
     }
-    Ok(planned)
-}
-
-/// What a section names.
-pub(crate) fn section_target(section: &str) -> Option<&str> {
-    let (_, target) = section.split_once('/')?;
-    (!target.is_empty()).then_some(target)
+    Ok(())
 }

@@ -72,12 +72,12 @@ impl Files {
     }
 
     /// Puts everything into an image.
-    pub(super) fn add_to(self, image: &mut Initramfs<'_>) -> Result<(), ImageError> {
-        for (path, entry) in self.entries {
+    pub(super) fn add_to<'a>(&'a self, image: &mut Initramfs<'a>) -> Result<(), ImageError> {
+        for (path, entry) in &self.entries {
             match entry {
-                Entry::Dir(permissions) => image.dir(&path, permissions)?,
-                Entry::File(permissions, content) => image.file(&path, permissions, content)?,
-                Entry::Symlink(target) => image.symlink(&path, &target)?,
+                Entry::Dir(permissions) => image.dir(path, *permissions)?,
+                Entry::File(permissions, content) => image.file(path, *permissions, content)?,
+                Entry::Symlink(target) => image.symlink(path, target)?,
             };
         }
         Ok(())

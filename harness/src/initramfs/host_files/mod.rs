@@ -120,6 +120,16 @@ impl Luggage {
         }
     }
 
+    /// Brings a file or a folder that an option names as `PATH` or `PATH:PLACE`.
+    pub fn named_file(&mut self, named: &str) -> Result<(), ProgramError> {
+        match named.rsplit_once(':') {
+            Some((from, to)) if !Path::new(named).exists() => {
+                self.file(Path::new(from), Some(Path::new(to)))
+            }
+            _ => self.file(Path::new(named), None),
+        }
+    }
+
     /// Makes a folder, if it is not there.
     pub fn dir(&mut self, path: &Path, permissions: u32) -> Result<(), ProgramError> {
         self.files.dir(path, permissions)
@@ -142,7 +152,7 @@ impl Luggage {
     }
 
     /// Puts everything into an image.
-    pub fn add_to(self, image: &mut Initramfs<'_>) -> Result<(), ImageError> {
+    pub fn add_to<'a>(&'a self, image: &mut Initramfs<'a>) -> Result<(), ImageError> {
         self.files.add_to(image)
     }
 

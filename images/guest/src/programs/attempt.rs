@@ -1,16 +1,14 @@
 //! One program: loaded, attached, triggered, detached, and what it left in its maps.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fexit::programs::{FExit, Program, ProgramError, Target};
-use fexit::{Btf, Ebpf};
-use protocol::program::{
-    OBJECTS_DIR, ProgramOutcome, ProgramResult, ProgramTask, Reason, ReasonKind, Stage,
-};
+use fexit::Btf;
+use fexit::programs::ProgramError;
+use protocol::program::{ProgramOutcome, ProgramResult, ProgramTask, Reason, ReasonKind, Stage};
 
-use super::trigger::{self, Meanwhile};
+use super::target::Objects;
+use super::trigger::Meanwhile;
 use super::{dump, reason};
 use crate::child::Company;
 use crate::leaks::Census;
@@ -29,7 +27,10 @@ pub(super) fn run(task: &ProgramTask, meanwhile: Option<&Meanwhile<'_>>) -> Prog
     let before = Census::of_process(Company::Alone);
     let tried = attempt(task, meanwhile, &mut result);
     if let Err(reason) = tried {
-        result.outcome = ProgramOutcome::Refused;
+        result.outcome = match reason.kind {
+            ReasonKind::NoTarget => ProgramOutcome::Skipped,
+            _ => ProgramOutcome::Refused,
+        };
         result.reason = Some(*reason);
         return result;
     }
@@ -50,8 +51,11 @@ fn attempt(
     result: &mut ProgramResult,
 ) -> Result<(), Box<Reason>> {
     let other = |text: String| Box::new(Reason::new(ReasonKind::Other, text));
-    let path = Path::new(OBJECTS_DIR).join(&task.file);
-    let mut object = Ebpf::load_file(path).map_err(|error| other(error.to_string()))?;
+    let mut objects = Objects::default();
+    let of = |error: ProgramError| Box::new(reason::of(&error));
+    objects
+        .get(&task.file)
+        .map_err(|error| other(error.to_string()))?;
     if let Err(error) = fs::write(STATISTICS, "1") {
         result
             .notes
@@ -59,25 +63,23 @@ fn attempt(
     }
     let btf = Btf::from_sys_fs().map_err(|error| other(error.to_string()))?;
     let start = Instant::now();
-    let loaded = load(&mut object, task, &btf, result);
+    let loaded = load(&mut objects, task, &btf, result);
     result.stages.load = Some(stage(loaded.is_ok(), start));
     loaded?;
     if let Some(meanwhile) = meanwhile {
-        meanwhile.load(&mut object, &btf, &mut result.notes);
+        meanwhile.load(&mut objects, &btf, &mut result.notes);
     }
 
-    let program =
-        fexit(&mut object, &task.program).map_err(|error| Box::new(reason::of(&error)))?;
+    let program = objects.fexit(&task.file, &task.program).map_err(of)?;
     let start = Instant::now();
     let attached = program.attach();
     result.stages.attach = Some(stage(attached.is_ok(), start));
     let link = attached.map_err(|error| Box::new(reason::at_attach(&error)))?;
     if let Some(meanwhile) = meanwhile {
-        result.alongside = meanwhile.attach(&mut object);
+        result.alongside = meanwhile.attach(&mut objects);
         result.trigger = Some(meanwhile.pull());
     }
-    let program =
-        fexit(&mut object, &task.program).map_err(|error| Box::new(reason::of(&error)))?;
+    let program = objects.fexit(&task.file, &task.program).map_err(of)?;
     let counted = fs::read_to_string(STATISTICS).is_ok_and(|on| on.trim() == "1");
     match program.info() {
         Ok(info) => {
@@ -93,9 +95,14 @@ fn attempt(
     let detached = program.detach(link).and_then(|()| program.unload());
     result.stages.detach = Some(stage(detached.is_ok(), start));
     detached.map_err(|error| Box::new(Reason::new(ReasonKind::Detach, error.to_string())))?;
-    trigger::detach(&mut object, &result.alongside, &mut result.notes);
-    result.maps = Some(dump::maps(&object, &mut result.notes));
-    result.globals = Some(dump::globals(&object, &mut result.notes));
+    if let Some(meanwhile) = meanwhile {
+        meanwhile.detach(&mut objects, &result.alongside, &mut result.notes);
+    }
+    let object = objects
+        .get(&task.file)
+        .map_err(|error| other(error.to_string()))?;
+    result.maps = Some(dump::maps(object, &mut result.notes));
+    result.globals = Some(dump::globals(object, &mut result.notes));
     Ok(())
 }
 
@@ -106,62 +113,16 @@ fn stage(ok: bool, start: Instant) -> Stage {
     }
 }
 
-pub(super) fn fexit<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProgramError> {
-    let missing = || ProgramError::TargetProgram {
-        reason: format!("the object has no program `{name}`"),
-    };
-    object.program_mut(name).ok_or_else(missing)?.try_into()
-}
-
 fn load(
-    object: &mut Ebpf,
+    objects: &mut Objects,
     task: &ProgramTask,
     btf: &Btf,
     result: &mut ProgramResult,
 ) -> Result<(), Box<Reason>> {
-    load_for(object, &task.program, task.target.as_deref(), btf).map_err(|error| {
+    objects.load(task, btf).map_err(|error| {
         if let ProgramError::LoadError { verifier_log, .. } = &error {
             result.log = Some(verifier_log.clone());
         }
-        Box::new(reason::of(&error))
+        Box::new(reason::at_load(task, &error))
     })
-}
-
-/// Loads a program for its section's target, or for another.
-pub(super) fn load_for(
-    object: &mut Ebpf,
-    name: &str,
-    target: Option<&str>,
-    btf: &Btf,
-) -> Result<(), ProgramError> {
-    let Some(target) = target else {
-        return fexit(object, name)?.load_target(&Target::Section, btf);
-    };
-    let Some(other) = target.strip_prefix("prog:") else {
-        return fexit(object, name)?.load(target, btf);
-    };
-    let (other, function) = match other.split_once('/') {
-        Some((other, function)) => (other, Some(function)),
-        None => (other, None),
-    };
-    let fd = match object.program_mut(other) {
-        Some(Program::FExit(program)) => {
-            program.load_target(&Target::Section, btf)?;
-            program.fd()?.try_clone_to_owned()
-        }
-        Some(Program::Other(program)) => {
-            program.load()?;
-            program.fd()?.try_clone_to_owned()
-        }
-        _ => {
-            return Err(ProgramError::TargetProgram {
-                reason: format!("the object has no program `{other}`"),
-            });
-        }
-    };
-    let fd = fd.map_err(|io_error| ProgramError::SyscallError {
-        call: "dup",
-        io_error,
-    })?;
-    fexit(object, name)?.load_target(&Target::OwnedProgram { fd, function }, btf)
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -10,10 +11,20 @@ use anyhow::{Context as _, Result};
 use protocol::job::{JOB_PATH, Job, Work};
 
 use super::attempt;
-use super::trigger::Meanwhile;
+use super::trigger::{Meanwhile, shell};
 
 /// The argument that makes this binary try a program.
 pub(crate) const COMMAND: &str = "program";
+
+/// The argument in the place of a program's number that makes it prepare the VM for them all.
+const PREPARE: &str = "prepare";
+
+/// The command that prepares the VM, as a process that may report for nobody.
+pub(super) fn prepare() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([COMMAND, PREPARE]);
+    command
+}
 
 /// The command that tries the `index`-th program of the job in a process of its own.
 pub(super) fn command(index: usize) -> Command {
@@ -36,12 +47,19 @@ pub(crate) fn run(index: &str) -> ExitCode {
 fn report(index: &str) -> Result<()> {
     crate::confine::confine().context("cannot give up rights")?;
     let job: Job = serde_json::from_slice(&fs::read(JOB_PATH)?)?;
-    let (programs, trigger) = match &job.work {
+    let (programs, prepare, trigger) = match &job.work {
         Work::Scenarios {
-            programs, trigger, ..
-        } => (programs, trigger),
+            programs,
+            prepare,
+            trigger,
+            ..
+        } => (programs, prepare, trigger),
         Work::Command(_) => anyhow::bail!("the job has no programs"),
     };
+    if index == PREPARE {
+        let command = prepare.as_ref().context("the job has no such command")?;
+        return Err(shell(command).exec()).with_context(|| command.shell.clone());
+    }
     let index: usize = index.parse()?;
     let task = programs.get(index).context("the job has no such program")?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -2,7 +2,7 @@
 
 use fexit::programs::ProgramError;
 use fexit::{BtfError, MapError, Unsupported};
-use protocol::program::{Reason, ReasonKind};
+use protocol::program::{ProgramTask, Reason, ReasonKind};
 
 /// Why a load failed.
 pub(super) fn of(error: &ProgramError) -> Reason {
@@ -26,6 +26,18 @@ pub(super) fn of(error: &ProgramError) -> Reason {
     reason
 }
 
+/// Why the load of `task` failed.
+pub(super) fn at_load(task: &ProgramTask, error: &ProgramError) -> Reason {
+    let mut reason = of(error);
+    if let ProgramError::NoTarget { section } = error {
+        reason.text = format!(
+            "its section `{section}` names no target: say --target {}=FUNCTION",
+            task.program
+        );
+    }
+    reason
+}
+
 /// Why an attach failed.
 pub(super) fn at_attach(error: &ProgramError) -> Reason {
     let mut reason = of(error);
@@ -43,6 +55,7 @@ fn lacking(reason: &mut Reason, refusal: &Unsupported) {
 fn kind(error: &ProgramError) -> ReasonKind {
     use ProgramError as E;
     match error {
+        E::NoTarget { .. } => ReasonKind::NoTarget,
         E::Btf(BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }) => {
             ReasonKind::TargetMissing
         }

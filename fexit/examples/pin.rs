@@ -1,0 +1,27 @@
+//! Loads a program of an object and pins it, so that it outlives this process: `pin OBJECT PROGRAM PATH`.
+//!
+//! Another process then opens it by that path, say as the target of an fexit program: see
+//! [`Target::pinned`](fexit::programs::Target::pinned).
+
+use std::env;
+use std::error::Error;
+
+use fexit::Ebpf;
+use fexit::programs::OtherProgram;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [object, name, path] = arguments.as_slice() else {
+        return Err(
+            "usage: pin OBJECT PROGRAM PATH, as in: pin xdp.bpf.o pass /sys/fs/bpf/xdp".into(),
+        );
+    };
+    let mut ebpf = Ebpf::load_file(object)?;
+    let program = ebpf.program_mut(name);
+    let program = program.ok_or_else(|| format!("{object} has no program `{name}`"))?;
+    let program: &mut OtherProgram = program.try_into()?;
+    program.load()?;
+    program.pin(path)?;
+    println!("program {} is pinned at {path}", program.info()?.id);
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! `--target PROG=TARGET`: what a program is loaded for, where its section does not say.
+
+use anyhow::Result;
+use fexit::Feature;
+use fexit::programs::Program;
+use protocol::program::TargetSpec;
+
+use super::{Object, file_name, section_target};
+use crate::support::error::usage;
+
+const FORMS: &str = "PROG=FUNCTION, PROG=MODULE:FUNCTION, PROG=prog:OTHER, PROG=prog:id:ID or PROG=prog:pinned:PATH, the \
+                     last three also with /SUBPROGRAM";
+
+/// What the command line says. Of two targets for one program the last counts.
+#[derive(Debug)]
+pub struct Targets(Vec<Given>);
+
+#[derive(Debug)]
+struct Given {
+    program: String,
+    text: String,
+    spec: Spec,
+}
+
+/// A target as it was given.
+#[derive(Debug)]
+enum Spec {
+    /// Nothing has to be looked up for it.
+    Ready(TargetSpec),
+    /// Another program of the objects.
+    Other {
+        name: String,
+        function: Option<String>,
+    },
+}
+
+/// What a program is loaded for.
+#[derive(Debug)]
+pub struct Target {
+    /// As it is written on the command line or in the section.
+    pub text: String,
+    /// What the guest is told; none if the section says it all.
+    pub spec: Option<TargetSpec>,
+    /// The feature that it takes, besides fexit itself, and why.
+    pub feature: Option<(Feature, &'static str)>,
+}
+
+/// A program in the objects: the number of its object, and its name.
+type Place<'a> = (usize, &'a str);
+
+impl Targets {
+    /// Reads the options.
+    pub fn parse(texts: &[String]) -> Result<Self> {
+        texts
+            .iter()
+            .map(|text| parse(text))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// Fails if one is for a program that the objects do not have.
+    pub fn check(&self, objects: &[Object]) -> Result<()> {
+        let names: Vec<_> = fexit_programs(objects).map(|(_, name)| name).collect();
+        let unknown = self
+            .0
+            .iter()
+            .find(|given| !names.contains(&&*given.program));
+        unknown.map_or(Ok(()), |given| {
+            Err(usage(format!(
+                "--target names `{}`, which is no fexit program of the objects; they have {}",
+                given.program,
+                names.join(", ")
+            )))
+        })
+    }
+
+    /// Whether a program of the object with this number is the target of an fexit program.
+    pub fn reach(&self, objects: &[Object], number: usize) -> bool {
+        let tracers = fexit_programs(objects);
+        let others = tracers.filter_map(|tracer| match self.given(tracer.1)?.spec {
+            Spec::Other { ref name, .. } => find(objects, tracer, name).ok(),
+            Spec::Ready(_) => None,
+        });
+        others.into_iter().any(|other| other == number)
+    }
+
+    /// What a program is loaded for; none if nobody says.
+    pub fn of(&self, objects: &[Object], place: Place<'_>) -> Result<Option<Target>> {
+        let mut seen = Vec::new();
+        self.resolve(objects, place, &mut seen)
+    }
+
+    fn given(&self, program: &str) -> Option<&Given> {
+        self.0.iter().rev().find(|given| given.program == program)
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        objects: &[Object],
+        place: Place<'a>,
+        seen: &mut Vec<Place<'a>>,
+    ) -> Result<Option<Target>> {
+        let (number, program) = place;
+        let Some(given) = self.given(program) else {
+            let section = objects
+                .get(number)
+                .and_then(|object| object.parsed.program(program));
+            let text = section.and_then(|program| section_target(program.section()));
+            return Ok(text.map(|text| Target {
+                text: text.to_owned(),
+                spec: None,
+                feature: None, // the library knows what a section takes
+            }));
+        };
+        let (spec, feature) = match &given.spec {
+            Spec::Ready(spec) => (spec.clone(), of_ready(spec)),
+            Spec::Other { name, function } => {
+                seen.push(place);
+                let other = (find(objects, place, name)?, name.as_str());
+                if seen.contains(&other) {
+                    return Err(usage(format!(
+                        "--target {program}={}: the targets go round in a circle: `{name}` is for `{program}`",
+                        given.text
+                    )));
+                }
+                let tracer = is_fexit(objects, other);
+                let target = self.resolve(objects, other, seen)?;
+                if tracer && target.is_none() {
+                    return Err(usage(format!(
+                        "--target {program}={}: `{name}` is an fexit program without a target of its own: say --target \
+                         {name}=FUNCTION",
+                        given.text
+                    )));
+                }
+                let spec = TargetSpec::Program {
+                    file: file_name(other.0),
+                    program: name.clone(),
+                    target: target.filter(|_| tracer).and_then(|t| t.spec).map(Box::new),
+                    function: function.clone(),
+                };
+                let feature = match tracer {
+                    true => (Feature::TracingTarget, "its target is an fexit program"),
+                    false => PROGRAM_TARGET,
+                };
+                (spec, Some(feature))
+            }
+        };
+        Ok(Some(Target {
+            text: given.text.clone(),
+            spec: Some(spec),
+            feature,
+        }))
+    }
+}
+
+const PROGRAM_TARGET: (Feature, &str) = (Feature::ProgramTarget, "its target is a BPF program");
+
+fn of_ready(spec: &TargetSpec) -> Option<(Feature, &'static str)> {
+    match spec {
+        TargetSpec::Function(name) if name.contains(':') => Some((
+            Feature::ModuleTarget,
+            "its target is a function of a module",
+        )),
+        TargetSpec::Function(_) => None,
+        _ => Some(PROGRAM_TARGET),
+    }
+}
+
+/// All fexit programs.
+pub(super) fn fexit_programs(objects: &[Object]) -> impl Iterator<Item = Place<'_>> {
+    objects.iter().enumerate().flat_map(|(number, object)| {
+        let all = object.parsed.programs();
+        all.filter_map(move |(name, program)| {
+            matches!(program, Program::FExit(_)).then_some((number, name))
+        })
+    })
+}
+
+fn is_fexit(objects: &[Object], (number, name): Place<'_>) -> bool {
+    let object = objects.get(number);
+    let program = object.and_then(|object| object.parsed.program(name));
+    program.is_some_and(|program| matches!(program, Program::FExit(_)))
+}
+
+/// The number of the object that has the program `name`, as the fexit program at `place` sees it: its own object comes
+/// first.
+fn find(objects: &[Object], place: Place<'_>, name: &str) -> Result<usize> {
+    let (own, program) = place;
+    let has = |number: &usize| {
+        let object = objects.get(*number);
+        let found = object.and_then(|object| object.parsed.program(name));
+        found.is_some() && (*number, name) != place
+    };
+    if has(&own) {
+        return Ok(own);
+    }
+    let found: Vec<usize> = (0..objects.len()).filter(has).collect();
+    match found.as_slice() {
+        [number] => Ok(*number),
+        [] => Err(usage(format!(
+            "--target {program}=prog:{name}: the objects have no other program of that name; they have {}",
+            names(objects).join(", ")
+        ))),
+        several => {
+            let paths = several.iter().filter_map(|number| objects.get(*number));
+            let paths: Vec<_> = paths
+                .map(|object| object.path.display().to_string())
+                .collect();
+            Err(usage(format!(
+                "--target {program}=prog:{name} is ambiguous: {} have a program of that name; give only the object that \
+                 is meant",
+                paths.join(" and ")
+            )))
+        }
+    }
+}
+
+/// Some programs, for an error.
+fn names(objects: &[Object]) -> Vec<String> {
+    let all = objects.iter().flat_map(|object| object.parsed.programs());
+    all.take(20)
+        .map(|(name, program)| format!("{name} ({})", program.kind()))
+        .collect()
+}
+
+fn parse(text: &str) -> Result<Given> {
+    let wrong = |why: &str| usage(format!("--target `{text}` {why}"));
+    let (program, target) = text
+        .split_once('=')
+        .filter(|(program, target)| !program.is_empty() && !target.is_empty())
+        .ok_or_else(|| wrong(&format!("is not {FORMS}")))?;
+    let with_function = |text: &str| {
+        let (name, function) = match text.split_once('/') {
+            Some((name, function)) => (name, Some(function.to_owned())),
+            None => (text, None),
+        };
+        let whole = !name.is_empty() && function.as_deref() != Some("");
+        whole
+            .then(|| (name.to_owned(), function))
+            .ok_or_else(|| wrong(&format!("is not {FORMS}")))
+    };
+    let spec = match target.strip_prefix("prog:") {
+        None => Spec::Ready(TargetSpec::Function(target.to_owned())),
+        Some(program) => match program.split_once(':') {
+            Some(("id", id)) => {
+                let (id, function) = with_function(id)?;
+                let id = id.parse().map_err(|_| {
+                    wrong("has no number after `prog:id:`, as `bpftool prog` lists them")
+                })?;
+                Spec::Ready(TargetSpec::Id { id, function })
+            }
+            Some(("pinned", path)) if path.starts_with('/') => {
+                Spec::Ready(TargetSpec::Pinned(path.to_owned()))
+            }
+            Some(("pinned", _)) => {
+                return Err(wrong(
+                    "has no absolute path after `prog:pinned:`, such as /sys/fs/bpf/NAME",
+                ));
+            }
+            _ => {
+                let (name, function) = with_function(program)?;
+                Spec::Other { name, function }
+            }
+        },
+    };
+    Ok(Given {
+        program: program.to_owned(),
+        text: target.to_owned(),
+        spec,
+    })
+}

@@ -1,0 +1,139 @@
+//! The objects of one try, and what a program in them is loaded for.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use fexit::programs::{FExit, Program, ProgramError, Target};
+use fexit::{Btf, Ebpf, EbpfError};
+use protocol::program::{OBJECTS_DIR, ProgramTask, TargetSpec};
+
+/// Objects by their files, each read when it is first asked for.
+#[derive(Default)]
+pub(super) struct Objects(BTreeMap<String, Ebpf>);
+
+impl Objects {
+    pub(super) fn get(&mut self, file: &str) -> Result<&mut Ebpf, EbpfError> {
+        if !self.0.contains_key(file) {
+            let object = Ebpf::load_file(Path::new(OBJECTS_DIR).join(file))?;
+            self.0.insert(file.to_owned(), object);
+        }
+        self.0.get_mut(file).ok_or_else(|| EbpfError::Malformed {
+            what: format!("{file} is gone"),
+        })
+    }
+
+    pub(super) fn fexit(&mut self, file: &str, name: &str) -> Result<&mut FExit, ProgramError> {
+        self.program(file, name)?.try_into()
+    }
+
+    /// Loads a program for its section's target, or for another.
+    pub(super) fn load(&mut self, task: &ProgramTask, btf: &Btf) -> Result<(), ProgramError> {
+        self.load_fexit(&task.file, &task.program, task.target.as_ref(), btf)
+    }
+
+    fn load_fexit(
+        &mut self,
+        file: &str,
+        name: &str,
+        target: Option<&TargetSpec>,
+        btf: &Btf,
+    ) -> Result<(), ProgramError> {
+        let target = match target {
+            Some(target) => self.target(target, btf)?,
+            None => Target::Section,
+        };
+        self.fexit(file, name)?.load_target(&target, btf)
+    }
+
+    fn target<'a>(
+        &mut self,
+        target: &'a TargetSpec,
+        btf: &Btf,
+    ) -> Result<Target<'a>, ProgramError> {
+        match target {
+            TargetSpec::Function(name) => Ok(Target::Function(name)),
+            TargetSpec::Program {
+                file,
+                program,
+                target,
+                function,
+            } => Ok(Target::OwnedProgram {
+                fd: self.loaded(file, program, target.as_deref(), btf)?,
+                function: function.as_deref(),
+            }),
+            TargetSpec::Id { id, function } => Target::program_id(*id, function.as_deref()),
+            TargetSpec::Pinned(path) => {
+                let (pin, function) = split_pin(path, Path::is_dir);
+                Target::pinned(pin, function)
+            }
+        }
+    }
+
+    /// A descriptor of a program, which is loaded unless it is already.
+    fn loaded(
+        &mut self,
+        file: &str,
+        name: &str,
+        target: Option<&TargetSpec>,
+        btf: &Btf,
+    ) -> Result<OwnedFd, ProgramError> {
+        let program = self.program(file, name)?;
+        if program.fd().is_err() {
+            match program {
+                Program::Other(program) => program.load()?,
+                _ => self.load_fexit(file, name, target, btf)?,
+            }
+        }
+        let fd = self.program(file, name)?.fd()?.try_clone_to_owned();
+        fd.map_err(|io_error| ProgramError::SyscallError {
+            call: "dup",
+            io_error,
+        })
+    }
+
+    fn program(&mut self, file: &str, name: &str) -> Result<&mut Program, ProgramError> {
+        let refused = |reason: String| ProgramError::TargetProgram { reason };
+        let object = self
+            .get(file)
+            .map_err(|error| refused(format!("its object cannot be read: {error}")))?;
+        object
+            .program_mut(name)
+            .ok_or_else(|| refused(format!("the object has no program `{name}`")))
+    }
+}
+
+/// The pin and the subprogram: what comes last names a subprogram unless it is in a folder.
+fn split_pin(path: &str, is_dir: impl Fn(&Path) -> bool) -> (&str, Option<&str>) {
+    match path.rsplit_once('/') {
+        Some((pin, function)) if !pin.is_empty() && !is_dir(Path::new(pin)) => {
+            (pin, Some(function))
+        }
+        _ => (path, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_pin_is_a_subprogram_and_what_follows_a_folder_is_a_pin() {
+        let is_dir = |path: &Path| {
+            ["/sys/fs/bpf", "/sys/fs/bpf/net"]
+                .map(Path::new)
+                .contains(&path)
+        };
+        for (path, expected) in [
+            ("/sys/fs/bpf/xdp", ("/sys/fs/bpf/xdp", None)),
+            ("/sys/fs/bpf/net/xdp", ("/sys/fs/bpf/net/xdp", None)),
+            (
+                "/sys/fs/bpf/xdp/length",
+                ("/sys/fs/bpf/xdp", Some("length")),
+            ),
+            ("/xdp", ("/xdp", None)),
+        ] {
+            assert_eq!(split_pin(path, is_dir), expected);
+        }
+    }
+}
