@@ -53,10 +53,29 @@ fn kernel_case(kernel: &KernelReport) -> TestCase {
     };
     let mut case = TestCase::new(KERNEL_CASE, status);
     case.set_classname(&kernel.requested);
-    if !kernel.console_tail.is_empty() {
-        case.set_system_out(kernel.console_tail.join("\n"));
-    }
+    let mut lines = kernel.console_tail.clone();
+    lines.extend(other_results(kernel, None));
+    say(&mut case, &lines);
     case
+}
+
+/// What other reports of a merged one have for this scenario or program, or for the kernel as a whole.
+fn other_results(kernel: &KernelReport, id: Option<&str>) -> Vec<String> {
+    kernel
+        .contradicting_results()
+        .filter(|other| other.id.as_deref() == id)
+        .map(|other| {
+            let error = other.error.iter().map(|error| format!(" ({error})"));
+            let error: String = error.collect();
+            format!("another report has {}{error}", other.outcome)
+        })
+        .collect()
+}
+
+fn say(case: &mut TestCase, lines: &[String]) {
+    if !lines.is_empty() {
+        case.set_system_out(lines.join("\n"));
+    }
 }
 
 fn case(kernel: &KernelReport, scenario: &ScenarioReport) -> TestCase {
@@ -79,6 +98,7 @@ fn case(kernel: &KernelReport, scenario: &ScenarioReport) -> TestCase {
     if let Some(us) = scenario.duration_us {
         case.set_time(Duration::from_micros(us));
     }
+    say(&mut case, &other_results(kernel, Some(&scenario.id)));
     case
 }
 
@@ -106,6 +126,7 @@ fn program_case(kernel: &KernelReport, program: &ProgramReport) -> TestCase {
     if let Some(us) = program.result.duration_us {
         case.set_time(Duration::from_micros(us));
     }
+    say(&mut case, &other_results(kernel, Some(&program.id())));
     case
 }
 

@@ -1,7 +1,7 @@
 //! Several reports as one: every kernel, every scenario and every program that any of them has.
 //!
-//! Of two results of one scenario or program the worse counts: not-ok before unknown before ok. The other is listed in
-//! [`KernelReport::other_results`].
+//! Of two results of one scenario or program the worse counts: not-ok before ok. One that is unknown says nothing, so it
+//! counts only if no report has another. What does not count is listed in [`KernelReport::other_results`].
 
 use super::{KernelReport, KernelVerdict, OtherResult, ProgramReport, Report, ScenarioVerdict};
 
@@ -29,8 +29,8 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
 
 /// Adds another report's results of the same kernel.
 fn add(known: &mut KernelReport, mut other: KernelReport) {
-    // What is said of the kernel as a whole (its error, its console) comes from the report with the worse verdict.
-    if other.verdict > known.verdict {
+    // What is said of the kernel as a whole (its error, its console) comes from the report that counts.
+    if outweighs(&other, known) {
         std::mem::swap(known, &mut other);
         // Results stay in the order in which they were first seen.
         std::mem::swap(&mut known.scenarios, &mut other.scenarios);
@@ -82,6 +82,24 @@ fn add(known: &mut KernelReport, mut other: KernelReport) {
     }
 }
 
+/// Whether of two reports of one kernel the verdict of `new` counts: the worse one, but a run that was not finished says
+/// nothing if the other report has all that this one did not reach.
+fn outweighs(new: &KernelReport, known: &KernelReport) -> bool {
+    match (new.verdict, known.verdict) {
+        (KernelVerdict::Infra, KernelVerdict::Ok) => !has_the_rest_of(known, new),
+        (KernelVerdict::Ok, KernelVerdict::Infra) => has_the_rest_of(new, known),
+        (new, known) => new > known,
+    }
+}
+
+fn has_the_rest_of(finished: &KernelReport, unfinished: &KernelReport) -> bool {
+    let unknown = |verdict| verdict == ScenarioVerdict::Unknown;
+    let mut scenarios = unfinished.scenarios.iter().filter(|s| unknown(s.verdict));
+    let mut programs = unfinished.programs.iter().filter(|p| unknown(p.verdict));
+    scenarios.all(|scenario| finished.scenario(&scenario.id).is_some())
+        && programs.all(|program| finished.program(&program.id()).is_some())
+}
+
 /// Adds a result, or puts it in the place of a better one with the same id. Returns the one that does not count.
 fn keep_worse<T>(
     results: &mut Vec<T>,
@@ -101,8 +119,8 @@ fn keep_worse<T>(
 
 fn badness(verdict: ScenarioVerdict) -> u8 {
     match verdict {
-        ScenarioVerdict::Ok => 0,
-        ScenarioVerdict::Unknown => 1,
+        ScenarioVerdict::Unknown => 0,
+        ScenarioVerdict::Ok => 1,
         ScenarioVerdict::NotOk => 2,
     }
 }
@@ -138,7 +156,7 @@ mod tests {
 
     #[test]
     fn of_two_results_the_worse_counts_in_either_order_and_the_other_is_listed() {
-        for (worse, better) in [(Failed, Passed), (Failed, Skipped), (Skipped, Passed)] {
+        for (worse, better) in [(Failed, Passed), (Failed, Skipped), (Passed, Skipped)] {
             for pair in [[worse, better], [better, worse]] {
                 let merged = merge(pair.map(|outcome| report(&[("a", outcome), ("b", Passed)])));
                 assert_eq!(outcomes(&merged), [("a", worse), ("b", Passed)], "{pair:?}");
@@ -160,21 +178,44 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_broke_down_once_is_not_ok_by_another_run() {
-        let good = report(&[("a", Passed)]);
-        let broken = || Report::new(vec![testing::broken_kernel("6.1", "QEMU died")]);
-        for reports in [[good.clone(), broken()], [broken(), good]] {
-            let kernel = merge(reports).kernels.remove(0);
-            assert_eq!(kernel.verdict, KernelVerdict::Infra);
+    fn a_run_that_was_not_finished_yields_to_one_that_has_all_that_it_did_not_reach() {
+        let good = report(&[("a", Passed), ("b", Skipped)]);
+        let broken = |scenarios: &[(&str, Outcome)]| {
+            let mut broken = report(scenarios);
+            broken.kernels[0].verdict = KernelVerdict::Infra;
+            broken.kernels[0].error = Some("QEMU died".to_owned());
+            broken.conclude();
+            broken
+        };
+        let merged = |one: &Report, other: &Report| {
+            [[one, other], [other, one]].map(|pair| merge(pair.map(Clone::clone)))
+        };
+        for unreached in [
+            &[][..],
+            &[("a", Skipped), ("b", Skipped)],
+            &[("a", Passed), ("b", Skipped)],
+            &[("a", Passed), ("only in this one", Passed)],
+        ] {
+            for merged in merged(&good, &broken(unreached)) {
+                let kernel = &merged.kernels[0];
+                assert_eq!(merged.verdict, KernelVerdict::Ok, "{unreached:?}");
+                assert_eq!(kernel.error, None);
+                let other = &kernel.other_results[0];
+                assert_eq!((&other.id, other.outcome.as_str()), (&None, "infra"));
+                assert_eq!(other.error.as_deref(), Some("QEMU died"));
+            }
+        }
+        for merged in merged(&good, &broken(&[("only in this one", Skipped)])) {
+            let kernel = &merged.kernels[0];
+            assert_eq!(merged.verdict, KernelVerdict::Infra);
             assert_eq!(kernel.error.as_deref(), Some("QEMU died"));
-            assert_eq!(kernel.scenarios.len(), 1);
-            assert_eq!(
-                (
-                    &kernel.other_results[0].id,
-                    kernel.other_results[0].outcome.as_str()
-                ),
-                (&None, "ok")
-            );
+            assert_eq!(kernel.scenarios.len(), 3);
+            assert_eq!(kernel.other_results[0].outcome, "ok");
+        }
+        let bad = report(&[("a", Failed)]);
+        for merged in merged(&bad, &broken(&[("a", Skipped)])) {
+            assert_eq!(merged.verdict, KernelVerdict::NotOk);
+            assert_eq!(outcomes(&merged), [("a", Failed)]);
         }
     }
 }

@@ -101,7 +101,7 @@ pub struct KernelReport {
     /// Every program of the user's, in the order in which they were tried.
     #[serde(default)]
     pub programs: Vec<ProgramReport>,
-    /// In a merged report: the results that do not count, because another report has a worse one.
+    /// In a merged report: the results that do not count, because another report has a worse one, or one at all.
     #[serde(default)]
     pub other_results: Vec<OtherResult>,
 }
