@@ -1,21 +1,23 @@
 //! Every way in which this library fails, each with what to do about it.
 
+mod hints;
 mod link;
 mod map;
-mod words;
+mod verifier_log;
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::btf::BtfError;
 use crate::btf::access::CoreNeed;
-use crate::facts::Helper;
+use crate::compat::Helper;
 use crate::feature::Unsupported;
 use crate::kernel_version::KernelVersion;
+use crate::requirements::TooNew;
 
+use hints::{list, pin_hint, quoted, why_refused};
 pub use link::LinkError;
 pub use map::MapError;
-use words::{pin_hint, quoted, why_refused};
 
 /// Why an object could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +167,43 @@ pub enum ProgramError {
         helper: Helper,
         /// The running kernel.
         running: KernelVersion,
+    },
+
+    /// The program uses helpers or instructions that came with a later kernel.
+    #[error(
+        "program `{name}` uses {}, which this kernel ({running}) does not have",
+        list(too_new)
+    )]
+    TooNew {
+        /// The program.
+        name: String,
+        /// What the kernel does not have, the newest first.
+        too_new: Vec<TooNew>,
+        /// The running kernel.
+        running: KernelVersion,
+    },
+
+    /// The program calls a helper that reads or writes memory, which the kernel's lockdown forbids.
+    #[error(
+        "program `{name}` calls bpf_{}, which kernel lockdown forbids ({}); {}",
+        helper.name,
+        level.as_deref().map_or_else(
+            || "most likely: /sys/kernel/security/lockdown cannot be read".to_owned(),
+            |level| format!("its level is `{level}`"),
+        ),
+        if helper.name == "probe_write_user" {
+            "boot with `lockdown=none`"
+        } else {
+            "boot with `lockdown=none` or `lockdown=integrity`, or read through typed pointers, which is not forbidden"
+        }
+    )]
+    LockedDown {
+        /// The program.
+        name: String,
+        /// The helper.
+        helper: Helper,
+        /// The level of lockdown, `integrity` or `confidentiality`; none if it cannot be read.
+        level: Option<String>,
     },
 
     /// The object's relocations could not be applied.

@@ -16,7 +16,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     for program in object.extra.sections.keys().take(PROGRAMS) {
         if let Ok(relocated) = object.relocated(program, None, || Ok(kernel.clone())) {
             let log = "7: (85) call unknown#195896080\n";
-            let _ = needs::missing(&object, &relocated, program, log);
+            let _ = requirements::missing(&object, &relocated, program, log);
         }
     }
     let (globals, map_names) = (object.extra.globals.clone(), object.map_names.clone());
@@ -36,7 +36,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     for (_, program) in ebpf.programs() {
         let _ = (program.kind(), format!("{program:?}"));
         if let Some((_, pattern)) = program.section().split_once('/') {
-            let _ = kernel.functions_like(pattern);
+            let _ = kernel.functions_like(pattern, Default::default());
         }
     }
     for (_, map) in ebpf.maps() {

@@ -68,10 +68,10 @@ compile_error!(
 mod btf;
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}
+mod compat;
 mod ebpf;
 mod elf;
 mod error;
-mod facts;
 mod feature;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -79,12 +79,12 @@ pub mod fuzzing;
 mod kernel_version;
 mod loader;
 pub mod maps;
-mod needs;
 mod object;
 #[cfg(test)]
 mod object_tests;
 mod privilege;
 pub mod programs;
+mod requirements;
 mod sys;
 #[cfg(test)]
 mod testing;
@@ -92,15 +92,15 @@ pub mod util;
 
 pub use ::object::Endianness;
 pub use btf::access::CoreNeed;
-pub use btf::{Btf, BtfError};
+pub use btf::{AmbiguityPolicy, Btf, BtfError};
+pub use compat::Helper;
 pub use ebpf::{Bpf, Ebpf, GlobalVariable};
 pub use error::EbpfError;
-pub use facts::Helper;
 pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use loader::{BpfLoader, EbpfLoader, GlobalData, VerifierLogLevel};
 pub use maps::{Map, MapError, Pod};
-pub use needs::{Needs, Requirement};
+pub use requirements::{Needs, Requirement, TooNew};
 
 /// The example of the README, compiled as a test.
 #[cfg(doctest)]

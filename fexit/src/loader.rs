@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aya_obj::maps::PinningType;
 use bitflags::bitflags;
 
-use crate::btf::Btf;
+use crate::btf::{AmbiguityPolicy, Btf};
 use crate::ebpf::Ebpf;
 use crate::error::EbpfError;
 use crate::maps::{Map, MapError, Pod};
@@ -81,6 +81,7 @@ pub struct EbpfLoader {
     pin_directory: Option<PathBuf>,
     maps: HashMap<String, Map>,
     kconfig: Option<String>,
+    ambiguity: AmbiguityPolicy,
 }
 
 impl EbpfLoader {
@@ -182,6 +183,13 @@ impl EbpfLoader {
         self
     }
 
+    /// Sets how programs find out whether several functions of the kernel have their target's name; if not set,
+    /// [`AmbiguityPolicy::CheckSymbols`].
+    pub fn ambiguity_policy(&mut self, policy: AmbiguityPolicy) -> &mut Self {
+        self.ambiguity = policy;
+        self
+    }
+
     /// As [`Ebpf::load_file`].
     ///
     /// # Errors
@@ -215,6 +223,7 @@ impl EbpfLoader {
             btf: self.btf.clone(),
             log_level: self.verifier_log_level.bits(),
             kconfig: Kconfig::new(self.kconfig.clone()),
+            ambiguity: self.ambiguity,
         });
         Ok(Ebpf::new(&shared))
     }

@@ -71,6 +71,33 @@ pub(crate) fn missing(by_id: bool) -> String {
     }
 }
 
+/// The level of kernel lockdown, if there is one: the word in brackets in `none integrity [confidentiality]`.
+pub(crate) fn lockdown() -> Lockdown {
+    fs::read_to_string("/sys/kernel/security/lockdown")
+        .map_or(Lockdown::Unknown, |levels| level(&levels))
+}
+
+/// What is known of kernel lockdown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lockdown {
+    /// It is off, or the kernel has none.
+    Off,
+    /// Its level.
+    Level(String),
+    /// securityfs is not mounted, or the process may not read it.
+    Unknown,
+}
+
+fn level(levels: &str) -> Lockdown {
+    let level = levels
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    match level {
+        Some(("none", _)) | None => Lockdown::Off,
+        Some((level, _)) => Lockdown::Level(level.to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +120,12 @@ mod tests {
             Some(0x1ff_ffff_ffff)
         );
         assert_eq!(effective("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn the_level_of_lockdown_is_the_one_in_brackets() {
+        assert_eq!(level("[none] integrity confidentiality\n"), Lockdown::Off);
+        let confidentiality = Lockdown::Level("confidentiality".to_owned());
+        assert_eq!(level("none integrity [confidentiality]\n"), confidentiality);
     }
 }

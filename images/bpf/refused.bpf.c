@@ -52,3 +52,29 @@ int lengthy(void *ctx)
 		asm volatile("%0 += 2" : "+r"(sum));
 	return 0;
 }
+
+static long add(__u32 round, void *sum)
+{
+	*(__u64 *)sum += round;
+	return 0;
+}
+
+/* bpf_loop is of 5.17, callbacks are of 5.13. */
+SEC("fexit/filename_lookup")
+int rounds(void *ctx)
+{
+	__u64 sum = 0;
+
+	bpf_loop(10, add, &sum, 0);
+	return 0;
+}
+
+/* Lockdown forbids this helper. */
+SEC("fexit/filename_lookup")
+int reads_kernel(__u64 *ctx)
+{
+	__u64 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), (void *)ctx[1]);
+	return 0;
+}

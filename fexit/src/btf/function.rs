@@ -5,11 +5,12 @@ use std::fs;
 use std::iter;
 use std::os::fd::OwnedFd;
 
-#[cfg(fuzzing)]
-use super::nearest;
+use super::ambiguity::Ambiguity;
 use super::pattern::matches;
 use super::raw::{self, Kind, Raw, Type};
-use super::{Btf, BtfError, MODULE_BTF, explain, several, symbols};
+#[cfg(fuzzing)]
+use super::suggest;
+use super::{Btf, BtfError, MODULE_BTF, diagnose};
 use crate::sys;
 
 /// A function of the kernel or of a module.
@@ -167,22 +168,20 @@ impl Btf {
     /// Finds the function that `name` (`function`, or `module:function`) stands for.
     ///
     /// A bare name is looked for in the kernel first, then in every loaded module.
-    pub(crate) fn function(&self, name: &str) -> Result<FunctionId, BtfError> {
+    pub(crate) fn function(
+        &self,
+        name: &str,
+        ambiguity: Ambiguity,
+    ) -> Result<FunctionId, BtfError> {
         let name = match name.split_once(':') {
             Some(("vmlinux", function)) => function,
-            Some((module, function)) => return self.module_function(module, function),
+            Some((module, function)) => return self.module_function(module, function, ambiguity),
             None => name,
         };
         let Some(id) = self.only_function(name)? else {
-            return self.function_of_any_module(name);
+            return self.function_of_any_module(name, ambiguity);
         };
-        let candidates = several::are_several(name, self).then(|| self.symbols().namesakes(name));
-        if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
-            return Err(BtfError::AmbiguousName {
-                name: name.to_owned(),
-                candidates,
-            });
-        }
+        is_unambiguous(name, ambiguity.in_kernel(name, self))?;
         Ok(FunctionId::of_kernel(id))
     }
 
@@ -199,35 +198,43 @@ impl Btf {
 
     /// The type ids of the kernel's functions whose names match `pattern`, in which `*` stands for anything.
     ///
-    /// Names that several functions bear are left out: BTF does not tell which of them it means.
-    pub(crate) fn functions_like(&self, pattern: &str) -> Result<Vec<u32>, BtfError> {
+    /// Names that several functions have are left out: BTF does not tell which of them it means.
+    pub(crate) fn functions_like(
+        &self,
+        pattern: &str,
+        ambiguity: Ambiguity,
+    ) -> Result<Vec<u32>, BtfError> {
         let scope = self.scope()?;
         let name = |t: &Type<'_>| scope.string(t.name_off()).unwrap_or_default();
         let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
         let found = functions
             .filter(|t| matches(pattern.as_bytes(), name(t)))
-            .filter(|t| symbols::table_says_several(name(t)) != Some(true));
+            .filter(|t| !ambiguity.is_left_out(name(t)));
         Ok(found.map(|t| t.id).collect())
     }
 
-    fn module_function(&self, module: &str, name: &str) -> Result<FunctionId, BtfError> {
+    fn module_function(
+        &self,
+        module: &str,
+        name: &str,
+        ambiguity: Ambiguity,
+    ) -> Result<FunctionId, BtfError> {
         let raw = self.module(module)?;
         let scope = Scope {
             base: Some(self.raw()?),
             own: &raw,
         };
-        let place = format!("module {module}");
+        let place = diagnose::place(Some(module));
         let found = scope.functions(name);
-        let one = the_only(scope, name, &place, &found)?
-            .ok_or_else(|| explain::unknown_function(scope, name, &place, None))?;
-        let candidates = several::may_be_several_in_module(name, self)
-            .then(|| self.symbols().namesakes_in_module(module, name));
-        if let Some(candidates) = candidates.filter(|several| !several.is_empty()) {
-            return Err(BtfError::AmbiguousName {
-                name: name.to_owned(),
-                candidates,
-            });
-        }
+        let one = the_only(scope, name, &place, &found)?.ok_or_else(|| {
+            diagnose::unknown_function(
+                scope,
+                name,
+                Some(module),
+                (self.symbols(), self.kernel.is_running),
+            )
+        })?;
+        is_unambiguous(name, ambiguity.in_module(module, name, self))?;
         Ok(FunctionId {
             module: Some(Module {
                 name: module.to_owned(),
@@ -237,8 +244,12 @@ impl Btf {
         })
     }
 
-    fn function_of_any_module(&self, name: &str) -> Result<FunctionId, BtfError> {
-        let mut bearers = Vec::new();
+    fn function_of_any_module(
+        &self,
+        name: &str,
+        ambiguity: Ambiguity,
+    ) -> Result<FunctionId, BtfError> {
+        let mut found = Vec::new();
         for module in modules() {
             let Ok(raw) = self.module(&module) else {
                 continue;
@@ -248,17 +259,17 @@ impl Btf {
                 own: &raw,
             };
             if !scope.functions(name).is_empty() {
-                bearers.push(module);
+                found.push(module);
             }
         }
-        match bearers.as_slice() {
-            [] => Err(explain::unknown_function(
+        match found.as_slice() {
+            [] => Err(diagnose::unknown_function(
                 self.scope()?,
                 name,
-                "the kernel",
-                Some(self.symbols()),
+                None,
+                (self.symbols(), self.kernel.is_running),
             )),
-            [module] => self.module_function(module, name),
+            [module] => self.module_function(module, name, ambiguity),
             several => Err(BtfError::AmbiguousName {
                 name: name.to_owned(),
                 candidates: several
@@ -296,9 +307,20 @@ impl Btf {
             .transpose();
         match data {
             Ok(Some(data)) if name != "vmlinux" => Raw::parse_split(data, self.raw()?),
-            _ => Err(explain::unknown_module(name)),
+            _ => Err(diagnose::unknown_module(name)),
         }
     }
+}
+
+/// Fails if there are `candidates` for a name: then they are several.
+fn is_unambiguous(name: &str, candidates: Vec<String>) -> Result<(), BtfError> {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    Err(BtfError::AmbiguousName {
+        name: name.to_owned(),
+        candidates,
+    })
 }
 
 /// The one function of this name; an error when there are several, nothing when there is none.
@@ -338,7 +360,7 @@ pub(super) fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
     };
     sys::kernel_btf(name)
         .map_err(error)?
-        .ok_or_else(|| explain::unknown_module(name))
+        .ok_or_else(|| diagnose::unknown_module(name))
 }
 
 /// The function with this id in a program's BTF.
@@ -370,7 +392,7 @@ impl Btf {
         for name in ["filename_lookup", "f", ""].repeat(3) {
             let _ = self.only_function(name);
         }
-        let _ = nearest::functions(scope, "filename_lookup");
+        let _ = suggest::functions(scope, "filename_lookup", |_| true);
     }
 
     pub(crate) fn describe_all(own: &Raw, base: Option<&Raw>) {

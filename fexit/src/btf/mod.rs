@@ -1,6 +1,7 @@
 //! BTF of the kernel, of its modules and of loaded programs: names to type ids.
 
 pub(crate) mod access;
+mod ambiguity;
 mod bytes;
 mod compare;
 pub(crate) mod core;
@@ -8,35 +9,36 @@ mod counterparts;
 pub(crate) mod cut;
 #[cfg(test)]
 mod cut_tests;
-mod explain;
+mod diagnose;
 mod function;
+mod kallsyms;
 mod kind;
 mod ksyms;
 mod names;
-mod nearest;
 mod pattern;
 mod pieces;
 pub(crate) mod raw;
-mod several;
-mod symbols;
+mod suggest;
 mod unread;
 mod walk;
 mod wanted;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use kallsyms::Symbols;
 use names::{Bearer, Names};
 use object::Endianness;
 use raw::{Kind, Raw, Type};
-use symbols::Symbols;
 use unread::Unread;
 use wanted::Wanted;
 
+pub(crate) use ambiguity::Ambiguity;
+pub use ambiguity::AmbiguityPolicy;
 pub(crate) use counterparts::Counterpart;
 pub(crate) use function::{FunctionId, Module, Shape, describe};
 pub(crate) use ksyms::Symbol;
@@ -147,8 +149,6 @@ struct Kernel {
     unread: Option<Unread>,
     raw: OnceLock<Raw>,
     names: Names,
-    /// Whether it may be asked for many functions.
-    many: AtomicBool,
     /// Read when BTF does not tell enough.
     symbols: OnceLock<Symbols>,
 }
@@ -269,6 +269,12 @@ impl Btf {
         self.kernel.symbols.get_or_init(Symbols::read)
     }
 
+    /// Why the kernel has no address for this function of its own, or of this module, that is in BTF; none if its symbol
+    /// table does not tell.
+    pub(crate) fn without_address(&self, name: &str, module: Option<&str>) -> Option<String> {
+        diagnose::without_address(name, module, self.symbols())
+    }
+
     /// The modules that have a function of this name, whether or not their BTF is shown.
     pub(crate) fn modules_with(&self, name: &str) -> Vec<String> {
         self.symbols().modules_with(name)
@@ -317,15 +323,6 @@ impl Btf {
         known.is_some()
     }
 
-    /// Notes that many functions may be asked for.
-    pub(crate) fn expect_many(&self) {
-        self.kernel.many.store(true, Ordering::Relaxed);
-    }
-
-    fn expects_many(&self) -> bool {
-        self.kernel.many.load(Ordering::Relaxed)
-    }
-
     /// The kernel's types that bear one of these names.
     fn types_named<'n>(&self, names: &Wanted<'n>) -> Result<Vec<Bearer<'n>>, BtfError> {
         Ok(self.kernel.names.types(self.raw()?, names))
@@ -366,6 +363,22 @@ impl Btf {
                     .skip(1)
                     .any(|at| raw.is_named(t.word(at), name.as_bytes()))
         })
+    }
+
+    /// The values of this enum, by their names.
+    pub(crate) fn enum_values(&self, name: &str) -> BTreeSet<Vec<u8>> {
+        let Ok(raw) = self.raw() else {
+            return BTreeSet::new();
+        };
+        let is_it = |t: &Type<'_>| {
+            matches!(t.kind, Kind::Enum | Kind::Enum64)
+                && raw.is_named(t.name_off(), name.as_bytes())
+        };
+        let values = raw.types().filter(is_it).flat_map(|t| {
+            let names = t.name_words().into_iter().skip(1);
+            names.filter_map(move |at| raw.string(t.word(at)).map(<[u8]>::to_vec))
+        });
+        values.collect()
     }
 
     fn any(&self, is_it: impl Fn(&Raw, &Type<'_>) -> bool) -> bool {

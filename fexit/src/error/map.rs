@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::words::pin_hint;
+use super::hints::pin_hint;
 use crate::feature::Unsupported;
 use crate::kernel_version::KernelVersion;
 

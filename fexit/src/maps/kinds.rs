@@ -3,13 +3,13 @@
 use aya_obj::generated::bpf_map_type;
 
 use crate::btf::Btf;
-use crate::facts;
+use crate::compat;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 
 /// `BPF_MAP_TYPE_PERCPU_HASH` as `percpu_hash`.
 pub(super) fn name(map_type: u32) -> String {
-    facts::map_type(map_type)
+    compat::map_type(map_type)
         .map_or_else(|| format!("number {map_type}"), |(name, _)| name.to_owned())
 }
 
@@ -20,7 +20,7 @@ pub(super) fn feature(map_type: u32) -> Option<Feature> {
 
 /// Name and first release of a map type that the kernel's own types do not know.
 pub(super) fn missing(map_type: u32) -> Option<(&'static str, KernelVersion)> {
-    let (name, (minimum, _)) = facts::map_type(map_type)?;
+    let (name, (minimum, _)) = compat::map_type(map_type)?;
     let value = format!("BPF_MAP_TYPE_{}", name.to_uppercase());
     let known = Btf::from_sys_fs().ok()?.has_enum_value(&value);
     (!known).then_some((name, minimum))

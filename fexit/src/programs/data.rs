@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::externs::Instructions;
-use crate::btf::Btf;
 use crate::btf::access::CoreNeed;
+use crate::btf::{Ambiguity, Btf};
 use crate::error::ProgramError;
-use crate::needs;
+use crate::requirements::{self, TooNew};
 use crate::sys::{self, ProgLoad, TestRun};
 
 /// The verifier's log starts with this much room and grows until it fits.
@@ -51,6 +51,8 @@ pub(crate) struct Refusal {
     pub(crate) log: String,
     /// The types and fields that the verifier came upon and this kernel does not have.
     pub(crate) missing: Vec<CoreNeed>,
+    /// What the program uses that came with a later kernel, if that is why it was refused.
+    pub(crate) too_new: Vec<TooNew>,
 }
 
 impl ProgramData {
@@ -121,6 +123,14 @@ impl ProgramData {
         })
     }
 
+    /// What decides about a target's name that several functions have.
+    pub(crate) fn ambiguity(&self) -> Ambiguity {
+        Ambiguity {
+            policy: self.shared.ambiguity,
+            targets: self.companions().count(),
+        }
+    }
+
     /// What stands behind the slash in the sections of the object's programs that want a function as their target.
     pub(crate) fn companions(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
@@ -151,7 +161,7 @@ impl ProgramData {
 
     /// Loads the program. `btf` is asked for only if it [needs types](Self::needs_types).
     ///
-    /// The outer error is ours, the inner one the kernel's, which the caller knows how to explain.
+    /// The outer error is ours, the inner one the kernel's, which the caller knows how to diagnose.
     pub(crate) fn load(
         &mut self,
         kind: &Kind<'_>,
@@ -195,11 +205,16 @@ impl ProgramData {
                 if let Some(error) = resolved.refused(&error, &log) {
                     return Err(error);
                 }
-                let missing = needs::missing(object, &relocated, &self.name, &log);
+                let missing = requirements::missing(object, &relocated, &self.name, &log);
+                let too_new = btf().map_or_else(
+                    |_| Vec::new(),
+                    |btf| requirements::too_new(&function.instructions, &log, &btf),
+                );
                 return Ok(Err(Refusal {
                     error,
                     log,
                     missing,
+                    too_new,
                 }));
             }
         }

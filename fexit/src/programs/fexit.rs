@@ -11,7 +11,7 @@ use super::data::{Kind, ProgramData};
 use super::links::{Attachment, Links};
 pub use super::links::{FExitLink, FExitLinkId};
 use super::target::{self, Resolved, Target};
-use super::{ProgramError, TestRun, explain, info};
+use super::{ProgramError, TestRun, diagnose, info};
 use crate::btf::Btf;
 use crate::feature::Feature;
 use crate::sys;
@@ -155,7 +155,7 @@ impl FExit {
         };
         self.data
             .load(&kind, btf)?
-            .map_err(|refusal| explain::load(&self.data, target, refusal))
+            .map_err(|refusal| diagnose::load(&self.data, target, refusal))
     }
 
     /// Attaches the program to its target. The program runs from now on, until the link ends.
@@ -197,8 +197,8 @@ impl FExit {
         }
         // Asked before, not after: what this opens would be seen by a program that watches files being opened.
         let target = self.target.as_ref();
-        if target.is_some_and(|target| !target.is_program) && explain::ftrace_is_off() {
-            return Err(explain::never_fires(&self.data.name, target));
+        if target.is_some_and(|target| !target.is_program) && diagnose::ftrace_is_off() {
+            return Err(diagnose::never_fires(&self.data.name, target));
         }
         let mut fd = self.try_attach(cookie);
         if let (Err(error), Some(last)) = (&fd, last)
@@ -215,7 +215,7 @@ impl FExit {
         }
         let fd = fd.map_err(|error| {
             let program = (self.data.name.as_str(), self.data.fd().ok());
-            explain::attach(program, self.target.as_ref(), cookie, error)
+            diagnose::attach(program, self.target.as_ref(), cookie, error)
         })?;
         let link = FExitLink::new(fd);
         self.attached = Some(link.attachment());

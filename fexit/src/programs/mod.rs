@@ -1,7 +1,7 @@
 //! The programs of an object.
 
 mod data;
-mod explain;
+mod diagnose;
 mod externs;
 mod fd_link;
 pub mod fexit;
@@ -28,7 +28,7 @@ pub use target::Target;
 pub use crate::error::{LinkError, ProgramError};
 pub use crate::sys::TestRun;
 
-use crate::btf::Btf;
+use crate::btf::{AmbiguityPolicy, Btf};
 use crate::maps::Map;
 use crate::object::Object;
 use data::ProgramData;
@@ -44,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) btf: Option<Btf>,
     pub(crate) log_level: u32,
     pub(crate) kconfig: Kconfig,
+    pub(crate) ambiguity: AmbiguityPolicy,
 }
 
 /// A program of an object, of any kind.

@@ -3,7 +3,7 @@
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 
 use super::data::{Kind, ProgramData};
-use super::{ProgramError, explain};
+use super::{ProgramError, diagnose};
 use crate::btf::Btf;
 
 /// A program that is not fexit. It can be loaded to be a target, and test-run; attaching it is not this library's trade.
@@ -35,7 +35,7 @@ impl OtherProgram {
         })?;
         self.data
             .load(&kind, || Ok(Btf::from_sys_fs()?))?
-            .map_err(|refusal| explain::refused(&self.data, refusal))
+            .map_err(|refusal| diagnose::refused(&self.data, refusal))
     }
 
     /// Closes the program. fexit programs that are attached to it keep it loaded.

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::data::ProgramData;
-use super::{Program, explain, pin};
+use super::{Program, diagnose, pin};
 use crate::btf::raw::{Kind, Raw};
-use crate::btf::{Btf, BtfError, FunctionId, Module, Shape};
+use crate::btf::{Ambiguity, Btf, BtfError, FunctionId, Module, Shape};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
@@ -112,7 +112,7 @@ impl<'a> Target<'a> {
     /// [`ProgramError::TargetProgram`] when there is none.
     pub fn program_id(id: u32, function: Option<&'a str>) -> Result<Self, ProgramError> {
         let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM) => explain::permission("look up a program by its id", true),
+            Some(libc::EPERM) => diagnose::permission("look up a program by its id", true),
             _ => ProgramError::TargetProgram {
                 reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
             },
@@ -186,9 +186,6 @@ pub(super) fn look_ahead(
 ) -> Result<(), ProgramError> {
     let companions: Vec<&str> = tracer.companions().collect();
     let are_many = companions.len() >= MANY;
-    if are_many {
-        btf.expect_many();
-    }
     let wanted = match target {
         Target::Section => tracer.section_target().into_iter().collect(),
         Target::Function(name) => vec![*name],
@@ -216,6 +213,7 @@ pub(super) fn resolve(
     tracer: &ProgramData,
     btf: &Btf,
 ) -> Result<Resolved, ProgramError> {
+    let ambiguity = tracer.ambiguity();
     match target {
         Target::Section => {
             let name = tracer
@@ -224,19 +222,19 @@ pub(super) fn resolve(
                     section: tracer.section.clone(),
                 })?;
             if tracer.kind().ends_with(".multi") {
-                return functions(&[name], btf);
+                return functions(&[name], btf, ambiguity);
             }
-            function(name, btf)
+            function(name, btf, ambiguity)
         }
-        Target::Function(name) => function(name, btf),
-        Target::Functions(names) => functions(names, btf),
+        Target::Function(name) => function(name, btf, ambiguity),
+        Target::Functions(names) => functions(names, btf, ambiguity),
         Target::Program { fd, function } => program(*fd, *function),
         Target::OwnedProgram { fd, function } => program(fd.as_fd(), *function),
     }
 }
 
-fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
-    let mut function = btf.function(name).map_err(|error| {
+fn function(name: &str, btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, ProgramError> {
+    let mut function = btf.function(name, ambiguity).map_err(|error| {
         let in_module = || match &error {
             BtfError::UnknownModule { .. } => true,
             BtfError::UnknownBtfTypeName { .. } => !btf.modules_with(name).is_empty(),
@@ -245,7 +243,7 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
         match Feature::ModuleTarget.is_in(btf) {
             Some(false) if in_module() => Feature::ModuleTarget.unsupported().into(),
             _ if error.is_permission() => {
-                explain::permission("look up the BTF of a kernel module", true)
+                diagnose::permission("look up the BTF of a kernel module", true)
             }
             _ => ProgramError::Btf(error),
         }
@@ -262,15 +260,15 @@ fn function(name: &str, btf: &Btf) -> Result<Resolved, ProgramError> {
     })
 }
 
-fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
+fn functions(names: &[&str], btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, ProgramError> {
     Feature::Multi.require(btf)?;
     let mut many = Vec::new();
     for name in names {
         if name.contains('*') {
-            many.extend(btf.functions_like(name)?);
+            many.extend(btf.functions_like(name, ambiguity)?);
             continue;
         }
-        let found = btf.function(name)?;
+        let found = btf.function(name, ambiguity)?;
         if found.module.is_some() {
             return Err(ProgramError::TargetRefused {
                 target: (*name).to_owned(),
@@ -304,7 +302,9 @@ fn functions(names: &[&str], btf: &Btf) -> Result<Resolved, ProgramError> {
 fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, ProgramError> {
     let failed = |call| {
         move |io_error: std::io::Error| match io_error.raw_os_error() {
-            Some(libc::EPERM) => explain::permission("look up the BTF of the target program", true),
+            Some(libc::EPERM) => {
+                diagnose::permission("look up the BTF of the target program", true)
+            }
             _ => ProgramError::SyscallError { call, io_error },
         }
     };

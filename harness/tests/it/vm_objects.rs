@@ -153,6 +153,98 @@ fn each_program_works_or_is_refused_for_exactly_its_reason() {
     ran.says(&["on_entry is not fexit but fentry", "fired "]);
 }
 
+/// What users of other loaders ran into: why a program is refused, and what should have been its target.
+const REASONS: &str = r#"
+    u64 sum;
+    static long add(u32 round, void *context) { sum += round; return 0; }
+    SEC("fexit/vfs_open") int callback(u64 *ctx) {
+        ((long (*)(u32, void *, void *, u64))181)(10, add, 0, 0);
+        return 0;
+    }
+    SEC("fexit/vfs_open") int uninitialized(u64 *ctx) { asm volatile("r0 = r3" ::: "r0"); return 0; }
+    SEC("fexit/do_execve") int prefix(u64 *ctx) { return 0; }
+    SEC("fexit/finish_task_switch") int copy(u64 *ctx) { return 0; }
+    SEC("fexit/do_unlinkat") int renamed(u64 *ctx) { return 0; }
+    SEC("fexit/VFS_OPEN") int letter_case(u64 *ctx) { return 0; }
+    SEC("fexit/vfs_open+0x4") int offset(u64 *ctx) { return 0; }
+    SEC("fexit/vmlinux:vfs_open") int of_vmlinux(u64 *ctx) { return 0; }
+"#;
+
+#[test]
+fn a_reason_is_the_first_one_and_a_name_that_is_suggested_is_what_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "reasons", REASONS);
+    let object = object.to_str().unwrap();
+    let ran = run(&mut harness(&["--kernel", "5.10,7.3", "--object", object]));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let report = ran.report();
+    let of = |number: usize, name: &str| {
+        let program = program(&report["kernels"][number], name);
+        let reason = &program["reason"];
+        let text = |field: &str| reason[field].as_str().unwrap_or_default().to_owned();
+        (
+            text("kind"),
+            text("text"),
+            reason["nearest"].clone(),
+            program["outcome"].clone(),
+        )
+    };
+    let callback = program(&report["kernels"][0], "callback")["reason"].clone();
+    assert_eq!(
+        (
+            &callback["kind"],
+            &callback["feature"],
+            &callback["minimum"]
+        ),
+        (&json!("too-new"), &json!("bpf_loop"), &json!("5.17")),
+        "{callback}"
+    );
+    assert!(
+        callback["text"]
+            .as_str()
+            .unwrap()
+            .contains("a callback (from Linux 5.13 on)")
+    );
+    for number in [0, 1] {
+        let (kind, text, ..) = of(number, "uninitialized");
+        assert_eq!(kind, "verifier", "{text}");
+        let (reason, instruction) = (text.find("R3 !read_ok"), text.find("(bf) r0 = r3"));
+        assert!(reason.is_some() && reason < instruction, "{text}");
+        for name in ["letter_case", "offset"] {
+            let (kind, text, nearest, _) = of(number, name);
+            assert_eq!(
+                (kind.as_str(), &nearest[0]),
+                ("target-missing", &json!("vfs_open")),
+                "{text}"
+            );
+        }
+        assert!(of(number, "offset").1.contains("has no offset"));
+        let (_, text, nearest, _) = of(number, "prefix");
+        assert!(nearest[0].as_str().unwrap().contains("execve"), "{text}");
+        assert_eq!(of(number, "of_vmlinux").3, "works");
+    }
+    let (_, text, ..) = of(1, "uninitialized");
+    assert!(
+        text.contains("never been initialized") && !text.contains("Suggestion"),
+        "{text}"
+    );
+    let (kind, text, ..) = of(1, "copy");
+    assert_eq!(kind, "target-refused", "{text}");
+    assert!(text.contains("`finish_task_switch.isra.0`"), "{text}");
+    let (_, text, nearest, _) = of(1, "renamed");
+    assert!(
+        nearest
+            .as_array()
+            .unwrap()
+            .contains(&json!("filename_unlinkat")),
+        "{text}"
+    );
+    for name in ["copy", "renamed"] {
+        assert_eq!(of(0, name).3, "works");
+    }
+    assert_eq!(of(1, "callback").3, "works");
+}
+
 #[test]
 fn the_minimum_is_found_with_the_reason_at_its_edge() {
     let dir = tempfile::tempdir().unwrap();

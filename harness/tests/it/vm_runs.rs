@@ -207,6 +207,24 @@ fn what_a_real_kernel_complains_of_spoils_the_scenario_that_made_it() {
 }
 
 #[test]
+fn under_lockdown_the_reason_is_lockdown() {
+    let kernels = "5.10,6.12,7.3";
+    let ran = run(&mut harness(&[
+        "--kernel",
+        kernels,
+        "--scenario",
+        "selftest_lockdown",
+    ]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for number in 0..3 {
+        let [[_, outcome, _]] = &scenarios(&ran.report(), number)[..] else {
+            panic!("one scenario was asked for")
+        };
+        assert_eq!(outcome, "passed");
+    }
+}
+
+#[test]
 fn where_all_is_skipped_nothing_is_learned() {
     let (status, report) = on_5_10("selftest_skip", &[]);
     assert_eq!((status, &report["verdict"]), (3, &"infra".into()));

@@ -188,6 +188,8 @@ pub enum ReasonKind {
     CoreMissing,
     /// The program needs something that came with a later kernel.
     TooNew,
+    /// The process may not do it, or kernel lockdown forbids it.
+    Permission,
     /// The verifier refused it.
     Verifier,
     /// The object's parts do not fit together, or refer to what is not there.

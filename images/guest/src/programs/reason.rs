@@ -18,6 +18,10 @@ pub(super) fn of(error: &ProgramError) -> Reason {
             reason.feature = Some(format!("bpf_{}", helper.name));
             reason.minimum = helper.for_fexit.then(|| helper.minimum.to_string());
         }
+        ProgramError::TooNew { too_new, .. } => {
+            reason.feature = too_new.first().map(|newest| newest.what.clone());
+            reason.minimum = too_new.first().map(|newest| newest.minimum.to_string());
+        }
         ProgramError::Unsupported(refusal) | ProgramError::Map(MapError::Unsupported(refusal)) => {
             lacking(&mut reason, refusal);
         }
@@ -63,7 +67,10 @@ fn kind(error: &ProgramError) -> ReasonKind {
         E::TargetRefused { .. } | E::TargetProgram { .. } => ReasonKind::TargetRefused,
         E::CoreMissing { .. } => ReasonKind::CoreMissing,
         E::UnknownHelper { helper, .. } if helper.for_fexit => ReasonKind::TooNew,
-        E::Unsupported(_) | E::Map(MapError::Unsupported(_)) => ReasonKind::TooNew,
+        E::TooNew { .. } | E::Unsupported(_) | E::Map(MapError::Unsupported(_)) => {
+            ReasonKind::TooNew
+        }
+        E::Permission { .. } | E::LockedDown { .. } => ReasonKind::Permission,
         E::LoadError { .. } | E::UnknownHelper { .. } => ReasonKind::Verifier,
         E::Relocation { .. } => ReasonKind::Relocation,
         E::Map(_) => ReasonKind::Map,

@@ -54,7 +54,11 @@ fn ask(object: &[u8], number: u32, (xdp, btf): (&Program, &Btf)) -> Result<Answe
         Err(ProgramError::Unsupported(refusal)) if refusal.feature == Feature::ProgramTarget => {
             return Err(refusal.into());
         }
-        Err(ProgramError::UnknownHelper { .. } | ProgramError::Unsupported(_)) => Answer::Withheld,
+        Err(
+            ProgramError::UnknownHelper { .. }
+            | ProgramError::TooNew { .. }
+            | ProgramError::Unsupported(_),
+        ) => Answer::Withheld,
         Err(ProgramError::LoadError { verifier_log, .. }) => {
             if UNKNOWN.iter().any(|words| verifier_log.contains(words)) {
                 Answer::Withheld

@@ -5,15 +5,17 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::programs::ProgramError;
-use fexit::{Btf, BtfError, Feature, KernelVersion};
+use fexit::{AmbiguityPolicy, Btf, BtfError, EbpfLoader, Feature, KernelVersion};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
+use super::fixture;
+use crate::objects;
 use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "ambiguous_name",
-        "a name that several functions bear is refused, and each of them is listed",
+        "a name that several functions have is refused with a list of them, unless the loader is told to take it as BTF has it",
         Feature::Fexit,
         ambiguous_name,
     )
@@ -30,6 +32,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "of a function that the compiler changed the error names the copy that is left",
         Feature::Fexit,
         changed_function,
+    )
+    .beside_others(),
+    Scenario::new(
+        "changed_function_in_btf",
+        "of a function that BTF has and the kernel only as a changed copy the error names the copy",
+        Feature::Fexit,
+        changed_function_in_btf,
+    )
+    .beside_others(),
+    Scenario::new(
+        "similar_names",
+        "for a name that is not there those are suggested that differ in letter case, at the end, or by a word",
+        Feature::Fexit,
+        similar_names,
     )
     .beside_others(),
     Scenario::new(
@@ -92,10 +108,10 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
                 refused += 1;
             }
             Err(other) => {
-                let what = format!("{name}, which {times} functions bear, gave another error");
+                let what = format!("{name}, which {times} functions have, gave another error");
                 return Err(anyhow::Error::from(other).context(what));
             }
-            Ok(()) => bail!("{name}, which {times} functions bear, was loaded"),
+            Ok(()) => bail!("{name}, which {times} functions have, was loaded"),
         }
         if refused == 3 {
             break;
@@ -107,6 +123,31 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
         shared.len()
     );
     context.measure("shared_names", shared.len());
+    // Those that one function has once the kernel is up. Not every kernel has such.
+    let once = symbols(&table)
+        .into_iter()
+        .filter(|(name, times)| *times > 1 && code.get(name) == Some(&1) && btf.has_function(name));
+    let mut at_boot = 0;
+    for (name, _) in once.take(3) {
+        counter
+            .program()?
+            .load(name, &btf)
+            .with_context(|| format!("{name}, whose other functions are in an `__init` section"))?;
+        counter.program()?.unload()?;
+        at_boot += 1;
+    }
+    context.measure("names_shared_at_boot", at_boot);
+    // Who takes names as BTF has them is not asked.
+    let (name, _) = shared
+        .iter()
+        .find(|(name, _)| btf.has_function(name))
+        .context("no shared name in BTF")?;
+    let mut unchecked = EbpfLoader::new()
+        .ambiguity_policy(AmbiguityPolicy::BtfOnly)
+        .load(objects::COUNT_CALLS)?;
+    fixture::fexit(&mut unchecked, "count_calls")?
+        .load(name, &btf)
+        .with_context(|| format!("{name}, as BTF has it"))?;
     // One that is unique still loads.
     Ok(counter.program()?.load(FUNCTION, &btf)?)
 }
@@ -163,6 +204,60 @@ fn changed_function(_: &mut Context) -> Result<()> {
     ensure!(
         text.contains(&format!("`{plain}.")),
         "no copy of {plain} is named: {text}"
+    );
+    Ok(())
+}
+
+fn changed_function_in_btf(context: &mut Context) -> Result<()> {
+    let table = table()?;
+    let symbols = symbols(&table);
+    let btf = Btf::from_sys_fs()?;
+    let copies = symbols.keys().filter_map(|name| name.split_once('.'));
+    let mut plain: Vec<&str> = copies
+        .map(|(plain, _)| plain)
+        .filter(|plain| !symbols.contains_key(plain) && btf.has_function(plain))
+        .collect();
+    plain.sort_unstable();
+    plain.dedup();
+    context.measure("functions", plain.len());
+    // The tools that made older kernels left such functions out of BTF.
+    for name in plain.into_iter().take(5) {
+        let mut counter = Counter::parsed()?;
+        let error = expect_error(name, counter.program()?.load(name, &btf), |error| {
+            matches!(error, ProgramError::TargetRefused { .. })
+        })?;
+        let text = error.to_string();
+        ensure!(
+            text.contains(&format!("(`{name}.")),
+            "no copy of {name} is named: {text}"
+        );
+    }
+    Ok(())
+}
+
+fn similar_names(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    for (asked, suggested) in [
+        ("VFS_OPEN", "vfs_open"),
+        ("vfs_opne", "vfs_open"),
+        ("vfs_open+0x4", "vfs_open"),
+        ("filename_lookupp", "filename_lookup"),
+        ("sys_unlinkat", "__x64_sys_unlinkat"),
+        ("do_execve", "_exec"),
+    ] {
+        let text = unknown(asked, &btf)?;
+        let (_, names) = text
+            .split_once("the nearest names are ")
+            .with_context(|| format!("nothing is suggested: {text}"))?;
+        let first = names.split(", ").next().unwrap_or_default();
+        ensure!(
+            first == suggested || suggested == "_exec" && first.contains(suggested),
+            "{suggested} is not suggested first: {text}"
+        );
+    }
+    ensure!(
+        unknown("vfs_open+0x4", &btf)?.contains("has no offset"),
+        "the offset is not the reason"
     );
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! What the verifier says, and what the kernel counts.
 
 use std::fs;
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fexit::maps::HashMap;
 use fexit::programs::{FExit, ProgramError, Target};
-use fexit::{Btf, Ebpf, EbpfLoader, Feature, VerifierLogLevel};
+use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion, VerifierLogLevel};
+use rustix::mount::{MountFlags, mount};
 
 use super::counter::{Counter, expect, expect_error, look_up};
 use crate::objects;
@@ -19,6 +21,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         verifier_refuses,
     )
     .beside_others(),
+    Scenario::new(
+        "too_new_callback",
+        "where the kernel has no callbacks that is the reason, and not what the verifier makes of it",
+        Feature::Fexit,
+        too_new_callback,
+    )
+    .beside_others(),
+    Scenario::new(
+        "selftest_lockdown",
+        "under lockdown the error about a helper that reads the kernel's memory says so, and other programs work",
+        Feature::Fexit,
+        lockdown,
+    )
+    .hidden(),
     Scenario::new(
         "missing_field",
         "a program that reads a field which the kernel lacks is refused with the field's name, unless it asks first",
@@ -62,9 +78,11 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
         matches!(error, ProgramError::LoadError { .. })
     })?;
     let text = error.to_string();
+    let (reason, instruction) = ("invalid bpf_context access", "(79) r1 = *(u64 *)(r1 +88)");
+    let (reason, instruction) = (text.find(reason), text.find(instruction));
     ensure!(
-        text.contains("`beyond`") && text.contains("invalid bpf_context access"),
-        "{text}"
+        text.contains("`beyond`") && reason.is_some() && reason < instruction,
+        "the reason does not come first, the instruction after it: {text}"
     );
     ensure!(
         text.lines().count() == 1,
@@ -82,6 +100,65 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
         verifier_log.lines().count() > 2,
         "this is not the whole log: {verifier_log}"
     );
+    Ok(())
+}
+
+fn too_new_callback(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::REFUSED)?;
+    let btf = Btf::from_sys_fs()?;
+    let load = program(&mut ebpf, "rounds")?.load_target(&Target::Section, &btf);
+    let error = match load {
+        Ok(()) => return Ok(()),
+        Err(ProgramError::TooNew {
+            too_new, running, ..
+        }) => {
+            let what: Vec<&str> = too_new.iter().map(|one| one.what.as_str()).collect();
+            let callbacks = KernelVersion::new(5, 13, 0);
+            return match what.as_slice() {
+                ["bpf_loop", "a callback"] => Ok(()),
+                ["bpf_loop"] if running >= callbacks => Ok(()),
+                other => bail!("on {running} the reason is {other:?}"),
+            };
+        }
+        // The verifier knows callbacks, and names the helper.
+        Err(ProgramError::UnknownHelper { helper, .. }) if helper.name == "loop" => return Ok(()),
+        Err(error) => error,
+    };
+    Err(anyhow::Error::from(error).context("callbacks are not the reason"))
+}
+
+/// It cannot be lifted again, so this scenario runs in a VM of its own.
+fn lockdown(_: &mut Context) -> Result<()> {
+    const SECURITYFS: &str = "/sys/kernel/security";
+    let switch = Path::new(SECURITYFS).join("lockdown");
+    if !switch.exists() {
+        mount(
+            "securityfs",
+            SECURITYFS,
+            "securityfs",
+            MountFlags::empty(),
+            None,
+        )
+        .context("mounting securityfs")?;
+    }
+    fs::write(&switch, "confidentiality").context("locking the kernel down")?;
+    let mut ebpf = Ebpf::load(objects::REFUSED)?;
+    let btf = Btf::from_sys_fs()?;
+    let load = program(&mut ebpf, "reads_kernel")?.load_target(&Target::Section, &btf);
+    let error = expect_error("a helper that lockdown forbids", load, |error| {
+        matches!(error, ProgramError::LockedDown { .. })
+    })?;
+    let text = error.to_string();
+    for part in [
+        "`reads_kernel`",
+        "bpf_probe_read_kernel",
+        "`confidentiality`",
+    ] {
+        ensure!(text.contains(part), "{part} is missing: {text}");
+    }
+    let fine = program(&mut ebpf, "fine")?;
+    fine.load_target(&Target::Section, &btf)?;
+    fine.attach()?;
     Ok(())
 }
 

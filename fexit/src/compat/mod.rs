@@ -9,6 +9,7 @@ mod map_types;
 
 use crate::kernel_version::KernelVersion;
 
+type KfuncRow = (&'static str, (u16, u16), &'static str);
 type Row = (&'static str, (u16, u16), &'static str, bool, bool);
 
 /// A helper of the kernel: a function that programs call by its number.
@@ -67,6 +68,11 @@ pub(crate) fn kfunc(name: &str) -> Option<Since> {
     Some((version(release), commit))
 }
 
+/// Whether this is a function of the kernel that only LSM programs may call.
+pub(crate) fn is_lsm_only(kfunc: &str) -> bool {
+    kfuncs::LSM_ONLY.contains(&kfunc)
+}
+
 /// The name of this type of map, and since when it exists.
 pub(crate) fn map_type(number: u32) -> Option<(&'static str, Since)> {
     let index = usize::try_from(number).ok()?.checked_sub(1)?;
@@ -109,6 +115,10 @@ mod tests {
             assert_eq!(kfunc(name).unwrap().1, commit);
         }
         assert_eq!(kfunc("bpf_nothing"), None);
+        for name in kfuncs::LSM_ONLY {
+            assert!(is_lsm_only(name) && kfunc(name).is_none(), "{name}");
+        }
+        assert!(!is_lsm_only("bpf_task_acquire"));
         let commits = helpers::HELPERS.iter().map(|row| row.2);
         let commits = commits.chain(kfuncs::KFUNCS.iter().map(|row| row.2));
         let commits = commits.chain(helpers::GPL_UNTIL.iter().map(|row| row.2));

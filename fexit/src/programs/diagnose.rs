@@ -7,11 +7,11 @@ use super::data::{ProgramData, Refusal};
 use super::info;
 use super::target::Resolved;
 use crate::btf::Btf;
+use crate::compat::Helper;
 use crate::error::ProgramError;
-use crate::facts::Helper;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
-use crate::privilege;
+use crate::privilege::{self, Lockdown};
 use crate::sys::ENOTSUPP;
 
 /// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
@@ -60,6 +60,16 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
         };
     }
     let number = unknown_helper(&refusal.log);
+    if let Some(error) = locked_down(&program.name, number) {
+        return error;
+    }
+    if !refusal.too_new.is_empty() {
+        return ProgramError::TooNew {
+            name: program.name.clone(),
+            too_new: refusal.too_new,
+            running: KernelVersion::current(),
+        };
+    }
     if let Some(feature) = number.and_then(feature).filter(|f| f.missing().is_some()) {
         return feature.unsupported().into();
     }
@@ -102,6 +112,14 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
         && let Some(refusal) = Feature::Sleepable.missing()
     {
         return refusal.into();
+    }
+    if let Some(name) = without_address(log) {
+        let reason = Btf::from_sys_fs()
+            .ok()
+            .and_then(|btf| btf.without_address(name, target.module.as_deref()));
+        return target_refused(&reason.unwrap_or_else(|| {
+            format!("its BTF has `{name}`, but its symbol table does not: it was inlined; choose a function that calls it")
+        }));
     }
     if log.contains("__noreturn function") {
         return target_refused("it never returns, so no program can run when it does");
@@ -273,6 +291,37 @@ fn unknown_helper(log: &str) -> Option<u32> {
     line.rsplit('#').next()?.trim().parse().ok()
 }
 
+/// The function of which the kernel has no address: `The address of function finish_task_switch cannot be found`.
+fn without_address(log: &str) -> Option<&str> {
+    log.lines().find_map(|line| {
+        let name = line.strip_prefix("The address of function ")?;
+        name.strip_suffix(" cannot be found")
+    })
+}
+
+/// Helpers that lockdown forbids: those that read the kernel's memory, and from 5.14 on the one that writes a user's.
+/// Sources: kernel commits ff40e51043af ("bpf, lockdown, audit: Fix buggy SELinux lockdown permission checks") and
+/// 51e1bb9eeaf7 ("bpf: Add lockdown check for probe_write_user helper").
+const FORBIDDEN_READS: [u32; 4] = [4, 45, 113, 115];
+const FORBIDDEN_WRITE: u32 = 36;
+
+/// The error about a helper that the verifier does not know, if lockdown is why.
+///
+/// Every kernel that has fexit has these, so one that does not know them has been told so.
+fn locked_down(program: &str, helper: Option<u32>) -> Option<ProgramError> {
+    let number = helper.filter(|n| FORBIDDEN_READS.contains(n) || *n == FORBIDDEN_WRITE)?;
+    let level = match privilege::lockdown() {
+        Lockdown::Level(level) => Some(level),
+        Lockdown::Unknown if number != FORBIDDEN_WRITE => None,
+        Lockdown::Unknown | Lockdown::Off => return None,
+    };
+    Some(ProgramError::LockedDown {
+        name: program.to_owned(),
+        helper: Helper::by_number(number)?,
+        level,
+    })
+}
+
 /// The feature that a helper belongs to.
 fn feature(helper: u32) -> Option<Feature> {
     let ring_buffer = 130..=134;
@@ -306,6 +355,30 @@ mod tests {
             let helper = Helper::by_number(number).unwrap();
             assert_eq!(helper.minimum, feature.minimum(), "{}", helper.name);
         }
+    }
+
+    #[test]
+    fn a_function_without_an_address_is_named() {
+        let log = "The address of function finish_task_switch cannot be found\nprocessed 0 insns\n";
+        assert_eq!(without_address(log), Some("finish_task_switch"));
+        assert_eq!(
+            without_address("The function f has 14 arguments. Too many.\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn only_helpers_that_lockdown_forbids_are_said_to_be_forbidden_by_it() {
+        for helper in FORBIDDEN_READS {
+            let name = Helper::by_number(helper).unwrap().name;
+            assert!(name.starts_with("probe_read"), "{name}");
+        }
+        assert_eq!(
+            Helper::by_number(FORBIDDEN_WRITE).unwrap().name,
+            "probe_write_user"
+        );
+        assert!(locked_down("p", Some(184)).is_none());
+        assert!(locked_down("p", None).is_none());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::Ebpf;
 use crate::kernel_version::KernelVersion;
-use crate::needs::Needs;
 use crate::object::{Globals, Object};
+use crate::requirements::Needs;
 use crate::testing::compile;
 
 fn needs(source: &str, program: &str) -> Needs {
@@ -49,6 +49,57 @@ fn each_reason_has_its_release_and_the_newest_comes_first() {
             "5.5 it is an fexit program",
         ]
     );
+}
+
+#[test]
+fn a_section_asks_for_what_its_kind_and_its_target_need() {
+    let section = |section: &str| {
+        let needs = needs(
+            &format!("SEC(\"{section}\") int p(u64 *ctx) {{ return 0; }}"),
+            "p",
+        );
+        (
+            needs.minimum().unwrap().to_string(),
+            reasons(&needs).remove(0),
+        )
+    };
+    let expect = |minimum: &str, what: &str| (minimum.to_owned(), format!("{minimum} {what}"));
+    for (name, minimum, what) in [
+        ("fexit/vfs_read", "5.5", "it is an fexit program"),
+        ("fexit/vmlinux:vfs_read", "5.5", "it is an fexit program"),
+        (
+            "fexit/tun:tun_get_user",
+            "5.11",
+            "its target is a function of a module",
+        ),
+        ("fsession/vfs_read", "7.0", "it is an fsession program"),
+        ("fexit.multi/vfs_*", "7.2", "it is an fexit.multi program"),
+        (
+            "fsession.multi/vfs_*",
+            "7.2",
+            "it is an fsession.multi program",
+        ),
+    ] {
+        assert_eq!(section(name), expect(minimum, what), "{name}");
+    }
+}
+
+#[test]
+fn kfuncs_have_the_release_in_which_fexit_programs_may_call_them() {
+    let minimum = |kfunc: &str| {
+        let needs = needs(
+            &format!(
+                "extern void {kfunc}(void) SEC(\".ksyms\");
+                 SEC(\"fexit/vfs_read\") int p(u64 *ctx) {{ {kfunc}(); return 0; }}"
+            ),
+            "p",
+        );
+        needs.minimum().map(|minimum| minimum.to_string())
+    };
+    assert_eq!(minimum("bpf_dynptr_is_rdonly").as_deref(), Some("6.5"));
+    assert_eq!(minimum("css_rstat_flush").as_deref(), Some("6.16"));
+    assert_eq!(minimum("bpf_stream_vprintk").as_deref(), Some("6.17"));
+    assert_eq!(minimum("bpf_put_file"), None);
 }
 
 #[test]

@@ -21,6 +21,8 @@ const NAME_AT: usize = ADDRESS_LEN + 3;
 pub(super) struct Symbols {
     /// Their lines, the kinds left out: address, name, newline.
     lines: Vec<u8>,
+    /// The same of what only runs while the kernel boots (`__init`).
+    at_boot: Vec<u8>,
     /// The same of modules' functions, with the module behind the name.
     of_modules: Vec<u8>,
 }
@@ -32,11 +34,15 @@ impl Symbols {
 
     fn of(table: impl Read) -> Self {
         let mut symbols = Self::default();
+        let mut is_code = true;
         let _: Option<()> = each_function(table, |address, name| {
+            is_code &= name != END_OF_CODE;
             let lines = if name.ends_with(b"]") {
                 &mut symbols.of_modules
-            } else {
+            } else if is_code {
                 &mut symbols.lines
+            } else {
+                &mut symbols.at_boot
             };
             lines.extend_from_slice(address);
             lines.extend_from_slice(name);
@@ -51,15 +57,13 @@ impl Symbols {
         split(&self.lines)
     }
 
-    /// The functions of modules that bear this name: module and address of each.
+    /// The functions of modules that have this name: module and address of each.
     fn in_modules(&self, name: &str) -> Vec<(String, String)> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let bearers = split(&self.of_modules).filter_map(|(address, symbol)| {
-            let module = symbol.strip_prefix(name.as_bytes())?;
-            let module = module.strip_prefix(b"\t[")?.strip_suffix(b"]")?;
-            Some((text(module), text(address)))
+        let functions = split(&self.of_modules).filter_map(|(address, symbol)| {
+            let (symbol, module) = split_module(symbol)?;
+            (symbol == name.as_bytes()).then(|| (text(module), text(address)))
         });
-        let mut all: Vec<_> = bearers.collect();
+        let mut all: Vec<_> = functions.collect();
         all.sort();
         all
     }
@@ -72,51 +76,82 @@ impl Symbols {
         modules
     }
 
-    /// The functions of this module that bear this name, if they are several: `module:name at ADDRESS`.
-    pub(super) fn namesakes_in_module(&self, module: &str, name: &str) -> Vec<String> {
-        let bearers = self.in_modules(name).into_iter();
-        let bearers: Vec<String> = bearers
+    /// The functions of this module that have this name, if they are several: `module:name at ADDRESS`.
+    pub(super) fn duplicates_in_module(&self, module: &str, name: &str) -> Vec<String> {
+        let functions = self.in_modules(name).into_iter();
+        let functions = functions
             .filter(|(of, _)| of == module)
-            .map(|(_, address)| format!("{module}:{name} at 0x{address}"))
-            .collect();
-        if bearers.len() > 1 {
-            bearers
-        } else {
-            Vec::new()
-        }
+            .map(|(_, address)| format!("{module}:{name} at 0x{address}"));
+        if_several(functions.collect())
     }
 
     /// Each function of this name, if they are several: `name at ADDRESS`.
-    pub(super) fn namesakes(&self, name: &str) -> Vec<String> {
-        let bearers: Vec<String> = self
+    pub(super) fn duplicates(&self, name: &str) -> Vec<String> {
+        let functions = self
             .functions()
             .filter(|(_, found)| *found == name.as_bytes())
-            .map(|(address, _)| format!("{name} at 0x{}", String::from_utf8_lossy(address)))
-            .collect();
-        if bearers.len() > 1 {
-            bearers
-        } else {
-            Vec::new()
-        }
+            .map(|(address, _)| format!("{name} at 0x{}", text(address)));
+        if_several(functions.collect())
     }
 
-    /// What is left of a function that BTF does not list.
-    pub(super) fn trace(&self, name: &str) -> Trace {
+    /// What there is of a function of the kernel, or of this module.
+    pub(super) fn trace(&self, name: &str, module: Option<&str>) -> Trace {
         if self.lines.is_empty() {
             return Trace::Unknown;
         }
-        let mut changed = Trace::None;
-        for (_, found) in self.functions() {
-            match found.strip_prefix(name.as_bytes()) {
-                Some(b"") => return Trace::Function,
-                Some(suffix) if suffix.starts_with(b".") && !suffix.starts_with(b".cold") => {
-                    changed = Trace::Changed(String::from_utf8_lossy(found).into_owned());
-                }
-                _ => {}
+        let trace = match module {
+            None => trace(name, self.functions().map(|(_, symbol)| symbol)),
+            Some(module) => {
+                let symbols =
+                    split(&self.of_modules).filter_map(|(_, symbol)| split_module(symbol));
+                let of_module = symbols.filter(|(_, of)| *of == module.as_bytes());
+                trace(name, of_module.map(|(symbol, _)| symbol))
             }
+        };
+        let is_at_boot = || split(&self.at_boot).any(|(_, symbol)| symbol == name.as_bytes());
+        if trace == Trace::None && module.is_none() && is_at_boot() {
+            return Trace::AtBoot;
         }
-        changed
+        trace
     }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn if_several(functions: Vec<String>) -> Vec<String> {
+    if functions.len() > 1 {
+        functions
+    } else {
+        Vec::new()
+    }
+}
+
+/// The name of a module's function, and that of the module: `name<TAB>[module]`.
+fn split_module(symbol: &[u8]) -> Option<(&[u8], &[u8])> {
+    let tab = symbol.iter().position(|&byte| byte == b'\t')?;
+    let module = symbol[tab + 1..].strip_prefix(b"[")?.strip_suffix(b"]")?;
+    Some((&symbol[..tab], module))
+}
+
+/// What these symbols hold of a function.
+fn trace<'a>(name: &str, symbols: impl Iterator<Item = &'a [u8]>) -> Trace {
+    let mut found = Trace::None;
+    for symbol in symbols {
+        match symbol.strip_prefix(name.as_bytes()) {
+            Some(b"") => return Trace::Function,
+            // A copy that runs tells more than the part of it that seldom does.
+            Some(suffix) if suffix.starts_with(b".") => {
+                let is_cold = suffix.ends_with(b".cold");
+                if found == Trace::None || !is_cold {
+                    found = Trace::Changed(text(symbol));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Address and name of each of [`Symbols::lines`].
@@ -130,13 +165,15 @@ fn split(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// What the symbol table holds of a name that BTF does not list.
+/// What the symbol table holds of a function.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trace {
+pub(crate) enum Trace {
     /// The function is there.
     Function,
-    /// Only a copy that the compiler changed is, such as `name.isra.0`.
+    /// Only a copy that the compiler changed is (`name.isra.0`, `.constprop`, `.part`), or a part of it (`name.cold`).
     Changed(String),
+    /// It only runs while the kernel boots.
+    AtBoot,
     /// Nothing is.
     None,
     /// The table cannot be read.
@@ -175,26 +212,26 @@ fn line(table: &[u8]) -> Option<&[u8]> {
     table.get(..NAME_AT + end)
 }
 
-/// Whether several functions of the kernel bear this name, by the table, which is read once in the life of a process;
+/// Whether several functions of the kernel have this name, by the table, which is read once in the life of a process;
 /// `None` when it cannot be read.
-pub(super) fn table_says_several(name: &[u8]) -> Option<bool> {
-    static SHARED: OnceLock<Vec<u64>> = OnceLock::new();
-    let shared = match SHARED.get() {
-        Some(shared) => shared,
+pub(super) fn is_ambiguous(name: &[u8]) -> Option<bool> {
+    static AMBIGUOUS: OnceLock<Vec<u64>> = OnceLock::new();
+    let ambiguous = match AMBIGUOUS.get() {
+        Some(ambiguous) => ambiguous,
         None => {
             let table = File::open("/proc/kallsyms").ok()?;
-            SHARED.get_or_init(|| shared_names(table))
+            AMBIGUOUS.get_or_init(|| ambiguous_names(table))
         }
     };
-    Some(shared.binary_search(&hash(name)).is_ok())
+    Some(ambiguous.binary_search(&hash(name)).is_ok())
 }
 
-/// Where the kernel's code ends. Behind it are data, half of the table, and what only runs at boot: that goes by the
-/// same names at times, but the kernel takes the first bearer of a name.
+/// Where the kernel's code ends. Behind it are data, half of the table, and what only runs at boot (`__init`): that goes by
+/// the same names at times, but the kernel takes the first function of a name.
 const END_OF_CODE: &[u8] = b"_etext";
 
-/// Hashes of the names that several functions of the kernel bear, in order.
-fn shared_names(table: impl Read) -> Vec<u64> {
+/// Hashes of the names that several functions of the kernel have, in order.
+fn ambiguous_names(table: impl Read) -> Vec<u64> {
     let mut all = Vec::new();
     let _: Option<()> = each_function(table, |_, name| {
         if name == END_OF_CODE {
@@ -207,9 +244,9 @@ fn shared_names(table: impl Read) -> Vec<u64> {
     });
     all.sort_unstable();
     let repeated = all.windows(2).filter(|w| w[0] == w[1]);
-    let mut shared: Vec<u64> = repeated.map(|w| w[0]).collect();
-    shared.dedup();
-    shared
+    let mut ambiguous: Vec<u64> = repeated.map(|w| w[0]).collect();
+    ambiguous.dedup();
+    ambiguous
 }
 
 /// FNV-1a: the table has two hundred thousand names, and nobody attacks with them.
@@ -230,11 +267,18 @@ mod tests {
         ffffffff81000040 t state\n\
         ffffffff81000050 t do_open.cold\n\
         ffffffff81000060 t do_open.isra.0\n\
+        ffffffff81000068 t do_open.isra.0.cold\n\
+        ffffffff81000070 t do_seldom.cold\n\
+        ffffffff82000000 T _etext\n\
+        ffffffff83000000 t state\n\
+        ffffffff83000010 t setup\n\
+        ffffffff83000020 t setup\n\
         ffffffffc0000000 t startup_64\t[nf_tables]\n\
         ffffffffc0000010 t init\t[tun]\n\
         ffffffffc0000020 d init\t[tun]\n\
         ffffffffc0000030 t init\t[tap]\n\
         ffffffffc0000040 t init\t[tap]\n\
+        ffffffffc0000050 t open.constprop.0\t[tap]\n\
         cut";
 
     /// Gives a few bytes at a time, so that lines come in pieces.
@@ -252,21 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn only_functions_of_the_kernel_proper_count() {
-        assert_eq!(shared_names(TABLE), [hash(b"init_once")]);
-        assert_eq!(shared_names(Slowly(TABLE)), [hash(b"init_once")]);
-        let behind_the_code = [b"ffffffff80000000 T _etext\n", TABLE].concat();
-        assert!(shared_names(behind_the_code.as_slice()).is_empty());
+    fn data_modules_and_what_runs_at_boot_make_no_name_ambiguous() {
+        assert_eq!(ambiguous_names(TABLE), [hash(b"init_once")]);
+        assert_eq!(ambiguous_names(Slowly(TABLE)), [hash(b"init_once")]);
         let symbols = symbols(TABLE);
         assert_eq!(
-            symbols.namesakes("init_once"),
+            symbols.duplicates("init_once"),
             [
                 "init_once at 0xffffffff81000010",
                 "init_once at 0xffffffff81000020"
             ]
         );
-        assert!(symbols.namesakes("state").is_empty());
-        assert!(symbols.namesakes("startup_64").is_empty());
+        for name in ["state", "setup", "startup_64"] {
+            assert!(symbols.duplicates(name).is_empty(), "{name}");
+        }
     }
 
     #[test]
@@ -278,20 +321,26 @@ mod tests {
         assert_eq!(found[2].1, "ffffffffc0000010");
         assert!(symbols.in_modules("init_once").is_empty());
         assert_eq!(symbols.in_modules("startup_64").len(), 1);
-        assert_eq!(symbols.namesakes_in_module("tap", "init").len(), 2);
-        assert!(symbols.namesakes_in_module("tun", "init").is_empty());
+        assert_eq!(symbols.duplicates_in_module("tap", "init").len(), 2);
+        assert!(symbols.duplicates_in_module("tun", "init").is_empty());
     }
 
     #[test]
-    fn what_is_left_of_a_function_is_found() {
+    fn a_function_is_traced_to_what_the_compiler_left_of_it() {
         let symbols = symbols(TABLE);
-        assert_eq!(symbols.trace("state"), Trace::Function);
+        let changed = |copy: &str| Trace::Changed(copy.to_owned());
+        assert_eq!(symbols.trace("state", None), Trace::Function);
+        assert_eq!(symbols.trace("setup", None), Trace::AtBoot);
+        assert_eq!(symbols.trace("do_open", None), changed("do_open.isra.0"));
+        assert_eq!(symbols.trace("do_seldom", None), changed("do_seldom.cold"));
+        assert_eq!(symbols.trace("do_close", None), Trace::None);
         assert_eq!(
-            symbols.trace("do_open"),
-            Trace::Changed("do_open.isra.0".to_owned())
+            symbols.trace("open", Some("tap")),
+            changed("open.constprop.0")
         );
-        assert_eq!(symbols.trace("do_close"), Trace::None);
-        assert_eq!(Symbols::default().trace("do_close"), Trace::Unknown);
+        assert_eq!(symbols.trace("init", Some("tun")), Trace::Function);
+        assert_eq!(symbols.trace("open", Some("tun")), Trace::None);
+        assert_eq!(Symbols::default().trace("do_close", None), Trace::Unknown);
     }
 
     #[test]

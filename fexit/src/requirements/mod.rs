@@ -1,9 +1,10 @@
 //! What the programs of an object want of a kernel, read without one.
 
 mod instructions;
-mod places;
+mod relocation_sites;
 #[cfg(test)]
 mod tests;
+mod too_new;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,17 +12,19 @@ use aya_obj::Object as Parsed;
 
 use crate::Ebpf;
 use crate::btf::access::CoreNeed;
+use crate::compat::{self, Helper};
 use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
-use crate::facts::{self, Helper};
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::maps::Map;
 use crate::object::{Key, Object};
 use crate::programs::Program;
 use instructions::{Found, Instruction};
-pub(crate) use places::missing;
-use places::{Placed, placed};
+pub(crate) use relocation_sites::missing;
+use relocation_sites::{Placed, placed};
+pub use too_new::TooNew;
+pub(crate) use too_new::too_new;
 
 /// What one fexit program wants of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +172,9 @@ impl<'a> Survey<'a> {
         };
         match data.kind() {
             "fsession" => add(Feature::Session, "it is an fsession program".to_owned()),
-            "fexit.multi" => add(Feature::Multi, "it is an fexit.multi program".to_owned()),
+            kind @ ("fexit.multi" | "fsession.multi") => {
+                add(Feature::Multi, format!("it is an {kind} program"));
+            }
             _ => add(Feature::Fexit, "it is an fexit program".to_owned()),
         }
         if data.may_sleep() {
@@ -180,7 +185,8 @@ impl<'a> Survey<'a> {
         }
         if data
             .section_target()
-            .is_some_and(|target| target.contains(':'))
+            .and_then(|target| target.split_once(':'))
+            .is_some_and(|(module, _)| module != "vmlinux")
         {
             add(
                 Feature::ModuleTarget,
@@ -251,7 +257,7 @@ impl<'a> Survey<'a> {
                 minimum: None,
                 source,
             });
-        } else if let Some((minimum, commit)) = facts::gpl_until(helper.name)
+        } else if let Some((minimum, commit)) = compat::gpl_until(helper.name)
             && !self.gpl
         {
             requirements.push(Requirement {
@@ -280,7 +286,14 @@ fn externs_of<'a>(numbers: &BTreeSet<i32>, externs: &'a [Extern]) -> Vec<&'a Ext
 }
 
 fn kfunc(name: &str) -> Option<Requirement> {
-    let (minimum, commit) = facts::kfunc(name)?;
+    if compat::is_lsm_only(name) {
+        return Some(Requirement {
+            what: format!("it calls the kernel's function {name}, which fexit programs may not"),
+            minimum: None,
+            source: "the filter of its set in the kernel: for LSM programs alone".to_owned(),
+        });
+    }
+    let (minimum, commit) = compat::kfunc(name)?;
     Some(Requirement {
         what: format!("it calls the kernel's function {name}"),
         minimum: Some(minimum),
@@ -289,7 +302,7 @@ fn kfunc(name: &str) -> Option<Requirement> {
 }
 
 fn map_type(map: &Map) -> Option<Requirement> {
-    let (kind, (minimum, commit)) = facts::map_type(map.map_type())?;
+    let (kind, (minimum, commit)) = compat::map_type(map.map_type())?;
     // What is older than fexit itself need not be told.
     (minimum > Feature::Fexit.minimum()).then(|| Requirement {
         what: format!("its map {} is of type {kind}", map.name()),

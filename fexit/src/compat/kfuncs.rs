@@ -1,10 +1,19 @@
-//! Functions of the kernel that tracing programs may call (kfuncs), by name.
+//! Functions of the kernel that fexit programs may call (kfuncs), by name.
 //!
-//! Not the whole list, and no promise: a kfunc may go as it came. The BTF of a kernel has the last word.
+//! Not the whole list, and no promise: a kfunc may go as it came. The BTF of a kernel has the last word. Held against the
+//! kernels 6.12 and 6.16 to 7.3: which of them BTF marks (`bpf_kfunc`), and which the verifier lets an fexit program call.
+//! The commit is that which brought it, or the first tag that has it.
+
+use super::KfuncRow;
 
 /// Name, and the release and commit that brought it.
+///
+/// `cgroup_rstat_*` are gone since 6.16. `bpf_stream_vprintk` was `bpf_stream_vprintk_impl` alone in 6.18 and 6.19.
 #[rustfmt::skip]
-pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
+pub(super) const KFUNCS: [KfuncRow; 174] = [
+    ("bpf_arena_alloc_pages", (6, 9), "317460317a02"),
+    ("bpf_arena_free_pages", (6, 9), "317460317a02"),
+    ("bpf_arena_reserve_pages", (6, 17), "v6.17"),
     ("bpf_cast_to_kern_ctx", (6, 2), "fd264ca02094"),
     ("bpf_cgroup_acquire", (6, 2), "fda01efc6160"),
     ("bpf_cgroup_ancestor", (6, 2), "5ca786707829"),
@@ -50,16 +59,14 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_dynptr_from_file", (6, 19), "8d8771dc03e4"),
     ("bpf_dynptr_from_skb", (6, 4), "b5964b968ac6"),
     ("bpf_dynptr_is_null", (6, 5), "540ccf96ddbc"),
-    ("bpf_dynptr_is_rdonly", (5, 19), "13bbbfbea759"),
+    ("bpf_dynptr_is_rdonly", (6, 5), "540ccf96ddbc"),
     ("bpf_dynptr_memset", (6, 17), "5fc5d8fded57"),
     ("bpf_dynptr_size", (6, 5), "26662d7347a0"),
     ("bpf_dynptr_slice", (6, 4), "b5964b968ac6"),
     ("bpf_dynptr_slice_rdwr", (6, 4), "b5964b968ac6"),
-    ("bpf_get_dentry_xattr", (6, 12), "ac13a4261afe"),
-    ("bpf_get_file_xattr", (6, 8), "ac9c05e0e453"),
-    ("bpf_get_fsverity_digest", (6, 8), "67814c00de31"),
     ("bpf_get_kmem_cache", (6, 13), "a992d7a39791"),
-    ("bpf_get_task_exe_file", (6, 12), "d08e2045ebf0"),
+    ("bpf_get_mem_cgroup", (7, 0), "v7.0"),
+    ("bpf_get_root_mem_cgroup", (7, 0), "v7.0"),
     ("bpf_iter_bits_destroy", (6, 11), "4665415975b0"),
     ("bpf_iter_bits_new", (6, 11), "4665415975b0"),
     ("bpf_iter_bits_next", (6, 11), "4665415975b0"),
@@ -85,8 +92,13 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_iter_task_vma_new", (6, 7), "4ac454682158"),
     ("bpf_iter_task_vma_next", (6, 7), "4ac454682158"),
     ("bpf_key_put", (6, 1), "f3cf4134c5c6"),
+    ("bpf_list_add", (7, 2), "v7.2"),
     ("bpf_list_back", (6, 16), "fb5b480205ba"),
+    ("bpf_list_del", (7, 2), "v7.2"),
+    ("bpf_list_empty", (7, 2), "v7.2"),
     ("bpf_list_front", (6, 16), "fb5b480205ba"),
+    ("bpf_list_is_first", (7, 2), "v7.2"),
+    ("bpf_list_is_last", (7, 2), "v7.2"),
     ("bpf_list_pop_back", (6, 2), "8cab76ec6349"),
     ("bpf_list_pop_front", (6, 2), "8cab76ec6349"),
     ("bpf_list_push_back", (7, 1), "d457072576a6"),
@@ -97,11 +109,15 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_local_irq_save", (6, 14), "c8e2ee1f3df0"),
     ("bpf_lookup_system_key", (6, 1), "f3cf4134c5c6"),
     ("bpf_lookup_user_key", (6, 1), "f3cf4134c5c6"),
+    ("bpf_mem_cgroup_flush_stats", (7, 0), "v7.0"),
+    ("bpf_mem_cgroup_memory_events", (7, 0), "v7.0"),
+    ("bpf_mem_cgroup_page_state", (7, 0), "v7.0"),
+    ("bpf_mem_cgroup_usage", (7, 0), "v7.0"),
+    ("bpf_mem_cgroup_vm_events", (7, 0), "v7.0"),
     ("bpf_obj_drop", (7, 1), "d457072576a6"),
     ("bpf_obj_drop_impl", (6, 2), "ac9f06050a35"),
     ("bpf_obj_new", (7, 1), "d457072576a6"),
     ("bpf_obj_new_impl", (6, 2), "958cf2e273f0"),
-    ("bpf_path_d_path", (6, 12), "d08e2045ebf0"),
     ("bpf_percpu_obj_drop", (7, 1), "d457072576a6"),
     ("bpf_percpu_obj_drop_impl", (6, 7), "36d8bdf75a93"),
     ("bpf_percpu_obj_new", (7, 1), "d457072576a6"),
@@ -112,7 +128,7 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_probe_read_kernel_str_dynptr", (6, 16), "a498ee7576de"),
     ("bpf_probe_read_user_dynptr", (6, 16), "a498ee7576de"),
     ("bpf_probe_read_user_str_dynptr", (6, 16), "a498ee7576de"),
-    ("bpf_put_file", (6, 12), "d08e2045ebf0"),
+    ("bpf_put_mem_cgroup", (7, 0), "v7.0"),
     ("bpf_rbtree_add", (7, 1), "d457072576a6"),
     ("bpf_rbtree_add_impl", (6, 4), "d2dcc67df910"),
     ("bpf_rbtree_first", (6, 3), "bd1279ae8a69"),
@@ -125,9 +141,11 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_rdonly_cast", (6, 2), "a35b9af4ec2c"),
     ("bpf_refcount_acquire", (7, 1), "d457072576a6"),
     ("bpf_refcount_acquire_impl", (6, 4), "7c50b1cb76ac"),
-    ("bpf_remove_dentry_xattr", (6, 15), "56467292794b"),
+    ("bpf_res_spin_lock", (6, 15), "v6.15"),
+    ("bpf_res_spin_lock_irqsave", (6, 15), "v6.15"),
+    ("bpf_res_spin_unlock", (6, 15), "v6.15"),
+    ("bpf_res_spin_unlock_irqrestore", (6, 15), "v6.15"),
     ("bpf_send_signal_task", (6, 13), "6280cf718db0"),
-    ("bpf_set_dentry_xattr", (6, 15), "56467292794b"),
     ("bpf_strcasecmp", (6, 18), "19559e844184"),
     ("bpf_strcasestr", (6, 19), "b5b693f73589"),
     ("bpf_strchr", (6, 17), "e91370550f1f"),
@@ -135,12 +153,13 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_strcmp", (6, 17), "e91370550f1f"),
     ("bpf_strcspn", (6, 17), "e91370550f1f"),
     ("bpf_stream_print_stack", (7, 0), "63328bb23f26"),
-    ("bpf_stream_vprintk", (7, 0), "d806f3101276"),
-    ("bpf_stream_vprintk_impl", (6, 17), "5ab154f1463a"),
+    ("bpf_stream_vprintk", (6, 17), "5ab154f1463a"),
+    ("bpf_stream_vprintk_impl", (6, 18), "v6.18"),
     ("bpf_strlen", (6, 17), "e91370550f1f"),
     ("bpf_strncasecmp", (7, 0), "1dc669646762"),
     ("bpf_strncasestr", (6, 19), "b5b693f73589"),
     ("bpf_strnchr", (6, 17), "e91370550f1f"),
+    ("bpf_strnlen", (6, 17), "e91370550f1f"),
     ("bpf_strnstr", (6, 17), "e91370550f1f"),
     ("bpf_strrchr", (6, 17), "e91370550f1f"),
     ("bpf_strspn", (6, 17), "e91370550f1f"),
@@ -164,6 +183,18 @@ pub(super) const KFUNCS: [(&str, (u16, u16), &str); 161] = [
     ("bpf_wq_start", (6, 10), "8e83da9732d9"),
     ("cgroup_rstat_flush", (6, 1), "a319185be9f5"),
     ("cgroup_rstat_updated", (6, 1), "a319185be9f5"),
-    ("css_rstat_flush", (6, 16), "a319185be9f5"),
-    ("css_rstat_updated", (6, 16), "a319185be9f5"),
+    ("css_rstat_flush", (6, 16), "v6.16"),
+    ("css_rstat_updated", (6, 16), "v6.16"),
+];
+
+/// Those that only LSM programs may call, of whatever kernel: the same BTF and the same hook, but a filter.
+pub(super) const LSM_ONLY: [&str; 8] = [
+    "bpf_get_dentry_xattr",
+    "bpf_get_file_xattr",
+    "bpf_get_fsverity_digest",
+    "bpf_get_task_exe_file",
+    "bpf_path_d_path",
+    "bpf_put_file",
+    "bpf_remove_dentry_xattr",
+    "bpf_set_dentry_xattr",
 ];

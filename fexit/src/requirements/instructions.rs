@@ -11,6 +11,9 @@ const LD_IMM64: u8 = 0x18;
 /// The source register of a 64-bit constant that is the address of a function in the program.
 const PSEUDO_FUNC: u8 = 4;
 
+/// The address of a function of the program, for a helper to call.
+pub(super) const CALLBACK: &str = "a callback";
+
 /// What, the release, the kernel commit.
 pub(super) type Instruction = (&'static str, (u16, u16), &'static str);
 
@@ -59,7 +62,7 @@ fn newer_than_fexit(insn: &bpf_insn) -> Option<Instruction> {
     let (class, mode) = (insn.code & 7, insn.code & 0xe0);
     match insn.code {
         LD_IMM64 if insn.src_reg() == PSEUDO_FUNC => {
-            return Some(("a callback", (5, 13), "69c087ba6225"));
+            return Some((CALLBACK, (5, 13), "69c087ba6225"));
         }
         0x06 => return Some(("a jump of 32 bits", V4, "4cd58e9af8b9")),
         0xd7 => return Some(("an unconditional byte swap", V4, "0845c3db7bf5")),

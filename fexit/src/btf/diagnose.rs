@@ -1,0 +1,149 @@
+//! Why a function or module was not found: looked into only once it was not, so it costs nothing otherwise.
+
+use std::path::Path;
+
+use super::function::Scope;
+use super::kallsyms::{Symbols, Trace};
+use super::{BtfError, MODULE_BTF, suggest};
+
+/// The error about a function that the BTF of the kernel, or of this module, does not have.
+///
+/// `is_running` says that it is the BTF of the running kernel, which `symbols` are of.
+pub(super) fn unknown_function(
+    scope: Scope<'_>,
+    name: &str,
+    module: Option<&str>,
+    (symbols, is_running): (&Symbols, bool),
+) -> BtfError {
+    let (bare, reason) = match not_a_name(name) {
+        Some((bare, reason)) => (bare, reason.to_owned()),
+        None => (name, why_not_there(name, module, symbols)),
+    };
+    BtfError::UnknownBtfTypeName {
+        type_name: name.to_owned(),
+        scope: place(module),
+        reason,
+        nearest: suggest::functions(scope, bare, |name| {
+            let trace = || symbols.trace(name, module);
+            !is_running || matches!(trace(), Trace::Function | Trace::Unknown)
+        }),
+    }
+}
+
+pub(super) fn place(module: Option<&str>) -> String {
+    module.map_or_else(|| "the kernel".to_owned(), |name| format!("module {name}"))
+}
+
+/// What is given as a name and cannot be one: the name in it, and why.
+fn not_a_name(name: &str) -> Option<(&str, &'static str)> {
+    let (bare, reason) = if let Some((bare, _)) = name.split_once('+') {
+        (
+            bare,
+            "a target has no offset, for the program runs when the function returns; give the name alone",
+        )
+    } else if name.contains('*') {
+        (
+            name,
+            "`*` stands for other letters only in the targets of `fexit.multi` programs (Linux 7.2)",
+        )
+    } else if let Some((bare, _)) = name.split_once('.') {
+        (
+            bare,
+            "BTF has no copies that the compiler made of a function (`.isra`, `.constprop`, `.part`, `.cold`)",
+        )
+    } else {
+        return None;
+    };
+    Some((bare.trim_end_matches('*'), reason))
+}
+
+fn why_not_there(name: &str, module: Option<&str>, symbols: &Symbols) -> String {
+    let trace = symbols.trace(name, module);
+    if trace == Trace::None && module.is_none() {
+        let modules = symbols.modules_with(name);
+        if !modules.is_empty() {
+            return format!(
+                "it is a function of module {}, whose BTF does not hold it or is not shown \
+                 (CONFIG_DEBUG_INFO_BTF_MODULES=y)",
+                modules.join(", ")
+            );
+        }
+    }
+    reason(trace)
+}
+
+pub(super) fn unknown_module(name: &str) -> BtfError {
+    let reason = if !Path::new(MODULE_BTF).exists() {
+        "this kernel shows no BTF at all".to_owned()
+    } else if Path::new("/sys/module").join(name).exists() {
+        "it is loaded, but the kernel keeps BTF of modules only from Linux 5.11 on and if built with \
+         CONFIG_DEBUG_INFO_BTF_MODULES=y"
+            .to_owned()
+    } else {
+        format!("it is not loaded; try `modprobe {name}`")
+    };
+    BtfError::UnknownModule {
+        name: name.to_owned(),
+        reason,
+    }
+}
+
+/// What the symbol table says of a function that BTF does not list.
+fn reason(trace: Trace) -> String {
+    match trace {
+        Trace::Function => "the function exists, but has no BTF: it is written in assembly, is an alias, or was left \
+                            out because its copies differ"
+            .to_owned(),
+        Trace::Changed(copy) => changed(&copy),
+        Trace::AtBoot => {
+            "it only runs while the kernel boots (`__init`), and its memory is freed afterwards".to_owned()
+        }
+        Trace::None => {
+            "this kernel has no function of that name, or it was inlined everywhere".to_owned()
+        }
+        Trace::Unknown => "it does not exist there or was inlined".to_owned(),
+    }
+}
+
+/// Why a function is no target of which this is the only symbol.
+fn changed(copy: &str) -> String {
+    if copy.matches('.').count() == 1 && copy.ends_with(".cold") {
+        return format!(
+            "it was inlined, and the compiler has kept only the part of it that seldom runs (`{copy}`), which cannot \
+             be traced; choose a function that calls it"
+        );
+    }
+    format!(
+        "the compiler has only kept a changed copy of it (`{copy}`), which cannot be traced; choose a function that \
+         calls it, or one that it calls"
+    )
+}
+
+/// Why the kernel does not find the address of a function that BTF has; none if the symbol table does not tell.
+pub(super) fn without_address(
+    name: &str,
+    module: Option<&str>,
+    symbols: &Symbols,
+) -> Option<String> {
+    match symbols.trace(name, module) {
+        Trace::Function | Trace::Unknown => None,
+        trace => Some(reason(trace)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_a_name;
+
+    #[test]
+    fn what_is_not_a_name_is_told_from_what_is() {
+        let bare = |name| not_a_name(name).map(|(bare, _)| bare);
+        assert_eq!(bare("vfs_open"), None);
+        assert_eq!(bare("vfs_open+0x4"), Some("vfs_open"));
+        assert_eq!(bare("vfs_*"), Some("vfs_"));
+        assert_eq!(
+            bare("finish_task_switch.isra.0"),
+            Some("finish_task_switch")
+        );
+    }
+}

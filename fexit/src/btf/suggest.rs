@@ -1,0 +1,178 @@
+//! Functions whose names are like one that the kernel does not have.
+
+use super::function::Scope;
+use super::raw::Kind;
+
+/// How many names an error lists.
+const LISTED: usize = 3;
+
+/// The functions of `scope` whose names are most like `name`, best first; `is_there` says which of them the kernel has:
+/// BTF also lists some of which the compiler kept only a copy.
+pub(super) fn functions(
+    scope: Scope<'_>,
+    name: &str,
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
+    let names = functions.filter_map(|t| scope.string(t.name_off()));
+    let names: Vec<&str> = names
+        .filter_map(|name| std::str::from_utf8(name).ok())
+        .collect();
+    suggest(name, &names, is_there)
+}
+
+/// How a name is like the one that was asked for: the first that applies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// Equal but for letter case and underscores in front.
+    Spelling,
+    /// One begins with the other.
+    Prefix,
+    /// One ends with the other.
+    Suffix,
+    /// They share words that make up more than half of it; the number is that of the letters that differ.
+    Words(usize),
+    /// Few edits lead from one to the other.
+    Edits,
+}
+
+fn suggest(name: &str, candidates: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<String> {
+    let wanted = name.to_ascii_lowercase();
+    let mut found = ranked(
+        candidates,
+        |candidate| likeness(&wanted, candidate),
+        &wanted,
+    );
+    if found.is_empty() {
+        found = ranked(candidates, |candidate| edits(&wanted, candidate), &wanted);
+    }
+    found
+        .into_iter()
+        .filter(|name| is_there(name))
+        .take(LISTED)
+        .collect()
+}
+
+/// The candidates that are like `wanted`, best first; of those that are so in the same way, the nearest by edits.
+fn ranked(
+    candidates: &[&str],
+    likeness: impl Fn(&str) -> Option<Likeness>,
+    wanted: &str,
+) -> Vec<String> {
+    let like = candidates
+        .iter()
+        .filter_map(|name| Some((likeness(name)?, *name)));
+    let mut like: Vec<_> = like
+        .map(|(likeness, name)| (likeness, strsim::osa_distance(wanted, name), name))
+        .collect();
+    like.sort_unstable();
+    like.dedup();
+    like.into_iter()
+        .map(|(_, _, name)| name.to_owned())
+        .collect()
+}
+
+fn likeness(wanted: &str, candidate: &str) -> Option<Likeness> {
+    let lower = candidate.to_ascii_lowercase();
+    if lower.trim_start_matches('_') == wanted.trim_start_matches('_') {
+        return Some(Likeness::Spelling);
+    }
+    // One or two letters say nothing, and a name within the one asked for must be most of it.
+    let is_part = |part: &str, of: &str, end: fn(&str, &str) -> bool| {
+        part.len() > 2 && end(of, part) && (of != wanted || part.len() * 3 >= of.len() * 2)
+    };
+    let either = |end| is_part(wanted, &lower, end) || is_part(&lower, wanted, end);
+    if either(|of, part| of.starts_with(part)) {
+        return Some(Likeness::Prefix);
+    }
+    if either(|of, part| of.ends_with(part)) {
+        return Some(Likeness::Suffix);
+    }
+    let words = || wanted.split('_').filter(|word| !word.is_empty());
+    let has = |word: &&str| lower.split('_').any(|other| other == *word);
+    let letters: usize = words().map(str::len).sum();
+    let shared: usize = words().filter(has).map(str::len).sum();
+    (shared * 2 > letters).then_some(Likeness::Words(letters - shared))
+}
+
+fn edits(wanted: &str, candidate: &str) -> Option<Likeness> {
+    let most = wanted.len() / 3;
+    let near = candidate.len().abs_diff(wanted.len()) <= most
+        && strsim::osa_distance(wanted, candidate) <= most;
+    near.then_some(Likeness::Edits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::suggest;
+
+    const NAMES: [&str; 19] = [
+        "__ia32_sys_unlinkat",
+        "__vfs_open_helper",
+        "__x64_sys_execve",
+        "__x64_sys_unlinkat",
+        "bprm_execve",
+        "do_execveat_common",
+        "do_exit",
+        "do_select",
+        "do_tee",
+        "filemap_add_folio",
+        "filemap_alloc_folio_noprof",
+        "filename_lookup",
+        "filename_unlinkat",
+        "io_unlinkat",
+        "ip_rcv_core",
+        "ip_rcv_finish_core",
+        "vfs_open",
+        "vfs_open_tree",
+        "vfs_read",
+    ];
+
+    fn first(name: &str) -> Vec<String> {
+        suggest(name, &NAMES, |name| name != "bprm_execve")
+    }
+
+    #[test]
+    fn letter_case_and_underscores_come_first() {
+        assert_eq!(first("VFS_OPEN")[..2], ["vfs_open", "vfs_open_tree"]);
+        assert_eq!(first("__vfs_open")[0], "vfs_open");
+    }
+
+    #[test]
+    fn prefix_and_suffix_come_before_shared_words_and_edits() {
+        assert_eq!(
+            first("do_execve"),
+            ["do_execveat_common", "__x64_sys_execve"]
+        );
+        assert_eq!(
+            first("filemap_alloc_folio")[0],
+            "filemap_alloc_folio_noprof"
+        );
+        assert_eq!(first("filename_lookupp")[0], "filename_lookup");
+        assert_eq!(first("sys_execve")[0], "__x64_sys_execve");
+    }
+
+    #[test]
+    fn a_renamed_function_is_found_by_the_word_that_stayed() {
+        let found = first("do_unlinkat");
+        assert_eq!(found[0], "io_unlinkat");
+        assert!(found.contains(&"filename_unlinkat".to_owned()), "{found:?}");
+        assert_eq!(
+            first("ip_rcv_finsh_core"),
+            ["ip_rcv_finish_core", "ip_rcv_core"]
+        );
+    }
+
+    #[test]
+    fn a_mistyped_name_is_found_by_edits() {
+        assert_eq!(first("vfs_opne"), ["vfs_open"]);
+        assert_eq!(first("filename_lokup")[0], "filename_lookup");
+    }
+
+    #[test]
+    fn nothing_is_suggested_for_a_name_that_is_like_none() {
+        for name in ["", "_", "x", "unlike_everything_else"] {
+            assert!(first(name).is_empty(), "{name}: {:?}", first(name));
+        }
+    }
+}

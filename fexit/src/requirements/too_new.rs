@@ -1,0 +1,169 @@
+//! What a program uses that came with a later kernel: known only after the kernel refused it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use aya_obj::generated::bpf_insn;
+
+use super::instructions::{self, Found};
+use crate::btf::Btf;
+use crate::compat::Helper;
+use crate::kernel_version::KernelVersion;
+
+/// A helper or a kind of instruction that the running kernel does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooNew {
+    /// What: `bpf_loop`, `a callback`.
+    pub what: String,
+    /// The first upstream release that has it.
+    pub minimum: KernelVersion,
+}
+
+impl fmt::Display for TooNew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (from Linux {} on)", self.what, self.minimum)
+    }
+}
+
+/// What the verifier says of instructions that it does not know.
+const UNKNOWN_INSTRUCTION: [&str; 6] = [
+    "unknown opcode",
+    "unknown insn class",
+    "uses reserved fields",
+    "uses invalid",
+    "invalid atomic operand",
+    "unrecognized bpf_ld_imm64 insn",
+];
+
+/// What of a refused program the running kernel does not have, the newest first, if that is why it was refused.
+///
+/// The verifier looks at every instruction before it follows the program, and its complaint about one that it does not
+/// know may be about something else: a callback is a subprogram to a compiler, and none to a kernel without callbacks. A
+/// helper that is called only after asking for it is never reached, so helpers count only if the verifier did not follow
+/// the program: else it names the one that it does not know.
+pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<TooNew> {
+    let mut found = Found::default();
+    found.look_at(instructions);
+    let running = KernelVersion::current();
+    let helpers = btf.enum_values("bpf_func_id");
+    let has =
+        |name: &str| helpers.is_empty() || helpers.contains(format!("BPF_FUNC_{name}").as_bytes());
+    let is_unknown = UNKNOWN_INSTRUCTION.iter().any(|words| log.contains(words));
+    let lacks = |what: &str, minimum: KernelVersion| match what {
+        // Both came with the same commit.
+        instructions::CALLBACK => !has("for_each_map_elem"),
+        _ => is_unknown && minimum > running,
+    };
+    let instructions: BTreeSet<(KernelVersion, String)> = found
+        .features
+        .iter()
+        .map(|&(what, (major, minor), _)| (what, KernelVersion::new(major, minor, 0)))
+        .filter(|&(what, minimum)| lacks(what, minimum))
+        .map(|(what, minimum)| (minimum, what.to_owned()))
+        .collect();
+    if instructions.is_empty() && was_followed(log) {
+        return Vec::new();
+    }
+    let helpers = found
+        .helpers
+        .iter()
+        .filter_map(|&number| Helper::by_number(number));
+    let helpers = helpers
+        .filter(|helper| !has(helper.name))
+        .map(|helper| (helper.minimum, format!("bpf_{}", helper.name)));
+    let all: BTreeSet<_> = helpers.chain(instructions).collect();
+    all.into_iter()
+        .rev()
+        .map(|(minimum, what)| TooNew { what, minimum })
+        .collect()
+}
+
+/// Whether the verifier followed the program, and does not complain of what it saw before.
+fn was_followed(log: &str) -> bool {
+    let is_instruction = |line: &str| {
+        let number = line.split_once(": (").map_or("", |(number, _)| number);
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    log.lines().any(is_instruction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::compile;
+    use crate::{Ebpf, Endianness};
+
+    /// The types of a kernel that has these helpers.
+    fn kernel(helpers: &str) -> Btf {
+        let source = format!(
+            "enum bpf_func_id {{ BPF_FUNC_map_lookup_elem = 1, {helpers} }}; enum bpf_func_id id;
+             SEC(\"fexit/f\") int p(void *ctx) {{ return id; }}"
+        );
+        let btf = crate::elf::examine(&compile(&source)).unwrap().1.btf;
+        Btf::parse(&btf, Endianness::default()).unwrap()
+    }
+
+    fn found(btf: &Btf, log: &str, body: &str) -> Vec<String> {
+        let object = compile(&format!(
+            "static long add(u32 i, void *c) {{ return i; }}
+             SEC(\"fexit/f\") int p(void *ctx) {{ {body} }}"
+        ));
+        let object = Ebpf::load(&object).unwrap();
+        let linked = object.shared.object.linked().unwrap();
+        let key = linked.programs["p"].function_key();
+        let found = too_new(&linked.functions[&key].instructions, log, btf);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    const LOOP: &str = "((long (*)(u32, void *, void *, u64))181)(9, add, 0, 0); return 0;";
+    const SUBPROGS: &str = "number of funcs in func_info doesn't match number of subprogs\n";
+
+    #[test]
+    fn a_callback_and_its_helper_come_before_what_the_verifier_makes_of_them() {
+        let old = kernel("BPF_FUNC_snprintf = 165");
+        assert_eq!(
+            found(&old, SUBPROGS, LOOP),
+            [
+                "bpf_loop (from Linux 5.17 on)",
+                "a callback (from Linux 5.13 on)"
+            ]
+        );
+        let newer = kernel("BPF_FUNC_for_each_map_elem = 164");
+        assert_eq!(
+            found(&newer, SUBPROGS, LOOP),
+            ["bpf_loop (from Linux 5.17 on)"]
+        );
+        let new = kernel("BPF_FUNC_for_each_map_elem = 164, BPF_FUNC_loop = 181");
+        assert!(found(&new, SUBPROGS, LOOP).is_empty());
+    }
+
+    #[test]
+    fn a_helper_that_the_verifier_did_not_come_to_is_no_reason() {
+        let old = kernel("BPF_FUNC_snprintf = 165");
+        let call = "((long (*)(void))174)(); return 0;";
+        let cookie = ["bpf_get_attach_cookie (from Linux 5.19 on)"];
+        assert_eq!(found(&old, "invalid program\n", call), cookie);
+        assert!(found(&old, "0: (95) exit\nR0 !read_ok\n", call).is_empty());
+    }
+
+    #[test]
+    fn an_instruction_is_a_reason_only_where_the_verifier_does_not_know_one() {
+        let none = kernel("BPF_FUNC_loop = 181");
+        let jump = "asm volatile(\".8byte 0x1000000000106\"); return 0;";
+        assert!(found(&none, "back-edge from insn 1 to 0\n", jump).is_empty());
+        let expected = KernelVersion::current() < KernelVersion::new(6, 6, 0);
+        assert_eq!(
+            found(&none, "unknown opcode 06\n", jump).is_empty(),
+            !expected
+        );
+    }
+
+    #[test]
+    fn types_without_a_list_of_helpers_tell_nothing() {
+        let source = "SEC(\"fexit/f\") int p(void *ctx) { return 0; }";
+        let btf = crate::elf::examine(&compile(source)).unwrap().1.btf;
+        let btf = Btf::parse(&btf, Endianness::default()).unwrap();
+        assert!(found(&btf, SUBPROGS, LOOP).is_empty());
+    }
+}
