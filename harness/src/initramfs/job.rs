@@ -18,21 +18,34 @@ use crate::{
 
 const PACKING: &str = "cannot pack the initramfs";
 
+/// What is left of a plan for the next VM.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) scenarios: Vec<Scenario>,
+    /// After a crash nobody runs beside another: whoever makes the next one is known.
+    pub(crate) in_turn: bool,
+    pub(crate) tried: Vec<usize>,
+    pub(crate) crashed: Vec<usize>,
+}
+
 /// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
 /// so itself, and the others run.
 pub(crate) fn pack(
     kernel: &Kernel,
-    (planned, programs): (&[Scenario], &Programs),
-    in_turn: bool,
+    programs: &Programs,
+    rest: &Rest,
     scenario_timeout: Option<Duration>,
 ) -> Result<(Vec<u8>, Vec<String>)> {
+    let planned = &rest.scenarios;
     let tasks = programs.planned().iter();
     let ids = planned.iter().map(|scenario| scenario.id.clone());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
-        in_turn,
+        in_turn: rest.in_turn,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
+        tried: rest.tried.clone(),
+        crashed: rest.crashed.clone(),
         prepare: programs.prepare().cloned(),
         trigger: programs.trigger().cloned(),
     });

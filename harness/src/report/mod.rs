@@ -20,7 +20,7 @@ pub mod terminal;
 pub(crate) mod testing;
 pub mod verdict;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use protocol::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,9 @@ pub struct KernelReport {
     pub qemu_command: Option<String>,
     /// How many VMs were started; a failure of the infrastructure is tried once more.
     pub attempts: u32,
+    /// Each time that the kernel or the guest broke down and a new VM went on with the rest.
+    #[serde(default)]
+    pub restarts: Vec<Restart>,
     /// What the scenarios add up to.
     pub verdict: KernelVerdict,
     /// Why the run of this kernel did not finish; null when it did.
@@ -139,6 +142,15 @@ impl OtherResult {
     }
 }
 
+/// A VM that ended before its time, and was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// The scenarios that ran then, or the program.
+    pub running: Vec<String>,
+    /// How it ended.
+    pub reason: String,
+}
+
 /// Milliseconds spent in each phase; null for a phase that was never entered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Phases {
@@ -160,6 +172,16 @@ pub struct Phases {
     pub scenarios: Option<u64>,
     /// All of it, as the user waited.
     pub total: Option<u64>,
+}
+
+/// Adds to the time of a phase that is come to again.
+pub(crate) fn add(phase: &mut Option<u64>, took: Duration) {
+    *phase = Some(phase.unwrap_or(0) + ms(took));
+}
+
+/// As a phase has it.
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One scenario on one kernel.

@@ -1,14 +1,20 @@
-//! From the guest's events and the way the VM ended to one kernel's part of the report.
+//! From the guest's events and the ways that the VMs of one kernel ended to its part of the report.
 
-use std::collections::BTreeMap;
+mod judge;
 
-use fexit::{Feature, KernelVersion};
+use std::collections::{BTreeMap, BTreeSet};
+
+use fexit::KernelVersion;
 use protocol::{
-    event::{Event, Outcome, Refusal, ScenarioResult},
+    event::{Event, Outcome, ScenarioResult},
     scenario::Scenario,
 };
 
-use super::{Expected, KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, verdict};
+use self::judge::judge;
+use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
+
+/// The guest may send this many warnings; what comes after them is counted only.
+const WARNINGS: usize = 200;
 
 /// How a VM came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,23 +25,89 @@ pub enum Ending {
     Broke(String),
     /// The kernel panicked, and said this.
     Panicked(String),
-    /// A limit was reached, and this says which.
+    /// A limit was reached or the kernel hung, and this says which and how.
     TimedOut(String),
     /// Nothing that the guest did: QEMU did not start or died, the disk is full, the user interrupted.
     Infra(String),
 }
 
-/// What was heard of one VM so far.
+impl Ending {
+    /// What it makes of whatever ran then.
+    pub(super) fn outcome(&self) -> (Outcome, String) {
+        match self {
+            Self::Panicked(message) => {
+                (Outcome::Panicked, format!("the kernel panicked: {message}"))
+            }
+            Self::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
+            Self::Done => (
+                Outcome::Failed,
+                "the guest was done with it unfinished".to_owned(),
+            ),
+            Self::Broke(how) => (Outcome::Failed, how.clone()),
+            Self::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
+        }
+    }
+}
+
+/// What the console said while the last scenarios or the last program ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastWords {
+    /// The kernel's reports.
+    pub reports: Option<String>,
+    /// The last lines, for when there is no report.
+    pub tail: Vec<String>,
+}
+
+impl LastWords {
+    /// An error with the console's words, unless its reports stand by themselves.
+    pub(super) fn added_to(&self, error: String) -> String {
+        if self.reports.is_some() || self.tail.is_empty() {
+            return error;
+        }
+        format!(
+            "{error}\nThe last lines of the console:\n{}",
+            self.tail.join("\n")
+        )
+    }
+}
+
+/// What was heard of one kernel so far, in one VM or several.
 #[derive(Debug)]
 pub struct Observed {
     planned: Vec<Scenario>,
     version: Option<KernelVersion>,
     upstream: bool,
-    /// Begun and not finished: several where they run side by side.
-    running: Vec<String>,
     side_by_side: bool,
     results: BTreeMap<String, ScenarioResult>,
+    /// Of those that ran when a VM ended, each a suspect among several or cut off through no fault of the guest: what
+    /// counts if they are not tried again.
+    provisional: BTreeMap<String, ScenarioResult>,
+    /// Those that have run beside others, and of them those that went wrong there: that counts if they are not tried
+    /// again.
+    crowded: BTreeSet<String>,
+    doubtful: BTreeSet<String>,
+    /// Those that ran alone when a VM ended.
+    guilty: BTreeSet<String>,
+    /// Several ran when a VM ended, and how it did.
+    unsolved: Vec<(Vec<String>, String)>,
+    /// What is wrong with the kernel, and no scenario answers for.
+    unowned: Vec<String>,
     warnings: Vec<String>,
+    more_warnings: usize,
+    vm: InVm,
+    /// What was wrong with the way the last VM ended, if anything.
+    trouble: Option<String>,
+}
+
+/// What was heard of the VM that runs now.
+#[derive(Debug, Default)]
+struct InVm {
+    /// Begun and not finished: several where they run side by side.
+    running: Vec<String>,
+    program: Option<String>,
+    /// The scenario that finished last.
+    last: Option<String>,
+    begun: bool,
     ready: bool,
     done: bool,
 }
@@ -47,12 +119,18 @@ impl Observed {
             planned: planned.to_vec(),
             version,
             upstream: false,
-            running: Vec::new(),
             side_by_side: false,
             results: BTreeMap::new(),
+            provisional: BTreeMap::new(),
+            crowded: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            guilty: BTreeSet::new(),
+            unsolved: Vec::new(),
+            unowned: Vec::new(),
             warnings: Vec::new(),
-            ready: false,
-            done: false,
+            more_warnings: 0,
+            vm: InVm::default(),
+            trouble: None,
         }
     }
 
@@ -63,85 +141,206 @@ impl Observed {
         Self { upstream, ..self }
     }
 
-    /// Takes in one event.
+    /// The scenarios that have no result yet, or one that only counts alone and that came beside others.
+    pub fn rest(&self) -> Vec<Scenario> {
+        let open = |id: &String| !self.results.contains_key(id) || self.doubtful.contains(id);
+        let rest = self.planned.iter().filter(|planned| open(&planned.id));
+        rest.cloned().collect()
+    }
+
+    /// Another VM begins, with what is left.
+    pub fn vm_started(&mut self) {
+        self.vm = InVm::default();
+    }
+
+    /// Takes in one event. It is about what this VM was given: [`Observed::rest`] before it started.
     pub fn event(&mut self, event: &Event) {
+        let vm = &mut self.vm;
         match event {
-            Event::Ready { .. } => self.ready = true,
-            Event::Warning { message } => self.warnings.push(message.clone()),
+            Event::Ready { .. } => vm.ready = true,
+            Event::Warning { message } => self.warn(message.clone()),
             Event::Started { scenario } => {
-                if !self.running.contains(scenario) {
-                    self.running.push(scenario.clone());
+                vm.begun = true;
+                if !vm.running.contains(scenario) {
+                    vm.running.push(scenario.clone());
                 }
-                self.side_by_side |= self.running.len() > 1;
+                if vm.running.len() > 1 {
+                    self.side_by_side = true;
+                    self.crowded.extend(vm.running.iter().cloned());
+                } else {
+                    self.crowded.remove(scenario);
+                }
             }
             Event::Finished { scenario, result } => {
-                self.running.retain(|running| running != scenario);
+                let ran = vm.running.contains(scenario);
+                vm.running.retain(|running| running != scenario);
+                vm.last = Some(scenario.clone());
+                if ran && self.crowded.contains(scenario) && !result.is_well() {
+                    self.doubtful.insert(scenario.clone());
+                } else {
+                    self.doubtful.remove(scenario);
+                }
                 let mut result = result.clone();
                 result.backported &= !self.upstream;
                 self.results.insert(scenario.clone(), result);
             }
             // Programs of the user's are heard by another; here they only tell what ran when the VM ended.
             Event::ProgramStarted { program, .. } => {
-                self.running.push(format!("the program {program}"));
+                (vm.begun, vm.program) = (true, Some(program.clone()));
             }
-            // They run one after the other, and not beside scenarios.
-            Event::ProgramFinished { .. } => self.running.clear(),
-            Event::Done { .. } => self.done = true,
+            Event::ProgramFinished { .. } => vm.program = None,
+            Event::Done { .. } => vm.done = true,
             // What follows from it depends on how the VM ends: it is heard by whoever watches that.
             Event::CannotGoOn { .. } => {}
-            other => self.warnings.push(format!(
+            other => self.warn(format!(
                 "the guest sent an event that is not known: {other:?}"
             )),
         }
     }
 
+    fn warn(&mut self, message: String) {
+        if self.warnings.len() < WARNINGS {
+            self.warnings.push(message);
+        } else {
+            self.more_warnings += 1;
+        }
+    }
+
     /// Whether it was heard of: a scenario that went wrong beside others is tried again alone.
     pub fn knows(&self, id: &str) -> bool {
-        self.results.contains_key(id) || self.running.iter().any(|running| running == id)
+        let known = |results: &BTreeMap<_, _>| results.contains_key(id);
+        known(&self.results)
+            || known(&self.provisional)
+            || self.vm.running.iter().any(|running| running == id)
     }
 
     /// The scenarios that run now.
     pub fn running(&self) -> &[String] {
-        &self.running
+        &self.vm.running
     }
 
-    /// How a scenario went that was heard to finish.
+    /// All that runs now, in words.
+    pub fn running_now(&self) -> Vec<String> {
+        let program = self.vm.program.iter();
+        let program = program.map(|program| format!("the program {program}"));
+        self.vm.running.iter().cloned().chain(program).collect()
+    }
+
+    /// Whether this VM has come as far as to begin anything.
+    pub fn has_begun(&self) -> bool {
+        self.vm.begun
+    }
+
+    /// What was wrong with the way the last VM ended, if anything.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Says why no other VM follows, if the last one left something undone.
+    pub fn no_more(&mut self, why: &str) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.push_str("; ");
+            trouble.push_str(why);
+        }
+    }
+
+    /// How a scenario went, as far as it is known.
     pub fn judged(&self, id: &str) -> Option<ScenarioReport> {
         let planned = self.planned.iter().find(|planned| planned.id == id)?;
-        Some(judge(planned, self.results.get(id)?.clone(), self.version))
+        let result = self.results.get(id).or_else(|| self.provisional.get(id))?;
+        Some(judge(planned, result.clone(), self.version))
     }
 
-    /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and why it ended early.
-    pub fn conclude(mut self, ending: &Ending, report: &mut KernelReport) {
-        let trouble = self.trouble(ending);
-        self.blame_the_running(ending);
-        report.side_by_side = self.side_by_side;
-        report.scenarios = self
-            .planned
+    /// A VM has ended. What ran alone answers for that; of several each is a suspect.
+    pub fn vm_ended(&mut self, ending: &Ending, words: &LastWords) {
+        self.trouble = self.trouble_of(ending);
+        let running = std::mem::take(&mut self.vm.running);
+        let blamed: Vec<_> = running
             .iter()
-            .map(|planned| {
-                let unreached = || not_reached(trouble.as_deref());
-                let result = self.results.remove(&planned.id).unwrap_or_else(unreached);
-                judge(planned, result, self.version)
-            })
+            .map(|id| (id.clone(), blamed(id, &running, ending, words)))
             .collect();
-        report.verdict = verdict::kernel(&report.scenarios, self.done);
-        if trouble.is_some() && self.ready && !matches!(ending, Ending::Infra(_)) {
+        let is_guests = self.vm.ready && !matches!(ending, Ending::Infra(_));
+        match (&self.trouble, running.as_slice()) {
+            (None, []) => {}
+            (_, [id]) if is_guests && !self.crowded.contains(id) => {
+                self.guilty.insert(id.clone());
+                self.doubtful.remove(id);
+                self.results.extend(blamed);
+            }
+            (Some(trouble), []) if is_guests => {
+                // A program answers for itself.
+                if self.vm.program.is_none() {
+                    self.unowned.push(trouble.clone());
+                }
+            }
+            (trouble, _) => {
+                if is_guests {
+                    let trouble = trouble.clone().unwrap_or_default();
+                    self.unsolved.push((running, trouble));
+                }
+                for (id, _) in &blamed {
+                    self.results.remove(id);
+                }
+                self.provisional.extend(blamed);
+            }
+        }
+    }
+
+    /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and what is wrong with it as a
+    /// whole.
+    pub fn conclude(mut self, report: &mut KernelReport) {
+        for (suspects, trouble) in std::mem::take(&mut self.unsolved) {
+            let tried = suspects.iter().all(|id| self.results.contains_key(id));
+            if tried && !suspects.iter().any(|id| self.guilty.contains(id)) {
+                let alone = "it did not come back when each of them ran alone";
+                self.unowned.push(format!("{trouble}; {alone}"));
+            }
+        }
+        let mut unreached = false;
+        report.side_by_side = self.side_by_side;
+        report.scenarios = Vec::new();
+        for planned in &self.planned {
+            let result = self.results.remove(&planned.id);
+            let result = result.or_else(|| self.provisional.remove(&planned.id));
+            let result = result.unwrap_or_else(|| {
+                unreached = true;
+                not_reached(self.trouble.as_deref())
+            });
+            let judged = judge(planned, result, self.version);
+            report.scenarios.push(judged);
+        }
+        report.verdict = verdict::kernel(&report.scenarios, self.vm.done);
+        let unowned = self.unowned.into_iter().next();
+        if unowned.is_some() {
             // What came of the guest's own work is never the infrastructure's fault.
             report.verdict = KernelVerdict::NotOk;
         }
+        let is_infra = report.verdict == KernelVerdict::Infra && !self.planned.is_empty();
+        let is_open = unreached || is_infra;
         let nothing_learned = || "no scenario could be judged: all were skipped".to_owned();
-        report.error =
-            trouble.or_else(|| (report.verdict == KernelVerdict::Infra).then(nothing_learned));
+        let nothing_learned = is_infra.then(nothing_learned);
+        report.error = unowned
+            .or(self.trouble.filter(|_| is_open))
+            .or(nothing_learned);
         report.warnings.append(&mut self.warnings);
+        if self.more_warnings > 0 {
+            let more = self.more_warnings;
+            report
+                .warnings
+                .push(format!("the guest sent {more} warnings more"));
+        }
     }
 
-    /// What was wrong with the way it ended, if anything.
-    fn trouble(&self, ending: &Ending) -> Option<String> {
-        let when = match (self.running.as_slice(), self.ready, self.done) {
+    /// What was wrong with the way a VM ended, if anything.
+    fn trouble_of(&self, ending: &Ending) -> Option<String> {
+        let running = self.running_now();
+        let when = match (running.as_slice(), self.vm.ready, self.vm.done) {
             (_, false, _) => "before the guest reported that it runs".to_owned(),
             ([], _, true) => "after the last scenario".to_owned(),
-            ([], ..) => "between two scenarios".to_owned(),
+            ([], ..) => match &self.vm.last {
+                Some(last) => format!("between two scenarios, after {last}"),
+                None => "between two scenarios".to_owned(),
+            },
             (running, ..) => format!("while {} ran", running.join(", ")),
         };
         match ending {
@@ -155,10 +354,8 @@ impl Observed {
 
     /// The guest said that it was done: did it speak of every scenario?
     fn silent_about(&self) -> Option<String> {
-        let missing: Vec<_> = self
-            .planned
-            .iter()
-            .map(|planned| planned.id.as_str())
+        let missing = self.planned.iter().map(|planned| planned.id.as_str());
+        let missing: Vec<_> = missing
             .filter(|id| !self.results.contains_key(*id))
             .collect();
         (!missing.is_empty()).then(|| {
@@ -168,36 +365,22 @@ impl Observed {
             )
         })
     }
+}
 
-    /// The scenarios that ran when the VM ended are the first suspects, each as much as the others.
-    fn blame_the_running(&mut self, ending: &Ending) {
-        let running = std::mem::take(&mut self.running);
-        for id in &running {
-            let (outcome, error) = match ending {
-                Ending::Panicked(message) => {
-                    (Outcome::Panicked, format!("the kernel panicked: {message}"))
-                }
-                Ending::TimedOut(limit) => (Outcome::TimedOut, limit.clone()),
-                Ending::Done => (
-                    Outcome::Failed,
-                    "the guest was done with it unfinished".to_owned(),
-                ),
-                Ending::Broke(how) => (Outcome::Failed, how.clone()),
-                Ending::Infra(reason) => (Outcome::Skipped, format!("cut off: {reason}")),
-            };
-            let others: Vec<_> = running
-                .iter()
-                .filter(|other| *other != id)
-                .cloned()
-                .collect();
-            let error = if others.is_empty() {
-                error
-            } else {
-                format!("{error} (beside it ran {})", others.join(", "))
-            };
-            self.results
-                .insert(id.clone(), without_duration(outcome, error));
-        }
+/// The result of a scenario that ran when a VM ended, beside others or alone.
+fn blamed(id: &str, running: &[String], ending: &Ending, words: &LastWords) -> ScenarioResult {
+    let (outcome, mut error) = ending.outcome();
+    let others = running.iter().filter(|other| *other != id);
+    let others: Vec<_> = others.map(String::as_str).collect();
+    if !others.is_empty() {
+        error = format!("{error} (beside it ran {})", others.join(", "));
+    }
+    if matches!(ending, Ending::Infra(_)) {
+        return without_duration(outcome, error);
+    }
+    ScenarioResult {
+        splat: words.reports.clone(),
+        ..without_duration(outcome, words.added_to(error))
     }
 }
 
@@ -228,84 +411,6 @@ fn without_duration(outcome: Outcome, error: String) -> ScenarioResult {
         measurements: BTreeMap::new(),
         splat: None,
     }
-}
-
-fn judge(
-    planned: &Scenario,
-    result: ScenarioResult,
-    running: Option<KernelVersion>,
-) -> ScenarioReport {
-    let minimum = planned.minimum;
-    let minimum = minimum.map(|(major, minor)| KernelVersion::new(major, minor, 0));
-    let expected = running.map(|running| {
-        if result.backported {
-            Expected::Passed
-        } else {
-            verdict::expected(minimum, running)
-        }
-    });
-    let flaw = running.and_then(|running| flaw(planned, expected?, &result, running));
-    let verdict = match flaw {
-        Some(_) => ScenarioVerdict::NotOk,
-        None => verdict::scenario(expected, result.outcome),
-    };
-    let unexplained = || (verdict != ScenarioVerdict::Ok).then(|| "no reason was given".to_owned());
-    ScenarioReport {
-        id: planned.id.clone(),
-        feature: planned.feature.clone(),
-        minimum: minimum.map(|minimum| minimum.to_string()),
-        expected,
-        outcome: result.outcome,
-        verdict,
-        duration_us: (result.duration_us > 0).then_some(result.duration_us),
-        error: flaw.or(result.error).or_else(unexplained),
-        refusal: result.refusal,
-        backported: result.backported,
-        splat: result.splat,
-        measurements: result.measurements,
-    }
-}
-
-/// A scenario can end as it should and still not be ok: it proves a claim wrong, its own or the library's, or the
-/// kernel complained.
-fn flaw(
-    planned: &Scenario,
-    expected: Expected,
-    result: &ScenarioResult,
-    running: KernelVersion,
-) -> Option<String> {
-    let reason = result.error.as_deref().unwrap_or("no reason was given");
-    match (result.outcome, expected) {
-        (Outcome::Passed, Expected::Unsupported) => Some(format!(
-            "passed on {running}, below its claimed minimum: the claim is wrong"
-        )),
-        (Outcome::Unsupported, Expected::Passed) => Some(format!(
-            "refused on {running}, at or above its claimed minimum: {reason}"
-        )),
-        (Outcome::Unsupported, Expected::Unsupported) => {
-            let splat = result
-                .splat
-                .as_deref()
-                .and_then(|splat| splat.lines().next());
-            splat
-                .map(|line| format!("refused, but the kernel printed: {line}"))
-                .or_else(|| verdict::flaw_of_refusal(result.refusal.as_ref(), running))
-                .or_else(|| another_feature(planned, result.refusal.as_ref()?))
-        }
-        _ => None,
-    }
-}
-
-/// A refusal that names another feature than the scenario is about proves nothing about that; but where there is no
-/// fexit, there is nothing of it.
-fn another_feature(planned: &Scenario, refusal: &Refusal) -> Option<String> {
-    let own = planned.feature.as_deref()?;
-    (![own, Feature::Fexit.name()].contains(&&*refusal.feature)).then(|| {
-        format!(
-            "refused for want of {}, before it came to {own}",
-            refusal.feature
-        )
-    })
 }
 
 #[cfg(test)]

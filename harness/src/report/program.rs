@@ -5,11 +5,11 @@ use std::path::Path;
 
 use fexit::Ebpf;
 use fexit::programs::Program;
-use protocol::event::Event;
+use protocol::event::{Event, Outcome};
 use protocol::program::{ProgramOutcome, ProgramResult, ReasonKind};
 use serde::{Deserialize, Serialize};
 
-use super::observed::Ending;
+use super::observed::{Ending, LastWords};
 use super::{KernelReport, KernelVerdict, ScenarioVerdict};
 use crate::initramfs::bpf_objects::{Object, Planned, Programs};
 
@@ -131,12 +131,15 @@ fn judge(result: &ProgramResult, optional: bool) -> ScenarioVerdict {
     }
 }
 
-/// What was heard of the programs of one kernel so far.
+/// What was heard of the programs of one kernel so far, in one VM or several.
 #[derive(Debug)]
 pub struct Heard {
     programs: Programs,
     running: Option<usize>,
     results: BTreeMap<usize, ProgramResult>,
+    /// One that was cut off through no fault of the guest: what counts if it is not tried again.
+    provisional: Option<(usize, ProgramResult)>,
+    crashed: Vec<usize>,
     done: bool,
     forged: bool,
 }
@@ -148,17 +151,34 @@ impl Heard {
             programs: programs.clone(),
             running: None,
             results: BTreeMap::new(),
+            provisional: None,
+            crashed: Vec::new(),
             done: false,
             forged: false,
         }
     }
 
+    /// The places of those that have a result.
+    pub fn tried(&self) -> Vec<usize> {
+        self.results.keys().copied().collect()
+    }
+
+    /// Of these, the ones that were being tried when their VM ended.
+    pub fn crashed(&self) -> &[usize] {
+        &self.crashed
+    }
+
+    /// The place of the one that comes next: they are tried one after the other, in order.
+    pub fn next(&self) -> Option<usize> {
+        (0..self.programs.planned().len()).find(|index| !self.results.contains_key(index))
+    }
+
     /// Takes in an event; what it says of a program that is over, if it does.
     pub fn event(&mut self, event: &Event) -> Option<ProgramReport> {
         match event {
-            // One after the other, in order: whatever else comes was not sent by the guest itself.
+            // Whatever comes out of order was not sent by the guest itself.
             Event::ProgramStarted { index, .. } => {
-                if self.running.is_some() || *index != self.results.len() {
+                if self.running.is_some() || Some(*index) != self.next() {
                     self.forged = true;
                 } else {
                     self.running = Some(*index);
@@ -169,10 +189,9 @@ impl Heard {
                     self.forged = true;
                     return None;
                 }
-                let planned = self.programs.planned().get(*index)?;
                 self.running = None;
                 self.results.insert(*index, (**result).clone());
-                return Some(ProgramReport::new(planned, (**result).clone()));
+                return self.report(*index);
             }
             Event::Done { .. } => self.done = true,
             _ => {}
@@ -180,19 +199,43 @@ impl Heard {
         None
     }
 
-    /// Draws the conclusion, after that about the scenarios was drawn.
-    pub fn conclude(mut self, ending: &Ending, report: &mut KernelReport) {
+    /// A VM has ended; what it says of the program that was being tried.
+    pub fn vm_ended(&mut self, ending: &Ending, words: &LastWords) -> Option<ProgramReport> {
+        let index = self.running.take()?;
+        let (outcome, text) = ending.outcome();
+        let mut result = ProgramResult::bare(cut_off(outcome), ReasonKind::Other, text.as_str());
+        if matches!(ending, Ending::Infra(_)) {
+            self.provisional = Some((index, result));
+            return None;
+        }
+        if let Some(reason) = &mut result.reason {
+            reason.text = words.added_to(text);
+        }
+        result.splat.clone_from(&words.reports);
+        self.crashed.push(index);
+        self.results.insert(index, result);
+        self.report(index)
+    }
+
+    fn report(&self, index: usize) -> Option<ProgramReport> {
+        let planned = self.programs.planned().get(index)?;
+        Some(ProgramReport::new(
+            planned,
+            self.results.get(&index)?.clone(),
+        ))
+    }
+
+    /// Draws the conclusion, after that about the scenarios was drawn. `trouble` is what was wrong with the way the last
+    /// VM ended.
+    pub fn conclude(mut self, trouble: Option<&str>, report: &mut KernelReport) {
         if self.programs.planned().is_empty() {
             return;
         }
-        let cut_off = cut_off(ending);
-        if let Some(index) = self.running.take() {
-            self.results.entry(index).or_insert(cut_off);
-        }
-        let why = match (&report.error, self.done) {
-            (Some(error), false) => format!("not reached: {error}"),
+        let why = match trouble {
+            Some(trouble) if !self.done => format!("not reached: {trouble}"),
             _ => "not reached: the guest never reported it".to_owned(),
         };
+        let unreached = self.next().is_some();
         report.programs = self.reports(&why);
         let find = |verdict| {
             let mut programs = report.programs.iter().filter(|p| !p.has_no_target());
@@ -201,7 +244,7 @@ impl Heard {
         let unknown = find(ScenarioVerdict::Unknown);
         if find(ScenarioVerdict::NotOk).is_some() {
             report.verdict = KernelVerdict::NotOk;
-        } else if report.scenarios.is_empty() && self.done {
+        } else if report.scenarios.is_empty() && report.error.is_none() && self.done {
             // Of scenarios nothing was to be learned.
             report.error =
                 unknown.map(|p| format!("{}: {}", p.name(), p.why().unwrap_or("skipped")));
@@ -209,8 +252,9 @@ impl Heard {
                 report.verdict = KernelVerdict::Ok;
             }
         }
-        if report.verdict == KernelVerdict::NotOk && report.scenarios.is_empty() && self.done {
-            report.error = None; // each program says why
+        if (unreached || report.verdict == KernelVerdict::Infra) && report.error.is_none() {
+            let why = trouble.unwrap_or("the guest was done, yet never reported every program");
+            report.error = Some(why.to_owned());
         }
         if self.forged {
             report.verdict = KernelVerdict::NotOk;
@@ -221,7 +265,9 @@ impl Heard {
     fn reports(&mut self, why: &str) -> Vec<ProgramReport> {
         let planned = self.programs.planned().iter().enumerate();
         let report = |(index, planned): (usize, &Planned)| {
+            let provisional = self.provisional.take_if(|(cut_off, _)| *cut_off == index);
             let result = self.results.remove(&index);
+            let result = result.or(provisional.map(|(_, result)| result));
             ProgramReport::new(planned, result.unwrap_or_else(|| skipped(why)))
         };
         planned.map(report).collect()
@@ -237,22 +283,14 @@ fn skipped(why: &str) -> ProgramResult {
     ProgramResult::bare(ProgramOutcome::Skipped, ReasonKind::Other, why)
 }
 
-/// What the end of a VM says of the program that was being tried.
-fn cut_off(ending: &Ending) -> ProgramResult {
-    let (outcome, text) = match ending {
-        Ending::Panicked(message) => (
-            ProgramOutcome::Panicked,
-            format!("the kernel panicked: {message}"),
-        ),
-        Ending::TimedOut(limit) => (ProgramOutcome::TimedOut, limit.clone()),
-        Ending::Broke(how) => (ProgramOutcome::Failed, how.clone()),
-        Ending::Done => (
-            ProgramOutcome::Failed,
-            "the guest was done with it unfinished".to_owned(),
-        ),
-        Ending::Infra(reason) => (ProgramOutcome::Skipped, format!("cut off: {reason}")),
-    };
-    ProgramResult::bare(outcome, ReasonKind::Other, text)
+/// What a program came to that was cut off.
+fn cut_off(outcome: Outcome) -> ProgramOutcome {
+    match outcome {
+        Outcome::Panicked => ProgramOutcome::Panicked,
+        Outcome::TimedOut => ProgramOutcome::TimedOut,
+        Outcome::Skipped => ProgramOutcome::Skipped,
+        _ => ProgramOutcome::Failed,
+    }
 }
 
 #[cfg(test)]
@@ -297,7 +335,7 @@ mod tests {
         for event in events {
             heard.event(event);
         }
-        heard.conclude(&Ending::Done, &mut report);
+        heard.conclude(None, &mut report);
         report
     }
 

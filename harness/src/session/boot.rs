@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::{
-    report::{KernelReport, terminal::Line},
+    report::{KernelReport, add, terminal::Line},
     session::{
         fast_boot::Boot,
-        kernel_run::{Setup, ms},
-        observer::Watch,
+        kernel_run::Setup,
+        observer::{VmEnd, Watch},
     },
-    vm::{self, Config, Limits, Template, Vm},
+    vm::{Config, Limits, Template, Vm},
 };
 
 /// The memory of a VM.
@@ -21,14 +21,15 @@ pub(crate) const MEMORY_MIB: u32 = 512;
 const GRACE: Duration = Duration::from_secs(60);
 
 impl Setup {
-    /// One VM, from start to end; whether it was cut off before the guest was done.
+    /// One VM, from start to end.
     pub(crate) fn vm(
         &self,
         boot: &Boot,
         initramfs: &[u8],
+        watch: &mut Watch<'_>,
         line: &Line,
         report: &mut KernelReport,
-    ) -> Result<bool> {
+    ) -> Result<VmEnd> {
         let keep = self.kept(&report.requested);
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
         config.kernel_args.clone_from(&boot.arguments);
@@ -44,8 +45,9 @@ impl Setup {
         report.memory_mb = Some(config.memory_mib.into());
 
         if let Some(template) = self.template(boot, &config, line, report) {
-            match self.watched(&config.starting_from(&template), "template", line, report) {
-                Ok(Some(cut_off)) => return Ok(cut_off),
+            report.boot = Some("template".to_owned());
+            match self.watched(&config.starting_from(&template), watch, line) {
+                Ok(Some(end)) => return Ok(end),
                 Ok(None) => {}
                 Err(why) => line.detail(&format!("the template cannot be used: {why:#}")),
             }
@@ -55,7 +57,9 @@ impl Setup {
                 line.detail(&format!("{why:#}"));
             }
         }
-        Ok(self.watched(&config, "cold", line, report)?.unwrap_or(true))
+        report.boot = Some("cold".to_owned());
+        let end = self.watched(&config, watch, line)?;
+        Ok(end.unwrap_or(VmEnd::Over))
     }
 
     /// The template that this VM can start from, if there is one.
@@ -71,26 +75,23 @@ impl Setup {
         let started = Instant::now();
         let vm = (&self.qemu, config);
         let template = boot.template(templates, vm, self.interrupt.stop(), line);
-        report.phases_ms.template = Some(ms(started.elapsed()));
+        add(&mut report.phases_ms.template, started.elapsed());
         template
     }
 
-    /// Stays with one VM to its end; whether it was cut off before the guest was done. `None` if it started from a
-    /// template and the guest never came to report: that says nothing of the kernel.
+    /// Stays with one VM to its end. `None` if it started from a template and the guest never came to report: that says
+    /// nothing of the kernel.
     fn watched(
         &self,
         config: &Config<'_>,
-        boot: &str,
+        watch: &mut Watch<'_>,
         line: &Line,
-        report: &mut KernelReport,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Option<VmEnd>> {
         line.phase("booting");
-        report.boot = Some(boot.to_owned());
-        let mut watch = Watch::new(&self.plan, report, line);
         let vm = Vm::start(&self.qemu, config)?;
-        report.qemu_command = Some(vm.command_line().to_owned());
+        watch.vm_started(vm.command_line());
         line.detail(vm.command_line());
-        let finished = vm.run(self.interrupt.stop(), &mut |event| watch.take(event));
+        let finished = vm.run(self.interrupt.stop(), watch);
         let interrupted = self.interrupt.stop().requested();
         if config.template.is_some() && !watch.is_ready() && !interrupted {
             let why =
@@ -98,9 +99,7 @@ impl Setup {
             line.detail(&format!("the template led nowhere: {why}"));
             return Ok(None);
         }
-        let cut_off = !matches!(&finished, Ok(finished) if finished.ending == vm::Ending::Done);
-        watch.conclude(finished.as_ref(), report);
-        Ok(Some(cut_off))
+        Ok(Some(watch.vm_ended(finished.as_ref())))
     }
 
     fn limits(&self) -> Limits {

@@ -11,19 +11,28 @@ use anyhow::{Context as _, Result};
 use fexit::KernelVersion;
 
 use crate::{
-    initramfs::job,
+    initramfs::job::{self, Rest},
     kernels::{self, Kernel, Kernels, Resolved},
     report::{
-        KernelReport, KernelVerdict,
+        KernelReport, KernelVerdict, add, ms,
         terminal::{Board, Line},
     },
-    session::{fast_boot::Boot, options::RunOptions, plan::Plan},
+    session::{
+        fast_boot::Boot,
+        observer::{VmEnd, Watch},
+        options::RunOptions,
+        plan::Plan,
+        tasks::Tasks,
+    },
     support::interrupt::{INTERRUPTED, Interrupt},
     vm::{self, Accelerator, Choice, Mode, Qemu, Templates},
 };
 
 /// A failure of the infrastructure is tried once more.
 const ATTEMPTS: u32 = 2;
+
+/// So many times at most a new VM goes on with what a crash has left over.
+const RESTARTS: usize = 10;
 
 /// What all kernels of a run have in common.
 pub(crate) struct Setup {
@@ -167,17 +176,8 @@ impl Setup {
         report.warnings.extend(kernel.source.notes.iter().cloned());
         report.source = Some(kernel.source.clone());
 
-        line.phase("packing the initramfs");
-        let started = Instant::now();
-        let (initramfs, warnings) = job::pack(
-            &kernel,
-            (&self.plan.planned, &self.plan.programs),
-            self.in_turn,
-            self.scenario_timeout,
-        )?;
-        report.phases_ms.image = Some(ms(started.elapsed()));
-        report.warnings.extend(warnings);
-        self.attempts(&kernel, &initramfs, line, report)
+        let image = self.pack(&kernel, &self.first(), line, report)?;
+        self.vms(&kernel, image, line, report)
     }
 
     fn fetch(&self, found: &Found, line: &Line, report: &mut KernelReport) -> Result<Kernel> {
@@ -193,34 +193,87 @@ impl Setup {
         Ok(kernel)
     }
 
-    fn attempts(
+    /// All of the plan, for the first VM.
+    fn first(&self) -> Rest {
+        Rest {
+            scenarios: self.plan.planned.clone(),
+            in_turn: self.in_turn,
+            ..Rest::default()
+        }
+    }
+
+    fn pack(
         &self,
         kernel: &Kernel,
-        initramfs: &[u8],
+        rest: &Rest,
+        line: &Line,
+        report: &mut KernelReport,
+    ) -> Result<Vec<u8>> {
+        line.phase("packing the initramfs");
+        let started = Instant::now();
+        let (image, warnings) =
+            job::pack(kernel, &self.plan.programs, rest, self.scenario_timeout)?;
+        add(&mut report.phases_ms.image, started.elapsed());
+        for warning in warnings {
+            if !report.warnings.contains(&warning) {
+                report.warnings.push(warning);
+            }
+        }
+        Ok(image)
+    }
+
+    /// One VM after the other, until all of the plan is done or there is no use in another.
+    fn vms(
+        &self,
+        kernel: &Kernel,
+        mut image: Vec<u8>,
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<()> {
+        let tasks = Tasks::new(&self.plan, self.scenario_timeout, self.icount);
+        let mut watch = Watch::new(&self.plan, report, line, self.in_turn, tasks);
         let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
+        let mut failures = 0;
         loop {
             report.attempts += 1;
-            let ended = self.vm(&boot, initramfs, line, report);
-            let failed = match &ended {
-                Ok(cut_off) => *cut_off && report.verdict == KernelVerdict::Infra,
-                Err(_) => true,
-            };
-            if !failed || report.attempts >= ATTEMPTS || self.interrupt.stop().requested() {
-                return ended.map(drop);
+            let ended = self.vm(&boot, &image, &mut watch, line, report);
+            let ended = ended.unwrap_or_else(|error| watch.vm_ended(Err(&error)));
+            if self.interrupt.stop().requested() {
+                break;
             }
-            let why = match ended {
-                Ok(_) => report.error.take().unwrap_or_default(),
-                Err(error) => format!("{error:#}"),
-            };
-            let note = format!("tried once more, because: {why}");
-            line.note(&note);
-            report.warnings.push(note);
-            self.put_aside(&report.requested, report.attempts)?;
-            boot = Boot::plain(kernel, again(self.mode, &boot.accelerator, &why));
+            match ended {
+                VmEnd::Infra(why) if failures + 1 < ATTEMPTS => {
+                    failures += 1;
+                    let note = format!("tried once more, because: {why}");
+                    line.note(&note);
+                    report.warnings.push(note);
+                    boot = Boot::plain(kernel, again(self.mode, &boot.accelerator, &why));
+                }
+                VmEnd::Crashed(restart) if !watch.is_complete() => {
+                    if report.restarts.len() == RESTARTS {
+                        watch.no_more(&format!("{RESTARTS} new VMs came to such an end before"));
+                        break;
+                    }
+                    line.note(&format!(
+                        "a new VM goes on with the rest: {}",
+                        restart.reason
+                    ));
+                    report.restarts.push(restart);
+                }
+                _ => break,
+            }
+            let moved = self.put_aside(&report.requested, report.attempts);
+            let moved = moved.map(|moved| watch.kept_elsewhere(moved));
+            match moved.and_then(|()| self.pack(kernel, &watch.rest(), line, report)) {
+                Ok(rest) => image = rest,
+                Err(error) => {
+                    watch.no_more(&format!("{error:#}"));
+                    break;
+                }
+            }
         }
+        watch.conclude(report);
+        Ok(())
     }
 
     /// Where the files of a kernel's VM are kept.
@@ -229,22 +282,31 @@ impl Setup {
         Some(dir.join(folder_name(requested)))
     }
 
-    /// Saves what was kept of an attempt from the next one.
-    fn put_aside(&self, requested: &str, attempt: u32) -> Result<()> {
+    /// Saves what was kept of an attempt from the next one: what to replace in the command that repeats it.
+    fn put_aside(&self, requested: &str, attempt: u32) -> Result<Option<[String; 2]>> {
         let Some(kept) = self.kept(requested) else {
-            return Ok(());
+            return Ok(None);
         };
-        let aside = kept.with_file_name(format!("{}-attempt-{attempt}", folder_name(requested)));
+        let folder = folder_name(requested);
+        let aside = kept.with_file_name(format!("{folder}-attempt-{attempt}"));
         let moved = match fs::remove_dir_all(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => fs::rename(&kept, &aside),
         };
         match moved {
             // It failed before it kept anything.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            moved => moved
-                .with_context(|| format!("cannot move {} to {}", kept.display(), aside.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            moved => moved.with_context(|| {
+                format!("cannot move {} to {}", kept.display(), aside.display())
+            })?,
         }
+        let names = [folder.clone(), format!("{folder}-attempt-{attempt}")];
+        let names = names.map(|name| format!("/{name}/initramfs.cpio"));
+        let script = aside.join("run.sh");
+        let text = fs::read_to_string(&script).map(|text| text.replace(&names[0], &names[1]));
+        text.and_then(|text| fs::write(&script, text))
+            .with_context(|| format!("cannot rewrite {}", script.display()))?;
+        Ok(Some(names))
     }
 }
 
@@ -268,10 +330,6 @@ fn folder_name(requested: &str) -> String {
         .map(|c| if plain(c) { c } else { '_' })
         .collect();
     name.trim_matches(['_', '.']).to_owned()
-}
-
-pub(crate) fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -11,3 +11,4 @@ pub mod outputs;
 pub mod plan;
 pub mod pool;
 pub mod resolve;
+mod tasks;

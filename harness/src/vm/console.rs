@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use protocol::splats::Severity;
 
 use super::lines::Lines;
-use super::scan::{Scan, Splat};
+use super::scan::{Scan, Splat, Tally};
 
 /// The start of the console is kept up to this size, and the end up to [`TAIL`]; what lies between may go.
 const HEAD: usize = 1 << 20;
@@ -75,6 +75,16 @@ impl Console {
         self.splats()
             .iter()
             .find(|splat| splat.severity == Severity::Panic)
+    }
+
+    /// How often it complained.
+    pub(super) fn tally(&self) -> Tally {
+        self.scan.tally
+    }
+
+    /// The report that came last, and the one of a stall that came last: their messages.
+    pub(super) fn latest(&self) -> (&str, &str) {
+        (&self.scan.latest, &self.scan.latest_stall)
     }
 
     /// The last `count` lines.

@@ -29,6 +29,16 @@ pub enum Ending {
         /// The limit.
         silence: Duration,
     },
+    /// The kernel reported a stall, or one fault after the other, and the guest did nothing more.
+    KernelHung {
+        /// The kernel's words.
+        message: String,
+    },
+    /// What it was doing took longer than whoever watched it allows.
+    Overdue {
+        /// What took how long.
+        what: String,
+    },
     /// The event channel carried more than any guest has to say.
     Flooded {
         /// Bytes read from it.
@@ -79,6 +89,8 @@ impl fmt::Display for Ending {
             Self::Silent { silence } => {
                 write!(f, "not a sign of life for {}", Seconds(*silence))
             }
+            Self::KernelHung { message } => write!(f, "the kernel hung: {message}"),
+            Self::Overdue { what } => f.write_str(what),
             Self::Flooded { bytes } => {
                 write!(f, "the guest flooded the event channel: {bytes} bytes")
             }

@@ -10,6 +10,7 @@ use super::console::Console;
 use super::ending::Ending;
 use super::keep::Keep;
 use super::lines::{Line, Lines};
+use super::scan::Tally;
 
 /// An event longer than this is cut, and so is none.
 const EVENT_LINE: usize = 1 << 20;
@@ -17,6 +18,9 @@ const EVENT_LINE: usize = 1 << 20;
 /// Of a line that is no event, this much is shown; and of such lines, so many.
 const GARBAGE_SHOWN: usize = 300;
 const GARBAGE_LINES: u64 = 20;
+
+/// A kernel that prints more reports than this without an event in between does nothing else any more.
+const REPORTS_IN_A_ROW: usize = 200;
 
 /// The end of QEMU's own words that is kept.
 const STDERR: usize = 64 << 10;
@@ -37,8 +41,25 @@ pub enum VmEvent {
     Console(String),
 }
 
+/// Whoever stays with a VM: it hears all that the VM tells, and may set limits of its own.
+pub trait Observer {
+    /// Takes in what the VM told.
+    fn take(&mut self, event: VmEvent);
+
+    /// When the VM is to be ended, unless something is heard that changes this, and why.
+    fn deadline(&self) -> Option<(Instant, String)> {
+        None
+    }
+}
+
+impl<F: FnMut(VmEvent)> Observer for F {
+    fn take(&mut self, event: VmEvent) {
+        self(event);
+    }
+}
+
 /// Whoever wants to hear of it.
-pub(super) type Sink<'a> = &'a mut dyn FnMut(VmEvent);
+pub(super) type Sink<'a> = &'a mut dyn Observer;
 
 /// What was read so far.
 #[derive(Debug)]
@@ -52,6 +73,9 @@ pub(super) struct Heard {
     keep: Option<Keep>,
     /// When a byte last came over console or event channel.
     pub(super) last_sign: Instant,
+    /// What the kernel had complained of when the last event came, and when it first reported a stall after that.
+    before: Tally,
+    pub(super) stalled: Option<Instant>,
     /// When `done` or a panic came: from then on only the end of QEMU is awaited.
     pub(super) farewell: Option<Instant>,
     /// Since when a program of the user's runs, whose output takes another way.
@@ -74,6 +98,8 @@ impl Heard {
             stderr: Vec::new(),
             keep,
             last_sign: now,
+            before: Tally::default(),
+            stalled: None,
             farewell: None,
             running: None,
             waiting: false,
@@ -91,7 +117,10 @@ impl Heard {
             keep.console(bytes)?;
         }
         self.console
-            .push(bytes, |line| sink(VmEvent::Console(line)));
+            .push(bytes, |line| sink.take(VmEvent::Console(line)));
+        if self.stalled.is_none() && self.console.tally().stalls > self.before.stalls {
+            self.stalled = Some(self.last_sign);
+        }
         if self.farewell.is_none() && self.console.panic().is_some() {
             self.farewell = Some(self.last_sign);
         }
@@ -126,6 +155,7 @@ impl Heard {
         }
         match parse(line, &self.token) {
             Ok(event) => {
+                (self.before, self.stalled) = (self.console.tally(), None);
                 match event {
                     Event::Running => self.running = Some(self.last_sign),
                     Event::Done { .. } => {
@@ -135,13 +165,13 @@ impl Heard {
                     _ => {}
                 }
                 self.waiting |= matches!(event, Event::Waiting);
-                sink(VmEvent::Guest(event));
+                sink.take(VmEvent::Guest(event));
             }
             Err(reason) => {
                 self.garbage += 1;
                 if self.garbage <= GARBAGE_LINES {
                     let line = line.text.chars().take(GARBAGE_SHOWN).collect();
-                    sink(VmEvent::Garbage { line, reason });
+                    sink.take(VmEvent::Garbage { line, reason });
                 }
             }
         }
@@ -153,9 +183,16 @@ impl Heard {
         self.stderr.drain(..excess);
     }
 
+    /// The kernel prints report after report, and no event comes in between.
+    pub(super) fn console_floods(&self) -> bool {
+        let reports = self.console.tally().reports - self.before.reports;
+        reports > REPORTS_IN_A_ROW && self.farewell.is_none() && self.running.is_none()
+    }
+
     /// What came last may lack its line end.
     pub(super) fn finish(&mut self, sink: Sink<'_>) {
-        self.console.finish(|line| sink(VmEvent::Console(line)));
+        self.console
+            .finish(|line| sink.take(VmEvent::Console(line)));
         if let Some(line) = self.events.finish() {
             self.event(&line, sink);
         }

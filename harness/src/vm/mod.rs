@@ -34,7 +34,7 @@ use crate::initramfs::cpio;
 pub use self::accel::{Accelerator, Choice, Mode};
 pub use self::console::Console;
 pub use self::ending::{Ending, Finished};
-pub use self::heard::VmEvent;
+pub use self::heard::{Observer, VmEvent};
 pub use self::qemu::Qemu;
 pub use self::run::Vm;
 pub use self::scan::Splat;
@@ -139,6 +139,8 @@ pub struct Limits {
     pub first_sign: Option<Duration>,
     /// Without a byte on console or event channel.
     pub silence: Duration,
+    /// From the kernel's report of a stall to the next event: a host that was busy lets the guest go on, a hang does not.
+    pub stall: Duration,
     /// From the start of the program that the VM is there for, if there is one; it may be silent, and the two above
     /// hold no more.
     pub program: Option<Duration>,
@@ -152,6 +154,7 @@ impl Default for Limits {
             wall: Duration::from_secs(600),
             first_sign: None,
             silence: Duration::from_secs(120),
+            stall: Duration::from_secs(3),
             program: None,
             goodbye: Duration::from_secs(5),
         }

@@ -163,7 +163,7 @@ impl Vm {
         enough: impl Fn(&Heard) -> bool,
     ) -> Result<Over> {
         loop {
-            let ready = self.wait(stop, self.deadline().0)?;
+            let ready = self.wait(stop, self.deadline(sink).0)?;
             if ready.stop {
                 return Ok(Over::Cut(Ending::Interrupted));
             }
@@ -179,7 +179,12 @@ impl Vm {
             if bytes > EVENT_BYTES {
                 return Ok(Over::Cut(Ending::Flooded { bytes }));
             }
-            let (deadline, cause) = self.deadline();
+            if self.heard.console_floods() {
+                let (message, _) = self.heard.console.latest();
+                let message = format!("it prints nothing but reports, the last of them: {message}");
+                return Ok(Over::Cut(Ending::KernelHung { message }));
+            }
+            let (deadline, cause) = self.deadline(sink);
             if deadline <= Instant::now() {
                 return Ok(cause.map_or(Over::Ended, Over::Cut));
             }
@@ -187,11 +192,12 @@ impl Vm {
     }
 
     /// The next time at which patience ends, and what that means.
-    fn deadline(&self) -> (Instant, Option<Ending>) {
+    fn deadline(&self, sink: Sink<'_>) -> (Instant, Option<Ending>) {
         let Limits {
             wall,
             first_sign,
             silence,
+            stall,
             program,
             goodbye,
         } = self.limits;
@@ -206,16 +212,24 @@ impl Vm {
             let cause = Ending::TimedOut { wall: program };
             return (after(since, program), Some(cause));
         }
-        let timed_out = (after(self.started, wall), Some(Ending::TimedOut { wall }));
-        let silent = (
+        let mut first = (after(self.started, wall), Ending::TimedOut { wall });
+        let mut sooner = |at: Instant, cause: Ending| {
+            if at < first.0 {
+                first = (at, cause);
+            }
+        };
+        sooner(
             after(self.heard.last_sign, silence),
-            Some(Ending::Silent { silence }),
+            Ending::Silent { silence },
         );
-        if timed_out.0 <= silent.0 {
-            timed_out
-        } else {
-            silent
+        if let Some(stalled) = self.heard.stalled {
+            let message = self.heard.console.latest().1.to_owned();
+            sooner(after(stalled, stall), Ending::KernelHung { message });
         }
+        if let Some((at, what)) = sink.deadline() {
+            sooner(at, Ending::Overdue { what });
+        }
+        (first.0, Some(first.1))
     }
 
     fn wait(&self, stop: &Stop, deadline: Instant) -> Result<Ready> {

@@ -20,12 +20,29 @@ pub struct Splat {
     pub message: String,
     /// That line and what the kernel printed with it, before and after.
     pub lines: Vec<String>,
+    /// Its place among the lines of the console, from 0.
+    pub at: usize,
+}
+
+/// How often the kernel complained, beyond what is kept of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Reports of any kind.
+    pub(super) reports: usize,
+    /// Lines that report a stall, also within another report.
+    pub(super) stalls: usize,
 }
 
 /// Finds splats, line by line, as they come.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) splats: Vec<Splat>,
+    pub(super) tally: Tally,
+    /// The message of the latest report, and of the latest stall.
+    pub(super) latest: String,
+    pub(super) latest_stall: String,
+    /// Lines so far.
+    lines: usize,
     /// Whether the last of them still goes on.
     open: bool,
     /// A report has begun, but these lines of it do not say yet what it is.
@@ -36,6 +53,7 @@ impl Scan {
     /// Takes the next line.
     pub(super) fn line(&mut self, line: &str) {
         let message = message(line);
+        self.lines += 1;
         if message.starts_with(CUT_HERE) {
             (self.open, self.nameless) = (false, Some(Vec::new()));
             return;
@@ -46,7 +64,12 @@ impl Scan {
             None
         };
         // What a report says besides its first line belongs to it, unless it is worse.
-        let found = splats::find(message).filter(|pattern| Some(pattern.severity) > open);
+        let found = splats::find(message);
+        if found.is_some_and(|pattern| pattern.severity == Severity::Stall) {
+            self.tally.stalls += 1;
+            message.clone_into(&mut self.latest_stall);
+        }
+        let found = found.filter(|pattern| Some(pattern.severity) > open);
         if let Some(pattern) = found {
             self.begin(pattern, message, line);
         } else if open.is_some() {
@@ -59,6 +82,8 @@ impl Scan {
     }
 
     fn begin(&mut self, pattern: &Pattern, message: &str, line: &str) {
+        self.tally.reports += 1;
+        message.clone_into(&mut self.latest);
         self.open = self.has_room_for(pattern.severity);
         let mut lines = self.nameless.take().unwrap_or_default();
         if self.open {
@@ -68,6 +93,7 @@ impl Scan {
                 meaning: pattern.meaning,
                 message: message.to_owned(),
                 lines,
+                at: self.lines - 1,
             });
         }
     }

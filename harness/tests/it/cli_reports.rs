@@ -11,7 +11,7 @@ use crate::support::{Ran, harness, report_file, run, scenarios};
 use harness::report::{
     KernelReport, Report,
     file::json,
-    observed::{Ending, Observed},
+    observed::{Ending, LastWords, Observed},
 };
 use protocol::{
     event::{Event, Outcome, ScenarioResult},
@@ -57,7 +57,8 @@ fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBu
         version: Some(version),
         ..KernelReport::default()
     };
-    observed.conclude(&Ending::Done, &mut report);
+    observed.vm_ended(&Ending::Done, &LastWords::default());
+    observed.conclude(&mut report);
     let path = dir.join(name);
     fs::write(&path, json(&Report::new(vec![report])).unwrap()).unwrap();
     path

@@ -147,6 +147,8 @@ fn a_built_image_has_init_job_modules_and_extras() {
             in_turn: true,
             timeout_s: Some(7),
             programs: Vec::new(),
+            tried: Vec::new(),
+            crashed: Vec::new(),
             prepare: None,
             trigger: None,
         },

@@ -74,14 +74,18 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             timeout_s,
             in_turn,
             programs,
+            tried,
             prepare,
             trigger,
+            ..
         } => {
             quirks::step_around()?;
             let mut log = KernelLog::open(KMSG);
             Turns::new(port, &mut log, *timeout_s).run(ids, *in_turn)?;
+            let tasks = programs.iter().enumerate();
+            let tasks = tasks.filter(|(index, _)| !tried.contains(index));
             let commands = (prepare.as_ref(), trigger.as_ref());
-            programs::run_all(programs, commands, *timeout_s, &mut log, port)?;
+            programs::run_all(tasks, commands, *timeout_s, &mut log, port)?;
             port.send(&Event::Done {
                 scenarios: ids.len(),
             })

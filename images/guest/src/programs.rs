@@ -30,9 +30,9 @@ const LOG_LIMIT: usize = 128 << 10;
 const RESULT_LIMIT: usize = 512 << 10;
 const LINES: usize = 20;
 
-/// Tries every program, after the first command, and with the second while each is attached.
-pub(crate) fn run_all(
-    tasks: &[ProgramTask],
+/// Tries these programs, each by its place in the job: after the first command, and with the second while each is attached.
+pub(crate) fn run_all<'a>(
+    tasks: impl Iterator<Item = (usize, &'a ProgramTask)>,
     (prepare, trigger): (Option<&ShellCommand>, Option<&ShellCommand>),
     longer_s: Option<u64>,
     log: &mut Log,
@@ -41,7 +41,7 @@ pub(crate) fn run_all(
     let limit = TIME_LIMIT.max(Duration::from_secs(longer_s.unwrap_or(0)))
         + trigger.map(ShellCommand::limit).unwrap_or_default();
     let unprepared = prepare.and_then(unprepared);
-    for (index, task) in tasks.iter().enumerate() {
+    for (index, task) in tasks {
         port.send(&Event::ProgramStarted {
             index,
             program: task.program.clone(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use guest::scenarios;
-use protocol::event::{Event, Outcome, ScenarioResult};
+use protocol::event::{Event, ScenarioResult};
 
 use crate::child::{self, Company};
 use crate::init::{Log, watched};
@@ -75,14 +75,14 @@ impl<'a> Turns<'a> {
         }
         let mut again = Vec::new();
         for (id, result) in &ran {
-            if !is_well(result) {
+            if !result.is_well() {
                 let error = result.error.as_deref().unwrap_or("no reason was given");
                 let why = error.lines().next().unwrap_or_default();
                 self.warn(format!(
                     "{id} is tried alone, for beside others it went wrong: {why}"
                 ))?;
             }
-            if left.is_some() || !is_well(result) {
+            if left.is_some() || !result.is_well() {
                 again.push((id.clone(), self.alone(id)?));
             }
         }
@@ -140,7 +140,7 @@ fn unexplained(ran: &[Ran], again: &[Ran], left: Option<&str>) -> Vec<Ran> {
         blamed.extend(ran.iter().filter(has_splat).cloned());
     }
     if let Some(left) = left
-        && again.iter().all(|(_, result)| is_well(result))
+        && again.iter().all(|(_, result)| result.is_well())
     {
         let failed = again.iter().cloned().map(|(id, mut result)| {
             outcome::note_leftover(&mut result, left);
@@ -149,11 +149,6 @@ fn unexplained(ran: &[Ran], again: &[Ran], left: Option<&str>) -> Vec<Ran> {
         blamed.extend(failed);
     }
     blamed
-}
-
-fn is_well(result: &ScenarioResult) -> bool {
-    let well = [Outcome::Passed, Outcome::Unsupported, Outcome::Skipped];
-    well.contains(&result.outcome) && result.splat.is_none()
 }
 
 /// Cuts the list into turns: those that may run beside others together, each of the rest by itself.

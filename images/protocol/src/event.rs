@@ -127,6 +127,14 @@ pub struct ScenarioResult {
     pub splat: Option<String>,
 }
 
+impl ScenarioResult {
+    /// Whether nothing went wrong, as far as the guest can say.
+    pub fn is_well(&self) -> bool {
+        let well = [Outcome::Passed, Outcome::Unsupported, Outcome::Skipped];
+        well.contains(&self.outcome) && self.splat.is_none()
+    }
+}
+
 /// A clean refusal by the library: the running kernel lacks the feature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

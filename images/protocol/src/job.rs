@@ -56,6 +56,12 @@ pub enum Work {
         /// Programs of the user's, to be tried after the scenarios, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         programs: Vec<ProgramTask>,
+        /// Places in `programs` of those that were tried in another VM: not again in this one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tried: Vec<usize>,
+        /// Of these, the ones that ended their VM: they are not attached beside the others either.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        crashed: Vec<usize>,
         /// The command that runs once before they are tried.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prepare: Option<ShellCommand>,

@@ -212,7 +212,7 @@ impl<'a> Guest<'a> {
             raw: None,
             left: Arc::default(),
         };
-        let finished = vm.run(interrupt.stop(), &mut |event| {
+        let finished = vm.run(interrupt.stop(), &mut |event: VmEvent| {
             listener.take(event, interrupt);
         })?;
         let began = listener.relay.is_some();

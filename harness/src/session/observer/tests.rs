@@ -27,7 +27,6 @@ fn result(outcome: Outcome, splat: Option<&str>) -> ScenarioResult {
 fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport {
     let mut report = KernelReport {
         version: Some("6.1.9".into()),
-        console_tail: vec!["of an earlier attempt".into()],
         ..KernelReport::default()
     };
     let plan = Plan {
@@ -37,7 +36,9 @@ fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport
         programs: Programs::default(),
     };
     let line = Board::new(false).line("test");
-    let mut watch = Watch::new(&plan, &report, &line);
+    let tasks = Tasks::new(&plan, None, false);
+    let mut watch = Watch::new(&plan, &report, &line, false, tasks);
+    watch.vm_started("the command");
     let print = |watch: &mut Watch<'_>, text: &str| {
         text.lines()
             .for_each(|line| watch.take(VmEvent::Console(line.to_owned())));
@@ -61,7 +62,8 @@ fn report(boot: &str, later: &str, results: [ScenarioResult; 2]) -> KernelReport
         elapsed: Duration::from_secs(1),
         command: String::new(),
     };
-    watch.conclude(Ok(&finished), &mut report);
+    watch.vm_ended(Ok(&finished));
+    watch.conclude(&mut report);
     report
 }
 
@@ -144,7 +146,9 @@ fn a_guest_that_cannot_do_anything_is_no_verdict_and_one_that_could_is() {
             programs: Programs::default(),
         };
         let line = Board::new(false).line("test");
-        let mut watch = Watch::new(&plan, &report, &line);
+        let tasks = Tasks::new(&plan, None, false);
+        let mut watch = Watch::new(&plan, &report, &line, false, tasks);
+        watch.vm_started("the command");
         watch.take(VmEvent::Guest(Event::Ready {
             release: "4.18.0".into(),
             uptime_us: 1,
@@ -167,7 +171,8 @@ fn a_guest_that_cannot_do_anything_is_no_verdict_and_one_that_could_is() {
             elapsed: Duration::from_secs(1),
             command: String::new(),
         };
-        watch.conclude(Ok(&finished), &mut report);
+        watch.vm_ended(Ok(&finished));
+        watch.conclude(&mut report);
         assert_eq!(report.verdict, verdict, "{report:?}");
         let infra = verdict == KernelVerdict::Infra;
         let error = report.error.unwrap_or_default();

@@ -55,7 +55,7 @@ pub(super) fn save(
     };
     let mut vm = Vm::launch(qemu, &config, Some(&role))?;
     let mut refusal = None;
-    let waits = vm.until_waiting(stop, &mut |event| {
+    let waits = vm.until_waiting(stop, &mut |event: VmEvent| {
         if let VmEvent::Guest(Event::Warning { message }) = event {
             refusal.get_or_insert(message);
         }
@@ -67,7 +67,7 @@ pub(super) fn save(
         return Ok(Saved::Never(complaint));
     }
     if !waits {
-        let finished = vm.run(stop, &mut |_| {})?;
+        let finished = vm.run(stop, &mut |_: VmEvent| {})?;
         bail!("the VM did not get as far as to wait: {}", finished.ending);
     }
     monitor.save_to(state_end)?;

@@ -47,13 +47,14 @@ pub(crate) fn run(index: &str) -> ExitCode {
 fn report(index: &str) -> Result<()> {
     crate::confine::confine().context("cannot give up rights")?;
     let job: Job = serde_json::from_slice(&fs::read(JOB_PATH)?)?;
-    let (programs, prepare, trigger) = match &job.work {
+    let (programs, crashed, prepare, trigger) = match &job.work {
         Work::Scenarios {
             programs,
+            crashed,
             prepare,
             trigger,
             ..
-        } => (programs, prepare, trigger),
+        } => (programs, crashed, prepare, trigger),
         Work::Command(_) => anyhow::bail!("the job has no programs"),
     };
     if index == PREPARE {
@@ -68,7 +69,9 @@ fn report(index: &str) -> Result<()> {
         trigger,
         others: programs
             .iter()
-            .filter(|other| task.goes_with(other))
+            .enumerate()
+            .filter(|(place, other)| task.goes_with(other) && !crashed.contains(place))
+            .map(|(_, other)| other)
             .collect(),
     });
     let mut result = attempt::run(task, meanwhile.as_ref());

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use protocol::event::Outcome;
+
 use super::*;
 
 #[test]

@@ -94,7 +94,7 @@ pub(crate) fn run(qemu: &Qemu, config: &Config<'_>, stop: &Stop) -> Seen {
     let (mut events, mut garbage, mut console) = (Vec::new(), Vec::new(), Vec::new());
     let finished = Vm::start(qemu, config)
         .unwrap()
-        .run(stop, &mut |event| match event {
+        .run(stop, &mut |event: VmEvent| match event {
             VmEvent::Guest(event) => events.push(event),
             VmEvent::Garbage { line, reason } => garbage.push((line, reason)),
             VmEvent::Console(line) => console.push(line),
