@@ -1,6 +1,7 @@
 //! Staying with the VMs of one kernel: what they tell goes to the board at once, and to the report at the end.
 
 use std::{
+    collections::HashSet,
     mem,
     time::{Duration, Instant},
 };
@@ -367,10 +368,11 @@ impl Observer for Watch<'_> {
     }
 }
 
-/// What the console said since that line.
+/// What the console said since that line, each report once.
 fn last_words(finished: &Finished, since: usize) -> LastWords {
     let splats = finished.console.splats().iter();
-    let splats = splats.filter(|splat| splat.at >= since);
+    let mut seen = HashSet::new();
+    let splats = splats.filter(|splat| splat.at >= since && seen.insert(&splat.message));
     let mut reports = String::new();
     for line in splats.flat_map(|splat| &splat.lines) {
         if reports.len() + line.len() < REPORTS {

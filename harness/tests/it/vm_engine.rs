@@ -11,13 +11,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::engine::{Seen, boot, image, kernel, run};
 use harness::initramfs::cpio::Initramfs;
 use harness::{
     support::stop::Stop,
-    vm::{Accelerator, Config, Ending, Limits, Qemu, Severity, Vm},
+    vm::{Accelerator, Config, Ending, Limits, Observer, Qemu, Severity, Vm, VmEvent},
 };
 use protocol::event::Event;
 
@@ -109,6 +109,56 @@ fn chatter_does_not_save_a_guest_from_its_time_limit() {
     });
     assert_ending(&seen, &Ending::TimedOut { wall });
     assert!(seen.console.iter().any(|line| line == "still here"));
+}
+
+#[test]
+fn a_kernel_that_reports_a_stall_and_nothing_else_is_ended() {
+    let seen = boot("stall", |_| {});
+    let message = "rcu: INFO: rcu_sched self-detected stall on CPU".to_owned();
+    assert_ending(&seen, &Ending::KernelHung { message });
+    assert_eq!(seen.events, [ready(), started()]);
+}
+
+#[test]
+fn a_kernel_that_goes_on_after_a_stall_is_not_taken_for_hung() {
+    let seen = boot("stall-and-go-on", |config| {
+        config.limits.goodbye = Duration::from_millis(1);
+    });
+    assert_ending(&seen, &Ending::Done);
+    assert_eq!(seen.finished.console.splats()[0].severity, Severity::Stall);
+}
+
+#[test]
+fn a_kernel_that_prints_reports_for_ever_is_ended_and_one_that_goes_on_is_not() {
+    let seen = boot("flood-reports", |_| {});
+    let Ending::KernelHung { message } = &seen.finished.ending else {
+        panic!("{:?}", seen.finished.ending)
+    };
+    assert!(message.contains("WARNING: CPU: 0 PID: 1"), "{message}");
+    let seen = boot("reports-and-events", |_| {});
+    assert_ending(&seen, &Ending::Done);
+}
+
+#[test]
+fn whoever_stays_with_a_vm_can_set_a_limit_of_its_own() {
+    struct Impatient(Option<Instant>);
+    impl Observer for Impatient {
+        fn take(&mut self, event: VmEvent) {
+            if let VmEvent::Guest(Event::Started { .. }) = event {
+                self.0 = Some(Instant::now());
+            }
+        }
+        fn deadline(&self) -> Option<(Instant, String)> {
+            Some((self.0?, "it took too long".to_owned()))
+        }
+    }
+    let (kernel, image) = (kernel(), image("babble-started"));
+    let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
+    config.token = "";
+    let vm = Vm::start(&Qemu::find().unwrap(), &config).unwrap();
+    let finished = vm.run(&Stop::new().unwrap(), &mut Impatient(None));
+    let what = "it took too long".to_owned();
+    assert_eq!(finished.unwrap().ending, Ending::Overdue { what });
 }
 
 #[test]

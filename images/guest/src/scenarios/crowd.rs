@@ -33,6 +33,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "makes the kernel panic while others run",
         panic_beside,
     ),
+    fault(
+        "selftest_panic_crowded",
+        "makes the kernel panic, but only beside another scenario",
+        panic_crowded,
+    ),
 ];
 
 const fn fault(
@@ -79,6 +84,13 @@ fn leak_once(_: &mut Context) -> Result<()> {
     }
     fs::write("been-here", "")?;
     leak()
+}
+
+fn panic_crowded(context: &mut Context) -> Result<()> {
+    match poll_until("another", Duration::from_secs(1), another) {
+        Ok(_) => panic_beside(context),
+        Err(_) => Ok(()),
+    }
 }
 
 fn panic_beside(_: &mut Context) -> Result<()> {

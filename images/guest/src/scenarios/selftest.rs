@@ -59,6 +59,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         babble,
     )
     .timeout(Duration::from_secs(3600)),
+    fault(
+        "selftest_report_flood",
+        "writes to the console what a kernel writes that warns, again and again",
+        report_flood,
+    ),
     fault("selftest_panic", "makes the kernel panic", kernel_panic),
     fault("selftest_init_hang", "stops /init for ever", init_hang),
     fault("selftest_exit", "ends the VM before the run is done", exit),
@@ -167,6 +172,14 @@ fn complaint(_: &mut Context) -> Result<()> {
         "/dev/kmsg",
         "<4>WARNING: CPU: 0 PID: 1 at nowhere.c:1, on purpose\n",
     )?)
+}
+
+fn report_flood(_: &mut Context) -> Result<()> {
+    fs::write("/proc/sys/kernel/printk_devkmsg", "on\n").context("lift the limit on the log")?;
+    let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
+    loop {
+        log.write_all(b"<4>WARNING: CPU: 0 PID: 1 at nowhere.c:1, on purpose\n")?;
+    }
 }
 
 /// More than the log holds, of a level that does not reach the console.

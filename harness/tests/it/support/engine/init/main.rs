@@ -33,10 +33,7 @@ fn main() {
             say(DONE);
             sleep_for_ever();
         }
-        "babble" => loop {
-            println!("still here");
-            thread::sleep(Duration::from_millis(100));
-        },
+        "babble" => babble("still here"),
         "warn" => {
             // As the kernel prints a WARN(): at this level.
             write(
@@ -44,6 +41,29 @@ fn main() {
                 b"<4>WARNING: CPU: 0 PID: 1 at kernel/test.c:1 test+0x1/0x2\n",
             );
             write("/dev/kmsg", b"<5>not worth a line on the console\n");
+            say(DONE);
+        }
+        "babble-started" => {
+            say(STARTED);
+            babble("still here");
+        }
+        "stall" => {
+            say(STARTED);
+            babble(STALL);
+        }
+        "stall-and-go-on" => {
+            println!("{STALL}");
+            say(DONE);
+            sleep_for_ever();
+        }
+        "flood-reports" => loop {
+            println!("{WARNING}");
+        },
+        "reports-and-events" => {
+            for _ in 0..3 {
+                println!("{}", format!("{WARNING}\n").repeat(150));
+                say(STARTED);
+            }
             say(DONE);
         }
         "garbage" => {
@@ -88,6 +108,16 @@ fn say(event: &str) {
 fn write(path: &str, bytes: &[u8]) {
     let mut file = OpenOptions::new().write(true).open(path).expect(path);
     file.write_all(bytes).expect(path);
+}
+
+const STALL: &str = "rcu: INFO: rcu_sched self-detected stall on CPU";
+const WARNING: &str = "WARNING: CPU: 0 PID: 1 at kernel/test.c:1 test+0x1/0x2";
+
+fn babble(words: &str) -> ! {
+    loop {
+        println!("{words}");
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn sleep_for_ever() {
