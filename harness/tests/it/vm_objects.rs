@@ -394,3 +394,80 @@ fn hostile_programs_are_borne_and_the_next_one_is_tried() {
         "{evil}"
     );
 }
+
+/// Programs for so many functions that every kernel has.
+fn many(count: usize) -> String {
+    let functions = [
+        "vfs_read",
+        "vfs_write",
+        "vfs_open",
+        "vfs_statx",
+        "vfs_fsync",
+        "vfs_mkdir",
+        "vfs_rmdir",
+        "vfs_unlink",
+        "vfs_rename",
+        "vfs_link",
+        "vfs_symlink",
+        "vfs_readlink",
+    ];
+    let program = |name| format!("SEC(\"fexit/{name}\") int on_{name}(u64 *ctx) {{ return 0; }}\n");
+    functions.into_iter().take(count).map(program).collect()
+}
+
+#[test]
+fn a_program_that_hangs_the_kernel_costs_its_own_answer_only() {
+    let dir = tempfile::tempdir().unwrap();
+    // On 5.10 the first one makes the kernel fault for ever as soon as it is attached.
+    let source = r#"
+        SEC("fexit/rcu_read_unlock_strict") int hangs(u64 *ctx) { return 0; }
+        SEC("fexit/vfs_open") int works(u64 *ctx) { return 0; }
+    "#;
+    let object = compile(dir.path(), "hangs", source);
+    let ran = run(&mut harness(&[
+        "--kernel",
+        "5.10",
+        "--object",
+        object.to_str().unwrap(),
+    ]));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let report = ran.report();
+    let kernel = &report["kernels"][0];
+    assert_eq!(
+        (&kernel["error"], &kernel["attempts"]),
+        (&Value::Null, &json!(2))
+    );
+    assert_eq!(
+        kernel["restarts"][0]["running"],
+        json!(["the program hangs"])
+    );
+    let hangs = program(kernel, "hangs");
+    assert_eq!(hangs["outcome"], "timed-out");
+    let why = hangs["reason"]["text"].as_str().unwrap();
+    assert!(
+        why.contains("the kernel hung") && why.contains("kernel BUG at"),
+        "{why}"
+    );
+    assert_eq!(program(kernel, "works")["outcome"], "works");
+}
+
+#[test]
+fn a_kernel_that_breaks_down_for_every_program_is_left_at_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "many", &many(12));
+    let ran = run(
+        harness(&["--kernel", "5.10", "--object", object.to_str().unwrap()])
+            .args(["--trigger", "echo c > /proc/sysrq-trigger"]),
+    );
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let report = ran.report();
+    let kernel = &report["kernels"][0];
+    let count = |outcome: &str| {
+        let programs = kernel["programs"].as_array().unwrap();
+        programs.iter().filter(|p| p["outcome"] == outcome).count()
+    };
+    assert_eq!((count("panicked"), count("skipped")), (11, 1), "{kernel}");
+    assert_eq!(kernel["restarts"].as_array().unwrap().len(), 10);
+    let error = kernel["error"].as_str().unwrap();
+    assert!(error.contains("10 new VMs"), "{error}");
+}

@@ -182,3 +182,35 @@ fn a_guest_that_cannot_do_anything_is_no_verdict_and_one_that_could_is() {
         assert_eq!(judged.count(), 2 * results);
     }
 }
+
+#[test]
+fn what_is_about_nothing_that_was_planned_is_no_event_and_takes_no_memory() {
+    let plan = Plan {
+        planned: vec![planned("attach", "fexit", (5, 5))],
+        programs: Programs::named(&["a"]),
+    };
+    let mut report = KernelReport::default();
+    let line = Board::new(false).line("test");
+    let tasks = Tasks::new(&plan, None, false);
+    let mut watch = Watch::new(&plan, &report, &line, false, tasks);
+    watch.vm_started("the command");
+    watch.take(VmEvent::Guest(Event::Ready {
+        release: "6.1.9".into(),
+        uptime_us: 1,
+    }));
+    for number in 0..100_000 {
+        let scenario = format!("forged_{number}");
+        watch.take(VmEvent::Guest(Event::Started { scenario }));
+        let program = format!("forged_{number}");
+        watch.take(VmEvent::Guest(Event::ProgramStarted { index: 0, program }));
+    }
+    assert_eq!(watch.observed.running_now(), [""; 0]);
+    assert_eq!(watch.deadline(), None);
+    let scenario = "attach".to_owned();
+    watch.take(VmEvent::Guest(Event::Started { scenario }));
+    assert_eq!(watch.observed.running_now(), ["attach"]);
+    assert!(watch.deadline().is_some());
+    watch.conclude(&mut report);
+    assert_eq!(report.warnings.len(), GARBAGE_LINES);
+    assert_eq!(report.programs[0].verdict, ScenarioVerdict::Unknown);
+}
