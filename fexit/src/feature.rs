@@ -196,14 +196,15 @@ impl Feature {
     /// `None` when its types do not tell.
     pub fn is_in(self, btf: &Btf) -> Option<bool> {
         btf.raw().ok()?;
-        match self.row().2 {
-            Evidence::EnumValue(name) => Some(btf.has_enum_value(name)),
-            Evidence::Struct(name) => Some(btf.has_struct(name)),
-            Evidence::Member(name, member) => Some(btf.has_member(name, member)),
-            Evidence::AnyMember(member) => Some(btf.has_any_member(member)),
-            Evidence::Function(name) => Some(btf.has_function(name)),
-            Evidence::None => None,
-        }
+        let has = match self.row().2 {
+            Evidence::EnumValue(name) => btf.has_enum_value(name),
+            Evidence::Struct(name) => btf.has_struct(name),
+            Evidence::Member(name, member) => btf.has_member(name, member),
+            Evidence::AnyMember(member) => btf.has_any_member(member),
+            Evidence::Function(name) => btf.has_function(name),
+            Evidence::None => return None,
+        };
+        (has || btf.is_whole()).then_some(has)
     }
 
     /// Fails if the kernel that `btf` describes shows that it lacks this: to ask before trying what would do harm.

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 
 use super::access;
 use super::core::CoreRelocation;
+use super::layout::{self, MAX_VLEN};
 use super::names::Bearer;
 use super::raw::{Kind, Raw, Type};
 use super::wanted::{Beginnings, Wanted};
@@ -170,6 +171,8 @@ impl Cutter<'_> {
     fn follow(&mut self) {
         while let Some((source, id, whole)) = self.queue.pop() {
             let Some(t) = self.sources.raw(source).by_id(id) else {
+                // Of a kind that is not known here: who refers to it refers to nothing.
+                self.keep.remove(&(source, id));
                 continue;
             };
             let references: Vec<u32> = match t.kind {
@@ -217,7 +220,7 @@ impl Cutter<'_> {
         let mut record: Vec<u32> = t.words().take(3).collect();
         record.extend(self.kept(source, t, whole).flatten());
         let count = u32::try_from(record.len() / 3 - 1).unwrap_or(0);
-        record[1] = record[1] & !0xffff | count;
+        record[1] = record[1] & !MAX_VLEN | count;
         record
     }
 
@@ -238,7 +241,7 @@ impl Cutter<'_> {
                 continue;
             };
             let mut record = self.record(source, &t, whole);
-            let vlen = (record[1] & 0xffff) as usize;
+            let vlen = layout::vlen(record[1]);
             for word in t.kind.name_words(vlen) {
                 record[word] = strings.add(source, record[word]);
             }

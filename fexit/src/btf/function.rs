@@ -205,6 +205,7 @@ impl Btf {
         ambiguity: Ambiguity,
     ) -> Result<Vec<u32>, BtfError> {
         let scope = self.scope()?;
+        scope.own.check()?;
         let name = |t: &Type<'_>| scope.string(t.name_off()).unwrap_or_default();
         let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
         let found = functions
@@ -251,8 +252,11 @@ impl Btf {
     ) -> Result<FunctionId, BtfError> {
         let mut found = Vec::new();
         for module in modules() {
-            let Ok(raw) = self.module(&module) else {
-                continue;
+            let raw = match self.module(&module) {
+                Ok(raw) => raw,
+                // It was unloaded since.
+                Err(BtfError::UnknownModule { .. }) => continue,
+                Err(error) => return Err(error),
             };
             let scope = Scope {
                 base: Some(self.raw()?),

@@ -1,5 +1,6 @@
 //! The kinds of types that BTF has.
 
+use super::layout::number;
 use super::raw::TYPE_LEN;
 
 /// `BTF_KIND_*`.
@@ -27,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Int,
         Self::Ptr,
         Self::Array,
@@ -54,7 +55,7 @@ impl Kind {
     }
 
     /// Bytes that follow the common twelve: a fixed number, and so many for each of the `vlen` things in the type.
-    const fn extra(self) -> (u8, u8) {
+    pub(super) const fn extra(self) -> (u8, u8) {
         match self {
             Self::Int | Self::Var | Self::DeclTag => (4, 0),
             Self::Array => (12, 0),
@@ -123,30 +124,4 @@ impl Kind {
             Self::Typedef | Self::Volatile | Self::Const | Self::Restrict | Self::TypeTag
         )
     }
-}
-
-/// The number of the kind that a record's second word names.
-fn number(info: u32) -> usize {
-    (info >> 24 & 0x1f) as usize
-}
-
-/// How long a record is without what follows for each thing in it, and how long that is; by number, and zero for none.
-const SIZES: [(u8, u8); 32] = {
-    let mut sizes = [(0, 0); 32];
-    let mut kind = 0;
-    while kind < Kind::ALL.len() {
-        let (fixed, each) = Kind::ALL[kind].extra();
-        sizes[kind + 1] = (TYPE_LEN as u8 + fixed, each);
-        kind += 1;
-    }
-    sizes
-};
-
-/// The length of the record whose second word is `info`: so much, and so much for each of the `vlen` things in it.
-///
-/// A walk asks it of a hundred thousand records.
-#[inline]
-pub(super) fn size(info: u32) -> Option<(u8, u8)> {
-    let (fixed, each) = SIZES[number(info)];
-    (fixed > 0).then_some((fixed, each))
 }

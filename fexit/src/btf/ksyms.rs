@@ -29,7 +29,7 @@ impl Btf {
     ) -> Result<Symbol, BtfError> {
         let name = name.split("___").next().unwrap_or(name);
         let raw = self.raw()?;
-        let of_kernel = self.function_id(name).and_then(|id| raw.by_id(id));
+        let of_kernel = self.functions(name)?.first().and_then(|&id| raw.by_id(id));
         self.declared(local, declared, of_kernel, Kind::Func, name)
     }
 
@@ -41,7 +41,11 @@ impl Btf {
         declared: u32,
     ) -> Result<Symbol, BtfError> {
         let is_it = |t: &Type<'_>| t.kind == Kind::Var && self.named(t.name_off(), name.as_bytes());
-        let of_kernel = self.raw()?.types().find(is_it);
+        let raw = self.raw()?;
+        let of_kernel = raw.types().find(is_it);
+        if of_kernel.is_none() {
+            raw.check()?;
+        }
         self.declared(local, declared, of_kernel, Kind::Var, name)
     }
 

@@ -14,6 +14,9 @@ mod function;
 mod kallsyms;
 mod kind;
 mod ksyms;
+mod layout;
+#[cfg(test)]
+mod layout_tests;
 mod names;
 mod pattern;
 mod pieces;
@@ -73,6 +76,19 @@ pub enum BtfError {
     Malformed {
         /// What is wrong with them.
         what: String,
+    },
+
+    /// The BTF holds a type of a kind that came after this version of the library, and does not say how long it is: what
+    /// lies behind it cannot be read.
+    #[error(
+        "type {type_id} of the BTF is of kind {kind}, which this version of the library does not know, and no layout \
+         section tells its size, so what follows cannot be read: update the crate `fexit`"
+    )]
+    UnknownKind {
+        /// The number of the kind, `BTF_KIND_*`.
+        kind: u32,
+        /// The first type of it.
+        type_id: u32,
     },
 
     /// No function has this name.
@@ -223,7 +239,9 @@ impl Btf {
             path: path.to_owned(),
             error,
         })?;
-        Ok(Self::from(Raw::parse(data)?))
+        let raw = Raw::parse(data)?;
+        raw.check()?;
+        Ok(Self::from(raw))
     }
 
     /// Reads BTF from memory, checking every record.
@@ -294,11 +312,14 @@ impl Btf {
                 _ => None,
             };
             if let Some(found) = found {
+                if let (None, Some(raw)) = (found, kernel.raw.get()) {
+                    raw.check()?;
+                }
                 found.inspect(|&id| kernel.names.note(name.as_bytes(), id));
                 return Ok(found.into_iter().collect());
             }
         }
-        Ok(kernel.names.functions(self.raw()?, name.as_bytes()))
+        kernel.names.functions(self.raw()?, name.as_bytes())
     }
 
     /// Looks for all these functions and types at once, which then need not be looked for one by one.
@@ -308,8 +329,7 @@ impl Btf {
         types: Vec<&'n [u8]>,
     ) -> Result<(), BtfError> {
         let functions = functions.iter().map(|name| name.as_bytes());
-        self.kernel.names.learn(self.raw()?, functions, types);
-        Ok(())
+        self.kernel.names.learn(self.raw()?, functions, types)
     }
 
     /// Whether a function was asked for yet.
@@ -325,7 +345,7 @@ impl Btf {
 
     /// The kernel's types that bear one of these names.
     fn types_named<'n>(&self, names: &Wanted<'n>) -> Result<Vec<Bearer<'n>>, BtfError> {
-        Ok(self.kernel.names.types(self.raw()?, names))
+        self.kernel.names.types(self.raw()?, names)
     }
 
     /// The type id of the kernel's function of this name.
@@ -333,7 +353,7 @@ impl Btf {
         self.functions(name).ok()?.first().copied()
     }
 
-    /// Whether the kernel itself, not a module, has a function of this name in its BTF.
+    /// Whether the kernel itself, not a module, has a function of this name in its BTF, as far as that can be read.
     pub fn has_function(&self, name: &str) -> bool {
         self.function_id(name).is_some()
     }
@@ -379,6 +399,11 @@ impl Btf {
             names.filter_map(move |at| raw.string(t.word(at)).map(<[u8]>::to_vec))
         });
         values.collect()
+    }
+
+    /// Whether all types can be read, so that what is not found is not there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.raw().is_ok_and(|raw| raw.check().is_ok())
     }
 
     fn any(&self, is_it: impl Fn(&Raw, &Type<'_>) -> bool) -> bool {

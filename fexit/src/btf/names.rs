@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::BtfError;
 use super::raw::{Kind, Raw, Type};
 use super::walk::Head;
 use super::wanted::{Beginnings, Wanted, essential};
@@ -52,7 +53,7 @@ impl Names {
         raw: &Raw,
         functions: impl IntoIterator<Item = &'n [u8]>,
         types: impl IntoIterator<Item = &'n [u8]>,
-    ) {
+    ) -> Result<(), BtfError> {
         let mut known = self.known();
         let functions = functions.into_iter();
         let functions: Vec<_> = functions
@@ -63,7 +64,7 @@ impl Names {
             .filter(|name| !known.types.contains_key(*name))
             .collect();
         if functions.is_empty() && types.is_empty() {
-            return;
+            return Ok(());
         }
         for name in &functions {
             known.functions.insert(name.to_vec(), Vec::new());
@@ -96,17 +97,31 @@ impl Names {
             }
             ControlFlow::Continue(())
         });
+        raw.check().or_else(|error| {
+            // What was not found, and other types of those names, may lie behind what cannot be read.
+            known.functions.retain(|_, found| !found.is_empty());
+            types
+                .names()
+                .for_each(|name| drop(known.types.remove(name)));
+            let has = |name| known.functions.contains_key(name);
+            let all_found = types.is_empty() && functions.names().all(has);
+            all_found.then_some(()).ok_or(error)
+        })
     }
 
     /// The types of `raw` that bear one of these names, each with its own.
-    pub(super) fn types<'n>(&self, raw: &Raw, names: &Wanted<'n>) -> Vec<Bearer<'n>> {
-        self.learn(raw, [], names.names());
+    pub(super) fn types<'n>(
+        &self,
+        raw: &Raw,
+        names: &Wanted<'n>,
+    ) -> Result<Vec<Bearer<'n>>, BtfError> {
+        self.learn(raw, [], names.names())?;
         let known = self.known();
         let of = |name: &'n [u8]| {
             let found = known.types.get(name).into_iter().flatten();
             found.map(move |&(id, kind)| (id, kind, name))
         };
-        names.names().flat_map(of).collect()
+        Ok(names.names().flat_map(of).collect())
     }
 
     /// The functions that have this name, if they were looked for.
@@ -121,7 +136,17 @@ impl Names {
     }
 
     /// The functions of `raw` that have this name.
-    pub(super) fn functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
+    ///
+    /// Fails where none is found, and some of the types cannot be read.
+    pub(super) fn functions(&self, raw: &Raw, name: &[u8]) -> Result<Vec<u32>, BtfError> {
+        let found = self.all_functions(raw, name);
+        if found.is_empty() {
+            raw.check()?;
+        }
+        Ok(found)
+    }
+
+    fn all_functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
         if self.looks.load(Ordering::Relaxed) <= LOOKS {
             let mut found = Vec::new();
             look(raw, name, |id| {
@@ -201,9 +226,9 @@ mod tests {
         let raw = raw();
         let (at_once, one_by_one) = (Names::default(), Names::default());
         let all = ["f", "g___x", "gg", "g", "task", "p"].map(str::as_bytes);
-        at_once.learn(&raw, all, []);
+        at_once.learn(&raw, all, []).unwrap();
         for name in all {
-            let ids = one_by_one.functions(&raw, name);
+            let ids = one_by_one.functions(&raw, name).unwrap();
             assert_eq!(at_once.known_functions(name), Some(ids));
             assert!(one_by_one.known_functions(name).is_none());
         }
@@ -219,13 +244,14 @@ mod tests {
         let of = |name: &'static str| {
             let mut kinds: Vec<_> = names
                 .types(&raw, &Wanted::new([name.as_bytes()]))
+                .unwrap()
                 .into_iter()
                 .map(|(id, kind, _)| (raw.by_id(id).unwrap().kind == kind).then_some(kind))
                 .collect();
             kinds.sort_by_key(|kind| kind.map(|kind| kind as u8));
             kinds
         };
-        names.learn(&raw, [], [&b"taskless"[..]]);
+        names.learn(&raw, [], [&b"taskless"[..]]).unwrap();
         let task = [Kind::Struct, Kind::Struct, Kind::Typedef].map(Some);
         for _ in 0..2 {
             assert_eq!(of("task___other"), task);

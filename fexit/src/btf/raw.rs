@@ -6,11 +6,14 @@ use std::sync::OnceLock;
 use super::BtfError;
 use super::bytes::Bytes;
 pub(crate) use super::kind::Kind;
+use super::layout::{self, Sizes};
 use super::walk::{Head, Walk};
 use super::wanted::Beginnings;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const HEADER_LEN: usize = 24;
+/// The same with what says where the layout section is.
+pub(super) const LONG_HEADER_LEN: usize = 32;
 pub(super) const TYPE_LEN: usize = 12;
 /// One type of so many has its place noted: an entry for each would be half a megabyte.
 const NOTED: u32 = 64;
@@ -38,7 +41,7 @@ impl<'a> Type<'a> {
     }
 
     pub(crate) fn vlen(&self) -> usize {
-        (word(self.bytes, 4) & 0xffff) as usize
+        layout::vlen(word(self.bytes, 4))
     }
 
     /// The size of a type that has one, else the id of the type that it refers to.
@@ -85,7 +88,7 @@ impl<'a> Type<'a> {
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     match bytes.get(at..at + 4) {
         Some(&[a, b, c, d]) => u32::from_ne_bytes([a, b, c, d]),
         _ => 0,
@@ -98,6 +101,7 @@ pub(crate) struct Raw {
     data: Bytes,
     types: Range<usize>,
     strings: Range<usize>,
+    sizes: Sizes,
     /// Where this blob's ids and strings begin: 1 and 0, or behind those of the base of a split blob.
     first_id: u32,
     first_string: u32,
@@ -112,13 +116,21 @@ struct Index {
     count: u32,
     /// The places of the first of them, and of each [`NOTED`]th from there on.
     places: Vec<u32>,
+    /// Where the last one ends.
+    end: usize,
 }
 
-/// Where types and strings lie in a blob of `len` bytes that begins with `header`.
-pub(super) fn sections(
-    header: &[u8],
-    len: usize,
-) -> Result<(Range<usize>, Range<usize>), BtfError> {
+/// Where the parts of a blob lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sections {
+    pub(super) types: Range<usize>,
+    pub(super) strings: Range<usize>,
+    /// How long the records of each kind are; most blobs do not say.
+    pub(super) layout: Range<usize>,
+}
+
+/// Where the parts lie in a blob of `len` bytes that begins with `header`.
+pub(super) fn sections(header: &[u8], len: usize) -> Result<Sections, BtfError> {
     let malformed = |what: &str| BtfError::Malformed {
         what: what.to_owned(),
     };
@@ -140,22 +152,45 @@ pub(super) fn sections(
     };
     let types = section(8).ok_or_else(|| malformed("its types lie outside of it"))?;
     let strings = section(16).ok_or_else(|| malformed("its strings lie outside of it"))?;
-    Ok((types, strings))
+    let layout = if header_len >= LONG_HEADER_LEN && header.len() >= LONG_HEADER_LEN {
+        section(24).ok_or_else(|| malformed("its layout section lies outside of it"))?
+    } else {
+        0..0
+    };
+    Ok(Sections {
+        types,
+        strings,
+        layout,
+    })
 }
 
 impl Raw {
     pub(crate) fn parse(data: impl Into<Bytes>) -> Result<Self, BtfError> {
-        Self::parse_after(data.into(), 1, 0)
+        Self::parse_after(data.into(), Sizes::KNOWN, 1, 0)
     }
 
     /// A blob that goes on where another one ends, as a module's does.
     pub(crate) fn parse_split(data: Vec<u8>, base: &Self) -> Result<Self, BtfError> {
+        base.check()?;
         let first_string = base.first_string + to_u32(base.strings.len());
-        Self::parse_after(data.into(), base.first_id + base.count(), first_string)
+        let (sizes, first_id) = (base.sizes.clone(), base.first_id + base.count());
+        let split = Self::parse_after(data.into(), sizes, first_id, first_string)?;
+        split.check()?;
+        Ok(split)
     }
 
-    fn parse_after(data: Bytes, first_id: u32, first_string: u32) -> Result<Self, BtfError> {
-        let (types, strings) = sections(&data, data.len())?;
+    fn parse_after(
+        data: Bytes,
+        mut sizes: Sizes,
+        first_id: u32,
+        first_string: u32,
+    ) -> Result<Self, BtfError> {
+        let Sections {
+            types,
+            strings,
+            layout,
+        } = sections(&data, data.len())?;
+        sizes.extend(&data[layout]);
         let last = strings.end.checked_sub(1).and_then(|last| data.get(last));
         if strings.is_empty() || last != Some(&0) {
             return Err(BtfError::Malformed {
@@ -166,6 +201,7 @@ impl Raw {
             data,
             types,
             strings,
+            sizes,
             first_id,
             first_string,
             index: OnceLock::new(),
@@ -176,24 +212,26 @@ impl Raw {
         &self.data[self.types.clone()]
     }
 
-    /// The types in order. Ends early at the first record that is not one; [`Self::check`] says which.
+    /// The types in order, without those of kinds that are not known here. Ends early at the first record whose length is
+    /// not known either; [`Self::check`] says which.
     pub(crate) fn types(&self) -> impl Iterator<Item = Type<'_>> {
-        Walk::new(self.records(), 0, self.first_id).filter_map(Type::of)
+        self.walk_from(0, self.first_id).filter_map(Type::of)
     }
 
     /// The heads of the types in order, until told to stop.
     pub(super) fn walk<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
         // A record has twice the common bytes on average.
         let mut places = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN) / NOTED as usize + 1);
-        let mut walk = Walk::new(self.records(), 0, self.first_id);
+        let mut walk = self.walk_from(0, self.first_id);
         loop {
             places.push(to_u32(walk.at()));
             let stop = walk.next_id().saturating_add(NOTED);
             while walk.next_id() != stop {
                 let Some(head) = walk.next() else {
                     let count = walk.next_id() - self.first_id;
+                    let end = walk.at();
                     // If there is an index already, it is the same.
-                    let _ = self.index.set(Index { count, places });
+                    let _ = self.index.set(Index { count, places, end });
                     return;
                 };
                 if look(head).is_break() {
@@ -203,16 +241,17 @@ impl Raw {
         }
     }
 
-    /// Whether every record is a known type that ends inside the blob.
+    /// Whether every record ends inside the blob: what is not found is there only then not at all.
     pub(crate) fn check(&self) -> Result<(), BtfError> {
-        let mut walk = Walk::new(self.records(), 0, self.first_id);
-        while walk.next().is_some() {}
-        if walk.at() == self.types.len() {
-            return Ok(());
+        let Index { count, end, .. } = *self.index();
+        match self.records().get(end..) {
+            None | Some([]) => Ok(()),
+            Some(rest) => Err(self.sizes.why_ended(rest, self.first_id + count)),
         }
-        Err(BtfError::Malformed {
-            what: format!("type {} is cut off or of an unknown kind", walk.next_id()),
-        })
+    }
+
+    fn walk_from(&self, at: usize, id: u32) -> Walk<'_> {
+        Walk::new(self.records(), &self.sizes, at, id)
     }
 
     /// The id of the first type: those below it are another blob's.
@@ -237,7 +276,7 @@ impl Raw {
         let number = id.checked_sub(self.first_id)?;
         let skipped = number % NOTED;
         let at = *self.index().places.get((number / NOTED) as usize)? as usize;
-        Walk::new(self.records(), at, id - skipped)
+        self.walk_from(at, id - skipped)
             .nth(skipped as usize)
             .and_then(Type::of)
     }

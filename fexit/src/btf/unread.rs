@@ -15,8 +15,9 @@ use memchr::memmem;
 
 use super::BtfError;
 use super::kind::Kind;
+use super::layout::Sizes;
 use super::pieces::pieces;
-use super::raw::{self, Raw};
+use super::raw::{self, Raw, Sections};
 use super::walk::{Head, Walk};
 use crate::sys::{self, memory::Mapped};
 
@@ -25,8 +26,8 @@ use crate::sys::{self, memory::Mapped};
 pub(super) struct Unread {
     file: File,
     len: usize,
-    types: Range<usize>,
-    strings: Range<usize>,
+    sections: Sections,
+    sizes: Sizes,
 }
 
 /// Part of a file, to read from its start to its end.
@@ -52,15 +53,22 @@ impl Unread {
         };
         let file = File::open(path).map_err(error)?;
         let len = usize::try_from(file.metadata().map_err(error)?.len()).unwrap_or(usize::MAX);
-        let mut header = [0; raw::HEADER_LEN];
-        let header = &mut header[..len.min(raw::HEADER_LEN)];
+        let mut header = [0; raw::LONG_HEADER_LEN];
+        let header = &mut header[..len.min(raw::LONG_HEADER_LEN)];
         file.read_exact_at(header, 0).map_err(error)?;
-        let (types, strings) = raw::sections(header, len)?;
+        let sections = raw::sections(header, len)?;
+        let mut sizes = Sizes::KNOWN;
+        if !sections.layout.is_empty() {
+            let mut layout = vec![0; sections.layout.len()];
+            file.read_exact_at(&mut layout, sections.layout.start as u64)
+                .map_err(error)?;
+            sizes.extend(&layout);
+        }
         Ok(Self {
             file,
             len,
-            types,
-            strings,
+            sections,
+            sizes,
         })
     }
 
@@ -95,8 +103,8 @@ impl Unread {
     fn at_once(&self) -> Option<Raw> {
         let fd = sys::kernel_btf("vmlinux").ok()??;
         let data = sys::btf_info(fd.as_fd(), true).ok()?.data;
-        let (types, strings) = raw::sections(&data, data.len()).ok()?;
-        let is_same = (data.len(), &types, &strings) == (self.len, &self.types, &self.strings);
+        let sections = raw::sections(&data, data.len()).ok()?;
+        let is_same = (data.len(), &sections) == (self.len, &self.sections);
         is_same.then(|| Raw::parse(data).ok())?
     }
 
@@ -107,11 +115,11 @@ impl Unread {
         let name_off = self.string(name)?;
         let types = Part {
             file: &self.file,
-            range: self.types.clone(),
+            range: self.sections.types.clone(),
         };
         let mut first = 1;
         pieces(types, |piece| {
-            let mut walk = Walk::new(piece, 0, first);
+            let mut walk = Walk::new(piece, &self.sizes, 0, first);
             let is_it =
                 |head: &Head<'_>| head.name_off == name_off && head.kind() == Some(Kind::Func);
             if let Some(found) = walk.find(is_it) {
@@ -128,7 +136,7 @@ impl Unread {
         let finder = memmem::Finder::new(&needle);
         let strings = Part {
             file: &self.file,
-            range: self.strings.clone(),
+            range: self.sections.strings.clone(),
         };
         let mut before = 0;
         let found = pieces(strings, |piece| {

@@ -1,6 +1,7 @@
 //! A walk over the records of BTF: a hundred thousand, so each step takes as few instructions as can be.
 
-use super::kind::{Kind, size};
+use super::kind::Kind;
+use super::layout::Sizes;
 use super::raw::TYPE_LEN;
 
 /// A record of which only the beginning has been looked at.
@@ -23,6 +24,7 @@ impl Head<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
     rest: &'a [u8],
+    sizes: &'a Sizes,
     /// How many bytes there are from the first type on.
     end: usize,
     id: u32,
@@ -30,9 +32,10 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// From the record on that begins at this place and has this id.
-    pub(super) fn new(types: &'a [u8], at: usize, id: u32) -> Self {
+    pub(super) fn new(types: &'a [u8], sizes: &'a Sizes, at: usize, id: u32) -> Self {
         Self {
             rest: types.get(at..).unwrap_or_default(),
+            sizes,
             end: types.len(),
             id,
         }
@@ -56,9 +59,7 @@ impl<'a> Iterator for Walk<'a> {
     fn next(&mut self) -> Option<Head<'a>> {
         let [a, b, c, d, e, f, g, h, ..] = *self.rest.first_chunk::<TYPE_LEN>()?;
         let info = u32::from_ne_bytes([e, f, g, h]);
-        let (fixed, each) = size(info)?;
-        let len = usize::from(fixed) + usize::from(each) * (info & 0xffff) as usize;
-        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        let (bytes, rest) = self.rest.split_at_checked(self.sizes.of(info)?)?;
         let head = Head {
             id: self.id,
             name_off: u32::from_ne_bytes([a, b, c, d]),

@@ -323,6 +323,7 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         .map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?
         .data;
     let raw = Raw::parse(data)?;
+    raw.check()?;
     let functions = sys::prog_functions(fd).map_err(failed("BPF_OBJ_GET_INFO_BY_FD"))?;
     let name_of = |id: u32| {
         let function = raw.by_id(id).filter(|t| t.kind == Kind::Func)?;
