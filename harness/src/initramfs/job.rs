@@ -63,9 +63,9 @@ pub(crate) fn pack(
     for (path, content) in programs.files() {
         image.file(&path, 0o644, content).context(PACKING)?;
     }
-    if let Some(luggage) = programs.luggage() {
-        warnings.extend(luggage.notes().iter().cloned());
-        luggage.add_to(&mut image).context(PACKING)?;
+    if let Some(host_files) = programs.host_files() {
+        warnings.extend(host_files.notes().iter().cloned());
+        host_files.add_to(&mut image).context(PACKING)?;
     }
     kernel_config::add(kernel, &mut image).context(PACKING)?;
     let image = image.to_bytes();

@@ -67,8 +67,9 @@ pub struct Source {
 /// How a kernel was built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// A checksum of all that follows, but the proof, and of the options that were asked for.
-    pub recipe: String,
+    /// A checksum of the fields below except `proof`, and of the requested configuration. Stored as `recipe`.
+    #[serde(rename = "recipe")]
+    pub inputs_digest: String,
     /// As `gcc (Debian 12.2.0-14) 12.2.0`.
     pub compiler: String,
     /// As `GNU ld (GNU Binutils for Debian) 2.40`.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{
     KernelReport, KernelVerdict, ProgramReport, Report, ScenarioReport, ScenarioVerdict,
-    costlier::{Costlier, costlier},
-    slower::{self, Slower},
+    instructions::{MoreInstructions, more_instructions},
+    slowdown::{self, Slowdown},
     verdict::outcome_name,
 };
 
@@ -42,9 +42,9 @@ pub struct Comparison {
     /// Kernels that the new report does not have: they were not asked for.
     pub not_asked: Vec<Change>,
     /// Ok in both, yet slower.
-    pub slower: Vec<Slower>,
+    pub slower: Vec<Slowdown>,
     /// Figures that grew, where time was counted in instructions.
-    pub costlier: Vec<Costlier>,
+    pub more_instructions: Vec<MoreInstructions>,
 }
 
 /// A scenario, or a kernel as a whole, in one of the two reports.
@@ -58,8 +58,8 @@ impl Comparison {
     /// Holds `new` against `old`. A kernel is the same if it was asked for by the same name.
     pub fn new(old: &Report, new: &Report) -> Self {
         let mut comparison = Self {
-            slower: slower::slower(old, new),
-            costlier: costlier(old, new),
+            slower: slowdown::slowdowns(old, new),
+            more_instructions: more_instructions(old, new),
             ..Self::default()
         };
         for kernel in &new.kernels {
@@ -216,7 +216,7 @@ impl fmt::Display for Comparison {
         section(f, "gone", &self.gone)?;
         section(f, "not asked for this time", &self.not_asked)?;
         section(f, "slower", &self.slower)?;
-        section(f, "more instructions", &self.costlier)?;
+        section(f, "more instructions", &self.more_instructions)?;
         if *self == Self::default() {
             writeln!(f, "no change")?;
         }

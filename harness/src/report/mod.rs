@@ -4,16 +4,16 @@
 //! added as needed; none is renamed or removed without a new [`SCHEMA_VERSION`].
 
 pub mod compare;
-pub mod costlier;
 pub mod file;
 pub mod github;
+pub mod instructions;
 pub mod junit;
 pub mod markdown;
 pub mod merge;
 pub mod minimums;
 pub mod observed;
 pub mod program;
-pub mod slower;
+pub mod slowdown;
 pub mod summary;
 pub mod terminal;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{
     kernels::{Kernel, Kernels},
     report::terminal::Line,
     support::stop::Stop,
-    vm::{Choice, Config, Qemu, Template, Templates, boot_profile::Recipe},
+    vm::{Choice, Config, Qemu, Template, Templates, boot_profile::BootProfile},
 };
 
 /// What is booted, and with which arguments besides the usual ones.
@@ -42,11 +42,11 @@ impl Boot {
         accelerator: Choice,
         line: &Line,
     ) -> Result<Self> {
-        let recipe = Recipe::fastest(kernel.version.parse().ok(), accelerator.accelerator)?;
+        let profile = BootProfile::fastest(kernel.version.parse().ok(), accelerator.accelerator)?;
         let mut boot = Self::plain(kernel, accelerator);
-        boot.arguments = recipe.arguments;
+        boot.arguments = profile.arguments;
         boot.template_of = Some(kernel.clone());
-        if recipe.uncompressed {
+        if profile.uncompressed {
             match kernels.uncompressed(kernel) {
                 Ok(image) => boot.image = image,
                 Err(why) => line.detail(&format!("the guest unpacks its kernel itself: {why:#}")),

@@ -126,10 +126,10 @@ impl Setup {
         Ok(Self {
             templates: templates.flatten(),
             icount: options.icount,
-            in_turn: options.in_turn || options.icount,
+            in_turn: options.serial || options.icount,
             qemu: Qemu::find_known(cache)?,
             timeout: options.timeout,
-            silence: options.silence,
+            silence: options.idle_timeout,
             scenario_timeout: options.scenario_timeout,
             keep: options.keep.clone(),
             plan: plan.clone(),

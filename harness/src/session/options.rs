@@ -1,4 +1,4 @@
-//! How the VMs of a run are run.
+//! The options of a run that concern its VMs.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,39 +6,39 @@ use clap::Args;
 
 use crate::{support::seconds::seconds, vm::Mode};
 
-/// The options of a run, whoever asks for it.
+/// The options that every run has, from the command line or from another command.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct RunOptions {
-    /// A longer limit for each scenario, for a slow machine
+    /// Time limit for each scenario, for a slow machine
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub scenario_timeout: Option<Duration>,
 
-    /// The limit for one VM, from start to end
+    /// Time limit for one VM
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
 
-    /// The limit for a VM of which nothing is heard [default: 120, or a minute more than the slowest scenario may take]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub silence: Option<Duration>,
+    /// End a VM that has printed nothing for this long [default: 120, or a minute more than the slowest scenario may take]
+    #[arg(long, alias = "silence", value_name = "SECONDS", value_parser = seconds)]
+    pub idle_timeout: Option<Duration>,
 
-    /// How to run the VM's CPU; auto takes KVM if it works
+    /// CPU accelerator of the VM; auto uses KVM if it works
     #[arg(long, value_enum, default_value_t)]
     pub accel: Mode,
 
-    /// Boot every VM from the start, instead of from a saved one
+    /// Boot every VM from scratch instead of restoring a saved one
     #[arg(long)]
     pub no_template: bool,
 
-    /// Count instructions instead of time: figures of scenarios repeat to a percent, and every run is slower; implies
-    /// --in-turn
+    /// Count instructions instead of time: measurements repeat to within a percent, but runs take longer; implies
+    /// --serial
     #[arg(long, conflicts_with = "accel")]
     pub icount: bool,
 
-    /// Run the scenarios of a kernel one after the other, not several side by side: to measure how long each takes
-    #[arg(long)]
-    pub in_turn: bool,
+    /// Run the scenarios of a kernel one after the other instead of in parallel, to measure how long each takes
+    #[arg(long, alias = "in-turn")]
+    pub serial: bool,
 
-    /// How many VMs at once [default: by cores and free memory]
+    /// Run this many VMs at once [default: by cores and free memory]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 
@@ -48,16 +48,16 @@ pub struct RunOptions {
 }
 
 impl Default for RunOptions {
-    /// What the command line means if it has none of them.
+    /// The defaults of the command line.
     fn default() -> Self {
         Self {
             scenario_timeout: None,
             timeout: Duration::from_secs(600),
-            silence: None,
+            idle_timeout: None,
             accel: Mode::default(),
             no_template: false,
             icount: false,
-            in_turn: false,
+            serial: false,
             jobs: None,
             keep: None,
         }

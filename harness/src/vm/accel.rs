@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::known::Known;
+use super::machine_cache::MachineCache;
 
 /// What the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -92,13 +92,13 @@ enum Kvm {
 /// Decides, looking at KVM only if that can matter and if `cache` does not hold how fast it is.
 pub fn choose(mode: Mode, cache: &Path) -> Result<Choice> {
     decide(mode, || {
-        let mut known = Known::read(cache);
-        if let Some(speed) = known.kvm() {
+        let mut cached = MachineCache::read(cache);
+        if let Some(speed) = cached.kvm() {
             return Kvm::Speed(speed);
         }
         let found = probe();
         if let Kvm::Speed(speed) = found {
-            known.learn_kvm(speed);
+            cached.learn_kvm(speed);
         }
         found
     })

@@ -1,4 +1,4 @@
-//! How a kernel boots fastest without any change to what is tested: data, in `kernels/recipes.toml`.
+//! How a kernel boots fastest without any change to what is tested: data, in `kernels/boot-profiles.toml`.
 
 use anyhow::{Context as _, Result};
 use fexit::KernelVersion;
@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use crate::vm::Accelerator;
 
-const BUILT_IN: &str = include_str!("../../../kernels/recipes.toml");
+const BUILT_IN: &str = include_str!("../../../kernels/boot-profiles.toml");
 
 /// What to do differently from a plain boot. The default is to do nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recipe {
+pub struct BootProfile {
     /// Boot the kernel that is packed inside the image, rather than have the guest unpack it.
     pub uncompressed: bool,
     /// More arguments for the kernel.
@@ -39,21 +39,21 @@ struct Step {
     why: String,
 }
 
-impl Recipe {
+impl BootProfile {
     /// The fastest that is known for a kernel of that version; of an unknown version nothing is known.
     pub fn fastest(version: Option<KernelVersion>, accelerator: Accelerator) -> Result<Self> {
-        let steps: Steps = toml::from_str(BUILT_IN).context("kernels/recipes.toml")?;
-        let mut recipe = Self::default();
+        let steps: Steps = toml::from_str(BUILT_IN).context("kernels/boot-profiles.toml")?;
+        let mut profile = Self::default();
         let Some(version) = version else {
-            return Ok(recipe);
+            return Ok(profile);
         };
         for step in steps.step {
             if step.applies(version, accelerator)? {
-                recipe.uncompressed |= step.uncompressed;
-                recipe.arguments.extend(step.argument);
+                profile.uncompressed |= step.uncompressed;
+                profile.arguments.extend(step.argument);
             }
         }
-        Ok(recipe)
+        Ok(profile)
     }
 }
 
@@ -62,7 +62,7 @@ impl Step {
         let bound = |bound: &Option<String>| -> Result<Option<KernelVersion>> {
             let parse = |text: &String| {
                 text.parse::<KernelVersion>()
-                    .with_context(|| format!("kernels/recipes.toml: `{text}` is no version"))
+                    .with_context(|| format!("kernels/boot-profiles.toml: `{text}` is no version"))
             };
             bound.as_ref().map(parse).transpose()
         };
@@ -102,18 +102,18 @@ mod tests {
     fn what_is_built_in_is_sound_and_of_an_unknown_kernel_nothing_is_assumed() {
         let newest = Some(KernelVersion::new(99, 0, 0));
         assert!(
-            Recipe::fastest(newest, Accelerator::Tcg)
+            BootProfile::fastest(newest, Accelerator::Tcg)
                 .unwrap()
                 .uncompressed
         );
         assert_eq!(
-            Recipe::fastest(None, Accelerator::Tcg).unwrap(),
-            Recipe::default()
+            BootProfile::fastest(None, Accelerator::Tcg).unwrap(),
+            BootProfile::default()
         );
         // All of it was measured under TCG.
         assert_eq!(
-            Recipe::fastest(newest, Accelerator::Kvm).unwrap(),
-            Recipe::default()
+            BootProfile::fastest(newest, Accelerator::Kvm).unwrap(),
+            BootProfile::default()
         );
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::known::Known;
+use super::machine_cache::MachineCache;
 use super::process::Process;
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -42,13 +42,13 @@ impl Qemu {
     /// The same, without asking it for its version if `cache` holds that.
     pub fn find_known(cache: &Path) -> Result<Self> {
         let path = locate(env::var_os(VARIABLE), env::var_os("PATH").as_deref())?;
-        let mut known = Known::read(cache);
-        if let Some(version) = known.version(&path) {
+        let mut cached = MachineCache::read(cache);
+        if let Some(version) = cached.version(&path) {
             let version = version.to_owned();
             return Ok(Self { path, version });
         }
         let found = Self::at(&path)?;
-        known.learn_version(&path, &found.version);
+        cached.learn_version(&path, &found.version);
         Ok(found)
     }
 

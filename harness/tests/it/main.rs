@@ -17,8 +17,6 @@ mod kernel_local;
 mod report_schema;
 mod support;
 #[cfg(feature = "vm-tests")]
-mod vm_crowd;
-#[cfg(feature = "vm-tests")]
 mod vm_engine;
 #[cfg(feature = "vm-tests")]
 mod vm_exec;
@@ -26,6 +24,8 @@ mod vm_exec;
 mod vm_killed;
 #[cfg(feature = "vm-tests")]
 mod vm_objects;
+#[cfg(feature = "vm-tests")]
+mod vm_parallel;
 #[cfg(feature = "vm-tests")]
 mod vm_qemu;
 #[cfg(feature = "vm-tests")]

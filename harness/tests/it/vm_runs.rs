@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{cramped, harness, report_file, run, scenarios};
+use crate::support::{harness, report_file, run, scenarios, with_file_size_limit};
 use protocol::job::LOG_MARK;
 
 /// Runs scenarios on 5.10 and returns the exit status and the report.
@@ -236,7 +236,10 @@ fn where_all_is_skipped_nothing_is_learned() {
 
 #[test]
 fn a_guest_that_hangs_as_a_whole_is_ended_when_it_is_silent_for_too_long() {
-    let (status, report) = on_5_10("attach,selftest_init_hang,unload", &["--silence", "30"]);
+    let (status, report) = on_5_10(
+        "attach,selftest_init_hang,unload",
+        &["--idle-timeout", "30"],
+    );
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
     let [before, broken, after] = in_order(&report);
     assert_eq!(before, ["attach", "passed", "ok"]);
@@ -404,7 +407,7 @@ fn a_kernel_of_the_users_own_is_run_and_kept_under_a_name_of_its_own() {
 fn a_disk_that_fills_up_is_infrastructure_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["--kernel", "5.10", "--scenario", "attach", "--keep"];
-    let ran = run(cramped(&args, 512).arg(dir.path()));
+    let ran = run(with_file_size_limit(&args, 512).arg(dir.path()));
     assert_eq!(ran.status, 3, "{}", ran.stderr);
     let report = ran.report();
     assert_eq!(report["verdict"], "infra");

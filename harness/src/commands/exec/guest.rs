@@ -22,7 +22,7 @@ use super::{
 use crate::commands::exec::status::{BY_SIGNAL, SIGPIPE, TIMED_OUT};
 use crate::{
     cli::exec::VmArgs,
-    initramfs::{cpio, host_files::Luggage, kernel_config},
+    initramfs::{cpio, host_files::HostFiles, kernel_config},
     kernels::{Kernel, Kernels, files::modules, sources::local},
     report::terminal::{Board, Line},
     session::fast_boot::Boot,
@@ -63,25 +63,25 @@ impl<'a> Guest<'a> {
     /// Puts everything together. Of the `usual` modules those come along that the kernel has, if none is asked for.
     pub(super) fn prepare(
         args: &'a VmArgs,
-        mut luggage: Luggage,
+        mut host_files: HostFiles,
         mut command: job::Command,
         usual: &'a [String],
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Self> {
         for file in &args.files {
-            luggage.named_file(file)?;
+            host_files.named_file(file)?;
         }
-        luggage
+        host_files
             .text(
                 "/etc/passwd",
                 "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
             )
             .text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")
             .text("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
-        luggage.dir(Path::new("/root"), 0o700)?;
-        luggage.dir(Path::new("/tmp"), 0o1777)?;
-        luggage.dir(Path::new("/run"), 0o755)?;
+        host_files.dir(Path::new("/root"), 0o700)?;
+        host_files.dir(Path::new("/tmp"), 0o1777)?;
+        host_files.dir(Path::new("/run"), 0o755)?;
 
         let kernels = Kernels::open(args.store.options())?;
         let kernel = find_kernel(args, &kernels, board)?;
@@ -91,7 +91,7 @@ impl<'a> Guest<'a> {
         );
         let name = kernel.requested.clone();
         let line = board.line(&name);
-        for note in luggage.notes() {
+        for note in host_files.notes() {
             line.note(note);
         }
         command
@@ -109,9 +109,9 @@ impl<'a> Guest<'a> {
             modules.push((format!("{name}.ko"), modules::read_module(&path)?));
             job.modules.push(name);
         }
-        let memory_mib = args.memory.unwrap_or_else(|| memory_for(luggage.size()));
+        let memory_mib = args.memory.unwrap_or_else(|| memory_for(host_files.size()));
         let mut image = cpio::start(cpio::INIT, &job, &modules)?;
-        luggage.add_to(&mut image)?;
+        host_files.add_to(&mut image)?;
         kernel_config::add(&kernel, &mut image)?;
         Ok(Self {
             args,

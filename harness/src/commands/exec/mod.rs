@@ -17,7 +17,7 @@ pub use self::shell::run as shell;
 use self::status::{CANNOT_RUN, FAILED, NOT_FOUND};
 use crate::{
     cli::exec::ExecArgs,
-    initramfs::host_files::{Luggage, error::ProgramError},
+    initramfs::host_files::{HostFiles, error::ProgramError},
     report::terminal::Board,
     support::{error::UsageError, interrupt::Interrupt, sanitize::plain},
 };
@@ -45,8 +45,8 @@ fn status_of(error: &anyhow::Error) -> u8 {
 
 fn program(args: &ExecArgs) -> Result<u8> {
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
-    let mut luggage = Luggage::new();
-    let mut program = luggage.command(&args.command)?;
+    let mut host_files = HostFiles::new();
+    let mut program = host_files.command(&args.command)?;
     // A script is told the path by which it was called.
     let name = Path::new(&args.command[0]);
     let is_plain = |part| !matches!(part, Component::ParentDir);
@@ -54,7 +54,7 @@ fn program(args: &ExecArgs) -> Result<u8> {
         program = name.to_owned();
     }
     let folder = std::env::current_dir().context("there is no current directory")?;
-    luggage.dir(&folder, 0o755)?;
+    host_files.dir(&folder, 0o755)?;
     let streams = if args.stdin {
         job::Streams::All
     } else {
@@ -68,7 +68,7 @@ fn program(args: &ExecArgs) -> Result<u8> {
         streams,
     };
     let board = Board::new(args.vm.verbose);
-    let guest = Guest::prepare(&args.vm, luggage, command, &[], &board, &interrupt)?;
+    let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, &interrupt)?;
     let ran = guest.run(args.timeout, &board, &interrupt)?;
     ran.tell(&interrupt)
 }

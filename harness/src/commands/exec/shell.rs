@@ -8,7 +8,7 @@ use protocol::job;
 use super::{environment, failed, guest::Guest, terminal};
 use crate::{
     cli::exec::ShellArgs,
-    initramfs::host_files::{Luggage, error::ProgramError},
+    initramfs::host_files::{HostFiles, error::ProgramError},
     report::terminal::Board,
     session::plan,
     support::interrupt::Interrupt,
@@ -114,10 +114,10 @@ pub fn run(args: &ShellArgs) -> u8 {
 
 fn shell(args: &ShellArgs) -> Result<u8> {
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
-    let mut luggage = Luggage::new();
-    let shell = pack(&mut luggage)?;
+    let mut host_files = HostFiles::new();
+    let shell = pack(&mut host_files)?;
     let folder = std::env::current_dir().context("there is no current directory")?;
-    luggage.dir(&folder, 0o755)?;
+    host_files.dir(&folder, 0o755)?;
     let has_terminal = terminal::is_there();
     let mut environment = environment::of_program(&args.vm.environment)?;
     if has_terminal {
@@ -140,27 +140,27 @@ fn shell(args: &ShellArgs) -> Result<u8> {
         .into_iter()
         .flat_map(|scenario| scenario.modules)
         .collect();
-    let guest = Guest::prepare(&args.vm, luggage, command, &usual, &board, &interrupt)?;
+    let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, &interrupt)?;
     guest
         .run(Duration::MAX, &board, &interrupt)?
         .tell(&interrupt)
 }
 
 /// Brings the best shell that there is, with the tools. Returns its path.
-fn pack(luggage: &mut Luggage) -> Result<std::path::PathBuf, ProgramError> {
+fn pack(host_files: &mut HostFiles) -> Result<std::path::PathBuf, ProgramError> {
     for tool in TOOLS {
         // One that is damaged is as good as none.
-        let _ = luggage.program(tool.as_ref());
+        let _ = host_files.program(tool.as_ref());
     }
     let term = std::env::var("TERM").unwrap_or_default();
     for folder in TERMINFO {
         let initial: String = term.chars().take(1).collect();
         let path = Path::new(folder).join(initial).join(&term);
         if path.is_file() {
-            luggage.file(&path, None)?;
+            host_files.file(&path, None)?;
         }
     }
-    luggage
+    host_files
         .program("bash".as_ref())
-        .or_else(|_| luggage.program("sh".as_ref()))
+        .or_else(|_| host_files.program("sh".as_ref()))
 }

@@ -1,6 +1,6 @@
 //! `harness inspect`: what an object wants of a kernel, told without one.
 
-mod facts;
+mod model;
 mod text;
 
 use std::io::{self, Write as _};
@@ -18,7 +18,7 @@ pub fn run(args: &InspectArgs) -> Result<u8> {
     targets.check(&objects)?;
     let mut all = Vec::new();
     for number in 0..objects.len() {
-        all.push(facts::of(&objects, number, &targets)?);
+        all.push(model::of(&objects, number, &targets)?);
     }
     let text = if args.json {
         let facts = serde_json::json!({ "inspect_version": 1, "objects": all });

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::facts::{ObjectFacts, ProgramFacts};
+use super::model::{ObjectInfo, ProgramInfo};
 use crate::support::sanitize::one_line;
 
 /// More rows of one kind than these are counted, not shown: `--json` has all.
 const ROWS: usize = 200;
 
 /// The page of one object.
-pub(super) fn page(object: &ObjectFacts) -> String {
+pub(super) fn page(object: &ObjectInfo) -> String {
     let mut page = String::new();
     let license = if object.license.is_empty() {
         "no licence".to_owned()
@@ -69,7 +69,7 @@ pub(super) fn page(object: &ObjectFacts) -> String {
     page
 }
 
-fn program(page: &mut String, program: &ProgramFacts) {
+fn program(page: &mut String, program: &ProgramInfo) {
     let sleeps = if program.may_sleep { ", may sleep" } else { "" };
     line(
         page,

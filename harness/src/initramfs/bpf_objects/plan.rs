@@ -12,7 +12,7 @@ use protocol::program::{OBJECTS_DIR, ProgramTask, ShellCommand, TIME_LIMIT};
 use super::target::{Targets, fexit_programs};
 use super::{Object, file_name, read};
 use crate::initramfs::cpio;
-use crate::initramfs::host_files::Luggage;
+use crate::initramfs::host_files::HostFiles;
 use crate::support::error::usage;
 use crate::support::seconds::seconds;
 
@@ -76,7 +76,7 @@ struct Inner {
     planned: Vec<Planned>,
     prepare: Option<ShellCommand>,
     trigger: Option<ShellCommand>,
-    luggage: Option<Luggage>,
+    host_files: Option<HostFiles>,
 }
 
 impl Programs {
@@ -102,11 +102,11 @@ impl Programs {
                 "{object}: the section of program `{name}` names no target: say --target {name}=FUNCTION"
             )));
         }
-        let mut luggage = Luggage::new();
+        let mut host_files = HostFiles::new();
         let mut command = |option: &str, script: &Option<String>, limit: Duration| {
             let command = |script: &String| -> Result<_> {
                 let words = ["sh".into(), "-c".into(), script.into()];
-                let shell = luggage.command(&words);
+                let shell = host_files.command(&words);
                 let shell = shell.map_err(|error| usage(format!("{option}: {error}")))?;
                 Ok(ShellCommand {
                     shell: shell.display().to_string(),
@@ -119,7 +119,7 @@ impl Programs {
         let prepare = command("--prepare", &args.prepare, TIME_LIMIT)?;
         let trigger = command("--trigger", &args.trigger, args.trigger_timeout)?;
         for file in &args.files {
-            let brought = luggage.named_file(file);
+            let brought = host_files.named_file(file);
             brought.map_err(|error| usage(format!("--file {file}: {error}")))?;
         }
         let wanted = prepare.is_some() || trigger.is_some() || !args.files.is_empty();
@@ -128,7 +128,7 @@ impl Programs {
             planned,
             prepare,
             trigger,
-            luggage: wanted.then_some(luggage),
+            host_files: wanted.then_some(host_files),
         })))
     }
 
@@ -179,8 +179,8 @@ impl Programs {
     }
 
     /// The shells that this takes, the commands that they are told to run with their libraries, and other files.
-    pub fn luggage(&self) -> Option<&Luggage> {
-        self.0.luggage.as_ref()
+    pub fn host_files(&self) -> Option<&HostFiles> {
+        self.0.host_files.as_ref()
     }
 
     /// The objects, as files of the image.

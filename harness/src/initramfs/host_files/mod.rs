@@ -33,7 +33,7 @@ const GUESS_LIMIT: u64 = 16 << 20;
 
 /// What is brought along.
 #[derive(Debug)]
-pub struct Luggage {
+pub struct HostFiles {
     path: OsString,
     libraries: Libraries,
     files: Files,
@@ -42,7 +42,7 @@ pub struct Luggage {
     notes: Vec<String>,
 }
 
-impl Luggage {
+impl HostFiles {
     /// Nothing yet; programs are looked for in `PATH`, libraries in `LD_LIBRARY_PATH` too.
     pub fn new() -> Self {
         let mut path = env::var_os("PATH").unwrap_or_default();
@@ -321,7 +321,7 @@ impl Luggage {
     }
 }
 
-impl Default for Luggage {
+impl Default for HostFiles {
     fn default() -> Self {
         Self::new()
     }

@@ -77,17 +77,17 @@ impl Kernels {
             Some(version) => version.to_owned(),
             None => tree::version(&origin.tree(self, &dir, order, &notes)?)?,
         };
-        let mut site = Site::new(self, order, &origin, &version, &dir)?;
-        let kernel = match self.built_before(&site)?.filter(|_| !order.again) {
+        let mut context = BuildContext::new(self, order, &origin, &version, &dir)?;
+        let kernel = match self.built_before(&context)?.filter(|_| !order.again) {
             Some(kernel) => Built {
                 kernel,
                 was_there: true,
             },
             None => {
                 let tree = origin.tree(self, &dir, order, &notes)?;
-                site.found(origin.artifact);
+                context.found(origin.artifact);
                 Built {
-                    kernel: site.build(&tree, progress, prove)?,
+                    kernel: context.build(&tree, progress, prove)?,
                     was_there: false,
                 }
             }
@@ -97,13 +97,15 @@ impl Kernels {
     }
 
     /// The kernel, if it is in the cache and was built in the very same way.
-    fn built_before(&self, site: &Site<'_>) -> Result<Option<Kernel>> {
-        let Lookup::Ready(kernel) = self.cache.lookup(&site.resolved, false)? else {
+    fn built_before(&self, context: &BuildContext<'_>) -> Result<Option<Kernel>> {
+        let Lookup::Ready(kernel) = self.cache.lookup(&context.resolved, false)? else {
             return Ok(None);
         };
-        let entry = self.cache.entry(&site.resolved)?;
-        let recipe = entry.and_then(|entry| entry.source.build).map(|b| b.recipe);
-        Ok((recipe.as_deref() == Some(site.recipe())).then_some(*kernel))
+        let entry = self.cache.entry(&context.resolved)?;
+        let inputs_digest = entry
+            .and_then(|entry| entry.source.build)
+            .map(|b| b.inputs_digest);
+        Ok((inputs_digest.as_deref() == Some(context.inputs_digest())).then_some(*kernel))
     }
 }
 
@@ -118,7 +120,7 @@ fn lock_name(dir: &Path) -> String {
 }
 
 /// One kernel being built.
-struct Site<'a> {
+struct BuildContext<'a> {
     kernels: &'a Kernels,
     order: &'a Order<'a>,
     dir: &'a Path,
@@ -128,7 +130,7 @@ struct Site<'a> {
     resolved: Resolved,
 }
 
-impl<'a> Site<'a> {
+impl<'a> BuildContext<'a> {
     fn new(
         kernels: &'a Kernels,
         order: &'a Order<'a>,
@@ -179,7 +181,7 @@ impl<'a> Site<'a> {
         let mut artifact = origin.artifact.clone();
         artifact.version = version.to_owned();
         let mut build = Build {
-            recipe: String::new(),
+            inputs_digest: String::new(),
             compiler: tools.compiler.clone(),
             linker: tools.linker.clone(),
             pahole: tools.pahole.clone(),
@@ -188,7 +190,7 @@ impl<'a> Site<'a> {
             workarounds: workarounds.iter().map(Workaround::explained).collect(),
             proof: Vec::new(),
         };
-        build.recipe = manifest::digest(
+        build.inputs_digest = manifest::digest(
             format!("{}\n{}", config.to_text(), serde_json::to_string(&build)?).as_bytes(),
         );
         Ok(Self {
@@ -215,9 +217,9 @@ impl<'a> Site<'a> {
         })
     }
 
-    fn recipe(&self) -> &str {
+    fn inputs_digest(&self) -> &str {
         let build = self.resolved.source.build.as_ref();
-        build.map_or("", |build| &build.recipe)
+        build.map_or("", |build| &build.inputs_digest)
     }
 
     /// Where the source was downloaded from is known only now.

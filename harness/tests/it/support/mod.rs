@@ -44,7 +44,7 @@ pub(crate) fn kernel_options() -> Options {
 }
 
 /// The same on a machine where no file can be larger than so many blocks of 512 bytes, as on a disk that is full.
-pub(crate) fn cramped(args: &[&str], blocks: u32) -> Command {
+pub(crate) fn with_file_size_limit(args: &[&str], blocks: u32) -> Command {
     let shell = harness(&[]);
     let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");

@@ -17,9 +17,9 @@ const FILE: &str = "machine.json";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const KVM: &str = "/dev/kvm";
 
-/// What is known. Nothing of it is worth an error: what cannot be read or written is found out anew.
+/// What is cached. Nothing of it is worth an error: what cannot be read or written is found out anew.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct MachineCache {
     qemu: Option<Program>,
     kvm: Option<Speed>,
     #[serde(skip)]
@@ -42,15 +42,15 @@ struct Speed {
     instructions_per_second: f64,
 }
 
-impl Known {
+impl MachineCache {
     /// What the cache holds.
     pub(super) fn read(cache: &Path) -> Self {
         let file = cache.join(FILE);
         let read = fs::read(&file).ok();
-        let known: Option<Self> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let cached: Option<Self> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Self {
             file,
-            ..known.unwrap_or_default()
+            ..cached.unwrap_or_default()
         }
     }
 
@@ -63,8 +63,8 @@ impl Known {
 
     /// The version of the program at `path`, if it is the one that was asked before.
     pub(super) fn version(&self, path: &Path) -> Option<&str> {
-        let known = self.qemu.as_ref()?;
-        (*known == Program::at(path, &known.version)?).then_some(&known.version)
+        let cached = self.qemu.as_ref()?;
+        (*cached == Program::at(path, &cached.version)?).then_some(&cached.version)
     }
 
     pub(super) fn learn_version(&mut self, path: &Path, version: &str) {
@@ -74,10 +74,10 @@ impl Known {
 
     /// How fast KVM runs, measured since the machine started and not long ago, if it can still be opened.
     pub(super) fn kvm(&self) -> Option<f64> {
-        let known = self.kvm.as_ref()?;
-        let fresh = known.measured.elapsed().is_ok_and(|age| age < KEEPS);
+        let cached = self.kvm.as_ref()?;
+        let fresh = cached.measured.elapsed().is_ok_and(|age| age < KEEPS);
         let open = || File::options().read(true).write(true).open(KVM).is_ok();
-        (fresh && boot()? == known.boot && open()).then_some(known.instructions_per_second)
+        (fresh && boot()? == cached.boot && open()).then_some(cached.instructions_per_second)
     }
 
     pub(super) fn learn_kvm(&mut self, instructions_per_second: f64) {
@@ -117,36 +117,36 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let program = cache.path().join("qemu");
         fs::write(&program, "one").unwrap();
-        let mut known = Known::read(cache.path());
-        assert_eq!(known.version(&program), None);
-        known.learn_version(&program, "7.2");
-        let known = Known::read(cache.path());
-        assert_eq!(known.version(&program), Some("7.2"));
-        assert_eq!(known.version(cache.path()), None);
+        let mut cached = MachineCache::read(cache.path());
+        assert_eq!(cached.version(&program), None);
+        cached.learn_version(&program, "7.2");
+        let cached = MachineCache::read(cache.path());
+        assert_eq!(cached.version(&program), Some("7.2"));
+        assert_eq!(cached.version(cache.path()), None);
         fs::write(&program, "another").unwrap();
-        assert_eq!(known.version(&program), None);
+        assert_eq!(cached.version(&program), None);
     }
 
     #[test]
     fn a_speed_of_another_boot_or_of_long_ago_is_not_believed() {
         let cache = tempfile::tempdir().unwrap();
-        Known::read(cache.path()).learn_kvm(5e6);
-        let mut known = Known::read(cache.path());
+        MachineCache::read(cache.path()).learn_kvm(5e6);
+        let mut cached = MachineCache::read(cache.path());
         let usable = File::options().read(true).write(true).open(KVM).is_ok();
-        assert_eq!(known.kvm(), usable.then_some(5e6));
-        let speed = known.kvm.as_mut().unwrap();
+        assert_eq!(cached.kvm(), usable.then_some(5e6));
+        let speed = cached.kvm.as_mut().unwrap();
         speed.measured -= KEEPS;
-        assert_eq!(known.kvm(), None);
-        let speed = known.kvm.as_mut().unwrap();
+        assert_eq!(cached.kvm(), None);
+        let speed = cached.kvm.as_mut().unwrap();
         speed.measured = SystemTime::now();
         speed.boot.push('0');
-        assert_eq!(known.kvm(), None);
+        assert_eq!(cached.kvm(), None);
     }
 
     #[test]
     fn a_damaged_note_is_none() {
         let cache = tempfile::tempdir().unwrap();
         fs::write(cache.path().join(FILE), "{").unwrap();
-        assert!(Known::read(cache.path()).kvm().is_none());
+        assert!(MachineCache::read(cache.path()).kvm().is_none());
     }
 }

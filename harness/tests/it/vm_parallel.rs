@@ -114,7 +114,7 @@ fn a_panic_that_nobody_makes_alone_is_told_of_the_kernel() {
 
 #[test]
 fn in_turn_nobody_meets_another() {
-    let (status, report, outcomes) = on_5_10("selftest_wait,selftest_crowded", &["--in-turn"]);
+    let (status, report, outcomes) = on_5_10("selftest_wait,selftest_crowded", &["--serial"]);
     assert!(outcomes.iter().all(|[_, outcome]| outcome == "passed"));
     assert_eq!(status, 0);
     assert_eq!(report["kernels"][0]["side_by_side"], false);

@@ -11,20 +11,20 @@ use crate::support::error::usage;
 
 /// One object.
 #[derive(Debug, Serialize)]
-pub(super) struct ObjectFacts {
+pub(super) struct ObjectInfo {
     pub(super) path: String,
     pub(super) license: String,
-    pub(super) programs: Vec<ProgramFacts>,
+    pub(super) programs: Vec<ProgramInfo>,
     pub(super) not_ours: Vec<Foreign>,
-    pub(super) maps: Vec<MapFacts>,
-    pub(super) globals: Vec<GlobalFacts>,
+    pub(super) maps: Vec<MapInfo>,
+    pub(super) globals: Vec<GlobalInfo>,
     /// The first kernel that may run all fexit programs.
     pub(super) minimum: Option<String>,
 }
 
 /// An fexit program.
 #[derive(Debug, Serialize)]
-pub(super) struct ProgramFacts {
+pub(super) struct ProgramInfo {
     pub(super) name: String,
     pub(super) section: String,
     pub(super) kind: String,
@@ -33,17 +33,17 @@ pub(super) struct ProgramFacts {
     pub(super) may_sleep: bool,
     pub(super) instructions: usize,
     pub(super) maps: Vec<String>,
-    pub(super) helpers: Vec<HelperFacts>,
+    pub(super) helpers: Vec<HelperInfo>,
     pub(super) kfuncs: Vec<String>,
     pub(super) externs: Vec<String>,
-    pub(super) core: Vec<CoreFacts>,
-    pub(super) requirements: Vec<RequirementFacts>,
+    pub(super) core: Vec<CoreInfo>,
+    pub(super) requirements: Vec<RequirementInfo>,
     /// The first kernel that may run it; null if none may.
     pub(super) minimum: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct HelperFacts {
+pub(super) struct HelperInfo {
     pub(super) number: u32,
     pub(super) name: String,
     /// Null for one that fexit programs may not call.
@@ -51,7 +51,7 @@ pub(super) struct HelperFacts {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct CoreFacts {
+pub(super) struct CoreInfo {
     #[serde(rename = "type")]
     pub(super) type_name: String,
     pub(super) member: Option<String>,
@@ -60,14 +60,14 @@ pub(super) struct CoreFacts {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct RequirementFacts {
+pub(super) struct RequirementInfo {
     pub(super) what: String,
     pub(super) minimum: Option<String>,
     pub(super) source: String,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct MapFacts {
+pub(super) struct MapInfo {
     pub(super) name: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -79,14 +79,14 @@ pub(super) struct MapFacts {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct GlobalFacts {
+pub(super) struct GlobalInfo {
     pub(super) name: String,
     pub(super) section: String,
     pub(super) size: usize,
 }
 
 /// What is found in the object with this number.
-pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result<ObjectFacts> {
+pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result<ObjectInfo> {
     let object = objects.get(number).context("no such object")?;
     let parsed = &object.parsed;
     let needs = parsed
@@ -105,7 +105,7 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
     }
     let minimum = minimums.into_iter().reduce(|a, b| Some(a?.max(b?)));
     let minimum = minimum.flatten();
-    let maps = parsed.maps().map(|(name, map)| MapFacts {
+    let maps = parsed.maps().map(|(name, map)| MapInfo {
         name: name.to_owned(),
         kind: map.kind(),
         key_size: map.key_size(),
@@ -113,12 +113,12 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
         max_entries: map.max_entries(),
         bytes: bytes(map),
     });
-    let globals = parsed.global_variables().map(|global| GlobalFacts {
+    let globals = parsed.global_variables().map(|global| GlobalInfo {
         name: global.name.to_owned(),
         section: global.section.to_owned(),
         size: global.size,
     });
-    Ok(ObjectFacts {
+    Ok(ObjectInfo {
         path: object.path.display().to_string(),
         license: parsed.license(),
         programs,
@@ -134,10 +134,10 @@ fn of_program(
     program: &Program,
     needs: &Needs,
     target: Option<Target>,
-) -> (ProgramFacts, Option<KernelVersion>) {
+) -> (ProgramInfo, Option<KernelVersion>) {
     let helpers = needs.helpers.iter().map(|&number| {
         let helper = Helper::by_number(number);
-        HelperFacts {
+        HelperInfo {
             number,
             name: helper.map_or_else(|| "unknown".to_owned(), |h| format!("bpf_{}", h.name)),
             minimum: helper
@@ -145,7 +145,7 @@ fn of_program(
                 .map(|helper| helper.minimum.to_string()),
         }
     });
-    let core = needs.core.iter().map(|need| CoreFacts {
+    let core = needs.core.iter().map(|need| CoreInfo {
         type_name: need.type_name.clone(),
         member: need.member.clone(),
         what: need.what,
@@ -154,7 +154,7 @@ fn of_program(
     let mut requirements: Vec<_> = needs
         .requirements
         .iter()
-        .map(|requirement| RequirementFacts {
+        .map(|requirement| RequirementInfo {
             what: requirement.what.clone(),
             minimum: requirement.minimum.map(|minimum| minimum.to_string()),
             source: requirement.source.clone(),
@@ -163,13 +163,13 @@ fn of_program(
     let mut minimum = needs.minimum();
     if let Some((feature, what)) = target.as_ref().and_then(|target| target.feature) {
         minimum = minimum.map(|minimum| minimum.max(feature.minimum()));
-        requirements.push(RequirementFacts {
+        requirements.push(RequirementInfo {
             what: what.to_owned(),
             minimum: Some(feature.minimum().to_string()),
             source: format!("feature {feature}"),
         });
     }
-    let facts = ProgramFacts {
+    let facts = ProgramInfo {
         name: program.name().to_owned(),
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),

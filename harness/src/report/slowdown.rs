@@ -27,7 +27,7 @@ const TO_SIGMA: f64 = 1.4826;
 
 /// A scenario that takes longer, by more than the noise between the two reports explains.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Slower {
+pub struct Slowdown {
     /// The scenario's id.
     pub scenario: String,
     /// How many times as long it takes, the machines' difference taken out.
@@ -45,7 +45,7 @@ struct Ratio<'a> {
 }
 
 /// The scenarios that are ok in both reports and slower in `now`.
-pub(super) fn slower(before: &Report, now: &Report) -> Vec<Slower> {
+pub(super) fn slowdowns(before: &Report, now: &Report) -> Vec<Slowdown> {
     let mut ratios = Vec::new();
     for kernel in &now.kernels {
         let same = before
@@ -65,7 +65,7 @@ pub(super) fn slower(before: &Report, now: &Report) -> Vec<Slower> {
     scenarios
         .into_iter()
         .filter(|(ratio, _)| ratio.noticeable && ratio.ln > limit)
-        .map(|(ratio, kernels)| Slower {
+        .map(|(ratio, kernels)| Slowdown {
             scenario: ratio.scenario.to_owned(),
             factor: ratio.ln.exp(),
             kernels,
@@ -126,7 +126,7 @@ fn median(mut values: Vec<f64>) -> f64 {
         .unwrap_or_default()
 }
 
-impl fmt::Display for Slower {
+impl fmt::Display for Slowdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             scenario,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn names(before: &[&[u64]], now: &[&[u64]]) -> Vec<String> {
-        let slower = slower(&report(before), &report(now));
+        let slower = slowdowns(&report(before), &report(now));
         slower.into_iter().map(|slower| slower.scenario).collect()
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn what_failed_is_not_measured() {
         let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
         now.kernels[0].scenarios[3].verdict = ScenarioVerdict::NotOk;
-        assert!(slower(&report(&[BEFORE]), &now).is_empty());
+        assert!(slowdowns(&report(&[BEFORE]), &now).is_empty());
     }
 
     #[test]
@@ -217,14 +217,14 @@ mod tests {
         let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
         now.kernels[0].side_by_side = true;
         let mut before = report(&[BEFORE]);
-        assert!(slower(&before, &now).is_empty());
+        assert!(slowdowns(&before, &now).is_empty());
         before.kernels[0].side_by_side = true;
-        assert_eq!(slower(&before, &now).len(), 1);
+        assert_eq!(slowdowns(&before, &now).len(), 1);
     }
 
     #[test]
     fn the_words_say_how_sure_it_is() {
-        let one = slower(
+        let one = slowdowns(
             &report(&[BEFORE]),
             &report(&[&[100, 120, 80, 800, 150, 90]]),
         );

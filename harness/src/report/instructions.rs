@@ -16,7 +16,7 @@ const INSTRUCTIONS: f64 = 3.0;
 
 /// A measurement of a scenario that takes more instructions than before.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Costlier {
+pub struct MoreInstructions {
     /// The kernel, as it was asked for.
     pub kernel: String,
     /// The scenario's id.
@@ -30,7 +30,7 @@ pub struct Costlier {
 }
 
 /// The figures that grew, of kernels that ran with `--icount` both times.
-pub(super) fn costlier(before: &Report, now: &Report) -> Vec<Costlier> {
+pub(super) fn more_instructions(before: &Report, now: &Report) -> Vec<MoreInstructions> {
     let mut grown = Vec::new();
     for kernel in now.kernels.iter().filter(|kernel| kernel.icount) {
         let same = |old: &&super::KernelReport| old.icount && old.requested == kernel.requested;
@@ -47,7 +47,7 @@ pub(super) fn costlier(before: &Report, now: &Report) -> Vec<Costlier> {
                     continue;
                 };
                 if is > was * FACTOR && is >= was + INSTRUCTIONS {
-                    grown.push(Costlier {
+                    grown.push(MoreInstructions {
                         kernel: kernel.requested.clone(),
                         scenario: scenario.id.clone(),
                         measurement: name.clone(),
@@ -61,7 +61,7 @@ pub(super) fn costlier(before: &Report, now: &Report) -> Vec<Costlier> {
     grown
 }
 
-impl fmt::Display for Costlier {
+impl fmt::Display for MoreInstructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             kernel,
@@ -113,17 +113,26 @@ mod tests {
                 ("calls", 9.0),
             ],
         );
-        let grown = costlier(&old, &new);
+        let grown = more_instructions(&old, &new);
         let lines: Vec<_> = grown.iter().map(ToString::to_string).collect();
         assert_eq!(lines, ["overhead on 6.1: a_ns 100 -> 104"]);
-        assert_eq!(costlier(&new, &old), []);
+        assert_eq!(more_instructions(&new, &old), []);
     }
 
     #[test]
     fn of_wall_time_a_few_percent_say_nothing() {
         let (old, new) = (&[("a_ns", 100.0)], &[("a_ns", 200.0)]);
-        assert_eq!(costlier(&report(false, old), &report(true, new)), []);
-        assert_eq!(costlier(&report(true, old), &report(false, new)), []);
-        assert_eq!(costlier(&report(true, old), &report(true, new)).len(), 1);
+        assert_eq!(
+            more_instructions(&report(false, old), &report(true, new)),
+            []
+        );
+        assert_eq!(
+            more_instructions(&report(true, old), &report(false, new)),
+            []
+        );
+        assert_eq!(
+            more_instructions(&report(true, old), &report(true, new)).len(),
+            1
+        );
     }
 }
