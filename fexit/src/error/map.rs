@@ -87,8 +87,8 @@ pub enum MapError {
         io_error: io::Error,
     },
 
-    /// The ring buffer has a reader already.
-    #[error("map `{name}` has a reader already; drop that one first")]
+    /// This process reads the ring buffer already, whatever handle of it that reader was made from.
+    #[error("map `{name}` has a reader in this process already; drop that one first")]
     InUse {
         /// The map.
         name: String,

@@ -35,7 +35,6 @@ mod tests;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 pub use array::Array;
@@ -69,7 +68,6 @@ struct Inner {
     pin: Option<PathBuf>,
     fd: OnceLock<OwnedFd>,
     data: OnceLock<Data>,
-    has_reader: AtomicBool,
 }
 
 impl Inner {
@@ -87,7 +85,6 @@ impl Inner {
             pin: None,
             fd: fd.map_or_else(OnceLock::new, OnceLock::from),
             data: OnceLock::new(),
-            has_reader: AtomicBool::new(false),
         }
     }
 }

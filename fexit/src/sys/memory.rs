@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::page_size;
 
@@ -74,15 +74,30 @@ impl SharedMemory {
         unsafe { copy(from.as_ptr(), self.at(offset, from.len()), from.len()) }
     }
 
-    /// Bytes that the kernel does not write to as long as the borrow lives: the caller knows its protocol.
-    pub(crate) fn settled(&self, offset: usize, len: usize) -> &[u8] {
-        // SAFETY: `at` checked the range; a record that was handed over is not written to until it is given back.
+    /// Bytes in place.
+    ///
+    /// # Safety
+    ///
+    /// Nobody may write to them as long as the borrow lives: not the kernel, not a program, not another process.
+    pub(super) unsafe fn as_slice(&self, offset: usize, len: usize) -> &[u8] {
+        // SAFETY: `at` checked the range, which lives as long as `self`; the rest is the caller's promise.
         unsafe { std::slice::from_raw_parts(self.at(offset, len), len) }
     }
 
     /// The word at `offset`, and everything that was written before it.
     pub(crate) fn load(&self, offset: usize) -> u64 {
         self.atomic(offset).load(Ordering::Acquire)
+    }
+
+    /// The half word at `offset`, and everything that was written before it.
+    pub(crate) fn load_u32(&self, offset: usize) -> u32 {
+        self.atomic_u32(offset).load(Ordering::Acquire)
+    }
+
+    /// Sets the half word at `offset`, in a mapping that is writable, once everything before it is done.
+    #[cfg(test)]
+    pub(crate) fn store_u32(&self, offset: usize, value: u32) {
+        self.atomic_u32(offset).store(value, Ordering::Release);
     }
 
     /// Sets the word at `offset`, in a mapping that is writable, once everything before it is done.
@@ -94,6 +109,12 @@ impl SharedMemory {
         assert!(offset.is_multiple_of(8), "{offset} is not aligned");
         // SAFETY: the range was checked, mappings begin at a page, and the kernel too writes such words atomically.
         unsafe { AtomicU64::from_ptr(self.at(offset, 8).cast()) }
+    }
+
+    fn atomic_u32(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4), "{offset} is not aligned");
+        // SAFETY: as above.
+        unsafe { AtomicU32::from_ptr(self.at(offset, 4).cast()) }
     }
 }
 
@@ -196,7 +217,10 @@ mod tests {
         assert_eq!(back, [1, 2, 3, 4, 5]);
         a.store(4096 + 16, 0x1122);
         assert_eq!(b.load(16), 0x1122);
-        assert_eq!(b.settled(16, 2), [0x22, 0x11]);
+        b.read(16, &mut back[..2]);
+        assert_eq!(back[..2], 0x1122_u64.to_le_bytes()[..2]);
+        a.store_u32(4096 + 20, 7);
+        assert_eq!((b.load_u32(16), b.load_u32(20)), (0x1122, 7));
     }
 
     #[test]

@@ -11,7 +11,9 @@ mod map;
 pub(crate) mod memory;
 mod object;
 pub(crate) mod perf;
+pub(crate) mod perf_ring;
 mod program;
+pub(crate) mod ring;
 
 pub(crate) use map::{
     MapCreate, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,

@@ -3,13 +3,17 @@
 use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::maps::perf::{self, PerfEvent, PerfEventArrayBuffer};
 use fexit::maps::{PerCpuArray, PerCpuHashMap, PerfEventArray, RingBuf};
 use fexit::programs::Target;
-use fexit::{Btf, Ebpf, Feature, Map, MapError};
+use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map, MapError};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -25,6 +29,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "records arrive whole and in order",
         Feature::RingBuf,
         ring_buffer,
+    )
+    .beside_others(),
+    Scenario::new(
+        "ring_buffer_edges",
+        "a reader that is woken by edges alone (EPOLLET) gets every record of its own task and of another one",
+        Feature::RingBuf,
+        ring_buffer_edges,
+    )
+    .beside_others(),
+    Scenario::new(
+        "ring_buffer_one_reader",
+        "a second reader of a ring buffer is refused, by whatever handle, until the first is gone",
+        Feature::RingBuf,
+        ring_buffer_one_reader,
     )
     .beside_others(),
     Scenario::new(
@@ -133,6 +151,100 @@ fn ring_buffer(_: &mut Context) -> Result<()> {
     ensure!(
         ring.next().as_deref() == Some(&expected[..]),
         "nothing after the overflow"
+    );
+    Ok(())
+}
+
+fn ring_buffer_edges(_: &mut Context) -> Result<()> {
+    const RECORDS: u64 = 3000;
+    const AHEAD: u64 = 64;
+    let ebpf = attached(objects::STREAMS, "to_ring")?;
+    let mut ring = RingBuf::try_from(map(&ebpf, "ring")?)?;
+    let edges = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&edges, &ring, epoll::EventData::new_u64(0), flags)?;
+    let wait = |number: u64| -> Result<()> {
+        let (mut events, patience) = (Vec::with_capacity(1), PATIENCE.try_into()?);
+        let woken = epoll::wait(&edges, spare_capacity(&mut events), Some(&patience))?;
+        ensure!(woken == 1, "no edge for record {number}");
+        Ok(())
+    };
+    let mut drain = |from: u64| -> Result<u64> {
+        let mut next = from;
+        while let Some(record) = ring.next() {
+            let number = record.first_chunk().copied().map(u64::from_ne_bytes);
+            ensure!(number == Some(next), "record {next} is {:?}", &*record);
+            next += 1;
+        }
+        Ok(next)
+    };
+    let dir = dir()?;
+    start(&ebpf)?;
+    let read = AtomicU64::new(0);
+    let all = thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..RECORDS {
+                while number >= read.load(Ordering::SeqCst) + AHEAD {
+                    thread::yield_now();
+                }
+                look_up(&dir, number, true);
+            }
+        });
+        let mut all = || -> Result<u64> {
+            let mut next = 0;
+            while next < RECORDS {
+                wait(next)?;
+                next = drain(next)?;
+                read.store(next, Ordering::SeqCst);
+            }
+            Ok(next)
+        };
+        let result = all();
+        // Whatever came of it, the other task ends.
+        read.store(RECORDS, Ordering::SeqCst);
+        result
+    });
+    let mut next = all?;
+    for _ in 0..100 {
+        look_up(&dir, next, true);
+        wait(next)?;
+        next = drain(next)?;
+    }
+    ensure!(next == RECORDS + 100, "{next} records were read");
+    Ok(())
+}
+
+fn ring_buffer_one_reader(_: &mut Context) -> Result<()> {
+    let ebpf = attached(objects::STREAMS, "to_ring")?;
+    let own = map(&ebpf, "ring")?;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", own.fd()?.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("map_id:"));
+    let id: u32 = id.context("no id")?.trim().parse()?;
+    let reused = EbpfLoader::new()
+        .reuse_map("ring", own)
+        .load(objects::STREAMS)?;
+    let handles = [
+        own.clone(),
+        Map::from_id(id)?,
+        Map::from_fd(own.fd()?.try_clone_to_owned()?)?,
+        map(&reused, "ring")?.clone(),
+    ];
+    for (first, handle) in handles.iter().enumerate() {
+        let reader = RingBuf::try_from(handle)?;
+        for (second, other) in handles.iter().enumerate() {
+            expect_error(
+                &format!("reader {second} beside reader {first}"),
+                RingBuf::try_from(other),
+                |error| matches!(error, MapError::InUse { .. }),
+            )?;
+        }
+        drop(reader);
+    }
+    // Another map of the same definition has a reader of its own.
+    let other = Ebpf::load(objects::STREAMS)?;
+    let _readers = (
+        RingBuf::try_from(own)?,
+        RingBuf::try_from(map(&other, "ring")?)?,
     );
     Ok(())
 }
