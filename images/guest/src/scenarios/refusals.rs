@@ -77,6 +77,14 @@ fn symbols(table: &str) -> HashMap<&str, usize> {
     names
 }
 
+/// The part of the symbol table before `_etext`: without functions that only run while the kernel boots.
+fn code(table: &str) -> Result<&str> {
+    let (code, _) = table
+        .split_once(" T _etext\n")
+        .context("the symbol table has no `_etext`")?;
+    Ok(code)
+}
+
 fn table() -> Result<String> {
     Ok(fs::read_to_string("/proc/kallsyms")?)
 }
@@ -85,11 +93,7 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut counter = Counter::parsed()?;
     let table = table()?;
-    // What only runs at boot is behind that, and of no account: the kernel takes the first bearer of a name.
-    let (code, _) = table
-        .split_once(" T _etext\n")
-        .context("no end of the code")?;
-    let code = symbols(code);
+    let code = symbols(code(&table)?);
     let mut shared: Vec<_> = symbols(&table)
         .into_iter()
         // BTF leaves out most of those with underscores.
@@ -172,9 +176,10 @@ fn function_without_btf(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let table = table()?;
     let left_out = |name: &&str| !name.contains('.') && !btf.has_function(name);
-    let name = symbols(&table)
+    let name = symbols(code(&table)?)
         .into_keys()
-        .find(left_out)
+        .filter(left_out)
+        .min()
         .context("every function of this kernel is in BTF")?;
     let text = unknown(name, &btf)?;
     ensure!(
