@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::btf::BtfError;
-use crate::btf::access::CoreNeed;
+use crate::btf::core_spec::CoreRelocationInfo;
 use crate::compat::Helper;
 use crate::feature::Unsupported;
 use crate::kernel_version::KernelVersion;
@@ -143,11 +143,11 @@ pub enum ProgramError {
          `bpf_core_field_exists` or its like, or choose another",
         quoted(missing)
     )]
-    CoreMissing {
+    UnresolvedCoreRelocation {
         /// The program.
         name: String,
         /// What is not there.
-        missing: Vec<CoreNeed>,
+        missing: Vec<CoreRelocationInfo>,
     },
 
     /// The program calls a helper that this kernel does not offer to fexit programs.

@@ -96,7 +96,7 @@ pub enum Feature {
 
 /// What the kernel's own BTF holds if, and only if, it has a feature.
 #[derive(Clone, Copy, Debug)]
-enum Evidence {
+enum Probe {
     /// A value of some enum.
     EnumValue(&'static str),
     /// A struct.
@@ -136,8 +136,8 @@ impl Feature {
         Self::Multi,
     ];
 
-    const fn row(self) -> (&'static str, (u16, u16), Evidence) {
-        use Evidence::{AnyMember, EnumValue, Function, Member, Struct};
+    const fn row(self) -> (&'static str, (u16, u16), Probe) {
+        use Probe::{AnyMember, EnumValue, Function, Member, Struct};
         match self {
             Self::Fexit => ("fexit", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
             Self::ProgramTarget => ("program-target", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
@@ -145,7 +145,7 @@ impl Feature {
             Self::TestRun => ("test-run", (5, 7), Function("bpf_prog_test_run_tracing")),
             Self::LinkInfo => ("link-info", (5, 8), EnumValue("BPF_LINK_TYPE_TRACING")),
             Self::RingBuf => ("ring-buffer", (5, 8), EnumValue("BPF_MAP_TYPE_RINGBUF")),
-            Self::Capabilities => ("capabilities", (5, 8), Evidence::None),
+            Self::Capabilities => ("capabilities", (5, 8), Probe::None),
             Self::Sleepable => ("sleepable", (5, 10), EnumValue("BPF_FUNC_copy_from_user")),
             // Not of `struct btf_module`, which needs a configuration as well.
             Self::ModuleTarget => ("module-target", (5, 11), AnyMember("attach_btf_obj_fd")),
@@ -168,8 +168,8 @@ impl Feature {
                 (6, 1),
                 Member("btf_func_model", "arg_flags"),
             ),
-            Self::ManyArguments => ("many-arguments", (6, 6), Evidence::None),
-            Self::TracingTarget => ("tracing-target", (6, 8), Evidence::None),
+            Self::ManyArguments => ("many-arguments", (6, 6), Probe::None),
+            Self::TracingTarget => ("tracing-target", (6, 8), Probe::None),
             Self::Session => ("fsession", (7, 0), EnumValue("BPF_TRACE_FSESSION")),
             Self::Multi => ("multi", (7, 2), EnumValue("BPF_TRACE_FEXIT_MULTI")),
         }
@@ -197,12 +197,12 @@ impl Feature {
     pub fn is_in(self, btf: &Btf) -> Option<bool> {
         btf.raw().ok()?;
         let has = match self.row().2 {
-            Evidence::EnumValue(name) => btf.has_enum_value(name),
-            Evidence::Struct(name) => btf.has_struct(name),
-            Evidence::Member(name, member) => btf.has_member(name, member),
-            Evidence::AnyMember(member) => btf.has_any_member(member),
-            Evidence::Function(name) => btf.has_function(name),
-            Evidence::None => return None,
+            Probe::EnumValue(name) => btf.has_enum_value(name),
+            Probe::Struct(name) => btf.has_struct(name),
+            Probe::Member(name, member) => btf.has_member(name, member),
+            Probe::AnyMember(member) => btf.has_any_member(member),
+            Probe::Function(name) => btf.has_function(name),
+            Probe::None => return None,
         };
         (has || btf.is_whole()).then_some(has)
     }

@@ -3,7 +3,7 @@
 use crate::btf::Btf;
 use crate::btf::raw::Raw;
 use crate::object::{Globals, Object};
-use crate::{EbpfLoader, needs};
+use crate::{EbpfLoader, requirements};
 
 /// How many programs of an object are looked at: each may mean reading the object again.
 const PROGRAMS: usize = 4;
@@ -72,8 +72,8 @@ pub fn btf(data: &[u8], base: &[u8]) {
         let again = || Raw::parse_split(data.to_vec(), &base).into_iter();
         let (module, kernel) = (again().collect(), again().next());
         if let Some(kernel) = kernel {
-            let _ = crate::btf::cut::cut(&kernel.into(), [], &split, &all);
+            let _ = crate::btf::min_core_btf::build(&kernel.into(), [], &split, &all);
         }
-        let _ = crate::btf::cut::cut(&base.into(), [module], &split, &all);
+        let _ = crate::btf::min_core_btf::build(&base.into(), [module], &split, &all);
     }
 }

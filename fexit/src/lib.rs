@@ -68,6 +68,7 @@ compile_error!(
 mod btf;
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}
+mod capabilities;
 mod compat;
 mod ebpf;
 mod elf;
@@ -82,7 +83,6 @@ pub mod maps;
 mod object;
 #[cfg(test)]
 mod object_tests;
-mod privilege;
 pub mod programs;
 mod requirements;
 mod sys;
@@ -91,7 +91,7 @@ mod testing;
 pub mod util;
 
 pub use ::object::Endianness;
-pub use btf::access::CoreNeed;
+pub use btf::core_spec::CoreRelocationInfo;
 pub use btf::{AmbiguityPolicy, Btf, BtfError};
 pub use compat::Helper;
 pub use ebpf::{Bpf, Ebpf, GlobalVariable};

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use aya_obj::btf::BtfFeatures;
 use aya_obj::{Function, Object as Parsed};
 
-use crate::btf::{Btf, BtfError, cut, raw::Raw};
+use crate::btf::{Btf, BtfError, min_core_btf, raw::Raw};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
 use crate::sys;
@@ -42,7 +42,7 @@ pub(crate) struct Object {
     pub(crate) maps: BTreeMap<String, Arc<aya_obj::Map>>,
     /// Names of the maps; a map's number is its place here.
     pub(crate) map_names: Vec<String>,
-    accepted: OnceLock<Accepted>,
+    sanitized_btf: OnceLock<SanitizedBtf>,
     relocated: Mutex<Relocations>,
 }
 
@@ -69,7 +69,7 @@ impl Relocations {
 
 /// The object's BTF as this kernel takes it.
 #[derive(Default)]
-struct Accepted {
+struct SanitizedBtf {
     btf: Option<aya_obj::btf::Btf>,
     fd: Option<OwnedFd>,
 }
@@ -111,7 +111,7 @@ impl Object {
             extra,
             map_names: maps.keys().cloned().collect(),
             maps,
-            accepted: OnceLock::new(),
+            sanitized_btf: OnceLock::new(),
             relocated: Mutex::default(),
         })
     }
@@ -122,19 +122,20 @@ impl Object {
 
     /// The object's BTF in the kernel; none when it has none, or none that this kernel takes.
     pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.accepted().ok()?.fd.as_ref().map(AsFd::as_fd)
+        self.sanitized_btf().ok()?.fd.as_ref().map(AsFd::as_fd)
     }
 
     /// What came of a try is kept, but for a shortage, which may pass.
-    fn accepted(&self) -> Result<&Accepted, ProgramError> {
-        if let Some(accepted) = self.accepted.get() {
-            return Ok(accepted);
+    fn sanitized_btf(&self) -> Result<&SanitizedBtf, ProgramError> {
+        if let Some(sanitized_btf) = self.sanitized_btf.get() {
+            return Ok(sanitized_btf);
         }
-        let accepted = accept(&self.parsed).map_err(|io_error| ProgramError::SyscallError {
-            call: "BPF_BTF_LOAD",
-            io_error,
-        })?;
-        Ok(self.accepted.get_or_init(|| accepted))
+        let sanitized_btf =
+            sanitize(&self.parsed).map_err(|io_error| ProgramError::SyscallError {
+                call: "BPF_BTF_LOAD",
+                io_error,
+            })?;
+        Ok(self.sanitized_btf.get_or_init(|| sanitized_btf))
     }
 
     /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, the first
@@ -154,7 +155,7 @@ impl Object {
         if let Some(done) = slot.of(program, module) {
             return Ok(done);
         }
-        self.accepted()?;
+        self.sanitized_btf()?;
         let kernel = (!self.extra.core.is_empty()).then(btf).transpose()?;
         let of = module.map(str::to_owned);
         if !slot.failed.contains(&of) {
@@ -178,7 +179,7 @@ impl Object {
         module: Option<&str>,
     ) -> Result<Arc<Relocated>, ProgramError> {
         let mut object = self.copy(part)?;
-        object.btf.clone_from(&self.accepted()?.btf);
+        object.btf.clone_from(&self.sanitized_btf()?.btf);
         if let Some(kernel) = kernel {
             self.apply_core(&mut object, part, kernel, module)?;
         }
@@ -190,12 +191,12 @@ impl Object {
 
     /// Has the kernel's types looked through once for all that is known to be wanted: these functions, and the types that
     /// the CO-RE relocations are about.
-    pub(crate) fn look_ahead(&self, kernel: &Btf, functions: &[&str]) -> Result<(), BtfError> {
+    pub(crate) fn prefetch_names(&self, kernel: &Btf, functions: &[&str]) -> Result<(), BtfError> {
         let local = Raw::parse(self.extra.btf.clone()).ok();
         let types = local
             .as_ref()
-            .map(|local| cut::names(local, &self.extra.core));
-        kernel.look_ahead(functions, types.flatten().unwrap_or_default())
+            .map(|local| min_core_btf::names(local, &self.extra.core));
+        kernel.prefetch_names(functions, types.flatten().unwrap_or_default())
     }
 
     /// Puts subprograms behind the programs that call them, and each map's number where it is referred to.
@@ -208,7 +209,7 @@ impl Object {
         let numbered = self.map_names.iter().zip(0..).filter_map(|(name, number)| {
             Some((name.as_str(), number, self.parsed.maps.get(name)?))
         });
-        relocation(shielded(|| {
+        relocation(catch_parser_panic(|| {
             object.relocate_maps(numbered, &sections)?;
             object.relocate_calls(&sections)
         }))
@@ -236,7 +237,7 @@ fn take_maps(parsed: &mut Parsed) -> BTreeMap<String, Arc<aya_obj::Map>> {
 }
 
 fn parse(file: &[u8]) -> Result<Parsed, EbpfError> {
-    shielded(|| Parsed::parse(file))
+    catch_parser_panic(|| Parsed::parse(file))
         .map_err(|what| EbpfError::Malformed { what })?
         .map_err(|error| EbpfError::ParseError {
             reason: chain(&error),
@@ -277,14 +278,14 @@ fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<
 ///
 /// Kernels learned the kinds of BTF one after the other, so leaving them out from the newest down finds it in a few
 /// cheap calls, and the kernel itself is the judge. Only for want of memory or descriptors it cannot judge.
-fn accept(parsed: &Parsed) -> io::Result<Accepted> {
+fn sanitize(parsed: &Parsed) -> io::Result<SanitizedBtf> {
     const KINDS: usize = 8;
-    let bare = || Accepted {
+    let bare = || SanitizedBtf {
         btf: parsed.btf.clone(),
         fd: None,
     };
     if parsed.btf.is_none() {
-        return Ok(Accepted::default());
+        return Ok(SanitizedBtf::default());
     }
     for known in (0..=KINDS).rev() {
         // func 5.0, datasec 5.2, global func 5.6, empty datasec 5.12, float 5.13, decl_tag 5.16, type_tag 5.17, enum64 6.0
@@ -300,7 +301,7 @@ fn accept(parsed: &Parsed) -> io::Result<Accepted> {
             has(7),
         );
         let mut object = parsed.clone();
-        let bytes = shielded(|| {
+        let bytes = catch_parser_panic(|| {
             object
                 .fixup_and_sanitize_btf(&features)
                 .ok()
@@ -312,7 +313,7 @@ fn accept(parsed: &Parsed) -> io::Result<Accepted> {
         };
         match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
             Ok(fd) => {
-                return Ok(Accepted {
+                return Ok(SanitizedBtf {
                     btf: object.btf,
                     fd: Some(fd),
                 });
@@ -333,7 +334,7 @@ fn accept(parsed: &Parsed) -> io::Result<Accepted> {
 ///
 /// The process's panic hook still sees it, and prints it unless it was replaced; built with `panic = "abort"` the
 /// process ends. [`crate::Ebpf::load`] says so.
-fn shielded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+fn catch_parser_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -98,7 +98,7 @@ fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let object = compile(LOCAL);
     let extra = crate::elf::examine(&object).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
-    let cut = crate::btf::cut::cut(&kernel, [], &local, &extra.core)
+    let cut = crate::btf::min_core_btf::build(&kernel, [], &local, &extra.core)
         .unwrap()
         .unwrap();
     assert!(cut.len() < kernel.raw().unwrap().bytes().len());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::sys::memory::Mapped;
+use crate::sys::mmap::Mapped;
 
 /// The bytes of a blob, wherever they are.
 pub(crate) enum Bytes {

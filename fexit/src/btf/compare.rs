@@ -1,8 +1,8 @@
 //! Whether a type of an object and one of the kernel's go together: by the rules of CO-RE, as libbpf has them.
 
 use super::function::Scope;
+use super::name_filter::strip_flavor;
 use super::raw::{Kind, Type};
-use super::wanted::essential;
 
 /// Types that refer to each other more deeply than this are a loop.
 const DEPTH: usize = 32;
@@ -152,7 +152,8 @@ impl<'a> Compare<'a> {
     }
 
     fn same_name(self, local: u32, kernel: u32) -> bool {
-        let name = |scope: Scope<'a>, offset| essential(scope.string(offset).unwrap_or_default());
+        let name =
+            |scope: Scope<'a>, offset| strip_flavor(scope.string(offset).unwrap_or_default());
         name(self.local, local) == name(self.kernel, kernel)
     }
 }

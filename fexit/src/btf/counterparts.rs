@@ -2,8 +2,8 @@
 
 use super::compare::Compare;
 use super::function::Scope;
+use super::name_filter::{NameFilter, strip_flavor};
 use super::raw::{Kind, Raw, Type};
-use super::wanted::{Wanted, essential};
 use super::{Btf, BtfError};
 
 /// A type of the kernel, or of a module.
@@ -29,7 +29,7 @@ impl Btf {
         };
         let name = local.string(wanted.name_off()).unwrap_or_default();
         let raw = self.raw()?;
-        let named = self.types_named(&Wanted::new([name]))?;
+        let named = self.types_named(&NameFilter::new([name]))?;
         let named = named.into_iter().map(|(id, kind, _)| (id, kind));
         let mut found = fitting(compare(local, None, raw), &wanted, named);
         let mut groups = self.modules(first);
@@ -40,7 +40,7 @@ impl Btf {
                 let compare = compare(local, Some(raw), own);
                 let is_named = |t: &Type<'_>| {
                     let found = compare.kernel.string(t.name_off()).unwrap_or_default();
-                    essential(found) == essential(name)
+                    strip_flavor(found) == strip_flavor(name)
                 };
                 let named = own.types().filter(is_named).map(|t| (t.id, t.kind));
                 found.extend(fitting(compare, &wanted, named));

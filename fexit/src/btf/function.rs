@@ -6,7 +6,7 @@ use std::iter;
 use std::os::fd::OwnedFd;
 
 use super::ambiguity::Ambiguity;
-use super::pattern::matches;
+use super::glob::matches;
 use super::raw::{self, Kind, Raw, Type};
 #[cfg(fuzzing)]
 use super::suggest;
@@ -20,7 +20,7 @@ pub(crate) struct FunctionId {
     /// The module that it is in; none for the kernel itself.
     pub(crate) module: Option<Module>,
     /// What it takes, if that is known: of the kernel's own functions it is not, for most loads never ask.
-    pub(crate) shape: Option<Shape>,
+    pub(crate) model: Option<FuncModel>,
 }
 
 /// A loaded module.
@@ -33,7 +33,7 @@ pub(crate) struct Module {
 
 /// What a function takes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Shape {
+pub(crate) struct FuncModel {
     /// How many arguments.
     pub(crate) arguments: usize,
     /// Whether one of them is a struct or union by value.
@@ -46,18 +46,18 @@ impl FunctionId {
         Self {
             btf_id,
             module: None,
-            shape: None,
+            model: None,
         }
     }
 
     /// What it takes; nothing, if that cannot be found out.
-    pub(crate) fn shape(&self) -> Shape {
+    pub(crate) fn model(&self) -> FuncModel {
         let of_kernel = || {
             let btf = Btf::from_sys_fs().ok()?;
             let scope = btf.scope().ok()?;
-            Some(scope.shape(&scope.by_id(self.btf_id)?))
+            Some(scope.model(&scope.by_id(self.btf_id)?))
         };
-        self.shape.or_else(of_kernel).unwrap_or_default()
+        self.model.or_else(of_kernel).unwrap_or_default()
     }
 }
 
@@ -108,17 +108,17 @@ impl<'a> Scope<'a> {
         FunctionId {
             btf_id: function.id,
             module: None,
-            shape: Some(self.shape(function)),
+            model: Some(self.model(function)),
         }
     }
 
-    fn shape(self, function: &Type<'_>) -> Shape {
+    fn model(self, function: &Type<'_>) -> FuncModel {
         let arguments = self.arguments(function);
         let by_value = |id: &u32| {
             self.resolve(*id)
                 .is_some_and(|t| matches!(t.kind, Kind::Struct | Kind::Union))
         };
-        Shape {
+        FuncModel {
             takes_struct: arguments.iter().any(by_value),
             arguments: arguments.len(),
         }
@@ -375,7 +375,7 @@ pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
     };
     scope.by_id(id).map_or_else(
         || FunctionId {
-            shape: Some(Shape::default()),
+            model: Some(FuncModel::default()),
             ..FunctionId::of_kernel(id)
         },
         |function| scope.describe(&function),

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
-use super::pieces::pieces;
+use super::chunked::read_chunked;
 
 /// An address in the table: 16 digits on a 64-bit machine.
 const ADDRESS_LEN: usize = 16;
@@ -186,7 +186,7 @@ fn each_function<T>(
     table: impl Read,
     mut found: impl FnMut(&[u8], &[u8]) -> ControlFlow<T>,
 ) -> Option<T> {
-    pieces(table, |piece| {
+    read_chunked(table, |piece| {
         let mut start = 0;
         while let Some(line) = line(&piece[start..]) {
             start += line.len() + 1;

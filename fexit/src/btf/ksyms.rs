@@ -13,7 +13,7 @@ pub(crate) enum Symbol {
     /// Nothing of that name.
     Absent,
     /// Something of another type.
-    Different,
+    Mismatch,
     /// The type with this id, of the kernel or of a module.
     Found { id: u32, module: Option<String> },
 }
@@ -73,7 +73,7 @@ impl Btf {
             let module = module.map(str::to_owned);
             match fits {
                 true => Symbol::Found { id: t.id, module },
-                false => Symbol::Different,
+                false => Symbol::Mismatch,
             }
         };
         if let Some(t) = of_kernel {
@@ -168,7 +168,7 @@ mod tests {
                 "{declared}: {what:?}"
             );
             assert_eq!(
-                matches!(what, Symbol::Different),
+                matches!(what, Symbol::Mismatch),
                 !found,
                 "{declared}: {what:?}"
             );
@@ -190,7 +190,7 @@ mod tests {
         };
         let symbol = |name, id| kernel.declared_variable(Some(&local), name, id).unwrap();
         assert!(matches!(symbol("v", declared("v")), Symbol::Found { .. }));
-        assert!(matches!(symbol("v", declared("w")), Symbol::Different));
+        assert!(matches!(symbol("v", declared("w")), Symbol::Mismatch));
         assert!(matches!(symbol("w", declared("w")), Symbol::Absent));
         assert!(matches!(symbol("f", declared("v")), Symbol::Absent));
     }

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use super::core::CoreRelocation;
-use super::cut::cut;
+use super::lazy::LazyBtf;
+use super::min_core_btf;
 use super::raw::{Kind, Raw};
-use super::unread::Unread;
 use super::{Ambiguity, Btf, BtfError, Kernel};
 use crate::{Endianness, Feature};
 
@@ -70,14 +70,14 @@ fn all_ways(blob: &[u8]) -> [Result<Btf, BtfError>; 4] {
         raw: raw.into(),
         ..Kernel::default()
     };
-    let lazy = |unread| Kernel {
-        unread: Some(unread),
+    let kernel = |lazy| Kernel {
+        lazy: Some(lazy),
         ..Kernel::default()
     };
     [
         Btf::parse_file(file.path(), Endianness::default()),
         Btf::parse(blob, Endianness::default()),
-        Unread::open(file.path()).map(|unread| lazy(unread).into()),
+        LazyBtf::open(file.path()).map(|lazy| kernel(lazy).into()),
         Raw::parse(blob.to_vec()).map(|raw| running(raw).into()),
     ]
 }
@@ -108,9 +108,9 @@ fn a_type_of_an_unknown_kind_and_length_is_refused_and_never_an_end() {
             is_refused(btf.functions("no_such_function"));
             assert_eq!(btf.functions("before").unwrap(), [3]);
         }
-        is_refused(btf.look_ahead(&["before", "after"], Vec::new()));
-        is_refused(btf.look_ahead(&[], vec![b"task"]));
-        btf.look_ahead(&["before"], Vec::new()).unwrap();
+        is_refused(btf.prefetch_names(&["before", "after"], Vec::new()));
+        is_refused(btf.prefetch_names(&[], vec![b"task"]));
+        btf.prefetch_names(&["before"], Vec::new()).unwrap();
         is_refused(btf.functions("after"));
         is_refused(btf.functions_like("b*", Ambiguity::default()));
         assert_eq!(Feature::Fexit.is_in(&btf), None);
@@ -160,7 +160,9 @@ fn what_refers_to_an_unknown_kind_refers_to_nothing_in_what_relocations_see() {
         access: FIRST_MEMBER,
         ..CoreRelocation::default()
     };
-    let found = cut(&kernel, [], &local, &[relocation]).unwrap().unwrap();
+    let found = min_core_btf::build(&kernel, [], &local, &[relocation])
+        .unwrap()
+        .unwrap();
     let raw = Raw::parse(found).unwrap();
     raw.check().unwrap();
     // The integer, and the struct behind it.

@@ -1,30 +1,30 @@
 //! BTF of the kernel, of its modules and of loaded programs: names to type ids.
 
-pub(crate) mod access;
 mod ambiguity;
 mod bytes;
+mod chunked;
 mod compare;
 pub(crate) mod core;
+pub(crate) mod core_spec;
 mod counterparts;
-pub(crate) mod cut;
-#[cfg(test)]
-mod cut_tests;
 mod diagnose;
 mod function;
+mod glob;
+mod iter;
 mod kallsyms;
 mod kind;
 mod ksyms;
 mod layout;
 #[cfg(test)]
 mod layout_tests;
+mod lazy;
+pub(crate) mod min_core_btf;
+#[cfg(test)]
+mod min_core_btf_tests;
+mod name_filter;
 mod names;
-mod pattern;
-mod pieces;
 pub(crate) mod raw;
 mod suggest;
-mod unread;
-mod walk;
-mod wanted;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,16 +34,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use kallsyms::Symbols;
-use names::{Bearer, Names};
+use lazy::LazyBtf;
+use name_filter::NameFilter;
+use names::{Match, Names};
 use object::Endianness;
 use raw::{Kind, Raw, Type};
-use unread::Unread;
-use wanted::Wanted;
 
 pub(crate) use ambiguity::Ambiguity;
 pub use ambiguity::AmbiguityPolicy;
 pub(crate) use counterparts::Counterpart;
-pub(crate) use function::{FunctionId, Module, Shape, describe};
+pub(crate) use function::{FuncModel, FunctionId, Module, describe};
 pub(crate) use ksyms::Symbol;
 
 /// Where the kernel shows its BTF, and that of its modules beside it.
@@ -162,7 +162,7 @@ pub struct Btf {
 struct Kernel {
     /// Whether it is that of the running kernel, so that there are modules to it.
     is_running: bool,
-    unread: Option<Unread>,
+    lazy: Option<LazyBtf>,
     raw: OnceLock<Raw>,
     names: Names,
     /// Read when BTF does not tell enough.
@@ -209,7 +209,7 @@ impl Btf {
     /// [`BtfError::NoKernelBtf`] when there is none, [`BtfError::FileError`] when it cannot be read,
     /// [`BtfError::Malformed`] when it is not BTF.
     pub fn from_sys_fs() -> Result<Self, BtfError> {
-        let unread = Unread::open(Path::new(KERNEL_BTF)).map_err(|error| match error {
+        let lazy = LazyBtf::open(Path::new(KERNEL_BTF)).map_err(|error| match error {
             BtfError::FileError { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 BtfError::NoKernelBtf
             }
@@ -219,9 +219,9 @@ impl Btf {
             is_running: true,
             ..Kernel::default()
         };
-        match unread.mapped() {
+        match lazy.mapped() {
             Some(raw) => kernel.raw = OnceLock::from(raw?),
-            None => kernel.unread = Some(unread),
+            None => kernel.lazy = Some(lazy),
         }
         Ok(Self::from(kernel))
     }
@@ -259,8 +259,8 @@ impl Btf {
     /// The types; the first time that they are asked for they may have to be read.
     pub(crate) fn raw(&self) -> Result<&Raw, BtfError> {
         let kernel = &self.kernel;
-        if let (None, Some(unread)) = (kernel.raw.get(), &kernel.unread) {
-            let raw = unread.read(Path::new(KERNEL_BTF))?;
+        if let (None, Some(lazy)) = (kernel.raw.get(), &kernel.lazy) {
+            let raw = lazy.read(Path::new(KERNEL_BTF))?;
             return Ok(kernel.raw.get_or_init(|| raw));
         }
         kernel.raw.get().ok_or(BtfError::NoKernelBtf)
@@ -268,19 +268,16 @@ impl Btf {
 
     /// Whether anything in it has this name.
     fn mentions(&self, name: &str) -> bool {
-        match (self.kernel.raw.get(), &self.kernel.unread) {
+        match (self.kernel.raw.get(), &self.kernel.lazy) {
             (Some(raw), _) => raw.mentions(name.as_bytes()),
-            (None, Some(unread)) => unread.string(name.as_bytes()).is_some(),
+            (None, Some(lazy)) => lazy.string(name.as_bytes()).is_some(),
             (None, None) => false,
         }
     }
 
     fn len(&self) -> usize {
-        let unread = self.kernel.unread.as_ref().map_or(0, Unread::len);
-        self.kernel
-            .raw
-            .get()
-            .map_or(unread, |raw| raw.bytes().len())
+        let lazy = self.kernel.lazy.as_ref().map_or(0, LazyBtf::len);
+        self.kernel.raw.get().map_or(lazy, |raw| raw.bytes().len())
     }
 
     fn symbols(&self) -> &Symbols {
@@ -306,9 +303,9 @@ impl Btf {
         }
         // Whoever asks for one will likely not ask for another; who does shall not wait for the same again and again.
         if kernel.names.is_first_look() {
-            let found = match (kernel.raw.get(), &kernel.unread) {
+            let found = match (kernel.raw.get(), &kernel.lazy) {
                 (Some(raw), _) if kernel.is_running => Some(names::first(raw, name.as_bytes())),
-                (None, Some(unread)) => unread.function(name.as_bytes()).map(Some),
+                (None, Some(lazy)) => lazy.function(name.as_bytes()).map(Some),
                 _ => None,
             };
             if let Some(found) = found {
@@ -323,7 +320,7 @@ impl Btf {
     }
 
     /// Looks for all these functions and types at once, which then need not be looked for one by one.
-    pub(crate) fn look_ahead<'n>(
+    pub(crate) fn prefetch_names<'n>(
         &self,
         functions: &[&'n str],
         types: Vec<&'n [u8]>,
@@ -344,7 +341,7 @@ impl Btf {
     }
 
     /// The kernel's types that bear one of these names.
-    fn types_named<'n>(&self, names: &Wanted<'n>) -> Result<Vec<Bearer<'n>>, BtfError> {
+    fn types_named<'n>(&self, names: &NameFilter<'n>) -> Result<Vec<Match<'n>>, BtfError> {
         self.kernel.names.types(self.raw()?, names)
     }
 

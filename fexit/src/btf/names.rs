@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::BtfError;
+use super::iter::Head;
+use super::name_filter::{NameFilter, PrefixFilter, strip_flavor};
 use super::raw::{Kind, Raw, Type};
-use super::walk::Head;
-use super::wanted::{Beginnings, Wanted, essential};
 
 /// To make the index takes as long as to look two or three times.
 const LOOKS: u32 = 2;
@@ -23,7 +23,7 @@ pub(super) struct Names {
 }
 
 /// A type that bears a name: its id and kind, and which name without its flavour.
-pub(super) type Bearer<'n> = (u32, Kind, &'n [u8]);
+pub(super) type Match<'n> = (u32, Kind, &'n [u8]);
 
 /// The bearers of names that were looked for.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Names {
         let functions: Vec<_> = functions
             .filter(|name| !known.functions.contains_key(*name))
             .collect();
-        let types = types.into_iter().map(essential);
+        let types = types.into_iter().map(strip_flavor);
         let types: Vec<_> = types
             .filter(|name| !known.types.contains_key(*name))
             .collect();
@@ -72,8 +72,8 @@ impl Names {
         for name in &types {
             known.types.insert(name.to_vec(), Vec::new());
         }
-        let (functions, types) = (Wanted::exactly(functions), Wanted::new(types));
-        let beginnings = Beginnings::of([&functions, &types]);
+        let (functions, types) = (NameFilter::exactly(functions), NameFilter::new(types));
+        let prefixes = PrefixFilter::of([&functions, &types]);
         let strings = raw.strings();
         let known = &mut *known;
         let mut note = |head: Head<'_>| {
@@ -91,8 +91,8 @@ impl Names {
                 }
             }
         };
-        raw.walk(move |head| {
-            if strings.may_be(head.name_off, &beginnings) {
+        raw.for_each(move |head| {
+            if strings.may_be(head.name_off, &prefixes) {
                 note(head);
             }
             ControlFlow::Continue(())
@@ -113,8 +113,8 @@ impl Names {
     pub(super) fn types<'n>(
         &self,
         raw: &Raw,
-        names: &Wanted<'n>,
-    ) -> Result<Vec<Bearer<'n>>, BtfError> {
+        names: &NameFilter<'n>,
+    ) -> Result<Vec<Match<'n>>, BtfError> {
         self.learn(raw, [], names.names())?;
         let known = self.known();
         let of = |name: &'n [u8]| {
@@ -180,7 +180,7 @@ pub(super) fn first(raw: &Raw, name: &[u8]) -> Option<u32> {
 /// Tells the functions of `raw` that have this name, until told to stop.
 fn look(raw: &Raw, name: &[u8], mut found: impl FnMut(u32) -> ControlFlow<()>) {
     let strings = raw.strings();
-    raw.walk(move |head| {
+    raw.for_each(move |head| {
         if head.kind() == Some(Kind::Func) && strings.is(head.name_off, name) {
             return found(head.id);
         }
@@ -243,7 +243,7 @@ mod tests {
         let names = Names::default();
         let of = |name: &'static str| {
             let mut kinds: Vec<_> = names
-                .types(&raw, &Wanted::new([name.as_bytes()]))
+                .types(&raw, &NameFilter::new([name.as_bytes()]))
                 .unwrap()
                 .into_iter()
                 .map(|(id, kind, _)| (raw.by_id(id).unwrap().kind == kind).then_some(kind))

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use super::BtfError;
 use super::bytes::Bytes;
+use super::iter::{Head, Iter};
 pub(crate) use super::kind::Kind;
 use super::layout::{self, Sizes};
-use super::walk::{Head, Walk};
-use super::wanted::Beginnings;
+use super::name_filter::PrefixFilter;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const HEADER_LEN: usize = 24;
@@ -215,21 +215,21 @@ impl Raw {
     /// The types in order, without those of kinds that are not known here. Ends early at the first record whose length is
     /// not known either; [`Self::check`] says which.
     pub(crate) fn types(&self) -> impl Iterator<Item = Type<'_>> {
-        self.walk_from(0, self.first_id).filter_map(Type::of)
+        self.iter_from(0, self.first_id).filter_map(Type::of)
     }
 
     /// The heads of the types in order, until told to stop.
-    pub(super) fn walk<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
+    pub(super) fn for_each<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
         // A record has twice the common bytes on average.
         let mut places = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN) / NOTED as usize + 1);
-        let mut walk = self.walk_from(0, self.first_id);
+        let mut iter = self.iter_from(0, self.first_id);
         loop {
-            places.push(to_u32(walk.at()));
-            let stop = walk.next_id().saturating_add(NOTED);
-            while walk.next_id() != stop {
-                let Some(head) = walk.next() else {
-                    let count = walk.next_id() - self.first_id;
-                    let end = walk.at();
+            places.push(to_u32(iter.at()));
+            let stop = iter.next_id().saturating_add(NOTED);
+            while iter.next_id() != stop {
+                let Some(head) = iter.next() else {
+                    let count = iter.next_id() - self.first_id;
+                    let end = iter.at();
                     // If there is an index already, it is the same.
                     let _ = self.index.set(Index { count, places, end });
                     return;
@@ -250,8 +250,8 @@ impl Raw {
         }
     }
 
-    fn walk_from(&self, at: usize, id: u32) -> Walk<'_> {
-        Walk::new(self.records(), &self.sizes, at, id)
+    fn iter_from(&self, at: usize, id: u32) -> Iter<'_> {
+        Iter::new(self.records(), &self.sizes, at, id)
     }
 
     /// The id of the first type: those below it are another blob's.
@@ -261,7 +261,7 @@ impl Raw {
 
     fn index(&self) -> &Index {
         if self.index.get().is_none() {
-            self.walk(|_| ControlFlow::Continue(()));
+            self.for_each(|_| ControlFlow::Continue(()));
         }
         self.index.get_or_init(Index::default)
     }
@@ -276,7 +276,7 @@ impl Raw {
         let number = id.checked_sub(self.first_id)?;
         let skipped = number % NOTED;
         let at = *self.index().places.get((number / NOTED) as usize)? as usize;
-        self.walk_from(at, id - skipped)
+        self.iter_from(at, id - skipped)
             .nth(skipped as usize)
             .and_then(Type::of)
     }
@@ -356,10 +356,10 @@ impl<'a> Strings<'a> {
 
     /// Whether a name at this offset may be one of those that begin so. It may if it is almost the last.
     #[inline]
-    pub(super) fn may_be(self, offset: u32, beginnings: &Beginnings) -> bool {
+    pub(super) fn may_be(self, offset: u32, prefixes: &PrefixFilter) -> bool {
         offset != 0
             && match self.from(offset).first_chunk() {
-                Some(beginning) => beginnings.have(*beginning),
+                Some(prefix) => prefixes.have(*prefix),
                 None => true,
             }
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::verifier_log;
-use crate::btf::access::CoreNeed;
+use crate::btf::core_spec::CoreRelocationInfo;
 use crate::requirements::TooNew;
 use crate::sys::ENOTSUPP;
 
@@ -21,7 +21,7 @@ pub(super) fn pin_hint(error: &io::Error) -> &'static str {
 }
 
 /// What a kernel does not have, as a list.
-pub(super) fn quoted(missing: &[CoreNeed]) -> String {
+pub(super) fn quoted(missing: &[CoreRelocationInfo]) -> String {
     let names: Vec<_> = missing.iter().map(|need| format!("`{need}`")).collect();
     names.join(", ")
 }

@@ -50,7 +50,7 @@ pub enum MapError {
 
     /// A map that stands in the place of the object's is of another kind.
     #[error("map `{name}` takes {wanted}; {place} has {found}")]
-    Different {
+    DefinitionMismatch {
         /// The map.
         name: String,
         /// What stands in its place.
@@ -96,7 +96,7 @@ pub enum MapError {
 
     /// The map's keys were removed faster than they could be listed.
     #[error("map `{name}` changes faster than it can be listed; try again")]
-    Restless {
+    IterationLimit {
         /// The map.
         name: String,
     },

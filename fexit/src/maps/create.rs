@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use aya_obj::{EbpfSectionKind, Map};
 
-use super::kinds;
+use super::map_types;
+use crate::capabilities;
 use crate::error::MapError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::object::Object;
-use crate::privilege;
 use crate::sys::{self, MapCreate};
 
 pub(super) fn create(name: &str, map: &Map, object: Option<&Object>) -> Result<OwnedFd, MapError> {
@@ -161,12 +161,12 @@ fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
 
 fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
     if io_error.raw_os_error() == Some(libc::EINVAL)
-        && let Some(refusal) = kinds::feature(attr.map_type).and_then(Feature::missing)
+        && let Some(refusal) = map_types::feature(attr.map_type).and_then(Feature::missing)
     {
         return refusal.into();
     }
     if io_error.raw_os_error() == Some(libc::EINVAL)
-        && let Some((kind, minimum)) = kinds::missing(attr.map_type)
+        && let Some((kind, minimum)) = map_types::missing(attr.map_type)
     {
         return MapError::UnsupportedType {
             name: attr.name.to_owned(),
@@ -176,7 +176,7 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
         };
     }
     let hint = match io_error.raw_os_error() {
-        Some(libc::EPERM) => format!("; {}", privilege::missing(false)),
+        Some(libc::EPERM) => format!("; {}", capabilities::missing(false)),
         Some(libc::EINVAL) => "; the sizes or flags are not what it takes".to_owned(),
         Some(libc::E2BIG | libc::ENOMEM) => "; it is too large: lower max_entries".to_owned(),
         _ => String::new(),
@@ -185,7 +185,7 @@ fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
         name: attr.name.to_owned(),
         definition: format!(
             "{}, key {} bytes, value {} bytes, {} entries",
-            kinds::name(attr.map_type),
+            map_types::name(attr.map_type),
             attr.key_size,
             attr.value_size,
             attr.max_entries

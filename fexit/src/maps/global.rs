@@ -7,7 +7,7 @@ use aya_obj::EbpfSectionKind;
 
 use super::{Map, MapError, Pod};
 use crate::elf::Global;
-use crate::sys::{self, ENOTSUPP, memory::SharedMemory};
+use crate::sys::{self, ENOTSUPP, mmap::SharedMemory};
 
 /// The key of the one element that such a map has.
 const FIRST: [u8; 4] = 0u32.to_ne_bytes();

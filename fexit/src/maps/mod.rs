@@ -20,12 +20,12 @@
 
 mod array;
 pub(crate) mod create;
-mod entries;
-mod foreign;
+mod dump;
 mod global;
 mod hash;
-mod keys;
-mod kinds;
+mod import;
+mod key_iter;
+mod map_types;
 mod per_cpu;
 pub mod perf;
 mod ring_buf;
@@ -38,9 +38,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 pub use array::Array;
-pub use entries::Entry;
+pub use dump::Entry;
 pub use hash::HashMap;
-pub use keys::MapKeys;
+pub use key_iter::MapKeys;
 pub use per_cpu::{PerCpuArray, PerCpuHashMap, PerCpuValues};
 pub use perf::PerfEventArray;
 pub use ring_buf::{RingBuf, RingBufItem};
@@ -110,7 +110,7 @@ impl Map {
 
     /// Its type as the kernel calls it: `hash`, `ringbuf`, ...
     pub fn kind(&self) -> String {
-        kinds::name(self.map_type())
+        map_types::name(self.map_type())
     }
 
     /// Bytes of a key.

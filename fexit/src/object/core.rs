@@ -7,9 +7,9 @@ use aya_obj::Object as Parsed;
 use aya_obj::generated::bpf_insn;
 
 use super::parts::Part;
-use super::{Object, relocation, shielded};
+use super::{Object, catch_parser_panic, relocation};
 use crate::btf::core::{CoreRelocation, OfType};
-use crate::btf::{Btf, Counterpart, cut, raw::Raw};
+use crate::btf::{Btf, Counterpart, min_core_btf, raw::Raw};
 use crate::error::ProgramError;
 
 /// The first half of a 64-bit constant.
@@ -37,15 +37,15 @@ impl Object {
             .partition(CoreRelocation::is_of_member);
         if !of_members.is_empty() {
             let modules = kernel.modules(module);
-            let cut = cut::cut(kernel, modules, &local, &of_members)?;
+            let cut = min_core_btf::build(kernel, modules, &local, &of_members)?;
             let bytes = match &cut {
                 Some(cut) => cut.as_slice(),
                 None => kernel.raw()?.bytes(),
             };
-            let target = relocation(shielded(|| {
+            let target = relocation(catch_parser_panic(|| {
                 aya_obj::btf::Btf::parse(bytes, object.endianness)
             }))?;
-            relocation(shielded(|| object.relocate_btf(&target)))?;
+            relocation(catch_parser_panic(|| object.relocate_btf(&target)))?;
         }
         for asked in others {
             let Some(what) = asked.of_type() else {

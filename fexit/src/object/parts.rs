@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use aya_obj::Object as Parsed;
 use aya_obj::btf::BtfExt;
 
-use super::{Key, Object, parse, relocation, shielded};
+use super::{Key, Object, catch_parser_panic, parse, relocation};
 use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::Raw;
 use crate::elf;
@@ -69,7 +69,7 @@ impl Object {
             .keys()
             .map(|(section, _)| *section)
             .collect();
-        relocation(shielded(|| object.relocate_calls(&sections)))?;
+        relocation(catch_parser_panic(|| object.relocate_calls(&sections)))?;
         let linked = object.functions.get(&own);
         let info = linked.map_or(&[][..], |linked| &linked.func_info.func_info);
         if info.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::externs::Instructions;
-use crate::btf::access::CoreNeed;
+use crate::btf::core_spec::CoreRelocationInfo;
 use crate::btf::{Ambiguity, Btf};
 use crate::error::ProgramError;
 use crate::requirements::{self, TooNew};
@@ -50,7 +50,7 @@ pub(crate) struct Refusal {
     pub(crate) error: io::Error,
     pub(crate) log: String,
     /// The types and fields that the verifier came upon and this kernel does not have.
-    pub(crate) missing: Vec<CoreNeed>,
+    pub(crate) missing: Vec<CoreRelocationInfo>,
     /// What the program uses that came with a later kernel, if that is why it was refused.
     pub(crate) too_new: Vec<TooNew>,
 }
@@ -83,7 +83,7 @@ impl ProgramData {
             .filter(|target| !target.is_empty())
     }
 
-    pub(crate) fn may_sleep(&self) -> bool {
+    pub(crate) fn is_sleepable(&self) -> bool {
         self.section
             .split('/')
             .next()
@@ -127,12 +127,12 @@ impl ProgramData {
     pub(crate) fn ambiguity(&self) -> Ambiguity {
         Ambiguity {
             policy: self.shared.ambiguity,
-            targets: self.companions().count(),
+            targets: self.sibling_targets().count(),
         }
     }
 
     /// What stands behind the slash in the sections of the object's programs that want a function as their target.
-    pub(crate) fn companions(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn sibling_targets(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
         sections
             .filter(|section| section.starts_with("fexit") || section.starts_with("fsession"))
@@ -141,14 +141,14 @@ impl ProgramData {
 
     /// Has the kernel's types looked through once for these functions, the kernel functions that the object calls, and
     /// the types that its relocations are about.
-    pub(crate) fn look_ahead(&self, btf: &Btf, functions: &[&str]) -> Result<(), ProgramError> {
+    pub(crate) fn prefetch_names(&self, btf: &Btf, functions: &[&str]) -> Result<(), ProgramError> {
         let object = &self.shared.object;
         let kfuncs = object.extra.functions();
         let functions: Vec<&str> = functions.iter().copied().chain(kfuncs).collect();
         match &self.shared.btf {
-            None => object.look_ahead(btf, &functions)?,
+            None => object.prefetch_names(btf, &functions)?,
             // Then its types are those of another kernel.
-            Some(_) => btf.look_ahead(&functions, Vec::new())?,
+            Some(_) => btf.prefetch_names(&functions, Vec::new())?,
         }
         Ok(())
     }

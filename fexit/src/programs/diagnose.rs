@@ -7,11 +7,11 @@ use super::data::{ProgramData, Refusal};
 use super::info;
 use super::target::Resolved;
 use crate::btf::Btf;
+use crate::capabilities::{self, Lockdown};
 use crate::compat::Helper;
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
-use crate::privilege::{self, Lockdown};
 use crate::sys::ENOTSUPP;
 
 /// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
@@ -54,7 +54,7 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
         return permission("load a BPF program", false);
     }
     if !refusal.missing.is_empty() {
-        return ProgramError::CoreMissing {
+        return ProgramError::UnresolvedCoreRelocation {
             name: program.name.clone(),
             missing: refusal.missing,
         };
@@ -108,7 +108,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     {
         return refusal.into();
     }
-    if program.may_sleep()
+    if program.is_sleepable()
         && let Some(refusal) = Feature::Sleepable.missing()
     {
         return refusal.into();
@@ -148,13 +148,13 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
             )
         };
     }
-    if target.function.shape().takes_struct
+    if target.function.model().takes_struct
         && let Some(refusal) = Feature::StructArguments.missing()
     {
         return refusal.into();
     }
     if let Some(words) = signature(log) {
-        let arguments = target.function.shape().arguments;
+        let arguments = target.function.model().arguments;
         // So long as six was the limit, twelve were already too many for the verifier.
         return if words.contains("Too many") && arguments <= MOST_ARGUMENTS {
             Feature::ManyArguments.unsupported().into()
@@ -192,7 +192,7 @@ pub(super) fn attach(
     {
         return refusal.into();
     }
-    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.shape().arguments > 6)
+    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.model().arguments > 6)
     {
         return Feature::ManyArguments.unsupported().into();
     }
@@ -244,12 +244,12 @@ pub(super) fn never_fires(name: &str, target: Option<&Resolved>) -> ProgramError
 }
 
 pub(super) fn permission(action: &'static str, by_id: bool) -> ProgramError {
-    if !by_id && privilege::only_administrators() {
+    if !by_id && capabilities::only_administrators() {
         return Feature::Capabilities.unsupported().into();
     }
     ProgramError::Permission {
         action,
-        missing: privilege::missing(by_id),
+        missing: capabilities::missing(by_id),
     }
 }
 
@@ -310,7 +310,7 @@ const FORBIDDEN_WRITE: u32 = 36;
 /// Every kernel that has fexit has these, so one that does not know them has been told so.
 fn locked_down(program: &str, helper: Option<u32>) -> Option<ProgramError> {
     let number = helper.filter(|n| FORBIDDEN_READS.contains(n) || *n == FORBIDDEN_WRITE)?;
-    let level = match privilege::lockdown() {
+    let level = match capabilities::lockdown() {
         Lockdown::Level(level) => Some(level),
         Lockdown::Unknown if number != FORBIDDEN_WRITE => None,
         Lockdown::Unknown | Lockdown::Off => return None,

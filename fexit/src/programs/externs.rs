@@ -213,8 +213,8 @@ impl<'a> Instructions<'a> {
             Symbol::Absent if declared.is_weak => Ok(None),
             Symbol::Absent => Err(self.absent(declared)),
             // A function of that name that takes something else is not the one that was meant.
-            Symbol::Different if declared.is_weak && what == "function" => Ok(None),
-            Symbol::Different => Err(self.fails(&format!(
+            Symbol::Mismatch if declared.is_weak && what == "function" => Ok(None),
+            Symbol::Mismatch => Err(self.fails(&format!(
                 "declares the kernel's {what} `{name}` otherwise than this kernel has it"
             ))),
         }

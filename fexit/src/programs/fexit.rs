@@ -113,7 +113,7 @@ impl FExit {
             Feature::Session.require(btf)?;
         }
         target.feature().require_targets()?;
-        target::look_ahead(target, &self.data, btf)?;
+        target::prefetch_names(target, &self.data, btf)?;
         let target = target::resolve(target, &self.data, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
         self.target = Some(target);
@@ -144,7 +144,7 @@ impl FExit {
         let kind = Kind {
             prog_type: BPF_PROG_TYPE_TRACING as u32,
             attach_type: self.attach_type(target),
-            flags: if self.data.may_sleep() {
+            flags: if self.data.is_sleepable() {
                 BPF_F_SLEEPABLE
             } else {
                 0

@@ -75,7 +75,7 @@ impl FExitLink {
     ///
     /// # Errors
     ///
-    /// None; [`Link::detach`] has the same shape.
+    /// None; [`Link::detach`] has the same model.
     pub fn detach(self) -> Result<(), ProgramError> {
         drop(self);
         Ok(())

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::data::ProgramData;
 use super::{Program, diagnose, pin};
 use crate::btf::raw::{Kind, Raw};
-use crate::btf::{Ambiguity, Btf, BtfError, FunctionId, Module, Shape};
+use crate::btf::{Ambiguity, Btf, BtfError, FuncModel, FunctionId, Module};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
@@ -179,13 +179,13 @@ const MANY: usize = 3;
 ///
 /// One function alone is better found by itself: most of the types need not be read for it. So nothing is done at the
 /// first load, which may stay the only one, unless all types are read anyway.
-pub(super) fn look_ahead(
+pub(super) fn prefetch_names(
     target: &Target<'_>,
     tracer: &ProgramData,
     btf: &Btf,
 ) -> Result<(), ProgramError> {
-    let companions: Vec<&str> = tracer.companions().collect();
-    let are_many = companions.len() >= MANY;
+    let sibling_targets: Vec<&str> = tracer.sibling_targets().collect();
+    let are_many = sibling_targets.len() >= MANY;
     let wanted = match target {
         Target::Section => tracer.section_target().into_iter().collect(),
         Target::Function(name) => vec![*name],
@@ -198,14 +198,14 @@ pub(super) fn look_ahead(
     }
     let mut names = wanted;
     if !names.is_empty() {
-        names.extend(companions);
+        names.extend(sibling_targets);
     }
     let names = names.into_iter();
     let names: Vec<&str> = names
         .map(|name| name.strip_prefix("vmlinux:").unwrap_or(name))
         .filter(|name| !name.is_empty() && !name.contains([':', '*']))
         .collect();
-    tracer.look_ahead(btf, &names)
+    tracer.prefetch_names(btf, &names)
 }
 
 pub(super) fn resolve(
@@ -289,7 +289,7 @@ fn functions(names: &[&str], btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved
     Ok(Resolved {
         name: names.join(", "),
         function: FunctionId {
-            shape: Some(Shape::default()),
+            model: Some(FuncModel::default()),
             ..FunctionId::of_kernel(0)
         },
         owner: None,
@@ -333,20 +333,20 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         .into_iter()
         .filter_map(|id| Some((id, name_of(id)?)))
         .collect();
-    let bearers: Vec<_> = names
+    let matches: Vec<_> = names
         .iter()
         .filter(|(_, name)| Some(name.as_str()) == wanted)
         .collect();
-    if let (Some(wanted), true) = (wanted, bearers.len() > 1) {
+    if let (Some(wanted), true) = (wanted, matches.len() > 1) {
         let candidate = |(id, name): &&(u32, String)| format!("{name}, type {id} of its BTF");
         return Err(ProgramError::Btf(BtfError::AmbiguousName {
             name: wanted.to_owned(),
-            candidates: bearers.iter().map(candidate).collect(),
+            candidates: matches.iter().map(candidate).collect(),
         }));
     }
     let found = match wanted {
         None => names.first(),
-        Some(_) => bearers.first().copied(),
+        Some(_) => matches.first().copied(),
     };
     let Some((id, name)) = found else {
         let known: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();

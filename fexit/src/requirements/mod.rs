@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use aya_obj::Object as Parsed;
 
 use crate::Ebpf;
-use crate::btf::access::CoreNeed;
+use crate::btf::core_spec::CoreRelocationInfo;
 use crate::compat::{self, Helper};
 use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
@@ -33,7 +33,7 @@ pub struct Needs {
     /// How many instructions it has, its subprograms included.
     pub instructions: usize,
     /// Whether it may sleep.
-    pub may_sleep: bool,
+    pub is_sleepable: bool,
     /// The helpers that it calls, by their numbers.
     pub helpers: Vec<u32>,
     /// The functions of the kernel that it calls (kfuncs).
@@ -43,7 +43,7 @@ pub struct Needs {
     /// The maps that it uses, those of global variables among them.
     pub maps: Vec<String>,
     /// What it asks of the kernel's types.
-    pub core: Vec<CoreNeed>,
+    pub core: Vec<CoreRelocationInfo>,
     /// What that comes to, the newest first.
     pub requirements: Vec<Requirement>,
 }
@@ -133,7 +133,7 @@ impl<'a> Survey<'a> {
             .filter_map(|info| self.by_type.get(&info.type_id).copied())
             .chain([key])
             .collect();
-        let core: BTreeSet<CoreNeed> = self
+        let core: BTreeSet<CoreRelocationInfo> = self
             .core
             .iter()
             .filter(|placed| reached.contains(&placed.function))
@@ -142,7 +142,7 @@ impl<'a> Survey<'a> {
         let data = program.data();
         let mut needs = Needs {
             instructions: function.instructions.len(),
-            may_sleep: data.may_sleep(),
+            is_sleepable: data.is_sleepable(),
             helpers: Vec::new(),
             kfuncs: Vec::new(),
             externs: Vec::new(),
@@ -177,7 +177,7 @@ impl<'a> Survey<'a> {
             }
             _ => add(Feature::Fexit, "it is an fexit program".to_owned()),
         }
-        if data.may_sleep() {
+        if data.is_sleepable() {
             add(
                 Feature::Sleepable,
                 format!("it may sleep (section `{}`)", data.section),

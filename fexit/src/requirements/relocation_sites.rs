@@ -2,8 +2,8 @@
 
 use aya_obj::generated::bpf_insn;
 
-use crate::btf::access::{self, CoreNeed};
 use crate::btf::core::CoreRelocation;
+use crate::btf::core_spec::{self, CoreRelocationInfo};
 use crate::btf::raw::Raw;
 use crate::object::{Key, Object, POISON, Relocated};
 
@@ -14,7 +14,7 @@ pub(super) struct Placed {
     pub(super) function: Key,
     /// Counted from the start of the function.
     pub(super) instruction: usize,
-    pub(super) need: CoreNeed,
+    pub(super) need: CoreRelocationInfo,
 }
 
 /// The CO-RE relocations, each with its place.
@@ -27,7 +27,7 @@ pub(super) fn placed(object: &Object) -> Vec<Placed> {
         Some(Placed {
             function,
             instruction,
-            need: access::describe(&local, relocation),
+            need: core_spec::describe(&local, relocation),
         })
     };
     object.extra.core.iter().filter_map(place).collect()
@@ -41,7 +41,7 @@ pub(crate) fn missing(
     relocated: &Relocated,
     program: &str,
     log: &str,
-) -> Vec<CoreNeed> {
+) -> Vec<CoreRelocationInfo> {
     if !log.contains(&format!("#{POISON}")) {
         return Vec::new();
     }
@@ -60,7 +60,8 @@ pub(crate) fn missing(
             poisoned.retain(here);
         }
     }
-    let mut needs: Vec<CoreNeed> = poisoned.into_iter().map(|placed| placed.need).collect();
+    let mut needs: Vec<CoreRelocationInfo> =
+        poisoned.into_iter().map(|placed| placed.need).collect();
     needs.sort();
     needs.dedup();
     needs

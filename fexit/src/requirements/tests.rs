@@ -37,7 +37,7 @@ fn each_reason_has_its_release_and_the_newest_comes_first() {
     );
     assert_eq!(needs.helpers, [130, 174]);
     assert_eq!(needs.maps, ["ring"]);
-    assert!(needs.may_sleep);
+    assert!(needs.is_sleepable);
     assert_eq!(needs.minimum(), Some(KernelVersion::new(5, 19, 0)));
     assert_eq!(
         reasons(&needs),

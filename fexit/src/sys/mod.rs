@@ -8,7 +8,7 @@
 #[cfg(test)]
 pub(crate) mod fake;
 mod map;
-pub(crate) mod memory;
+pub(crate) mod mmap;
 mod object;
 pub(crate) mod perf;
 pub(crate) mod perf_ring;

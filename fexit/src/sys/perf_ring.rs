@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 
-use super::memory::SharedMemory;
+use super::mmap::SharedMemory;
 use super::page_size;
 
 // Offsets in `struct perf_event_mmap_page`, the first page of the mapping.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 
-use super::memory::SharedMemory;
+use super::mmap::SharedMemory;
 use super::{map_info, page_size};
 
 /// The header of a record: its length, with two flags, and a word of the kernel's.

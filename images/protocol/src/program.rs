@@ -185,7 +185,8 @@ pub enum ReasonKind {
     /// The kernel allows no program on that target.
     TargetRefused,
     /// A type or field that the program reads is not in this kernel.
-    CoreMissing,
+    #[serde(rename = "core-missing")]
+    UnresolvedCoreRelocation,
     /// The program needs something that came with a later kernel.
     TooNew,
     /// The process may not do it, or kernel lockdown forbids it.

@@ -174,7 +174,7 @@ fn of_program(
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),
         target: target.map(|target| target.text),
-        may_sleep: needs.may_sleep,
+        may_sleep: needs.is_sleepable,
         instructions: needs.instructions,
         maps: needs.maps.clone(),
         helpers: helpers.collect(),

@@ -11,7 +11,7 @@ pub(super) fn of(error: &ProgramError) -> Reason {
         ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) => {
             reason.nearest.clone_from(nearest);
         }
-        ProgramError::CoreMissing { missing, .. } => {
+        ProgramError::UnresolvedCoreRelocation { missing, .. } => {
             reason.missing = missing.iter().map(ToString::to_string).collect();
         }
         ProgramError::UnknownHelper { helper, .. } => {
@@ -65,7 +65,7 @@ fn kind(error: &ProgramError) -> ReasonKind {
         }
         E::Btf(BtfError::AmbiguousName { .. }) => ReasonKind::TargetAmbiguous,
         E::TargetRefused { .. } | E::TargetProgram { .. } => ReasonKind::TargetRefused,
-        E::CoreMissing { .. } => ReasonKind::CoreMissing,
+        E::UnresolvedCoreRelocation { .. } => ReasonKind::UnresolvedCoreRelocation,
         E::UnknownHelper { helper, .. } if helper.for_fexit => ReasonKind::TooNew,
         E::TooNew { .. } | E::Unsupported(_) | E::Map(MapError::Unsupported(_)) => {
             ReasonKind::TooNew

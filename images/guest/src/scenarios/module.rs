@@ -169,7 +169,7 @@ fn module_types(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
     let load = fexit(&mut ebpf, "unguarded")?.load_target(&Target::Section, &btf);
     let error = expect_error("a field that the module lacks", load, |error| {
-        matches!(error, ProgramError::CoreMissing { .. })
+        matches!(error, ProgramError::UnresolvedCoreRelocation { .. })
     })?;
     let text = error.to_string();
     ensure!(

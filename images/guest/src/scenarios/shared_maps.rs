@@ -68,7 +68,7 @@ fn map_of_aya(_: &mut Context) -> Result<()> {
         EbpfLoader::new()
             .reuse_map("by_result", &map)
             .load(objects::MAPS),
-        |error| matches!(error, EbpfError::Map(MapError::Different { found, .. }) if found.contains("array")),
+        |error| matches!(error, EbpfError::Map(MapError::DefinitionMismatch { found, .. }) if found.contains("array")),
     )?;
     let (mut counter, _) = Counter::attached(&btf)?;
     let fd = counter.program()?.fd()?.try_clone_to_owned()?;
@@ -131,7 +131,7 @@ fn share(dir: &Path) -> Result<()> {
     expect_error(
         "a hash that is pinned as an array",
         map.fd(),
-        |error| matches!(error, MapError::Different { place, .. } if place.contains("shared_calls")),
+        |error| matches!(error, MapError::DefinitionMismatch { place, .. } if place.contains("shared_calls")),
     )?;
 
     let ebpf = Ebpf::load(objects::COUNT_CALLS)?;

@@ -167,7 +167,7 @@ fn missing_field(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::REFUSED)?;
     let load = program(&mut ebpf, "lacking")?.load_target(&Target::Section, &btf);
     let error = expect_error("a read of a missing field", load, |error| {
-        matches!(error, ProgramError::CoreMissing { .. })
+        matches!(error, ProgramError::UnresolvedCoreRelocation { .. })
     })?;
     let text = error.to_string();
     ensure!(

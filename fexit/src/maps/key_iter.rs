@@ -13,17 +13,17 @@ const PATIENCE: u64 = 8;
 ///
 /// The kernel gives the key behind another one, and starts over when that one was removed meanwhile: then the walk goes
 /// back to the last key that is still there. A map that changes faster than it can be listed ends it with
-/// [`MapError::Restless`].
+/// [`MapError::IterationLimit`].
 #[derive(Debug)]
 pub struct MapKeys<'a, K> {
-    walk: Walk<'a>,
+    keys: RawKeyIter<'a>,
     _key: PhantomData<K>,
 }
 
 impl<'a, K: Pod> MapKeys<'a, K> {
     pub(super) fn new(map: &'a Map) -> Self {
         Self {
-            walk: Walk::new(map),
+            keys: RawKeyIter::new(map),
             _key: PhantomData,
         }
     }
@@ -48,7 +48,7 @@ impl<K: Pod> Iterator for MapKeys<'_, K> {
 
     /// An error is the last that comes.
     fn next(&mut self) -> Option<Self::Item> {
-        match self.walk.next()? {
+        match self.keys.next()? {
             Ok(key) => sys::from_bytes(&key).map(Ok),
             Err(error) => Some(Err(error)),
         }
@@ -57,7 +57,7 @@ impl<K: Pod> Iterator for MapKeys<'_, K> {
 
 /// The keys as bytes.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
+pub(super) struct RawKeyIter<'a> {
     map: &'a Map,
     /// The way here.
     path: Vec<Vec<u8>>,
@@ -67,7 +67,7 @@ pub(super) struct Walk<'a> {
     over: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> RawKeyIter<'a> {
     pub(super) fn new(map: &'a Map) -> Self {
         Self {
             map,
@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
     fn behind(&mut self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, MapError> {
         let map = self.map;
         let left = self.left.checked_sub(1);
-        self.left = left.ok_or_else(|| MapError::Restless {
+        self.left = left.ok_or_else(|| MapError::IterationLimit {
             name: map.name().to_owned(),
         })?;
         let mut next = vec![0; map.key_size()];
@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for RawKeyIter<'_> {
     type Item = Result<Vec<u8>, MapError>;
 
     fn next(&mut self) -> Option<Self::Item> {

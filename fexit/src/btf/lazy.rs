@@ -14,16 +14,16 @@ use std::path::Path;
 use memchr::memmem;
 
 use super::BtfError;
+use super::chunked::read_chunked;
+use super::iter::{Head, Iter};
 use super::kind::Kind;
 use super::layout::Sizes;
-use super::pieces::pieces;
 use super::raw::{self, Raw, Sections};
-use super::walk::{Head, Walk};
-use crate::sys::{self, memory::Mapped};
+use crate::sys::{self, mmap::Mapped};
 
 /// A file of BTF whose header has been read.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(super) struct LazyBtf {
     file: File,
     len: usize,
     sections: Sections,
@@ -45,7 +45,7 @@ impl Read for Part<'_> {
     }
 }
 
-impl Unread {
+impl LazyBtf {
     pub(super) fn open(path: &Path) -> Result<Self, BtfError> {
         let error = |error| BtfError::FileError {
             path: path.to_owned(),
@@ -118,15 +118,15 @@ impl Unread {
             range: self.sections.types.clone(),
         };
         let mut first = 1;
-        pieces(types, |piece| {
-            let mut walk = Walk::new(piece, &self.sizes, 0, first);
+        read_chunked(types, |piece| {
+            let mut iter = Iter::new(piece, &self.sizes, 0, first);
             let is_it =
                 |head: &Head<'_>| head.name_off == name_off && head.kind() == Some(Kind::Func);
-            if let Some(found) = walk.find(is_it) {
+            if let Some(found) = iter.find(is_it) {
                 return ControlFlow::Break(found.id);
             }
-            first = walk.next_id();
-            ControlFlow::Continue(walk.at())
+            first = iter.next_id();
+            ControlFlow::Continue(iter.at())
         })
     }
 
@@ -139,7 +139,7 @@ impl Unread {
             range: self.sections.strings.clone(),
         };
         let mut before = 0;
-        let found = pieces(strings, |piece| {
+        let found = read_chunked(strings, |piece| {
             if let Some(at) = finder.find(piece) {
                 return ControlFlow::Break(before + at + 1);
             }
@@ -191,15 +191,15 @@ mod tests {
     #[test]
     fn a_function_is_found_without_reading_all_of_it() {
         let (file, raw) = file(&["the_last"]);
-        let unread = Unread::open(file.path()).unwrap();
+        let lazy = LazyBtf::open(file.path()).unwrap();
         let functions: Vec<_> = raw.types().filter(|t| t.kind == Kind::Func).collect();
         assert_eq!(functions.len(), 1501);
         for function in functions.iter().step_by(100).chain(functions.last()) {
             let name = raw.string(function.name_off()).unwrap();
-            assert_eq!(unread.function(name), Some(function.id));
+            assert_eq!(lazy.function(name), Some(function.id));
         }
         for absent in ["the_las", "he_last", "a_function", "int"] {
-            assert_eq!(unread.function(absent.as_bytes()), None, "{absent}");
+            assert_eq!(lazy.function(absent.as_bytes()), None, "{absent}");
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
     fn what_is_asked_for_first_often_or_in_vain_has_the_same_answer() {
         let (file, raw) = file(&["the_last"]);
         let kernel = Kernel {
-            unread: Some(Unread::open(file.path()).unwrap()),
+            lazy: Some(LazyBtf::open(file.path()).unwrap()),
             ..Kernel::default()
         };
         let running = Kernel {
@@ -238,7 +238,7 @@ mod tests {
     fn the_same_function_again_needs_no_more_of_the_file() {
         let (file, _) = file(&["the_last"]);
         let lazy = Btf::from(Kernel {
-            unread: Some(Unread::open(file.path()).unwrap()),
+            lazy: Some(LazyBtf::open(file.path()).unwrap()),
             ..Kernel::default()
         });
         let id = lazy.function_id("the_last");
@@ -255,12 +255,12 @@ mod tests {
     #[test]
     fn what_the_kernel_does_not_hand_out_is_read_from_the_file() {
         let (file, raw) = file(&[]);
-        let unread = Unread::open(file.path()).unwrap();
+        let lazy = LazyBtf::open(file.path()).unwrap();
         let nothing: [fn() -> io::Result<_>; 2] = [|| fake::errno(libc::EPERM), fake::fd];
         for answer in nothing {
             fake::kernel(move |_| Some(answer()));
-            assert!(unread.at_once().is_none());
-            let read = unread.read(file.path()).unwrap();
+            assert!(lazy.at_once().is_none());
+            let read = lazy.read(file.path()).unwrap();
             assert_eq!(read.bytes(), raw.bytes());
         }
     }
@@ -289,7 +289,7 @@ mod tests {
         for (content, reason) in [(&b""[..], "shorter"), (&[0x7f; 64], "magic number")] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(content).unwrap();
-            let error = Unread::open(file.path()).unwrap_err().to_string();
+            let error = LazyBtf::open(file.path()).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }
@@ -297,11 +297,11 @@ mod tests {
     #[test]
     fn what_has_become_shorter_since_is_an_error() {
         let (file, _) = file(&["the_last"]);
-        let unread = Unread::open(file.path()).unwrap();
+        let lazy = LazyBtf::open(file.path()).unwrap();
         file.as_file().set_len(1000).unwrap();
-        assert_eq!(unread.function(b"the_last"), None);
+        assert_eq!(lazy.function(b"the_last"), None);
         assert!(matches!(
-            unread.read(file.path()),
+            lazy.read(file.path()),
             Err(BtfError::FileError { .. })
         ));
     }

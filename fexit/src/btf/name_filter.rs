@@ -6,22 +6,22 @@ use std::collections::BTreeSet;
 const FLAVOUR: &[u8] = b"___";
 
 /// A name without its flavour.
-pub(super) fn essential(name: &[u8]) -> &[u8] {
+pub(super) fn strip_flavor(name: &[u8]) -> &[u8] {
     let flavour = name.windows(3).position(|w| w == FLAVOUR);
     flavour.map_or(name, |at| &name[..at])
 }
 
 /// Names, as they are or in every flavour.
-pub(super) struct Wanted<'a> {
+pub(super) struct NameFilter<'a> {
     names: BTreeSet<&'a [u8]>,
     flavours: bool,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> NameFilter<'a> {
     /// Names in every flavour.
     pub(super) fn new(names: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self {
-            names: names.into_iter().map(essential).collect(),
+            names: names.into_iter().map(strip_flavor).collect(),
             flavours: true,
         }
     }
@@ -40,7 +40,11 @@ impl<'a> Wanted<'a> {
         if name.is_empty() {
             return None;
         }
-        let name = if self.flavours { essential(name) } else { name };
+        let name = if self.flavours {
+            strip_flavor(name)
+        } else {
+            name
+        };
         self.names.get(name).copied()
     }
 
@@ -58,37 +62,37 @@ impl<'a> Wanted<'a> {
 }
 
 /// How many bytes of a name are looked at first.
-pub(super) const BEGINNING: usize = 4;
+pub(super) const PREFIX: usize = 4;
 
 /// What names begin with: most others begin otherwise, and to see that takes a few instructions.
-pub(super) struct Beginnings {
+pub(super) struct PrefixFilter {
     /// By hash. Two of the same only cost a second look.
     wanted: Box<[bool; 1 << Self::BITS]>,
 }
 
-impl Beginnings {
+impl PrefixFilter {
     const BITS: u32 = 12;
 
-    pub(super) fn of(all: [&Wanted<'_>; 2]) -> Self {
-        let mut beginnings = Self {
+    pub(super) fn of(all: [&NameFilter<'_>; 2]) -> Self {
+        let mut prefixes = Self {
             wanted: Box::new([false; 1 << Self::BITS]),
         };
         for name in all.iter().flat_map(|wanted| wanted.names()) {
-            beginnings.add(name);
+            prefixes.add(name);
         }
-        beginnings
+        prefixes
     }
 
     fn add(&mut self, name: &[u8]) {
-        if let Some(beginning) = name.first_chunk() {
-            self.wanted[Self::hash(*beginning)] = true;
+        if let Some(prefix) = name.first_chunk() {
+            self.wanted[Self::hash(*prefix)] = true;
             return;
         }
         // Behind a short one comes its end, and then anything, or a flavour.
         let flavour: Vec<u8> = name.iter().chain(FLAVOUR).copied().collect();
         match (flavour.first_chunk(), name) {
-            (Some(beginning), [a, b, c]) => {
-                self.wanted[Self::hash(*beginning)] = true;
+            (Some(prefix), [a, b, c]) => {
+                self.wanted[Self::hash(*prefix)] = true;
                 self.wanted[Self::hash([*a, *b, *c, 0])] = true;
             }
             // Nobody has such names.
@@ -97,15 +101,15 @@ impl Beginnings {
     }
 
     #[inline]
-    fn hash(beginning: [u8; BEGINNING]) -> usize {
-        let hash = u32::from_le_bytes(beginning).wrapping_mul(0x9e37_79b1);
+    fn hash(prefix: [u8; PREFIX]) -> usize {
+        let hash = u32::from_le_bytes(prefix).wrapping_mul(0x9e37_79b1);
         (hash >> (u32::BITS - Self::BITS)) as usize
     }
 
     /// Whether a name that begins so may be one of them.
     #[inline]
-    pub(super) fn have(&self, beginning: [u8; BEGINNING]) -> bool {
-        self.wanted[Self::hash(beginning)]
+    pub(super) fn have(&self, prefix: [u8; PREFIX]) -> bool {
+        self.wanted[Self::hash(prefix)]
     }
 }
 
@@ -122,8 +126,8 @@ mod tests {
             "___odd",
             "p",
         ];
-        let mut names = Wanted::new(all.map(str::as_bytes));
-        let exact = Wanted::exactly(all.map(str::as_bytes));
+        let mut names = NameFilter::new(all.map(str::as_bytes));
+        let exact = NameFilter::exactly(all.map(str::as_bytes));
         for (name, wanted) in [
             ("task_struct", true),
             ("task_struct___new", true),
@@ -142,8 +146,8 @@ mod tests {
         ] {
             let strings = format!("{name}\0another\0");
             let strings = strings.as_bytes();
-            let beginnings = Beginnings::of([&names, &exact]);
-            assert!(!wanted || beginnings.have(*strings.first_chunk().unwrap()));
+            let prefixes = PrefixFilter::of([&names, &exact]);
+            assert!(!wanted || prefixes.have(*strings.first_chunk().unwrap()));
             assert_eq!(names.find(strings).is_some(), wanted, "{name}");
             assert_eq!(exact.find(strings).is_some(), all.contains(&name), "{name}");
         }
@@ -155,13 +159,13 @@ mod tests {
 
     #[test]
     fn a_few_bytes_tell_most_names_apart() {
-        let wanted = Wanted::new([&b"sock"[..], b"net"]);
-        let beginnings = Beginnings::of([&wanted, &Wanted::exactly([])]);
+        let wanted = NameFilter::new([&b"sock"[..], b"net"]);
+        let prefixes = PrefixFilter::of([&wanted, &NameFilter::exactly([])]);
         for name in [b"sock", b"net\0", b"net_"] {
-            assert!(beginnings.have(*name));
+            assert!(prefixes.have(*name));
         }
         let all = (0..=u16::MAX).map(|n| [b'x', b'y', n.to_le_bytes()[0], n.to_le_bytes()[1]]);
-        let passed = all.filter(|beginning| beginnings.have(*beginning)).count();
+        let passed = all.filter(|prefix| prefixes.have(*prefix)).count();
         assert!(passed < 1000, "{passed}");
     }
 }

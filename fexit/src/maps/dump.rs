@@ -3,7 +3,7 @@
 use aya_obj::generated::bpf_map_type as t;
 
 use super::create::possible_cpus;
-use super::keys::Walk;
+use super::key_iter::RawKeyIter;
 use super::{Map, MapError};
 
 /// A key and its value; of a per-CPU map, the values one behind the other, each on a multiple of eight bytes.
@@ -42,7 +42,7 @@ impl Map {
 
     fn read(&self, limit: usize, size: usize) -> Result<(Vec<Entry>, bool), MapError> {
         let mut entries = Vec::new();
-        for key in Walk::new(self) {
+        for key in RawKeyIter::new(self) {
             let key = key?;
             if entries.len() == limit {
                 return Ok((entries, true));

@@ -10,7 +10,7 @@ use aya_obj::generated::bpf_map_info;
 use aya_obj::maps::PinningType;
 
 use super::create::max_entries;
-use super::{Inner, Map, MapError, kinds};
+use super::{Inner, Map, MapError, map_types};
 use crate::programs::pin;
 use crate::sys::{self, IdKind};
 
@@ -154,13 +154,13 @@ impl Map {
         ];
         let found = [info.type_, info.key_size, info.value_size, info.max_entries];
         let says = |[map_type, key, value, entries]: [u32; 4]| {
-            let kind = kinds::name(map_type);
+            let kind = map_types::name(map_type);
             format!("{kind}, key {key} bytes, value {value} bytes, {entries} entries")
         };
         if wanted == found {
             return Ok(());
         }
-        Err(MapError::Different {
+        Err(MapError::DefinitionMismatch {
             name: self.name().to_owned(),
             place: place.to_owned(),
             wanted: says(wanted),

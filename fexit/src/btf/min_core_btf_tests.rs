@@ -1,7 +1,7 @@
 //! Cuts of made-up kernels and modules: C that clang compiled.
 
 use super::core::CoreRelocation;
-use super::cut::{assemble, cut};
+use super::min_core_btf::{self, assemble};
 use super::raw::{Kind, Raw, Type};
 use crate::btf::Btf;
 use crate::testing::compile;
@@ -87,7 +87,7 @@ fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kerne
     assert!(private >= kernel.raw().unwrap().count());
     // The first module that is asked has it: the others are not.
     let cut = |groups: Vec<Vec<Raw>>| {
-        let cut = cut(&kernel, groups, &local, &relocations).unwrap();
+        let cut = min_core_btf::build(&kernel, groups, &local, &relocations).unwrap();
         cut.unwrap()
     };
     let found = cut(vec![vec![first], vec![second]]);
@@ -121,7 +121,9 @@ fn only_members_that_relocations_may_go_through_are_kept() {
         "struct unseen { int x; }; struct in { int other; char x; struct unseen s; int end[0]; }; \
          struct out { struct unseen other; union { long a; struct in in; }; struct unseen last; } o;",
     ));
-    let found = cut(&kernel, [], &local, &relocations).unwrap().unwrap();
+    let found = min_core_btf::build(&kernel, [], &local, &relocations)
+        .unwrap()
+        .unwrap();
     let raw = Raw::parse(found).unwrap();
     let members = |t: Type<'_>| -> Vec<String> {
         let name = |off| String::from_utf8_lossy(raw.string(off).unwrap()).into_owned();

@@ -11,12 +11,12 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::access;
 use super::core::CoreRelocation;
+use super::core_spec;
 use super::layout::{self, MAX_VLEN};
-use super::names::Bearer;
+use super::name_filter::{NameFilter, PrefixFilter};
+use super::names::Match;
 use super::raw::{Kind, Raw, Type};
-use super::wanted::{Beginnings, Wanted};
 use super::{Btf, BtfError};
 
 /// The names of the types that relocations are about, `local` being the object's.
@@ -34,7 +34,7 @@ pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Optio
 /// first of the groups of `modules` that has it.
 ///
 /// BTF of its own, with ids from 1; `None` when all of the kernel's types are needed.
-pub(crate) fn cut(
+pub(crate) fn build(
     kernel: &Btf,
     modules: impl IntoIterator<Item = Vec<Raw>>,
     local: &Raw,
@@ -43,21 +43,21 @@ pub(crate) fn cut(
     let Some(names) = names(local, relocations) else {
         return Ok(None);
     };
-    let mut names = Wanted::new(names);
+    let mut names = NameFilter::new(names);
     let members = relocations
         .iter()
-        .flat_map(|relocation| access::members(local, relocation))
+        .flat_map(|relocation| core_spec::members(local, relocation))
         .filter_map(|name| local.string(name).filter(|name| !name.is_empty()));
-    let mut cutter = Cutter {
+    let mut builder = Builder {
         sources: Sources {
             kernel: kernel.raw()?,
             modules: Vec::new(),
         },
-        members: Wanted::exactly(members),
+        members: NameFilter::exactly(members),
         keep: BTreeMap::new(),
         queue: Vec::new(),
     };
-    let found = cutter.want_all(KERNEL, &kernel.types_named(&names)?);
+    let found = builder.want_all(KERNEL, &kernel.types_named(&names)?);
     names.remove(&found);
     let mut groups = modules.into_iter();
     while !names.is_empty()
@@ -65,15 +65,15 @@ pub(crate) fn cut(
     {
         let mut found = Vec::new();
         for module in group {
-            cutter.sources.modules.push(module);
-            let number = cutter.sources.modules.len();
-            let bearers = cutter.sources.bearers(number, &names);
-            found.extend(cutter.want_all(number, &bearers));
+            builder.sources.modules.push(module);
+            let number = builder.sources.modules.len();
+            let matches = builder.sources.matches(number, &names);
+            found.extend(builder.want_all(number, &matches));
         }
         names.remove(&found);
     }
-    cutter.follow();
-    Ok(Some(cutter.finish()))
+    builder.follow();
+    Ok(Some(builder.finish()))
 }
 
 /// Where a type is from: the kernel proper, or the module of that number.
@@ -120,12 +120,12 @@ impl Sources<'_> {
     }
 
     /// The types of `source` that bear one of these names, each with its own.
-    fn bearers<'n>(&self, source: Source, names: &Wanted<'n>) -> Vec<Bearer<'n>> {
-        let beginnings = Beginnings::of([names, &Wanted::exactly([])]);
+    fn matches<'n>(&self, source: Source, names: &NameFilter<'n>) -> Vec<Match<'n>> {
+        let prefixes = PrefixFilter::of([names, &NameFilter::exactly([])]);
         let (strings, named) = (self.raw(source).strings(), self.named(source));
         let mut found = Vec::new();
-        self.raw(source).walk(|head| {
-            if strings.may_be(head.name_off, &beginnings)
+        self.raw(source).for_each(|head| {
+            if strings.may_be(head.name_off, &prefixes)
                 && let Some(kind) = head.kind().filter(|kind| kind.is_data())
                 && let Some(name) = names.find(named(head.name_off))
             {
@@ -137,23 +137,23 @@ impl Sources<'_> {
     }
 }
 
-struct Cutter<'a> {
+struct Builder<'a> {
     sources: Sources<'a>,
     /// Names of members that relocations go through.
-    members: Wanted<'a>,
+    members: NameFilter<'a>,
     /// Kept types, and whether with their members.
     keep: BTreeMap<(Source, u32), bool>,
     queue: Vec<(Source, u32, bool)>,
 }
 
-impl Cutter<'_> {
+impl Builder<'_> {
     /// Wants these types of `source`, and tells which of their names are found.
-    fn want_all<'n>(&mut self, source: Source, bearers: &[Bearer<'n>]) -> Vec<&'n [u8]> {
-        for (id, ..) in bearers {
+    fn want_all<'n>(&mut self, source: Source, matches: &[Match<'n>]) -> Vec<&'n [u8]> {
+        for (id, ..) in matches {
             self.want(source, *id, true);
         }
         // A declaration says that the type itself is elsewhere.
-        let defined = bearers.iter().filter(|(_, kind, _)| *kind != Kind::Fwd);
+        let defined = matches.iter().filter(|(_, kind, _)| *kind != Kind::Fwd);
         defined.map(|(.., name)| *name).collect()
     }
 

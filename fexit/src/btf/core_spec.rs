@@ -12,7 +12,7 @@ const LAST_FIELD_KIND: u32 = 5;
 /// One thing that an object asks of the kernel's types, so that it fits whichever kernel it is loaded into (CO-RE).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub struct CoreNeed {
+pub struct CoreRelocationInfo {
     /// The type, as `struct task_struct`.
     pub type_name: String,
     /// The field in it, as `mm.flags`, or the value of an enum; none where the type as a whole is meant.
@@ -23,7 +23,7 @@ pub struct CoreNeed {
     pub optional: bool,
 }
 
-impl std::fmt::Display for CoreNeed {
+impl std::fmt::Display for CoreRelocationInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.type_name)?;
         match &self.member {
@@ -34,7 +34,7 @@ impl std::fmt::Display for CoreNeed {
 }
 
 /// Describes a relocation, as far as the object's own types do.
-pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreNeed {
+pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreRelocationInfo {
     let (what, optional) = what(relocation.kind);
     let steps = steps(local, relocation);
     let root = local.by_id(relocation.type_id);
@@ -43,7 +43,7 @@ pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreNeed {
         10 | 11 => root.and_then(|root| enum_value(local, &root, *steps.first()?)),
         _ => None,
     };
-    CoreNeed {
+    CoreRelocationInfo {
         type_name: root.map_or_else(
             || format!("type {}", relocation.type_id),
             |t| type_name(local, &t),

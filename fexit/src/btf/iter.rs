@@ -22,7 +22,7 @@ impl Head<'_> {
 
 /// The records in order. Ends early at the first that is of no known kind or does not end inside.
 #[derive(Clone, Debug)]
-pub(super) struct Walk<'a> {
+pub(super) struct Iter<'a> {
     rest: &'a [u8],
     sizes: &'a Sizes,
     /// How many bytes there are from the first type on.
@@ -30,7 +30,7 @@ pub(super) struct Walk<'a> {
     id: u32,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Iter<'a> {
     /// From the record on that begins at this place and has this id.
     pub(super) fn new(types: &'a [u8], sizes: &'a Sizes, at: usize, id: u32) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl<'a> Iterator for Walk<'a> {
+impl<'a> Iterator for Iter<'a> {
     type Item = Head<'a>;
 
     #[inline]

@@ -10,7 +10,7 @@ const BUFFER: usize = 64 << 10;
 /// again with more behind them; or it breaks off, with a result.
 ///
 /// `None` at the end, or where it cannot be read on, or when `take` wants more than [`BUFFER`] at once.
-pub(super) fn pieces<T>(
+pub(super) fn read_chunked<T>(
     mut from: impl Read,
     mut take: impl FnMut(&[u8]) -> ControlFlow<T, usize>,
 ) -> Option<T> {
