@@ -41,7 +41,7 @@ pub(crate) fn pack(
     let ids = planned.iter().map(|scenario| scenario.id.clone());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
-        in_turn: rest.in_turn,
+        serial: rest.in_turn,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
         tried: rest.tried.clone(),

@@ -144,7 +144,7 @@ fn a_built_image_has_init_job_modules_and_extras() {
     let job = Job {
         work: Work::Scenarios {
             ids: vec!["attach".into()],
-            in_turn: true,
+            serial: true,
             timeout_s: Some(7),
             programs: Vec::new(),
             tried: Vec::new(),

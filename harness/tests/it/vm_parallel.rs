@@ -41,13 +41,10 @@ fn what_goes_wrong_beside_others_is_tried_alone_and_a_leak_is_traced_to_who_made
     assert_eq!(status, 1);
     assert_eq!(report["kernels"][0]["side_by_side"], true);
     assert!(
-        warns(&report, "selftest_crowded is tried alone"),
+        warns(&report, "scenario selftest_crowded failed in parallel"),
         "{report}"
     );
-    assert!(
-        error(&report, 2).contains("left behind: program"),
-        "{report}"
-    );
+    assert!(error(&report, 2).contains("leaked: program"), "{report}");
 }
 
 #[test]
@@ -62,10 +59,7 @@ fn a_leak_that_does_not_come_back_is_blamed_on_all_that_ran() {
         ]
     );
     assert_eq!(status, 1);
-    assert!(
-        error(&report, 0).contains("left behind: program"),
-        "{report}"
-    );
+    assert!(error(&report, 0).contains("leaked: program"), "{report}");
 }
 
 #[test]

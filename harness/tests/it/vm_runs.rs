@@ -144,11 +144,11 @@ fn every_other_fault_is_told_apart_and_none_stops_the_run() {
         (1, "skipped on purpose"),
         (2, "panicked on purpose"),
         (3, "signal 9"),
-        (4, "before it gave a result"),
+        (4, "before it returned a result"),
         (5, "drowned"),
         (
             6,
-            "it passed, but nobody knows whether the kernel complained, for its log cannot be read: it was overwritten",
+            "it passed, but the kernel's log cannot be read, so a splat would go unseen: it was overwritten",
         ),
     ] {
         let error = text(&report, &format!("/kernels/0/scenarios/{number}/error"));
@@ -438,5 +438,8 @@ fn a_disk_that_was_full_for_a_moment_is_named_and_the_run_tried_again() {
 fn a_slow_machine_can_be_given_more_time_for_each_scenario() {
     let (_, report) = on_5_10("selftest_hang", &["--scenario-timeout", "3"]);
     let error = text(&report, "/kernels/0/scenarios/0/error");
-    assert!(error.starts_with("still running after its 3s"), "{error}");
+    assert!(
+        error.starts_with("still running at its time limit of 3s"),
+        "{error}"
+    );
 }

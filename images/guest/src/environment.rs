@@ -1,30 +1,30 @@
-//! What there is before anything runs: the file systems, and the interface by which programs talk to themselves.
+//! Prepares the VM: mounts the file systems and brings the loopback interface up.
 
 use anyhow::Result;
 
 use crate::{mounts, network};
 
-/// The argument that tells `/init` that all of it is there: the VM was saved with it.
+/// The argument that tells `/init` that the VM is prepared already: it was saved in that state.
 pub(crate) const PREPARED: &str = "prepared";
 
-/// What could not be had, as warnings.
+/// What could not be prepared, as warnings.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// Scenarios may miss it.
-    pub(crate) wanted: Vec<String>,
-    /// Only a program of the host's may.
-    pub(crate) usual: Vec<String>,
+    /// What scenarios may need.
+    pub(crate) for_scenarios: Vec<String>,
+    /// What only commands of the host may need.
+    pub(crate) for_commands: Vec<String>,
 }
 
-/// Prepares all of it, or what is still missing. An error says that nothing can be run or reported.
+/// Prepares what is not prepared yet. After an error nothing can run or be reported.
 pub(crate) fn prepare() -> Result<Missing> {
     let mut missing = Missing {
-        wanted: mounts::mount_all()?,
-        usual: mounts::mount_usual(),
+        for_scenarios: mounts::mount_all()?,
+        for_commands: mounts::mount_for_commands(),
     };
-    let loopback = network::raise_loopback().err();
+    let loopback = network::bring_loopback_up().err();
     missing
-        .usual
+        .for_commands
         .extend(loopback.map(|error| format!("{error:#}")));
     Ok(missing)
 }

@@ -1,4 +1,4 @@
-//! Process 1: sets up, runs the job's scenarios, reports, and ends the VM.
+//! Process 1: mounts file systems, runs the job, reports, and ends the VM.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -18,15 +18,15 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::environment::{self, Missing};
 use crate::kmsg::{KMSG, KernelLog};
 use crate::port::Port;
-use crate::turns::Turns;
-use crate::{command, programs, quirks};
+use crate::schedule::Scheduler;
+use crate::{exec, perf_mlock, programs};
 
-/// Does the job and ends the VM, whatever happens. `prepared` says that the VM has what it needs for that.
+/// Runs the job and ends the VM, also after an error. `prepared`: the file systems are mounted already.
 pub(crate) fn run(prepared: bool) -> ExitCode {
     if let Err(error) = work(prepared) {
         say(format_args!("cannot go on: {error:#}"));
     }
-    leave()
+    end_vm()
 }
 
 fn work(prepared: bool) -> Result<()> {
@@ -38,10 +38,10 @@ fn work(prepared: bool) -> Result<()> {
     let job = read_job();
     let token = job.as_ref().map_or("", |job| &job.token);
     let mut port = Port::open(token)?;
-    // The init of a template holds it open for us there.
-    dup2_stdin(io::stdout()).context("cannot let go of the standard input")?;
-    // From now on no other process finds it, and those that run scenarios can make no new one: see `confine`.
-    fs::remove_file(EVENT_PORT).with_context(|| format!("cannot hide {EVENT_PORT}"))?;
+    // The init of a template passes it on, open, as the standard input.
+    dup2_stdin(io::stdout()).context("cannot close the standard input")?;
+    // Now no other process can open the port; scenarios cannot make a new device node: see `capabilities`.
+    fs::remove_file(EVENT_PORT).with_context(|| format!("cannot remove {EVENT_PORT}"))?;
     let release = uname().release().to_string_lossy().into_owned();
     port.send(&Event::Ready {
         release,
@@ -50,15 +50,20 @@ fn work(prepared: bool) -> Result<()> {
     let result = job.and_then(|job| {
         let modules = job.modules.iter();
         let unloaded = modules.filter_map(|name| load_module(name).err());
-        let unusual = missing.usual.into_iter();
-        let unusual = unusual.filter(|_| matches!(job.work, Work::Command(_)));
-        for message in missing.wanted.into_iter().chain(unusual).chain(unloaded) {
+        let for_commands = missing.for_commands.into_iter();
+        let for_commands = for_commands.filter(|_| matches!(job.work, Work::Command(_)));
+        for message in missing
+            .for_scenarios
+            .into_iter()
+            .chain(for_commands)
+            .chain(unloaded)
+        {
             port.send(&Event::Warning { message })?;
         }
         do_work(&job.work, &mut port)
     });
     if let Err(error) = &result {
-        // The host may be listening to this port only.
+        // The host may read only this port.
         port.send(&Event::CannotGoOn {
             message: format!("{error:#}"),
         })?;
@@ -72,16 +77,16 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
         Work::Scenarios {
             ids,
             timeout_s,
-            in_turn,
+            serial,
             programs,
             tried,
             prepare,
             trigger,
             ..
         } => {
-            quirks::step_around()?;
+            perf_mlock::raise_before_5_6()?;
             let mut log = KernelLog::open(KMSG);
-            Turns::new(port, &mut log, *timeout_s).run(ids, *in_turn)?;
+            Scheduler::new(port, &mut log, *timeout_s).run(ids, *serial)?;
             let tasks = programs.iter().enumerate();
             let tasks = tasks.filter(|(index, _)| !tried.contains(index));
             let commands = (prepare.as_ref(), trigger.as_ref());
@@ -90,32 +95,15 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
                 scenarios: ids.len(),
             })
         }
-        Work::Command(wanted) => command::work(wanted, port),
+        Work::Command(command) => exec::run(command, port),
     }
 }
 
-/// The kernel's log, or why it cannot be read.
-pub(crate) type Log = Result<KernelLog, String>;
-
-/// Runs something with an eye on the kernel's log: what it returned, and the first splat meanwhile, or why that is not
-/// known.
-pub(crate) fn watched<T>(
-    log: &mut Log,
-    run: impl FnOnce() -> T,
-) -> (T, Result<Option<String>, String>) {
-    let skipped = log.as_mut().map_err(|why| why.clone()).and_then(|log| {
-        log.skip()?;
-        Ok(log)
-    });
-    let result = run();
-    (result, skipped.and_then(KernelLog::splat))
-}
-
-/// Reads the job, and leaves it without its token, which is nobody else's business.
+/// Reads the job, and removes the token from the file, so that no scenario can read it.
 fn read_job() -> Result<Job> {
     let text = fs::read(JOB_PATH).with_context(|| format!("cannot read the job {JOB_PATH}"))?;
-    let mut job: Job =
-        serde_json::from_slice(&text).with_context(|| format!("{JOB_PATH} is not a job"))?;
+    let mut job: Job = serde_json::from_slice(&text)
+        .with_context(|| format!("{JOB_PATH} does not hold a valid job"))?;
     let token = std::mem::take(&mut job.token);
     fs::write(JOB_PATH, serde_json::to_vec(&job)?)
         .with_context(|| format!("cannot write {JOB_PATH}"))?;
@@ -125,8 +113,8 @@ fn read_job() -> Result<Job> {
 
 fn load_module(name: &str) -> Result<(), String> {
     let path = Path::new(MODULES_DIR).join(format!("{name}.ko"));
-    let file =
-        File::open(&path).map_err(|error| format!("module {name}: {}: {error}", path.display()))?;
+    let file = File::open(&path)
+        .map_err(|error| format!("cannot load module {name}: {}: {error}", path.display()))?;
     match finit_module(&file, c"", 0) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(format!("cannot load module {name}: {error}")),
@@ -143,29 +131,29 @@ fn say(message: impl Display) {
     let _ = writeln!(io::stderr(), "init: {message}");
 }
 
-/// Asks the keyboard controller for a reset, as PCs have been asked from the beginning.
-fn pull_reset_line() -> io::Result<()> {
+/// Resets the VM through the keyboard controller.
+fn reset_by_keyboard_controller() -> io::Result<()> {
     const PORT: u64 = 0x64;
     const RESET: u8 = 0xfe;
     let ports = File::options().write(true).open("/dev/port")?;
     ports.write_all_at(&[RESET], PORT)
 }
 
-/// Has the kernel do so without shutting down anything first.
-fn restart_at_once() -> io::Result<()> {
+/// Resets the VM through SysRq, without shutting anything down.
+fn reset_by_sysrq() -> io::Result<()> {
     fs::write("/proc/sysrq-trigger", "b")
 }
 
-/// Ends the VM. A restart does so on every machine, as QEMU is told to leave then; power-off needs ACPI.
-fn leave() -> ExitCode {
+/// Ends the VM by a reset: QEMU runs with `-no-reboot`, and power-off would need ACPI.
+fn end_vm() -> ExitCode {
     let _ = rustix::termios::tcdrain(io::stderr());
-    // Nothing here needs to be shut down in order. Where there is neither, the kernel does it.
-    let _ = pull_reset_line();
-    let _ = restart_at_once();
+    // No orderly shutdown is needed. If both fail, reboot(2) does it.
+    let _ = reset_by_keyboard_controller();
+    let _ = reset_by_sysrq();
     match reboot(RebootCommand::Restart) {
-        Ok(()) => say("the VM lives on after reboot(2)"),
+        Ok(()) => say("reboot(2) returned, and the VM still runs"),
         Err(error) => say(format_args!("cannot end the VM: {error}")),
     }
-    // The end of process 1 is a kernel panic: the host notices that, too.
+    // The exit of process 1 is a kernel panic, which the host sees as well.
     ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! The kernel's log, and what in it spoils a run.
+//! Reads the kernel's log and finds splats in it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,20 +9,20 @@ use protocol::splats::{self, CUT_HERE, Severity};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// Where the log is read.
+/// The device of the log.
 pub(crate) const KMSG: &str = "/dev/kmsg";
 
-/// How many lines of a splat are kept.
+/// The most lines of a splat that are kept.
 const LINES: usize = 60;
 
-/// The kernel's log from some moment on. What cannot be read is an error: a splat would go unseen.
+/// A reader of the kernel's log. A read error is reported, because a splat would go unseen.
 pub(crate) struct KernelLog(File);
 
 impl KernelLog {
-    /// Opens the log, and shows by a mark of its own that what is logged can be read.
+    /// Opens the log, writes a marker to it, and checks that the marker can be read.
     pub(crate) fn open(path: &str) -> Result<Self, String> {
-        let mut log = Self::another(path)?;
-        // Of a level that reaches the console; only its end makes a line readable.
+        let mut log = Self::reopen(path)?;
+        // At a level that reaches the console. The newline completes the record.
         log.0
             .write_all(format!("<4>{LOG_MARK}\n").as_bytes())
             .map_err(|error| format!("cannot write to {path}: {error}"))?;
@@ -30,11 +30,11 @@ impl KernelLog {
         log.each(|record| marked |= String::from_utf8_lossy(record).contains(LOG_MARK))?;
         marked
             .then_some(log)
-            .ok_or_else(|| format!("what is written to {path} does not come out of it"))
+            .ok_or_else(|| format!("a marker written to {path} cannot be read from it"))
     }
 
-    /// Opens a log that is known to be readable, for one more reader.
-    pub(crate) fn another(path: &str) -> Result<Self, String> {
+    /// Opens one more reader of a log that is known to be readable.
+    pub(crate) fn reopen(path: &str) -> Result<Self, String> {
         let nonblock = OFlags::NONBLOCK.bits().cast_signed();
         let log = OpenOptions::new()
             .read(true)
@@ -46,11 +46,11 @@ impl KernelLog {
         Ok(log)
     }
 
-    /// Forgets what was logged so far.
+    /// Skips what was logged so far.
     pub(crate) fn skip(&mut self) -> Result<(), String> {
         let end = self.0.seek(SeekFrom::End(0));
         end.map(drop)
-            .map_err(|error| format!("cannot go to its end: {error}"))
+            .map_err(|error| format!("cannot seek to the end of the log: {error}"))
     }
 
     /// The first splat since [`KernelLog::skip`], with the lines that follow it.
@@ -60,13 +60,13 @@ impl KernelLog {
         Ok(splat.text())
     }
 
-    /// Reads what was logged meanwhile.
+    /// Reads all new records.
     fn each(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), String> {
         let mut record = [0; 8192];
         loop {
             let read = self.0.read(&mut record);
             match read.map_err(|error| Errno::from_io_error(&error).ok_or(error)) {
-                Ok(0) | Err(Ok(Errno::AGAIN)) => return Ok(()), // That was all.
+                Ok(0) | Err(Ok(Errno::AGAIN)) => return Ok(()), // No more records.
                 Ok(len) => take(&record[..len]),
                 Err(Ok(Errno::INTR)) => {}
                 Err(Ok(Errno::PIPE)) => {
@@ -106,11 +106,11 @@ fn kernel_text(record: &[u8]) -> Option<String> {
     let record = String::from_utf8_lossy(record);
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
-    let facility = priority >> 3; // 0 is the kernel; user space, which writes here too, cannot claim it.
+    let facility = priority >> 3; // 0 is the kernel; user space cannot write records with it.
     (facility == 0).then(|| text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// What a busy host can cause too says nothing about the kernel.
+/// Stalls do not count: a busy host causes them, too.
 fn is_splat(line: &str) -> bool {
     line.starts_with(CUT_HERE)
         || splats::find(line).is_some_and(|pattern| pattern.severity > Severity::Stall)
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_splat_is_found() {
+    fn each_type_of_splat_is_found() {
         for line in [
             "BUG: kernel NULL pointer dereference, address: 0000000000000008",
             "BUG: unable to handle page fault for address: ffffffffc0000000",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_splat_is_left_alone() {
+    fn other_records_are_not_splats() {
         for record in [
             "6,1,2,-;random: crng init done\n",
             // Written by user space: facility 1.
@@ -178,19 +178,19 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_read_is_an_error_that_says_so() {
+    fn an_unreadable_log_is_an_error() {
         let file = tempfile();
         for (path, why) in [
             ("/no/such/log", "cannot open /no/such/log: No such file"),
             ("/dev/full", "cannot write to /dev/full: No space left"),
-            (&file, "does not come out of it"),
+            (&file, "cannot be read from it"),
         ] {
             let error = KernelLog::open(path).err().unwrap_or_default();
             assert!(error.contains(why), "{error} should say {why}");
         }
     }
 
-    /// A file takes what is written to it, and shows only what comes after that.
+    /// A regular file: what is written moves the offset, so it is not read.
     fn tempfile() -> String {
         let path = std::env::temp_dir().join(format!("kmsg-{}", std::process::id()));
         std::fs::write(&path, "").unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_splat_is_cut() {
+    fn a_long_splat_is_truncated() {
         let mut records = vec!["4,1,2,-;WARNING: CPU: 0\n"];
         records.extend(["4,1,2,-;more\n"; 500]);
         assert_eq!(splat(&records).unwrap().lines().count(), LINES);

@@ -1,4 +1,4 @@
-//! The scenarios, and what only they need. `/init` runs each in a process of its own.
+//! The scenarios and their support code. `/init` runs each in its own process.
 
 mod objects;
 pub mod scenario;

@@ -1,38 +1,40 @@
-//! `/init` of the VM, and each scenario's process: one binary, told apart by its arguments.
+//! `/init` of the VM, and the process of each scenario: one binary with several commands.
 
-mod beside;
-mod child;
-mod command;
-mod confine;
-mod end;
+mod capabilities;
+mod child_exit;
+mod concurrency;
 mod environment;
+mod exec;
 mod init;
 mod kmsg;
-mod leaks;
+mod leak_check;
+mod log_watch;
 mod mounts;
 mod network;
 mod outcome;
+mod parallel;
+mod perf_mlock;
 mod port;
+mod priority;
 mod programs;
-mod quirks;
-mod ranks;
+mod scenario_process;
+mod schedule;
 mod session;
 mod supervise;
 mod text;
-mod turns;
 
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The argument that makes this binary list its scenarios, for the harness that carries it.
+/// The argument that makes this binary list its scenarios; the build of the harness uses it.
 const CATALOG: &str = "scenarios";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.as_slice() {
-        [command, id, more @ ..] if command == child::COMMAND => {
-            child::run(&id.to_string_lossy(), more)
+        [command, id, more @ ..] if command == scenario_process::COMMAND => {
+            scenario_process::run(&id.to_string_lossy(), more)
         }
         [command, rest @ ..] if command == session::COMMAND => session::run(rest),
         [command, index] if command == programs::COMMAND => programs::run(&index.to_string_lossy()),
@@ -43,14 +45,14 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "usage: init {} ID | init {CATALOG} (as process 1, it takes its job from a file)",
-                child::COMMAND
+                scenario_process::COMMAND
             );
             ExitCode::from(2)
         }
     }
 }
 
-/// Writes all scenarios, the hidden ones among them, as a JSON array of [`protocol::scenario::Scenario`].
+/// Writes all scenarios, including hidden ones, as a JSON array of [`protocol::scenario::Scenario`].
 fn print_catalog() -> ExitCode {
     let all: Vec<_> = guest::scenarios::all()
         .map(guest::scenario::Scenario::describe)

@@ -1,4 +1,4 @@
-//! The file systems that eBPF needs, and those that programs expect. What is mounted already stays as it is.
+//! Mounts the file systems that eBPF needs and those that programs expect. An existing mount stays.
 
 use std::ffi::CStr;
 use std::fs;
@@ -9,23 +9,23 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rustix::mount::{MountFlags, mount};
 
-/// Without these nothing can be run or reported.
-const NEEDED: &[(&str, &str)] = &[
+/// Without these nothing can run or be reported.
+const REQUIRED: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("tmpfs", "/tmp"),
 ];
 
-/// Without these some scenarios cannot run, and will say so themselves.
-const WANTED: &[(&str, &str)] = &[
+/// Without these some scenarios cannot run, and report so.
+const FOR_SCENARIOS: &[(&str, &str)] = &[
     ("bpf", "/sys/fs/bpf"),
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
 ];
 
-/// What programs that know nothing of this VM take for granted.
-const USUAL: &[(&str, &str)] = &[
+/// What programs in general expect.
+const FOR_COMMANDS: &[(&str, &str)] = &[
     ("devpts", "/dev/pts"),
     ("tmpfs", "/dev/shm"),
     ("cgroup2", "/sys/fs/cgroup"),
@@ -40,20 +40,20 @@ const LINKS: &[(&str, &str)] = &[
     ("/proc/self/mounts", "/etc/mtab"),
 ];
 
-/// Mounts all of them; returns a warning for each that could have been left out and was.
+/// Mounts what scenarios need. Returns a warning for each optional mount that failed.
 pub(crate) fn mount_all() -> Result<Vec<String>> {
-    for (kind, target) in NEEDED {
+    for (kind, target) in REQUIRED {
         mount_one(kind, target)?;
     }
-    let failed = WANTED
+    let failed = FOR_SCENARIOS
         .iter()
         .filter_map(|(kind, target)| mount_one(kind, target).err());
     Ok(failed.map(|error| format!("{error:#}")).collect())
 }
 
-/// Mounts what a program of the host's may look for besides; returns a warning for each that does not work.
-pub(crate) fn mount_usual() -> Vec<String> {
-    let mounts = USUAL
+/// Mounts what commands of the host may need as well. Returns a warning for each mount or link that failed.
+pub(crate) fn mount_for_commands() -> Vec<String> {
+    let mounts = FOR_COMMANDS
         .iter()
         .filter_map(|(kind, target)| mount_one(kind, target).err());
     let links = LINKS
@@ -80,16 +80,16 @@ fn mount_one(kind: &str, target: &str) -> Result<()> {
         return Ok(());
     }
     if target == "/tmp" && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) {
-        // The image has files there, which a mount would hide.
+        // The initramfs has files there, which a mount would hide.
         return Ok(());
     }
-    // Below /sys the kernel makes the folders, and nobody else can.
+    // Only the kernel creates directories below /sys.
     let made = if target.starts_with("/sys/") {
         Ok(())
     } else {
         fs::create_dir_all(target)
     };
-    made.with_context(|| format!("cannot make {target}"))?;
+    made.with_context(|| format!("cannot create the directory {target}"))?;
     mount(kind, target, kind, MountFlags::empty(), None::<&CStr>)
         .with_context(|| format!("cannot mount {kind} on {target}"))
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_told_from_a_mount_point() {
+    fn a_directory_is_not_a_mount_point() {
         assert!(is_mount_point(Path::new("/proc")));
         for path in ["/proc/self", "/no/such/folder"] {
             assert!(!is_mount_point(Path::new(path)), "{path}");

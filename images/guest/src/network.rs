@@ -1,4 +1,4 @@
-//! The one network interface that a VM without a network has.
+//! The loopback interface: the only one in the VM.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::net::netlink::SocketAddrNetlink;
@@ -12,8 +12,8 @@ const IFF_UP: u32 = 1;
 /// `lo` is the first interface of every network namespace.
 const LOOPBACK: i32 = 1;
 
-/// Switches `lo` on, so that a program can talk to itself.
-pub(crate) fn raise_loopback() -> Result<()> {
+/// Brings `lo` up.
+pub(crate) fn bring_loopback_up() -> Result<()> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)
         .context("cannot open a netlink socket")?;
     // struct nlmsghdr and struct ifinfomsg.
@@ -27,24 +27,25 @@ pub(crate) fn raise_loopback() -> Result<()> {
     request.extend(IFF_UP.to_ne_bytes());
     request.extend(IFF_UP.to_ne_bytes());
     let kernel = SocketAddrNetlink::new(0, 0);
-    sendto(&socket, &request, SendFlags::empty(), &kernel).context("cannot ask for `lo`")?;
+    sendto(&socket, &request, SendFlags::empty(), &kernel)
+        .context("cannot send the netlink request that brings `lo` up")?;
     let mut answer = [0; 1024];
-    let (length, _) =
-        recv(&socket, &mut answer, RecvFlags::empty()).context("no answer on `lo`")?;
+    let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())
+        .context("no netlink answer to the request that brings `lo` up")?;
     let Some((kind, error)) = parse(&answer[..length]) else {
-        bail!("an answer of {length} bytes on `lo`")
+        bail!("the netlink answer about `lo` has only {length} bytes")
     };
     match (kind, error) {
         (NLMSG_ERROR, 0) => Ok(()),
         (NLMSG_ERROR, error) => {
             let error = std::io::Error::from_raw_os_error(-error);
-            Err(error).context("cannot switch `lo` on")
+            Err(error).context("cannot bring `lo` up")
         }
-        _ => bail!("an answer of kind {kind} on `lo`"),
+        _ => bail!("the netlink answer about `lo` has the unexpected type {kind}"),
     }
 }
 
-/// The kind of a message, and the number that an error message begins with.
+/// The type of a netlink message, and the error number of an NLMSG_ERROR.
 fn parse(message: &[u8]) -> Option<(u16, i32)> {
     let kind = message.get(4..6)?.try_into().ok()?;
     let error = message.get(16..20)?.try_into().ok()?;

@@ -1,4 +1,4 @@
-//! From what happened to what is reported.
+//! Turns the end of a scenario into the result that is reported.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,7 +22,7 @@ const MEASUREMENTS_LIMIT: usize = 16 << 10;
 /// How many of the last lines of output a failure shows.
 const LINES: usize = 20;
 
-/// The result of a scenario that ran to its end.
+/// The result of a scenario whose function returned.
 pub(crate) fn judge(
     result: anyhow::Result<()>,
     measurements: BTreeMap<String, Value>,
@@ -44,17 +44,17 @@ pub(crate) fn judge(
     judged
 }
 
-/// Whether a scenario that ended so owes that nothing of it is left: it passed, was refused, or cannot run here.
+/// Whether a leak turns this result into a failure: the scenario passed, was refused, or was skipped.
 pub(crate) fn is_clean(result: &anyhow::Result<()>) -> bool {
     let skipped = |error: &anyhow::Error| error.chain().any(<dyn Error>::is::<Skip>);
     let failure = result.as_ref().err();
     failure.is_none_or(|error| refusal(error).is_some() || skipped(error))
 }
 
-/// The library's refusal, wherever it is in the chain.
+/// The library's refusal, anywhere in the chain of causes.
 fn refusal(error: &anyhow::Error) -> Option<Refusal> {
     let unsupported = error.chain().find_map(|cause| {
-        // The library's errors show the refusal's text as their own, so it is no link of the chain itself.
+        // The library's errors are transparent for a refusal, so that the chain does not contain the refusal itself.
         cause
             .downcast_ref::<Unsupported>()
             .or_else(|| cause.downcast_ref::<ProgramError>()?.unsupported())
@@ -67,11 +67,14 @@ fn refusal(error: &anyhow::Error) -> Option<Refusal> {
     })
 }
 
-/// The result of a scenario, from how its process ended.
+/// The result of a scenario whose process ended.
 pub(crate) fn of(ended: &Ended, limit: Duration) -> ScenarioResult {
     let last_lines = ended.output.lines(LINES);
     let Some(status) = ended.status else {
-        let error = with_lines(format!("still running after its {limit:?}"), &last_lines);
+        let error = with_lines(
+            format!("still running at its time limit of {limit:?}"),
+            &last_lines,
+        );
         return result_of(Outcome::TimedOut, Some(error), ended.duration);
     };
     let report = serde_json::from_slice::<ScenarioResult>(&ended.report);
@@ -101,12 +104,12 @@ fn within_bounds(mut result: ScenarioResult, last_lines: &str) -> ScenarioResult
     result
 }
 
-/// A scenario that did not get as far as a result of its own.
+/// The result of a scenario that gave no result of its own.
 pub(crate) fn failed(error: &str, duration: Duration) -> ScenarioResult {
     result_of(Outcome::Failed, Some(bounded(error, TEXT_LIMIT)), duration)
 }
 
-/// Adds what the kernel complained of meanwhile. A scenario that skipped itself is no excuse for it.
+/// Adds a splat that the kernel logged meanwhile. It also turns a skipped scenario into `splat`.
 pub(crate) fn note_splat(result: &mut ScenarioResult, splat: Option<String>) {
     let Some(splat) = splat else { return };
     if let Outcome::Passed | Outcome::Skipped = result.outcome {
@@ -117,11 +120,11 @@ pub(crate) fn note_splat(result: &mut ScenarioResult, splat: Option<String>) {
     result.splat = Some(bounded(&splat, TEXT_LIMIT));
 }
 
-/// Notes that the kernel's log could not be read meanwhile: a scenario that seemed well fails.
-pub(crate) fn note_blindness(result: &mut ScenarioResult, why: &str) {
+/// Fails a scenario during which the kernel's log could not be read.
+pub(crate) fn note_unreadable_log(result: &mut ScenarioResult, why: &str) {
     if let Outcome::Passed | Outcome::Skipped | Outcome::Unsupported = result.outcome {
         let error = format!(
-            "{}, but nobody knows whether the kernel complained, for its log cannot be read: {why}",
+            "{}, but the kernel's log cannot be read, so a splat would go unseen: {why}",
             ended(result)
         );
         result.error = Some(bounded(&error, TEXT_LIMIT));
@@ -129,17 +132,17 @@ pub(crate) fn note_blindness(result: &mut ScenarioResult, why: &str) {
     }
 }
 
-/// Notes what was left behind by one of several that ran side by side, nobody knows which.
-pub(crate) fn note_leftover(result: &mut ScenarioResult, left: &str) {
+/// Fails a scenario of a parallel batch that leaked something: which scenario did is unknown.
+pub(crate) fn note_leak(result: &mut ScenarioResult, left: &str) {
     let error = format!(
-        "{}, but of what ran beside it, or of itself, {left}",
+        "{}, but it or a scenario that ran in parallel {left}",
         ended(result)
     );
     result.error = Some(bounded(&error, TEXT_LIMIT));
     result.outcome = Outcome::Failed;
 }
 
-/// How it seemed to end.
+/// How the scenario itself ended.
 fn ended(result: &ScenarioResult) -> String {
     match (result.outcome, &result.error) {
         (Outcome::Skipped, Some(why)) => format!("it skipped itself ({why})"),
@@ -162,9 +165,9 @@ fn result_of(outcome: Outcome, error: Option<String>, duration: Duration) -> Sce
 
 fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("killed by signal {signal} before it gave a result"),
-        (None, Some(code)) => format!("left with exit status {code} before it gave a result"),
-        (None, None) => "ended before it gave a result".to_owned(),
+        (Some(signal), _) => format!("killed by signal {signal} before it returned a result"),
+        (None, Some(code)) => format!("left with exit status {code} before it returned a result"),
+        (None, None) => "ended before it returned a result".to_owned(),
     }
 }
 
@@ -172,7 +175,7 @@ fn with_lines(what: String, last_lines: &str) -> String {
     if last_lines.is_empty() {
         what
     } else {
-        format!("{what}; its last lines:\n{last_lines}")
+        format!("{what}; its last output:\n{last_lines}")
     }
 }
 
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_a_failure_unless_it_is_a_skip_wherever_it_is_wrapped() {
+    fn an_error_is_a_failure_and_a_wrapped_skip_is_a_skip() {
         assert_eq!(
             judged(Ok(())),
             result_of(Outcome::Passed, None, Duration::from_micros(7))
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_comes_back_as_it_was_given() {
+    fn a_result_survives_serialization() {
         let mut result = judged(Ok(()));
         result.measurements.insert("calls".into(), 3.into());
         let report = serde_json::to_vec(&result).unwrap();
@@ -231,40 +234,40 @@ mod tests {
         let result = of(&ended(Some(0), &report, b"one\ntwo\n"), Duration::ZERO);
         assert_eq!(
             result.error.as_deref(),
-            Some("cause; its last lines:\none\ntwo")
+            Some("cause; its last output:\none\ntwo")
         );
     }
 
     #[test]
-    fn an_end_without_a_result_is_a_failure_that_says_how() {
+    fn a_process_without_a_result_is_a_failure_that_names_its_status() {
         let limit = Duration::from_secs(2);
         let passed = serde_json::to_vec(&judged(Ok(()))).unwrap();
         for (ended, outcome, error) in [
             (
                 ended(Some(9), b"", b""),
                 Outcome::Failed,
-                "killed by signal 9 before it gave a result",
+                "killed by signal 9 before it returned a result",
             ),
             (
                 ended(Some(101 << 8), b"", b"panicked at\nwhy\n"),
                 Outcome::Failed,
-                "left with exit status 101 before it gave a result; its last lines:\npanicked at\nwhy",
+                "left with exit status 101 before it returned a result; its last output:\npanicked at\nwhy",
             ),
             (
                 ended(Some(0), b"{\"outc", b""),
                 Outcome::Failed,
-                "left with exit status 0 before it gave a result",
+                "left with exit status 0 before it returned a result",
             ),
             // A result counts only if the process then ended well.
             (
                 ended(Some(11), &passed, b""),
                 Outcome::Failed,
-                "killed by signal 11 before it gave a result",
+                "killed by signal 11 before it returned a result",
             ),
             (
                 ended(None, &passed, b"z\n"),
                 Outcome::TimedOut,
-                "still running after its 2s; its last lines:\nz",
+                "still running at its time limit of 2s; its last output:\nz",
             ),
         ] {
             let result = of(&ended, limit);
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_spoils_a_pass_and_is_added_to_a_failure() {
+    fn a_splat_replaces_a_pass_and_is_added_to_a_failure() {
         let splat = || Some("WARNING: CPU: 0\nRIP".to_owned());
         let mut passed = judged(Ok(()));
         note_splat(&mut passed, None);
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_hides_no_splat() {
+    fn a_splat_replaces_a_skip() {
         let mut skipped = judged(Err(skip("no module")));
         note_splat(&mut skipped, Some("WARNING: CPU: 0".into()));
         assert_eq!(skipped.outcome, Outcome::Splat);
@@ -305,17 +308,17 @@ mod tests {
     }
 
     #[test]
-    fn where_the_log_cannot_be_read_nothing_counts_as_well() {
+    fn an_unreadable_log_fails_a_scenario() {
         for (result, error) in [
-            (Ok(()), "it passed, but nobody knows"),
+            (Ok(()), "it passed, but the kernel's log cannot be read"),
             (
                 Err(skip("no module")),
-                "it skipped itself (no module), but nobody",
+                "it skipped itself (no module), but the kernel's log",
             ),
             (Err(anyhow!("cause")), "cause"),
         ] {
             let mut result = judged(result);
-            note_blindness(&mut result, "it is gone");
+            note_unreadable_log(&mut result, "it is gone");
             assert_eq!(result.outcome, Outcome::Failed);
             let said = result.error.unwrap_or_default();
             assert!(said.starts_with(error), "{said}");
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stays_short_whatever_a_scenario_says() {
+    fn an_event_is_bounded() {
         let long = judged(Err(anyhow!("x".repeat(1 << 19))));
         let report = serde_json::to_vec(&long).unwrap();
         let result = of(

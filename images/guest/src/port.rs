@@ -1,4 +1,4 @@
-//! The ports to the host, and the channel for events.
+//! The serial ports to the host, and the event channel.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,17 +11,17 @@ use protocol::job::EVENT_PORT;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, speed, tcdrain, tcgetattr, tcsetattr};
 
-/// Opens a serial port to the host that passes on each byte as it is.
+/// Opens a serial port in raw mode.
 pub(crate) fn open(path: &str) -> Result<File> {
     let port = open_terminal(path)?;
-    let mut settings = tcgetattr(&port).with_context(|| format!("{path} is no terminal"))?;
+    let mut settings = tcgetattr(&port).with_context(|| format!("{path} is not a terminal"))?;
     settings.make_raw();
     settings.set_speed(speed::B115200)?;
     tcsetattr(&port, OptionalActions::Now, &settings)?;
     Ok(port)
 }
 
-/// Opens a terminal without making it this process's own.
+/// Opens a terminal, but not as the controlling terminal.
 pub(crate) fn open_terminal(path: &str) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -31,14 +31,14 @@ pub(crate) fn open_terminal(path: &str) -> Result<File> {
         .with_context(|| format!("cannot open {path}"))
 }
 
-/// The serial port to the host.
+/// The event port.
 pub(crate) struct Port {
     port: File,
     token: String,
 }
 
 impl Port {
-    /// Opens it, for events that bear the token, if there is one.
+    /// Opens the event port. Every event carries `token` unless it is empty.
     pub(crate) fn open(token: &str) -> Result<Self> {
         Ok(Self {
             port: open(EVENT_PORT)?,
@@ -58,13 +58,13 @@ impl Port {
             .context("cannot write to the event port")
     }
 
-    /// Waits until the last byte has left.
+    /// Waits until the last byte is sent.
     pub(crate) fn drain(&self) -> Result<()> {
         tcdrain(&self.port).context("cannot drain the event port")
     }
 }
 
-/// For a process that is to hold it open.
+/// Lets a child process inherit the open port.
 impl From<Port> for Stdio {
     fn from(port: Port) -> Self {
         port.port.into()

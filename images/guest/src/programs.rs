@@ -1,13 +1,14 @@
-//! Programs of the user's, one after the other, each in a process of its own.
+//! Runs the programs of the user's objects one after the other, each in its own process.
 
 mod attempt;
-mod child;
 mod dump;
+mod process;
 mod reason;
+mod shell;
 mod target;
 mod trigger;
 
-pub(crate) use child::{COMMAND, run};
+pub(crate) use process::{COMMAND, run};
 
 use std::time::Duration;
 
@@ -17,36 +18,36 @@ use protocol::program::{
     ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, ShellCommand, TIME_LIMIT,
 };
 
-use crate::child::Company;
-use crate::init::{Log, watched};
+use crate::concurrency::Concurrency;
+use crate::log_watch::{self, Log};
 use crate::port::Port;
 use crate::supervise::{self, Ended};
 use crate::text::bounded;
 
-/// The longest text in an event, in bytes, and the longest log of the verifier: the port is slow.
+/// The longest text and the longest verifier log in an event, in bytes: the serial port is slow.
 const TEXT_LIMIT: usize = 16 << 10;
 const LOG_LIMIT: usize = 128 << 10;
-/// Events are cut off at 1 MiB.
+/// The largest result in bytes of JSON. The host cuts an event at 1 MiB.
 const RESULT_LIMIT: usize = 512 << 10;
 const LINES: usize = 20;
 
-/// Tries these programs, each by its place in the job: after the first command, and with the second while each is attached.
+/// Runs the programs, numbered as in the job. `prepare` runs first, `trigger` while each program is attached.
 pub(crate) fn run_all<'a>(
     tasks: impl Iterator<Item = (usize, &'a ProgramTask)>,
     (prepare, trigger): (Option<&ShellCommand>, Option<&ShellCommand>),
-    longer_s: Option<u64>,
+    timeout_s: Option<u64>,
     log: &mut Log,
     port: &mut Port,
 ) -> Result<()> {
-    let limit = TIME_LIMIT.max(Duration::from_secs(longer_s.unwrap_or(0)))
+    let limit = TIME_LIMIT.max(Duration::from_secs(timeout_s.unwrap_or(0)))
         + trigger.map(ShellCommand::limit).unwrap_or_default();
-    let unprepared = prepare.and_then(unprepared);
+    let prepare_error = prepare.and_then(prepare_error);
     for (index, task) in tasks {
         port.send(&Event::ProgramStarted {
             index,
             program: task.program.clone(),
         })?;
-        let (tried, splat) = watched(log, || match &unprepared {
+        let (tried, splat) = log_watch::watch(log, || match &prepare_error {
             Some(why) => Ok(ProgramResult::bare(
                 ProgramOutcome::Skipped,
                 ReasonKind::Other,
@@ -62,9 +63,9 @@ pub(crate) fn run_all<'a>(
                     note_splat(&mut result, &splat);
                 }
             }
-            Err(why) => result
-                .notes
-                .push(format!("whether the kernel complained is not known: {why}")),
+            Err(why) => result.notes.push(format!(
+                "a splat would go unseen, because the kernel's log cannot be read: {why}"
+            )),
         }
         port.send(&Event::ProgramFinished {
             index,
@@ -74,39 +75,39 @@ pub(crate) fn run_all<'a>(
     Ok(())
 }
 
-/// Runs the command that comes before the programs; if it failed, how.
-fn unprepared(prepare: &ShellCommand) -> Option<String> {
-    let result = trigger::ended(prepare, child::prepare());
+/// Runs the `--prepare` command. Returns its error if it failed.
+fn prepare_error(prepare: &ShellCommand) -> Option<String> {
+    let result = shell::run(prepare, process::prepare());
     (!result.ok).then(|| {
         let text = format!("not tried: --prepare failed: {}", result.ended);
         match result.output.is_empty() {
             true => text,
-            false => format!("{text}; its last lines:\n{}", result.output),
+            false => format!("{text}; its last output:\n{}", result.output),
         }
     })
 }
 
 fn attempt(index: usize, limit: Duration) -> Result<ProgramResult> {
-    let ended = supervise::run(&mut child::command(index), limit, Company::Alone)?;
+    let ended = supervise::run(&mut process::command(index), limit, Concurrency::Serial)?;
     Ok(of(&ended, limit))
 }
 
-/// The result of a program, from how its process ended.
+/// The result of a program whose process ended.
 fn of(ended: &Ended, limit: Duration) -> ProgramResult {
     let lines = ended.output.lines(LINES);
-    let said = if lines.is_empty() {
+    let output = if lines.is_empty() {
         String::new()
     } else {
-        format!("; its last lines:\n{lines}")
+        format!("; its last output:\n{lines}")
     };
     let Some(status) = ended.status else {
-        let text = format!("still running after its {limit:?}{said}");
+        let text = format!("still running at its time limit of {limit:?}{output}");
         return ProgramResult::bare(ProgramOutcome::TimedOut, ReasonKind::Other, text);
     };
     match serde_json::from_slice::<ProgramResult>(&ended.report) {
         Ok(result) if status.success() => result,
         _ => failed(format!(
-            "its process ended without a result ({status}){said}"
+            "its process exited without a result ({status}){output}"
         )),
     }
 }
@@ -127,7 +128,7 @@ fn note_splat(result: &mut ProgramResult, splat: &str) {
     result.splat = Some(splat.to_owned());
 }
 
-/// Nothing that a program or its command produces can make an event too long.
+/// Bounds the size of the event.
 fn within_bounds(mut result: ProgramResult) -> ProgramResult {
     let cut = |text: &mut String, limit: usize| *text = bounded(text, limit);
     if let Some(reason) = &mut result.reason {
@@ -149,7 +150,7 @@ fn within_bounds(mut result: ProgramResult) -> ProgramResult {
         result.globals = None;
         result.log = None;
         result.notes.push(format!(
-            "maps, global variables and log are left out: {size} bytes in all"
+            "maps, global variables and log are left out: the result has {size} bytes, more than {RESULT_LIMIT}"
         ));
     }
     result
@@ -161,7 +162,7 @@ mod tests {
     use protocol::program::{MapDump, Reason};
 
     #[test]
-    fn a_result_stays_short_and_says_what_was_left_out() {
+    fn a_result_is_bounded_and_notes_what_was_left_out() {
         let mut result = failed("x".repeat(1 << 20));
         result.log = Some("y".repeat(1 << 20));
         let entries = vec![("z".repeat(1 << 10).into(), 1.into()); 1000];
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_spoils_what_works_and_is_added_to_what_does_not() {
+    fn a_splat_replaces_works_and_is_added_to_refused() {
         let mut works = failed(String::new());
         works.outcome = ProgramOutcome::Works;
         note_splat(&mut works, "BUG: one\nRIP");

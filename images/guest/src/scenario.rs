@@ -1,4 +1,4 @@
-//! What a scenario is, and the little that its code needs from outside.
+//! The definition of a scenario, and what its code uses.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,34 +9,34 @@ use anyhow::{Result, bail};
 use fexit::Feature;
 use serde_json::Value;
 
-/// How long a scenario may take unless it says otherwise: it takes milliseconds, but an emulator is slow.
+/// The default time limit. A scenario takes milliseconds, but an emulator is slow.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// One thing that is shown on a real kernel. It runs as a process of its own.
+/// One test on a real kernel. It runs in its own process.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Scenario {
     /// Its name in jobs and reports: `take_link`.
     pub id: &'static str,
-    /// What it shows, as a sentence without a full stop.
+    /// What it tests, as a sentence without a full stop.
     pub title: &'static str,
-    /// The feature that it needs; [`Feature::minimum`] is the claim that the harness holds against what happens. None
-    /// for what the library does on every kernel.
+    /// The feature that it needs; the harness checks its claimed [`Feature::minimum`]. `None` if it must pass on every
+    /// kernel.
     pub feature: Option<Feature>,
-    /// When it is killed.
+    /// Its time limit.
     pub timeout: Duration,
-    /// Kernel modules that must be loaded before.
+    /// Kernel modules that it needs.
     pub modules: &'static [&'static str],
-    /// Whether it may run while others do: it counts nothing but what it does itself, and changes nothing for others.
-    pub beside_others: bool,
-    /// Whether it is left out unless it is asked for by name: a fault made on purpose.
+    /// Whether it may run in parallel with others: it counts only its own calls, and changes nothing for others.
+    pub parallel: bool,
+    /// Whether it runs only if its id is given: a deliberate fault.
     pub hidden: bool,
-    /// What it does. An error is a failure, unless it is a refusal by the library or a [`Skip`].
+    /// Its function. An error is a failure, unless it is `Unsupported` or a [`Skip`].
     pub run: fn(&mut Context) -> Result<()>,
 }
 
 impl Scenario {
-    /// A scenario with the usual time limit that needs no modules and runs alone.
+    /// A scenario with the default time limit and no modules that runs serially.
     pub const fn new(
         id: &'static str,
         title: &'static str,
@@ -49,48 +49,48 @@ impl Scenario {
         }
     }
 
-    /// As [`Scenario::new`], for what needs no feature: it must pass on every kernel.
+    /// As [`Scenario::new`], without a feature: it must pass on every kernel.
     pub const fn on_every_kernel(
         id: &'static str,
         title: &'static str,
         run: fn(&mut Context) -> Result<()>,
     ) -> Self {
         let (timeout, modules, hidden) = (TIME_LIMIT, &[] as &[_], false);
-        let beside_others = false;
+        let parallel = false;
         Self {
             id,
             title,
             feature: None,
             timeout,
             modules,
-            beside_others,
+            parallel,
             hidden,
             run,
         }
     }
 
-    /// With another time limit.
+    /// Sets another time limit.
     #[must_use]
     pub const fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// With kernel modules loaded.
+    /// Sets the kernel modules that it needs.
     #[must_use]
     pub const fn modules(self, modules: &'static [&'static str]) -> Self {
         Self { modules, ..self }
     }
 
-    /// Run while others do, where they stand next to one another.
+    /// Lets it run in parallel with others.
     #[must_use]
-    pub const fn beside_others(self) -> Self {
+    pub const fn parallel(self) -> Self {
         Self {
-            beside_others: true,
+            parallel: true,
             ..self
         }
     }
 
-    /// What the host knows of it.
+    /// Its description for the host.
     pub fn describe(&self) -> protocol::scenario::Scenario {
         let minimum = self.feature.map(Feature::minimum);
         protocol::scenario::Scenario {
@@ -104,7 +104,7 @@ impl Scenario {
         }
     }
 
-    /// Run only when asked for by name.
+    /// Makes it run only if its id is given.
     #[must_use]
     pub const fn hidden(self) -> Self {
         Self {
@@ -114,21 +114,21 @@ impl Scenario {
     }
 }
 
-/// What a scenario hands back beside its result.
+/// What a scenario reports in addition to its result.
 #[derive(Debug, Default)]
 pub struct Context {
-    /// Figures by name.
+    /// Measurements by name.
     pub measurements: BTreeMap<String, Value>,
 }
 
 impl Context {
-    /// Reports a figure. Its name says the unit: `attach_us`, `programs`.
+    /// Reports a measurement. The name ends with the unit: `attach_us`, `programs`.
     pub fn measure(&mut self, name: &str, value: impl Into<Value>) {
         self.measurements.insert(name.to_owned(), value.into());
     }
 }
 
-/// The error of a scenario that cannot run here, for a reason that says nothing about the library.
+/// The error of a scenario that cannot run here, for a reason unrelated to the library.
 #[derive(Debug)]
 pub struct Skip(String);
 
@@ -140,12 +140,12 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
-/// The error by which a scenario says that it cannot run here.
+/// Creates the error of a scenario that cannot run here.
 pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Skip(reason.into()))
 }
 
-/// Asks `probe` until it gives a value, for what the kernel does in its own time.
+/// Calls `probe` until it returns a value, for what the kernel does asynchronously.
 ///
 /// # Errors
 ///
@@ -161,7 +161,7 @@ pub fn poll_until<T>(
             return Ok(value);
         }
         if start.elapsed() >= timeout {
-            bail!("{what}: not within {timeout:?}");
+            bail!("timeout after {timeout:?}: {what}");
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(third.unwrap(), 3);
         let error = poll_until::<()>("nothing", TIME_LIMIT, || bail!("broken")).unwrap_err();
         assert_eq!(error.to_string(), "broken");
-        let error = poll_until::<()>("rain", Duration::ZERO, || Ok(None)).unwrap_err();
-        assert_eq!(error.to_string(), "rain: not within 0ns");
+        let error = poll_until::<()>("no event", Duration::ZERO, || Ok(None)).unwrap_err();
+        assert_eq!(error.to_string(), "timeout after 0ns: no event");
     }
 }

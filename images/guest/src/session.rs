@@ -1,4 +1,4 @@
-//! The process that becomes a program of the host's.
+//! The process that executes a command of the host.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, stdin};
@@ -8,15 +8,15 @@ use std::process::{Command, ExitCode};
 
 use rustix::process::{ioctl_tiocsctty, setsid};
 
-/// The argument that makes this binary such a process.
+/// The argument that makes this binary execute a command.
 pub(crate) const COMMAND: &str = "session";
 
-/// What shells answer for a program that is there and cannot be run, and for one that is not there.
+/// The exit statuses of shells for a command that cannot be executed, and for one that is not found.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// The command that runs a program in a session of its own, with its standard input, if that is a terminal, as its
-/// controlling one.
+/// The process that runs a command in a new session. If its standard input is a terminal, that is the controlling
+/// terminal.
 pub(crate) fn command(wanted: &protocol::job::Command) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
@@ -27,7 +27,7 @@ pub(crate) fn command(wanted: &protocol::job::Command) -> Command {
     command
 }
 
-/// Becomes the program; returns only if it cannot.
+/// Executes the command. Returns only after an error.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let [folder, program, name, arguments @ ..] = arguments else {
         eprintln!("usage: init {COMMAND} FOLDER PROGRAM NAME [ARGUMENT...]");
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let error = Command::new(program).arg0(name).args(arguments).exec();
     match error.kind() {
         ErrorKind::NotFound if Path::new(program).exists() => {
-            eprintln!("cannot run {shown}: its interpreter or loader is not here");
+            eprintln!("cannot run {shown}: its interpreter or dynamic loader is not in the VM");
         }
         _ => eprintln!("cannot run {shown}: {error}"),
     }
@@ -60,7 +60,7 @@ fn enter(folder: &OsString) -> io::Result<()> {
         let folder = Path::new(folder).display();
         io::Error::new(
             error.kind(),
-            format!("no working directory {folder}: {error}"),
+            format!("cannot change to the working directory {folder}: {error}"),
         )
     })
 }

@@ -1,7 +1,7 @@
-//! Runs a process within a time limit and leaves nothing of it behind.
+//! Runs a process within a time limit, and kills all its descendants afterwards.
 //!
-//! The process gets the writing end of a pipe as its *standard input*: its result comes back there, where nothing
-//! that it prints gets in between. Standard input, because std hands on three descriptors and no more.
+//! The process gets the writing end of a pipe as its *standard input* and writes its result there, apart from what it
+//! prints. It is the standard input because std passes only three descriptors on.
 
 use std::fs;
 use std::io::{PipeReader, Read};
@@ -14,22 +14,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait};
 
-use crate::child::Company;
-use crate::end;
-use crate::ranks::Rank;
+use crate::child_exit;
+use crate::concurrency::Concurrency;
+use crate::priority::Priority;
 use crate::text::Tail;
 
-/// A longer report is no report.
+/// The longest result, in bytes. A longer one is cut, and then does not parse.
 const REPORT_LIMIT: usize = 1 << 20;
-/// How much of the output is kept: its end.
+/// How many bytes at the end of the output are kept.
 const OUTPUT_LIMIT: usize = 8 << 10;
-/// How long a killed process may take to go: only one that is stuck inside the kernel needs more.
+/// How long a killed process may take to exit. Only a process that is stuck in the kernel takes longer.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How a process ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit status; none if it was killed at its limit.
+    /// Its exit status; `None` if it was killed at its time limit.
     pub(crate) status: Option<ExitStatus>,
     /// What it wrote to its standard input.
     pub(crate) report: Vec<u8>,
@@ -38,10 +38,15 @@ pub(crate) struct Ended {
     pub(crate) duration: Duration,
 }
 
-/// Runs `command` as a process group of its own, and kills it at `limit` with all its descendants.
+/// Runs `command` in its own process group, and kills it at `limit` with all its descendants.
 ///
-/// Beside others, descendants that have left the group live on until [`kill_descendants`]: nobody can tell whose they are.
-pub(crate) fn run(command: &mut Command, limit: Duration, company: Company) -> Result<Ended> {
+/// In parallel, descendants that left the process group live on until [`kill_descendants`]: the guest cannot tell which
+/// scenario started them.
+pub(crate) fn run(
+    command: &mut Command,
+    limit: Duration,
+    concurrency: Concurrency,
+) -> Result<Ended> {
     let start = Instant::now();
     let (report, report_end) = std::io::pipe()?;
     let (output, output_end) = std::io::pipe()?;
@@ -51,21 +56,21 @@ pub(crate) fn run(command: &mut Command, limit: Duration, company: Company) -> R
         .stderr(output_end)
         .process_group(0);
     let child = command.spawn().context("cannot start the process")?;
-    // The command holds copies of our ends of the pipes, which would keep them open.
+    // `command` holds copies of the writing ends of the pipes, and would keep them open.
     *command = Command::new("");
 
     let mut process = Process::new(child, report, output)?;
-    let rank = (company == Company::Others).then(|| Rank::last(process.pid));
+    let priority = (concurrency == Concurrency::Parallel).then(|| Priority::lowest(process.pid));
     if !process.watch(start + limit)? {
         kill_process_group(process.pid, Signal::KILL)?;
         process.watch(Instant::now() + GRACE)?;
         process.killed = true;
     }
-    // Before it is waited for: until then the number is this group's. It fails only when nobody is left in it.
+    // Before waiting for the child: until then no other process group can get this id. This fails only for an empty group.
     let _ = kill_process_group(process.pid, Signal::KILL);
-    drop(rank);
+    drop(priority);
     let status = process.child.try_wait()?;
-    if company == Company::Alone {
+    if concurrency == Concurrency::Serial {
         kill_descendants();
     }
     while process.read(Duration::ZERO)?.came {}
@@ -88,7 +93,7 @@ struct Process {
 }
 
 struct Stream<T> {
-    /// None once the other end is closed.
+    /// `None` once the other end is closed.
     pipe: Option<PipeReader>,
     bytes: T,
 }
@@ -96,7 +101,7 @@ struct Stream<T> {
 impl Process {
     fn new(child: Child, report: PipeReader, output: PipeReader) -> Result<Self> {
         let pid = Pid::from_child(&child);
-        let end = end::of(pid).context("cannot watch the process")?;
+        let end = child_exit::watch(pid).context("cannot watch the process")?;
         let report = Stream {
             pipe: Some(report),
             bytes: Vec::new(),
@@ -115,7 +120,7 @@ impl Process {
         })
     }
 
-    /// Reads what comes until the process has ended, or until `deadline`; true if it ended.
+    /// Reads until the process ends or until `deadline`. Returns whether it ended.
     fn watch(&mut self, deadline: Instant) -> Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -128,7 +133,7 @@ impl Process {
         }
     }
 
-    /// Waits for something to come and reads it.
+    /// Waits up to `timeout` for data or the end of the process, and reads the data.
     fn read(&mut self, timeout: Duration) -> Result<Ready> {
         let mut fds = vec![PollFd::new(&self.end, PollFlags::IN)];
         fds.extend(
@@ -169,14 +174,14 @@ impl Process {
 }
 
 struct Ready {
-    /// The process is gone.
+    /// The process ended.
     ended: bool,
-    /// It had written something, or closed a pipe.
+    /// The process wrote data or closed a pipe.
     came: bool,
 }
 
 impl<T> Stream<T> {
-    /// Reads once from a pipe that is ready.
+    /// Reads once from a pipe that is readable.
     fn read(&mut self, keep: impl FnOnce(&mut T, &[u8])) -> Result<()> {
         let mut buffer = [0; 4096];
         let Some(pipe) = &mut self.pipe else {
@@ -190,7 +195,7 @@ impl<T> Stream<T> {
     }
 }
 
-/// Kills and reaps every child that is left. Orphans become children of process 1, so that this ends with nobody.
+/// Kills and reaps every remaining child. Orphans become children of process 1, so this covers all descendants.
 pub(crate) fn kill_descendants() {
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
@@ -214,7 +219,7 @@ fn children() -> Vec<Pid> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_child = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // "PID (NAME) STATE PARENT ...", and the name may hold anything.
+        // "PID (NAME) STATE PARENT ..."; the name may contain any character.
         stat.rsplit_once(')')
             .and_then(|(_, rest)| rest.split_whitespace().nth(1))
             == Some(&me)
@@ -230,21 +235,21 @@ mod tests {
         run(
             Command::new("sh").args(["-c", script]),
             limit,
-            Company::Alone,
+            Concurrency::Serial,
         )
         .unwrap()
     }
 
-    /// One test, because each run kills all children of this process.
+    /// One test, because each serial run kills all children of this process.
     #[test]
-    fn a_process_is_run_within_its_limit_and_leaves_nothing_behind() {
+    fn a_process_is_killed_at_its_limit_with_its_descendants() {
         let minute = Duration::from_secs(60);
         let ended = sh("echo result >&0; echo out; echo err >&2; exit 3", minute);
         assert_eq!(ended.status.and_then(|status| status.code()), Some(3));
         assert_eq!(ended.report, b"result\n");
         assert_eq!(ended.output.lines(9), "out\nerr");
 
-        // More than a pipe holds, and then its end.
+        // More than a pipe holds, then its end.
         let script = "exec 3>&0; yes | head -c 1000000; echo last; yes | head -c 3000000 >&3";
         let ended = sh(script, minute);
         assert!(
@@ -254,7 +259,7 @@ mod tests {
         assert_eq!(ended.output.lines(1), "last");
         assert!((REPORT_LIMIT..REPORT_LIMIT + 8192).contains(&ended.report.len()));
 
-        // Past its limit, with a child in another process group that holds the pipes open.
+        // Past its limit, with a child in another session that holds the pipes open.
         let ended = sh(
             "echo before; setsid sleep 1000 & sleep 1000",
             Duration::from_millis(300),
@@ -262,7 +267,7 @@ mod tests {
         assert!(ended.status.is_none());
         assert_eq!(ended.output.lines(9), "before");
 
-        // An end by a signal is no time-out.
+        // Death by a signal is not a timeout.
         let ended = sh("kill -9 $$", minute);
         assert!(ended.status.is_some_and(|status| !status.success()));
         assert!(children().is_empty());
@@ -270,7 +275,7 @@ mod tests {
             run(
                 &mut Command::new("/no/such/program"),
                 minute,
-                Company::Alone
+                Concurrency::Serial
             )
             .is_err()
         );

@@ -1,5 +1,5 @@
-//! What has no safe interface: a kretprobe by a link of its own kind (`BPF_TRACE_KPROBE_MULTI`, 5.18), which aya does not
-//! make, a program without an object around it, and standard input closed.
+//! Unsafe calls: a `BPF_TRACE_KPROBE_MULTI` link (5.18), which aya does not create; a program without an object; closing
+//! standard input.
 #![allow(unsafe_code)] // bpf(2)
 
 use std::ffi::CStr;
@@ -19,7 +19,7 @@ const BPF_F_KPROBE_MULTI_RETURN: u32 = 1;
 /// `return 0`.
 const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
-/// The arm of `union bpf_attr` for loading, as far as the last field that is used.
+/// The member of `union bpf_attr` for BPF_PROG_LOAD, up to the last used field.
 #[repr(C)]
 #[derive(Default)]
 struct Load {
@@ -37,7 +37,7 @@ struct Load {
     expected_attach_type: u32,
 }
 
-/// The arm for this kind of link.
+/// The member for BPF_LINK_CREATE with `kprobe_multi`.
 #[repr(C)]
 #[derive(Default)]
 struct Link {
@@ -52,17 +52,17 @@ struct Link {
     cookies: u64,
 }
 
-/// Closes standard input. Nothing of this process may read it afterwards.
+/// Closes standard input. This process must not read it afterwards.
 pub(crate) fn close_stdin() {
     // SAFETY: std does not own descriptor 0, and the caller's process uses it no more.
     drop(unsafe { OwnedFd::from_raw_fd(0) });
 }
 
-/// Loads a program that does nothing, and lets go of it.
+/// Loads a program that returns 0, and closes it.
 ///
 /// # Errors
 ///
-/// What the kernel answers.
+/// The error of bpf(2).
 pub fn load_nothing() -> io::Result<()> {
     load(BPF_PROG_TYPE_SOCKET_FILTER, 0).map(drop)
 }
@@ -102,7 +102,7 @@ fn load(prog_type: u32, expected_attach_type: u32) -> io::Result<OwnedFd> {
     )
 }
 
-/// One of the two commands above: both give a descriptor.
+/// One of the two commands above: both return a descriptor.
 fn bpf<A>(command: u32, attr: &mut A) -> io::Result<OwnedFd> {
     // SAFETY: `attr` is a live struct of the size that is passed; what its addresses point to lives in the caller or for
     // ever, and is as long as the counts beside them say.

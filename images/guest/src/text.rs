@@ -1,6 +1,6 @@
-//! Texts of bounded length: nothing that a scenario prints can make an event too long.
+//! Bounds the length of texts in events.
 
-/// `text` with its middle left out if it is longer than `limit` bytes: the head says what, the tail says why.
+/// `text`, without its middle if it is longer than `limit` bytes.
 pub(crate) fn bounded(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
@@ -20,7 +20,7 @@ pub(crate) fn bounded(text: &str, limit: usize) -> String {
 pub(crate) struct Tail {
     bytes: Vec<u8>,
     limit: usize,
-    cut: bool,
+    truncated: bool,
 }
 
 impl Tail {
@@ -28,7 +28,7 @@ impl Tail {
         Self {
             bytes: Vec::new(),
             limit,
-            cut: false,
+            truncated: false,
         }
     }
 
@@ -41,14 +41,14 @@ impl Tail {
             .filter(|excess| *excess > 0)
         {
             self.bytes.drain(..excess);
-            self.cut = true;
+            self.truncated = true;
         }
     }
 
-    /// The last lines, without one that was cut in the middle.
+    /// The last `count` whole lines.
     pub(crate) fn lines(&self, count: usize) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
-        let lines: Vec<&str> = text.lines().skip(usize::from(self.cut)).collect();
+        let lines: Vec<&str> = text.lines().skip(usize::from(self.truncated)).collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 }

@@ -47,9 +47,9 @@ pub enum Work {
     Scenarios {
         /// Their ids.
         ids: Vec<String>,
-        /// Whether they run one after the other in that order; otherwise those that may run beside others do.
+        /// Whether all scenarios run serially, in that order; otherwise the parallel ones run in parallel.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        in_turn: bool,
+        serial: bool,
         /// A longer time limit for each, in seconds; a scenario's own limit holds when it is absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_s: Option<u64>,

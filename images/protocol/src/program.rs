@@ -56,7 +56,7 @@ pub enum TargetSpec {
 
 impl ProgramTask {
     /// Whether `other` is another program of the same object.
-    pub fn goes_with(&self, other: &Self) -> bool {
+    pub fn is_sibling_of(&self, other: &Self) -> bool {
         self.file == other.file && self.program != other.program
     }
 }

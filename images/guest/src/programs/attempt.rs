@@ -1,4 +1,4 @@
-//! One program: loaded, attached, triggered, detached, and what it left in its maps.
+//! Loads, attaches, triggers and detaches one program, and reads its maps.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,24 +8,24 @@ use fexit::programs::ProgramError;
 use protocol::program::{ProgramOutcome, ProgramResult, ProgramTask, Reason, ReasonKind, Stage};
 
 use super::target::Objects;
-use super::trigger::Meanwhile;
+use super::trigger::Trigger;
 use super::{dump, reason};
-use crate::child::Company;
-use crate::leaks::Census;
+use crate::concurrency::Concurrency;
+use crate::leak_check::LeakCheck;
 
-/// Makes the kernel count runs of programs and their time. Since 5.1.
+/// Makes the kernel count the runs of programs and their run time. Minimum kernel: 5.1.
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 pub(super) fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Tries the program. Whatever happens is in the result.
-pub(super) fn run(task: &ProgramTask, meanwhile: Option<&Meanwhile<'_>>) -> ProgramResult {
+/// Runs all stages of the program. The result holds any error.
+pub(super) fn run(task: &ProgramTask, trigger: Option<&Trigger<'_>>) -> ProgramResult {
     let mut result = ProgramResult::bare(ProgramOutcome::Works, ReasonKind::Other, "");
     result.reason = None;
-    let before = Census::of_process(Company::Alone);
-    let tried = attempt(task, meanwhile, &mut result);
+    let leaks = LeakCheck::for_process(Concurrency::Serial);
+    let tried = attempt(task, trigger, &mut result);
     if let Err(reason) = tried {
         result.outcome = match reason.kind {
             ReasonKind::NoTarget => ProgramOutcome::Skipped,
@@ -34,8 +34,8 @@ pub(super) fn run(task: &ProgramTask, meanwhile: Option<&Meanwhile<'_>>) -> Prog
         result.reason = Some(*reason);
         return result;
     }
-    // Everything is closed by now; the kernel frees it in its own time.
-    if let Err(error) = before.nothing_new() {
+    // Everything is closed by now; the kernel frees it asynchronously.
+    if let Err(error) = leaks.finish() {
         result.outcome = ProgramOutcome::Refused;
         result.reason = Some(Reason::new(ReasonKind::Detach, format!("{error:#}")));
         if let Some(detach) = &mut result.stages.detach {
@@ -47,7 +47,7 @@ pub(super) fn run(task: &ProgramTask, meanwhile: Option<&Meanwhile<'_>>) -> Prog
 
 fn attempt(
     task: &ProgramTask,
-    meanwhile: Option<&Meanwhile<'_>>,
+    trigger: Option<&Trigger<'_>>,
     result: &mut ProgramResult,
 ) -> Result<(), Box<Reason>> {
     let other = |text: String| Box::new(Reason::new(ReasonKind::Other, text));
@@ -57,17 +57,17 @@ fn attempt(
         .get(&task.file)
         .map_err(|error| other(error.to_string()))?;
     if let Err(error) = fs::write(STATISTICS, "1") {
-        result
-            .notes
-            .push(format!("runs are not counted: {STATISTICS}: {error}"));
+        result.notes.push(format!(
+            "the kernel does not count runs: cannot write {STATISTICS}: {error}"
+        ));
     }
     let btf = Btf::from_sys_fs().map_err(|error| other(error.to_string()))?;
     let start = Instant::now();
     let loaded = load(&mut objects, task, &btf, result);
     result.stages.load = Some(stage(loaded.is_ok(), start));
     loaded?;
-    if let Some(meanwhile) = meanwhile {
-        meanwhile.load(&mut objects, &btf, &mut result.notes);
+    if let Some(trigger) = trigger {
+        trigger.load(&mut objects, &btf, &mut result.notes);
     }
 
     let program = objects.fexit(&task.file, &task.program).map_err(of)?;
@@ -75,9 +75,9 @@ fn attempt(
     let attached = program.attach();
     result.stages.attach = Some(stage(attached.is_ok(), start));
     let link = attached.map_err(|error| Box::new(reason::at_attach(&error)))?;
-    if let Some(meanwhile) = meanwhile {
-        result.alongside = meanwhile.attach(&mut objects);
-        result.trigger = Some(meanwhile.pull());
+    if let Some(trigger) = trigger {
+        result.alongside = trigger.attach(&mut objects);
+        result.trigger = Some(trigger.run());
     }
     let program = objects.fexit(&task.file, &task.program).map_err(of)?;
     let counted = fs::read_to_string(STATISTICS).is_ok_and(|on| on.trim() == "1");
@@ -89,14 +89,16 @@ fn attempt(
                 .checked_div(info.run_count)
                 .filter(|_| counted);
         }
-        Err(error) => result.notes.push(format!("runs are not counted: {error}")),
+        Err(error) => result
+            .notes
+            .push(format!("the number of runs is unknown: {error}")),
     }
     let start = Instant::now();
     let detached = program.detach(link).and_then(|()| program.unload());
     result.stages.detach = Some(stage(detached.is_ok(), start));
     detached.map_err(|error| Box::new(Reason::new(ReasonKind::Detach, error.to_string())))?;
-    if let Some(meanwhile) = meanwhile {
-        meanwhile.detach(&mut objects, &result.alongside, &mut result.notes);
+    if let Some(trigger) = trigger {
+        trigger.detach(&mut objects, &result.alongside, &mut result.notes);
     }
     let object = objects
         .get(&task.file)

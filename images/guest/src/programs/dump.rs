@@ -1,25 +1,28 @@
-//! What the maps and global variables of an object hold, as far as it is bearable.
+//! Dumps the first elements of the maps and the global variables of an object.
 
 use fexit::maps::{Entry, MapError, RingBuf};
 use fexit::{Ebpf, Map};
 use protocol::program::{GlobalDump, MapDump, Records};
 use serde_json::Value;
 
-/// So many elements of a map or records of a ring buffer, so many maps, so many variables, and so many bytes of each.
+/// The most elements of a map or records of a ring buffer, maps, variables, and bytes of a value.
 const ENTRIES: usize = 16;
 const MAPS: usize = 32;
 const GLOBALS: usize = 256;
 const BYTES: usize = 256;
 
 pub(super) fn maps(object: &Ebpf, notes: &mut Vec<String>) -> Vec<MapDump> {
-    // Those that no program used are not there, and are not made just to be looked at. Data is shown as variables.
+    // A map that no program uses is not created, and is not created for the dump. Data sections are dumped as variables.
     let used: Vec<&Map> = object
         .maps()
         .map(|(_, map)| map)
         .filter(|map| map.is_created() && !map.name().starts_with('.'))
         .collect();
     if used.len() > MAPS {
-        notes.push(format!("of {} maps the first {MAPS} are shown", used.len()));
+        notes.push(format!(
+            "only the first {MAPS} of {} maps are shown",
+            used.len()
+        ));
     }
     used.into_iter()
         .take(MAPS)
@@ -52,7 +55,7 @@ fn dump(map: &Map, notes: &mut Vec<String>) -> MapDump {
     dump
 }
 
-/// Takes out all that is in a ring buffer: nobody adds to it any more.
+/// Consumes all records of a ring buffer. No program writes to it any more.
 fn records(map: &Map) -> Result<Records, MapError> {
     let mut ring = RingBuf::try_from(map.clone())?;
     let mut records = Records::default();
@@ -81,14 +84,14 @@ pub(super) fn globals(object: &Ebpf, notes: &mut Vec<String>) -> Vec<GlobalDump>
     let all = object.global_variables().count();
     if all > GLOBALS {
         notes.push(format!(
-            "of {all} global variables the first {GLOBALS} are shown"
+            "only the first {GLOBALS} of {all} global variables are shown"
         ));
     }
     let shown = object
         .global_variables()
         .take(GLOBALS)
         .filter_map(|global| {
-            // Of a section that no program used there is nothing to read.
+            // A section that no program uses has no map.
             let map = object.map(global.section)?;
             if !map.is_created() {
                 return None;
@@ -106,7 +109,7 @@ pub(super) fn globals(object: &Ebpf, notes: &mut Vec<String>) -> Vec<GlobalDump>
     shown.collect()
 }
 
-/// Bytes of the size of a number as one.
+/// Bytes as a number if they have the size of one.
 fn number(bytes: &[u8], signed: bool) -> Value {
     let mut wide = [0; 8];
     if !matches!(bytes.len(), 1 | 2 | 4 | 8) {
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_of_the_size_of_a_number_are_one() {
+    fn bytes_of_the_size_of_a_number_become_a_number() {
         assert_eq!(number(&[0xff, 0xff], false), 65535);
         assert_eq!(number(&[0xfe, 0xff, 0xff, 0xff], true), -2);
         assert_eq!(number(&u64::MAX.to_le_bytes(), false), u64::MAX);

@@ -1,4 +1,4 @@
-//! From what the library says to why the program does not work.
+//! Converts the library's errors to reasons in the report.
 
 use fexit::programs::ProgramError;
 use fexit::{BtfError, MapError, Unsupported};

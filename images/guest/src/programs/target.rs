@@ -1,4 +1,4 @@
-//! The objects of one try, and what a program in them is loaded for.
+//! The objects of one attempt, and the targets of their programs.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use fexit::programs::{FExit, Program, ProgramError, Target};
 use fexit::{Btf, Ebpf, EbpfError};
 use protocol::program::{OBJECTS_DIR, ProgramTask, TargetSpec};
 
-/// Objects by their files, each read when it is first asked for.
+/// Objects by file name, each loaded on first use.
 #[derive(Default)]
 pub(super) struct Objects(BTreeMap<String, Ebpf>);
 
@@ -19,7 +19,7 @@ impl Objects {
             self.0.insert(file.to_owned(), object);
         }
         self.0.get_mut(file).ok_or_else(|| EbpfError::Malformed {
-            what: format!("{file} is gone"),
+            what: format!("{file} disappeared from the list of objects"),
         })
     }
 
@@ -27,7 +27,7 @@ impl Objects {
         self.program(file, name)?.try_into()
     }
 
-    /// Loads a program for its section's target, or for another.
+    /// Loads a program for the target of the task, or else that of its section.
     pub(super) fn load(&mut self, task: &ProgramTask, btf: &Btf) -> Result<(), ProgramError> {
         self.load_fexit(&task.file, &task.program, task.target.as_ref(), btf)
     }
@@ -70,7 +70,7 @@ impl Objects {
         }
     }
 
-    /// A descriptor of a program, which is loaded unless it is already.
+    /// A descriptor of a program, which is loaded if necessary.
     fn loaded(
         &mut self,
         file: &str,
@@ -96,14 +96,14 @@ impl Objects {
         let refused = |reason: String| ProgramError::TargetProgram { reason };
         let object = self
             .get(file)
-            .map_err(|error| refused(format!("its object cannot be read: {error}")))?;
+            .map_err(|error| refused(format!("cannot read its object: {error}")))?;
         object
             .program_mut(name)
             .ok_or_else(|| refused(format!("the object has no program `{name}`")))
     }
 }
 
-/// The pin and the subprogram: what comes last names a subprogram unless it is in a folder.
+/// Splits a path into pin and subprogram: the last part is a subprogram unless its parent is a directory.
 fn split_pin(path: &str, is_dir: impl Fn(&Path) -> bool) -> (&str, Option<&str>) {
     match path.rsplit_once('/') {
         Some((pin, function)) if !pin.is_empty() && !is_dir(Path::new(pin)) => {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_a_pin_is_a_subprogram_and_what_follows_a_folder_is_a_pin() {
+    fn the_part_after_a_pin_is_a_subprogram() {
         let is_dir = |path: &Path| {
             ["/sys/fs/bpf", "/sys/fs/bpf/net"]
                 .map(Path::new)

@@ -15,13 +15,13 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "arguments_and_return_value",
-    "pointers, 32-bit and 64-bit arguments and both kinds of return value arrive exactly",
+    "the program sees pointers, 32-bit and 64-bit arguments, and success and error return values exactly",
     Feature::Fexit,
     arguments_and_return_value,
 )
-.beside_others()];
+.parallel()];
 
-/// What one call of `vfs_fallocate` was given and returned.
+/// The arguments and the return value of one call of `vfs_fallocate`.
 #[derive(Debug, PartialEq)]
 struct Call {
     inode: u64,
@@ -44,7 +44,7 @@ fn arguments_and_return_value(_: &mut Context) -> Result<()> {
     let files = [File::create("one")?, File::create("two")?];
     let keep = FallocateFlags::KEEP_SIZE;
     let none = FallocateFlags::empty();
-    // Offsets and lengths that do not fit in 32 bits, and negative ones; files are sparse, so little is allocated.
+    // Offsets and lengths beyond 32 bits, and negative ones. The files are sparse, so little is allocated.
     for (file, mode, offset, len, answer) in [
         (&files[0], none, 0, 4096, Ok(())),
         (&files[1], keep, 0x1_2345_6000, 8192, Ok(())),

@@ -1,4 +1,4 @@
-//! A program that counts calls of a function, and the calls to count.
+//! A program that counts the calls of a function, and the calls that it counts.
 
 use std::process;
 
@@ -13,18 +13,18 @@ use crate::objects;
 /// The function that most scenarios attach to: any path lookup calls it once.
 pub(super) const FUNCTION: &str = "filename_lookup";
 
-/// The counting program, in an object of its own.
+/// The counting program, in its own object.
 pub(super) struct Counter {
     ebpf: Ebpf,
     calls: Calls,
 }
 
-/// How many calls a [`Counter`] saw. It can be read when the counter is gone.
+/// How many calls a [`Counter`] saw. It stays readable after the counter is dropped.
 #[derive(Clone)]
 pub(super) struct Calls(Array<Map, u64>);
 
 impl Counter {
-    /// The program as it is after [`Ebpf::load`]: parsed, not yet in the kernel.
+    /// The program after [`Ebpf::load`]: parsed, not loaded into the kernel.
     pub(super) fn parsed() -> Result<Self> {
         let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
         ebpf.set_global("tgid", process::id())?;
@@ -76,9 +76,9 @@ pub(super) fn look_up() -> Result<()> {
     access("/", Access::EXISTS).context("looking up /")
 }
 
-/// Makes a few calls of [`FUNCTION`] and demands that all of `firing` see each of them once, and none of `silent` any.
+/// Calls [`FUNCTION`] a few times. Each of `firing` must see every call once, each of `silent` none.
 ///
-/// That something is silent means little by itself, so give a counter that fires beside it.
+/// A silent counter proves little by itself: pass one that fires as well.
 pub(super) fn expect(firing: &[&Calls], silent: &[&Calls]) -> Result<()> {
     const ROUNDS: u64 = 5;
     let counts = |all: &[&Calls]| {
@@ -112,7 +112,7 @@ pub(super) fn is_in_kernel(program_id: u32) -> bool {
     Target::program_id(program_id, None).is_ok()
 }
 
-/// Demands an error that `pattern` matches. Another is handed back as what it is: a refusal, say.
+/// Requires an error that `pattern` matches. Returns any other error unchanged, for example `Unsupported`.
 pub(super) fn expect_error<T, E: Into<anyhow::Error>>(
     what: &str,
     result: std::result::Result<T, E>,

@@ -1,4 +1,4 @@
-//! The example of the documentation.
+//! The example in the documentation.
 
 use std::ffi::CStr;
 use std::fs;
@@ -15,13 +15,13 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "filename_lookup",
-    "the documentation's example runs as it stands and sees what lookups ask and answer",
+    "the documentation's example runs unchanged and sees the arguments and results of path lookups",
     Feature::Fexit,
     filename_lookup,
 )
-.beside_others()];
+.parallel()];
 
-/// `LOOKUP_FOLLOW`, with which access(2) asks.
+/// `LOOKUP_FOLLOW`, which access(2) passes.
 const FOLLOW: u32 = 1;
 
 fn filename_lookup(_: &mut Context) -> Result<()> {
@@ -86,7 +86,7 @@ struct Seen {
     ret: i32,
 }
 
-/// Does one lookup and demands that the program saw exactly that.
+/// Makes one lookup, which the program must see exactly.
 fn expect(bpf: &Bpf, what: &str, lookup: impl FnOnce() -> Result<Seen>) -> Result<()> {
     let before: u64 = bpf.global("calls")?;
     let expected = lookup()?;

@@ -1,4 +1,4 @@
-//! What an object refers to outside of itself: the kernel's configuration, functions and variables of the kernel.
+//! External symbols of an object: __kconfig variables, and __ksym functions and variables.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,28 +15,28 @@ use crate::scenario::{Context, Scenario, skip};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "kconfig",
-        "values of the kernel's configuration are what it was built with, or what the loader was given",
+        "__kconfig variables hold the kernel's configuration, or the values that the loader was given",
         Feature::Fexit,
         kconfig,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "ksyms",
-        "functions and variables of the kernel are found; weak ones that are absent are zero, others named",
+        "__ksym functions and variables are resolved; missing weak ones are zero, an error names other missing ones",
         Feature::Fexit,
         ksyms,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "module_kfunc",
-        "a function of a module is called where the module has it, and named where it does not",
+        "a kfunc of a module is called where the module has it, and named in the error where it does not",
         Feature::ModuleTarget,
         module_kfunc,
     )
     .modules(&["nf_conntrack"]),
 ];
 
-/// Runs a program of the object for one call.
+/// Runs a program of the object for one call of its target.
 fn run(ebpf: &mut Ebpf, name: &str) -> Result<()> {
     let program = fexit(ebpf, name)?;
     program.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
@@ -51,7 +51,7 @@ fn run(ebpf: &mut Ebpf, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Demands that a program cannot be loaded for want of this.
+/// Requires that loading a program fails because this is missing.
 fn refused(ebpf: &mut Ebpf, name: &str, what: &str) -> Result<()> {
     let load = fexit(ebpf, name)?.load_target(&Target::Section, &Btf::from_sys_fs()?);
     let error = expect_error(name, load, |error| {
@@ -108,7 +108,7 @@ fn kconfig(_: &mut Context) -> Result<()> {
         found.starts_with(hostname.as_bytes()) && found[hostname.len()..].iter().all(|&b| b == 0),
         "the host's name is {found:?}, not {hostname}"
     );
-    // Those are asked of the kernel itself.
+    // These come from the kernel itself.
     let symbols = fs::read_to_string("/proc/kallsyms")?;
     for (name, symbol) in [
         ("wrapper", " __x64_sys_bpf"),
@@ -168,7 +168,7 @@ fn ksyms(_: &mut Context) -> Result<()> {
             "the variables are {found:?}"
         );
     } else {
-        // Which variables are in the types, the tool says that made them; and the helper is of 5.10.
+        // pahole decides which variables are in BTF; the helper needs 5.10.
         refused(&mut ebpf, "variables", "bpf_prog_active")?;
     }
 

@@ -1,4 +1,4 @@
-//! Objects whose programs say themselves what they are attached to.
+//! Objects whose programs name their targets in their sections.
 
 use std::fs;
 use std::process;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FExit, Target};
 use fexit::{Btf, Ebpf};
 
-/// Loads and attaches `program` of `object` to what its section names. It counts nothing before [`start`].
+/// Loads and attaches `program` of `object` to the target of its section. It counts nothing before [`start`].
 pub(super) fn attached(object: &[u8], program: &str) -> Result<Ebpf> {
     let mut ebpf = Ebpf::load(object)?;
     let fexit = fexit(&mut ebpf, program)?;
@@ -16,14 +16,14 @@ pub(super) fn attached(object: &[u8], program: &str) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-/// Lets the programs count this process's calls.
+/// Makes the programs count the calls of this process.
 ///
-/// The library and std look up paths of their own, to read a file say, so count for no longer than needed.
+/// The library and std look up paths themselves, for example to read a file, so count only as long as needed.
 pub(super) fn start(ebpf: &Ebpf) -> Result<()> {
     Ok(ebpf.set_global("tgid", process::id())?)
 }
 
-/// Lets the programs count nothing.
+/// Makes the programs stop counting.
 pub(super) fn stop(ebpf: &Ebpf) -> Result<()> {
     Ok(ebpf.set_global("tgid", 0u32)?)
 }
@@ -35,14 +35,14 @@ pub(super) fn fexit<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut FEx
     Ok(program.try_into()?)
 }
 
-/// Demands that every descriptor of this process but the three that it began with is closed on exec.
+/// Requires O_CLOEXEC on every descriptor of this process except the standard three.
 pub(super) fn closed_on_exec() -> Result<()> {
     const O_CLOEXEC: u32 = 0o2_000_000;
     let mut checked = 0;
     for entry in fs::read_dir("/proc/self/fdinfo")? {
         let entry = entry?;
         let number: u32 = entry.file_name().to_string_lossy().parse()?;
-        // The descriptor that lists them is gone by then.
+        // The descriptor that lists them is closed by then.
         let Ok(info) = fs::read_to_string(entry.path()) else {
             continue;
         };

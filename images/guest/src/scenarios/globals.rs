@@ -14,21 +14,21 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "globals",
-        "variables of .data, .bss and .rodata are shared with the program, each way and to the byte",
+        "variables in .data, .bss and .rodata are shared with the program in both directions",
         Feature::Fexit,
         globals,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::on_every_kernel(
         "globals_without_program",
-        "variables are read and written, each by itself, also where their map cannot be mapped",
+        "each variable is read and written by itself, also if its map cannot be mmapped",
         globals_without_program,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn globals_without_program(_: &mut Context) -> Result<()> {
-    // As the kernel has it, and with a map that cannot be mapped on any: aya's is made without the flag for that.
+    // With the default map, and with one that cannot be mmapped on any kernel: aya creates it without BPF_F_MMAPABLE.
     let theirs = aya::Ebpf::load(objects::GLOBALS)?;
     let aya::maps::Map::Array(data) = theirs.map(".data").context("no map")? else {
         anyhow::bail!("aya takes it for another kind of map");
@@ -46,7 +46,7 @@ fn globals_without_program(_: &mut Context) -> Result<()> {
             let label: [u8; 8] = ebpf.global("label")?;
             ensure!(
                 label == *b"initial\0",
-                "a write changed an array beside it: {label:?}"
+                "a write changed an adjacent array: {label:?}"
             );
         }
         refusals(&ebpf)?;
@@ -88,7 +88,7 @@ fn globals(_: &mut Context) -> Result<()> {
         .try_into()?;
     program.load(FUNCTION, &Btf::from_sys_fs()?)?;
     program.attach()?;
-    // Only now do calls count: attaching may look up paths of its own.
+    // Count only from now on: attaching may look up paths itself.
     ebpf.set_global("tgid", process::id())?;
 
     for _ in 0..3 {
@@ -104,7 +104,7 @@ fn globals(_: &mut Context) -> Result<()> {
         "an array was not written to"
     );
 
-    // Written while the program is attached: it goes on from there, and nothing beside it changes.
+    // A write while the program is attached: the program counts on from there, and no other variable changes.
     ebpf.set_global("total", 5_000_000_000u64)?;
     ebpf.set_global("flag", 0x5au8)?;
     look_up()?;
@@ -118,11 +118,11 @@ fn globals(_: &mut Context) -> Result<()> {
     );
     ensure!(
         ebpf.global::<u64>("calls")? == 4,
-        "a write changed the variable beside it"
+        "a write changed an adjacent variable"
     );
     ensure!(
         ebpf.global::<[u8; 8]>("label")? == *b"mnitial\0",
-        "a write changed an array beside it"
+        "a write changed an adjacent array"
     );
 
     ensure!(

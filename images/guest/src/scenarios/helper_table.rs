@@ -1,4 +1,4 @@
-//! The library's table of helpers, held against the kernel.
+//! Compares the library's table of helpers with the kernel.
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{OtherProgram, Program, ProgramError, Target};
@@ -10,26 +10,26 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "helper_table",
-    "the kernel offers fexit programs those helpers, and withholds those, of which the library says so",
+    "the library's table of helpers agrees with the kernel about fexit programs",
     Feature::ProgramTarget,
     helper_table,
 )
-.beside_others()];
+.parallel()];
 
-/// The number that the program has in the place of a helper's.
+/// The placeholder in the program for the number of a helper.
 const PLACEHOLDER: u32 = 0x0bad_f00d;
 
-/// Offered only to programs that may sleep, which this one may not.
+/// Only for sleepable programs, which this one is not.
 const SLEEPABLE_ONLY: [&str; 2] = ["copy_from_user", "copy_from_user_task"];
 
-/// What a kernel says of a call of a helper.
+/// The verifier's answer to a call of a helper.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    /// There is no such helper, or not for such programs.
+    /// The helper does not exist, or not for this program type.
     Withheld,
-    /// There is, for programs under the GPL.
+    /// The helper exists, for GPL programs only.
     ForGpl,
-    /// There is. Whether it was called as it should be is another matter.
+    /// The helper exists. The verifier may still reject the arguments.
     Offered,
 }
 
@@ -43,7 +43,7 @@ fn replaced(object: &[u8], from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
     Ok(object)
 }
 
-/// A BPF program is the target, for which the kernel need not look through its symbols time and again.
+/// The target is a BPF program, so that the kernel does not search its symbols each time.
 fn ask(object: &[u8], number: u32, (xdp, btf): (&Program, &Btf)) -> Result<Answer> {
     const UNKNOWN: [&str; 3] = ["unknown func", "invalid func", "cannot use helper"];
     let object = replaced(object, &PLACEHOLDER.to_le_bytes(), &number.to_le_bytes())?;

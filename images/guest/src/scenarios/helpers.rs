@@ -1,4 +1,4 @@
-//! What a program can ask the kernel about the call that it sees.
+//! Helpers that tell a program about the traced call.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -17,31 +17,31 @@ use crate::scenario::{Context, Scenario, skip};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "cookie",
-        "each attachment gives the program the number that it was made with",
+        "each attachment passes its own cookie to the program",
         Feature::Cookie,
         cookie,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "sleepable",
-        "a program that may sleep copies from user space",
+        "a sleepable program copies from user space",
         Feature::Sleepable,
         sleepable,
     ),
     Scenario::new(
         "func_args",
-        "bpf_get_func_arg and bpf_get_func_ret give what the context holds",
+        "bpf_get_func_arg and bpf_get_func_ret agree with the context",
         Feature::FuncArgs,
         func_args,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "func_ip",
-        "bpf_get_func_ip gives the address of the function",
+        "bpf_get_func_ip returns the address of the function",
         Feature::FuncIp,
         func_ip,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn cookie(_: &mut Context) -> Result<()> {
@@ -79,8 +79,8 @@ fn sleepable(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut ebpf = Ebpf::load(objects::SLEEPABLE)?;
     let program = fexit(&mut ebpf, "sleepable")?;
-    // Kernels differ in what they let such programs trace: functions whose errors can be injected, as those of system
-    // calls if the kernel is built for that, and from 6.3 on a few by name.
+    // Kernels differ in the targets of sleepable programs: functions with error injection, such as system calls if the
+    // kernel is built for that, and from 6.3 on a few by name.
     for target in [Target::Section, Target::Function("__x64_sys_rmdir")] {
         match program.load_target(&target, &btf) {
             Ok(()) => return copies_from_user_space(&mut ebpf),
@@ -115,7 +115,7 @@ fn copies_from_user_space(ebpf: &mut Ebpf) -> Result<()> {
     let bytes = *b"sixteen bytes   ";
     ebpf.set_global("source", bytes.as_ptr().addr() as u64)?;
     start(ebpf)?;
-    // One of the two is the function that the program is attached to.
+    // One of the two is the target of the program.
     let removed = fs::remove_dir("no such folder");
     ensure!(removed.is_err(), "a folder that is not there was removed");
     fexit(ebpf, "sleepable")?.test_run()?;

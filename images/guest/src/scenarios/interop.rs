@@ -1,4 +1,4 @@
-//! Together with aya: either side may own the target or read the map.
+//! Interoperation with aya: either side can own the target or read the map.
 
 use std::os::fd::AsFd;
 
@@ -15,18 +15,18 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "target_of_aya",
-        "a program that aya loaded is a target, given by its descriptor",
+        "a program that aya loaded can be a target, by its descriptor",
         Feature::ProgramTarget,
         target_of_aya,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "map_read_by_aya",
-        "aya reads what our program counts, through the map's descriptor",
+        "aya reads a map of fexit, through its descriptor",
         Feature::Fexit,
         map_read_by_aya,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn target_of_aya(_: &mut Context) -> Result<()> {

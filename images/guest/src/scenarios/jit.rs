@@ -1,4 +1,4 @@
-//! The kernel's compiler of BPF programs, switched off.
+//! The BPF JIT, switched off.
 
 use std::fs;
 
@@ -13,17 +13,17 @@ use crate::scenario::{Context, Scenario, skip};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "jit_off",
-    "with the JIT off functions of the kernel are still targets; a program loaded then is none, and the way out is told",
+    "with the JIT off, kernel functions are still targets; an interpreted program is not, and the error says what to do",
     Feature::Fexit,
     jit_off,
 )];
 
 const SWITCH: &str = "/proc/sys/net/core/bpf_jit_enable";
 
-/// Switches the JIT back on, whatever happens to the scenario.
-struct BackOn;
+/// Switches the JIT back on, also if the scenario fails.
+struct JitGuard;
 
-impl Drop for BackOn {
+impl Drop for JitGuard {
     fn drop(&mut self) {
         let _ = fs::write(SWITCH, "1");
     }
@@ -36,7 +36,7 @@ fn xdp() -> Result<Ebpf> {
     Ok(xdp)
 }
 
-/// A program on one that runs once, until this returns.
+/// Attaches a program to another program, and runs that once.
 fn trace(xdp: &Ebpf) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::TRACE_XDP)?;
     let target = xdp.program("verdict").context("no program `verdict`")?;
@@ -69,13 +69,13 @@ fn jit_off(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let compiled = xdp()?;
     let interpreted = {
-        let _back_on = BackOn;
+        let _guard = JitGuard;
         if fs::write(SWITCH, "0").is_err() {
             return Err(skip(
                 "this kernel, built with CONFIG_BPF_JIT_ALWAYS_ON, does not let its JIT be switched off",
             ));
         }
-        // The program itself may be interpreted, its target may not.
+        // The program may be interpreted; its target must not be.
         let (counter, _id) = Counter::attached(&btf)?;
         expect(&[&counter.calls()], &[])?;
         trace(&compiled)?;
@@ -85,7 +85,7 @@ fn jit_off(_: &mut Context) -> Result<()> {
     };
     let on = fs::read_to_string(SWITCH).context("reading the switch")?;
     ensure!(on.trim() == "1", "the JIT could not be switched on again");
-    // What was loaded before stays as it is.
+    // Programs loaded before stay JIT-compiled.
     refused(&interpreted)?;
     trace(&xdp()?)
 }

@@ -1,5 +1,5 @@
-//! Faults of the kernel itself, made on purpose and by nothing but what root may do: a module is loaded whose code was
-//! tampered with by a byte or two. What the kernel prints then is real.
+//! Deliberate faults of the kernel, made with nothing but root privileges: loading a module in which a byte or two were
+//! changed. The kernel's messages are real.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use protocol::job::MODULES_DIR;
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "selftest_kernel_warns",
-        "passes, while the kernel warns of a module whose tracing site is none",
+        "passes, while the kernel warns about a module with an invalid ftrace site",
         Feature::Fexit,
         warns,
     )
@@ -26,7 +26,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     .hidden(),
     Scenario::new(
         "selftest_kernel_oopses",
-        "loads a module whose first instruction is none",
+        "loads a module whose first instruction is invalid",
         Feature::Fexit,
         oopses,
     )
@@ -42,23 +42,23 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     .hidden(),
     Scenario::new(
         "selftest_kernel_kills",
-        "passes, while the kernel looks for somebody to kill for want of memory",
+        "passes, while the OOM killer runs",
         Feature::Fexit,
         kills,
     )
     .hidden(),
 ];
 
-/// An instruction of one byte that 64-bit code does not have.
+/// A one-byte opcode that is invalid in 64-bit mode.
 const NONE: &[u8] = &[0x06];
 
-/// A jump to where it stands.
+/// A jump to itself.
 const LOOP: &[u8] = &[0xeb, 0xfe];
 
-/// What stands at the end of a module that is signed; what follows is the signature's description before it.
+/// The marker at the end of a signed module; `struct module_signature` precedes it.
 const SIGNED: &[u8] = b"~Module signature appended~\n";
 
-/// ftrace finds another instruction than it knows at the start of a function, says so, and is off from then on.
+/// ftrace finds an unexpected instruction at the start of a function, warns, and switches itself off.
 fn warns(_: &mut Context) -> Result<()> {
     load_tampered(c"dummy", NONE, |elf| {
         let first = traced(elf)?.into_iter().next();
@@ -76,27 +76,27 @@ fn hangs(_: &mut Context) -> Result<()> {
     bail!("the module was loaded")
 }
 
-/// Where the code of a module begins to run.
+/// The offset of the init function of a module.
 fn beginning(elf: &Elf<'_>) -> Result<Place> {
     let init = elf
         .symbol_by_name("init_module")
         .context("no init_module")?;
     let (section, start) = place_of(elf, init.index())?;
-    // The call to the tracer must stay as it is.
+    // The call to `__fentry__` must stay.
     let is_traced = traced(elf)?.contains(&(section, start));
     Ok((section, start + if is_traced { 5 } else { 0 }))
 }
 
-/// As memory is not short, nothing is killed but what offers itself; this scenario does not.
+/// Memory is not short, so the OOM killer finds only processes that volunteer; this scenario does not.
 fn kills(_: &mut Context) -> Result<()> {
     fs::write("/proc/self/oom_score_adj", "-1000")?;
     Ok(fs::write("/proc/sysrq-trigger", "f")?)
 }
 
-/// A section, by its number, and an offset in it.
+/// The index of a section, and an offset in it.
 type Place = (object::SectionIndex, u64);
 
-/// Loads a module anew, with other code at one place.
+/// Reloads a module with changed code at one place.
 fn load_tampered(
     name: &CStr,
     code: &[u8],
@@ -114,7 +114,7 @@ fn load_tampered(
     ensure!(end <= size, "the place is not in its section");
     let place = usize::try_from(start + offset)?;
     module[place..place + code.len()].copy_from_slice(code);
-    // A signature that does not hold is refused; none at all only leaves a mark on the kernel.
+    // An invalid signature is refused; a missing one only taints the kernel.
     if module.ends_with(SIGNED) {
         module.truncate(module.len() - SIGNED.len());
     }
@@ -123,7 +123,7 @@ fn load_tampered(
     finit_module(&File::open("tampered.ko")?, c"", 0).context("cannot load what was tampered with")
 }
 
-/// Where the functions begin that can be traced.
+/// Where traceable functions start.
 fn traced(elf: &Elf<'_>) -> Result<Vec<Place>> {
     let sites = elf
         .section_by_name("__mcount_loc")

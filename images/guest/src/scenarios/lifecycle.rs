@@ -1,4 +1,4 @@
-//! Load, attach, detach, unload, and all of it again.
+//! Load, attach, detach, unload, and each of them again.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -16,53 +16,53 @@ use crate::scenario::{Context, Scenario, poll_until};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "load",
-        "a loaded program is in the kernel under its name, and does not run yet",
+        "a loaded program is in the kernel under its name, and does not run before attach",
         Feature::Fexit,
         load,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "attach",
-        "an attached program runs once at each call",
+        "an attached program runs once for each call",
         Feature::Fexit,
         attach,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "detach",
         "a detached program does not run any more",
         Feature::Fexit,
         detach,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "unload",
-        "unload detaches what the program owns, and the kernel forgets the program",
+        "unload detaches the links that the program owns, and the kernel frees the program",
         Feature::Fexit,
         unload,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "reload",
-        "after unload a program can be loaded again, also for another function",
+        "after unload a program can be loaded again, for the same or another function",
         Feature::Fexit,
         reload,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "reattach",
-        "detach, then attach again, as often as wanted: also where the kernel itself cannot",
+        "a program can be detached and attached repeatedly, also where the kernel cannot attach it again",
         Feature::Fexit,
         reattach,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "debug_and_fd",
-        "Debug names program and links, and the descriptor is the program's, closed on exec",
+        "Debug output names the program and its links, and its descriptor is closed on exec",
         Feature::Fexit,
         debug_and_fd,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn load(_: &mut Context) -> Result<()> {
@@ -171,14 +171,14 @@ fn reattach(_: &mut Context) -> Result<()> {
         counter.program()?.detach(id)?;
         expect(&[&witness], &[&calls])?;
     }
-    // From 5.13 on the kernel can do that itself: then it is the same program still.
+    // From 5.13 on the kernel can attach it again: then it stays the same program.
     let same = counter.program()?.info()?.id == first;
     ensure!(
         Some(same) == Feature::LinkTarget.is_in(&btf),
         "the program was {} loaded anew",
         if same { "not" } else { "needlessly" }
     );
-    // The same with a link that was taken, and dropped.
+    // The same with a link that was taken and dropped.
     let id = counter.program()?.attach()?;
     let link = counter.program()?.take_link(id)?;
     expect(&[&witness, &calls], &[])?;
@@ -228,7 +228,7 @@ fn debug_and_fd(_: &mut Context) -> Result<()> {
         "raw_fd and fd differ"
     );
 
-    // The descriptor belongs to the program: a copy keeps the program in the kernel when that lets go of it.
+    // The program owns the descriptor: a copy keeps the program in the kernel after unload.
     let copy = counter.program()?.fd()?.try_clone_to_owned()?;
     let id = counter.program()?.info()?.id;
     drop(counter);
@@ -244,7 +244,7 @@ fn debug_and_fd(_: &mut Context) -> Result<()> {
     )
 }
 
-/// What the kernel says of the type of the program behind the descriptor.
+/// The program type that the kernel reports for the descriptor.
 fn prog_type(counter: &mut Counter) -> Result<String> {
     let path = format!("/proc/self/fdinfo/{}", counter.program()?.fd()?.as_raw_fd());
     let info = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

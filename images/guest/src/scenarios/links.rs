@@ -1,4 +1,4 @@
-//! Links that are taken out of the program.
+//! Links that the caller takes from the program.
 
 use anyhow::Result;
 use fexit::programs::ProgramError;
@@ -10,18 +10,18 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "take_link",
-        "a taken link keeps the program running after unload and without its object, until it is dropped",
+        "a taken link keeps the program attached after unload and after its object is dropped",
         Feature::Fexit,
         take_link,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "detach_unknown_link",
-        "an id of another program's link, or of one that is gone, is refused and detaches nothing",
+        "the id of another program's link or of a detached link is refused, and nothing is detached",
         Feature::Fexit,
         detach_unknown_link,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn take_link(_: &mut Context) -> Result<()> {
@@ -59,7 +59,7 @@ fn detach_unknown_link(_: &mut Context) -> Result<()> {
     )?;
     expect(&[&both.0, &both.1], &[])?;
 
-    // The id is used up by unload, even though the program is attached again.
+    // Unload invalidates the id, even if the program is attached again.
     two.program()?.unload()?;
     two.program()?.load(super::counter::FUNCTION, &btf)?;
     let id_of_second = two.program()?.attach()?;

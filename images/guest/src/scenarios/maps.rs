@@ -17,17 +17,17 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "maps",
-        "hash and array of the object are created, and shared between the program and user space",
+        "hash and array of an object are created, and the program and user space share them",
         Feature::Fexit,
         maps,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::on_every_kernel(
         "map_types",
-        "a map type that the kernel lacks is refused with the first kernel that has it, and only there",
+        "a map type that the kernel lacks is refused with its minimum kernel version",
         map_types,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn map_types(context: &mut Context) -> Result<()> {
@@ -94,7 +94,7 @@ fn maps(_: &mut Context) -> Result<()> {
     let program: &mut FExit = ebpf.program_mut("maps").context("no program")?.try_into()?;
     program.attach()?;
     let dir = open("/proc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-    // Only now do calls count: attaching may look up paths of its own.
+    // Count only from now on: attaching may look up paths itself.
     ebpf.set_global("tgid", process::id())?;
     for (path, answer) in [
         ("no such file", Err(Errno::NOENT)),
@@ -131,7 +131,7 @@ fn maps(_: &mut Context) -> Result<()> {
     refusals(&ebpf)
 }
 
-/// Lists a full map while elements are removed from it: none is missed, none comes twice.
+/// Lists a full map while elements are removed: each is listed exactly once.
 fn walk(map: &Map) -> Result<()> {
     const FULL: usize = 16;
     let mut elements: HashMap<_, i32, u64> = map.clone().try_into()?;

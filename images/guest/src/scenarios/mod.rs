@@ -1,8 +1,10 @@
-//! The scenarios: a file for each family, and one list.
+//! The scenarios: one file per family, and one list of all.
 
 mod arguments;
+mod aya_compat;
+mod capabilities;
 mod counter;
-mod crowd;
+mod event_maps;
 mod example;
 mod externs;
 mod fixture;
@@ -10,70 +12,68 @@ mod globals;
 mod helper_table;
 mod helpers;
 mod interop;
+mod invalid_calls;
 mod jit;
 mod kernel_faults;
-mod kinds;
 mod lifecycle;
-mod limits;
 mod links;
+mod many_arguments;
 mod maps;
-mod misuse;
 mod module;
-mod moved;
 mod overhead;
+mod parallel_faults;
 mod pins;
-mod privilege;
-mod refusals;
+mod program_limit;
+mod program_types;
 mod selftest;
 mod sessions;
 mod shared_maps;
 mod signatures;
-mod streams;
+mod target_errors;
 mod targets;
-mod ten_to_twelve;
 mod test_run;
 mod tools;
 mod verifier;
 
 use crate::scenario::Scenario;
 
-/// Every family, in the order in which a full run takes them.
+/// All families, in the order of a full run.
 const FAMILIES: &[&[Scenario]] = &[
     example::SCENARIOS,
     arguments::SCENARIOS,
     lifecycle::SCENARIOS,
     links::SCENARIOS,
-    misuse::SCENARIOS,
-    kinds::SCENARIOS,
+    invalid_calls::SCENARIOS,
+    program_types::SCENARIOS,
     globals::SCENARIOS,
     externs::SCENARIOS,
     maps::SCENARIOS,
-    refusals::SCENARIOS,
+    target_errors::SCENARIOS,
     verifier::SCENARIOS,
-    limits::SCENARIOS,
+    program_limit::SCENARIOS,
     jit::SCENARIOS,
-    privilege::SCENARIOS,
+    capabilities::SCENARIOS,
     targets::SCENARIOS,
     module::SCENARIOS,
     pins::SCENARIOS,
     test_run::SCENARIOS,
     helpers::SCENARIOS,
     helper_table::SCENARIOS,
-    streams::SCENARIOS,
+    event_maps::SCENARIOS,
     interop::SCENARIOS,
-    moved::SCENARIOS,
+    aya_compat::SCENARIOS,
     shared_maps::SCENARIOS,
     signatures::SCENARIOS,
-    ten_to_twelve::SCENARIOS,
+    many_arguments::SCENARIOS,
     sessions::SCENARIOS,
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,
-    crowd::SCENARIOS,
+    parallel_faults::SCENARIOS,
     kernel_faults::SCENARIOS,
 ];
 
-/// All scenarios, the hidden ones among them.
+/// All scenarios, including hidden ones.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     FAMILIES.iter().copied().flatten()
 }
@@ -93,7 +93,11 @@ mod tests {
     fn ids_are_unique_and_in_snake_case() {
         let mut seen = HashSet::new();
         for scenario in all() {
-            assert!(seen.insert(scenario.id), "{} is there twice", scenario.id);
+            assert!(
+                seen.insert(scenario.id),
+                "the id {} is not unique",
+                scenario.id
+            );
             let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             assert!(scenario.id.chars().all(snake), "{}", scenario.id);
             assert!(
@@ -105,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_made_on_purpose_are_hidden_and_nothing_else_is() {
+    fn exactly_the_deliberate_faults_are_hidden() {
         for scenario in all() {
             assert_eq!(
                 scenario.hidden,

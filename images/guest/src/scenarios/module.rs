@@ -19,30 +19,30 @@ use crate::sys::close_stdin;
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "module_target",
-        "a function of a module is a target: named in the section, as module:function, or found by its name",
+        "a function of a module is a target: from the section, as module:function, or by its name alone",
         Feature::ModuleTarget,
         module_target,
     )
-    .beside_others()
+    .parallel()
     .modules(&["tun"]),
     Scenario::new(
         "unknown_module",
-        "a module that is not loaded, and a function that a module does not have, are named in the error",
+        "the error names a module that is not loaded, and a function that a module does not have",
         Feature::ModuleTarget,
         unknown_module,
     )
-    .beside_others()
+    .parallel()
     .modules(&["tun"]),
     Scenario::new(
         "module_types",
-        "a field of a module's own struct is read where that module has it, from its functions and from the kernel's",
+        "CO-RE relocates fields of a module's struct, in programs on functions of the module and of vmlinux",
         Feature::ModuleTarget,
         module_types,
     )
     .modules(&["tun"]),
     Scenario::new(
         "closed_stdin",
-        "with standard input closed the library takes no descriptor below 3: for a module's BTF 0 means the kernel's",
+        "with standard input closed the library uses no descriptor below 3, because 0 means the BTF of vmlinux",
         Feature::ModuleTarget,
         closed_stdin,
     )
@@ -133,7 +133,7 @@ fn module_types(_: &mut Context) -> Result<()> {
     need_module()?;
     let btf = Btf::from_sys_fs()?;
     let mut size = 0;
-    for name in ["of_module", "of_kernel"] {
+    for name in ["of_module", "for_kernel"] {
         let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
         let program = fexit(&mut ebpf, name)?;
         program.load_target(&Target::Section, &btf)?;
@@ -185,7 +185,7 @@ fn closed_stdin(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
     ebpf.set_global("tgid", process::id())?;
     close_stdin();
-    // The first descriptor that this takes and keeps is the module's BTF.
+    // The first descriptor that this opens and keeps is the module's BTF.
     let program = fexit(&mut ebpf, "module_target")?;
     program.load("tun:tun_chr_open", &btf)?;
     let id = program.attach()?;

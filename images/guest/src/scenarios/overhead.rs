@@ -1,4 +1,4 @@
-//! What a program costs the function that it is attached to, beside the other ways to be called.
+//! The overhead of fexit on a call of its target, compared with other attach types.
 
 use std::ffi::CString;
 use std::io;
@@ -16,18 +16,18 @@ use crate::sys::attach_kretprobe_multi;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "overhead",
-    "nanoseconds that fexit, fentry, kprobe, kretprobe and its kind for many functions add to a call: figures, never a verdict",
+    "measures the nanoseconds that fexit, fentry, kprobe, kretprobe and kretprobe.multi add to a call",
     Feature::Fexit,
     overhead,
 )
 .timeout(Duration::from_secs(120))];
 
-/// getppid(2) from 5.7 on, and before.
+/// The function of getppid(2), from 5.7 on and before.
 const FUNCTIONS: [&str; 2] = ["__do_sys_getppid", "__x64_sys_getppid"];
 const CALLS: u32 = 1_000;
 const ROUNDS: u32 = 5;
 
-/// Nanoseconds of one call: the quickest of several rounds, for whatever else runs only adds to it.
+/// Nanoseconds of one call: the minimum of several rounds, because other load only adds to it.
 fn per_call() -> f64 {
     let round = |_| {
         let start = Instant::now();
@@ -68,7 +68,7 @@ fn overhead(context: &mut Context) -> Result<()> {
         "the counting program ran {calls} of {expected} times"
     );
 
-    // The peers' programs are in aya's hands. A kernel without kprobes still gives the other figures.
+    // aya loads the programs of the other types. A kernel without kprobes still gives the other figures.
     let btf = aya::Btf::from_sys_fs()?;
     let mut theirs = aya::Ebpf::load(objects::OVERHEAD)?;
     let fentry: &mut FEntry = theirs

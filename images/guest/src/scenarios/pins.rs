@@ -1,4 +1,4 @@
-//! Links with a name, and what the kernel tells of links.
+//! Pinned links, and what the kernel reports about links.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -16,57 +16,57 @@ use crate::scenario::{Context, Scenario, poll_until};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "pin_link",
-        "a pinned link runs on without its owner, is found again by its name, and ends by unpin and drop",
+        "a pinned link outlives its owner, is opened by its path, and is detached by unpin and drop",
         Feature::Link,
         pin_link,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "pin_taken_name",
-        "a failed pin neither ends the link nor touches the file that is there",
+        "a failed pin neither detaches the link nor changes the existing file",
         Feature::Link,
         pin_taken_name,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "unpin_another_file",
-        "unpin leaves alone what somebody else has put in the pin's place, and gives the link back",
+        "unpin keeps another file that replaced the pin, and returns the link",
         Feature::Link,
         unpin_another_file,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "attach_while_held",
-        "while a pin or a copy of the descriptor keeps a link, attach is refused, and never makes the program run twice",
+        "attach is refused while a pin or a copy of the descriptor holds the link, and the program never runs twice per call",
         Feature::Link,
         attach_while_held,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "link_info",
-        "the kernel tells the link's program and kind",
+        "link info gives the program id and the link type",
         Feature::LinkInfo,
         link_info,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "link_target",
-        "the kernel tells what a link is attached to: the same for one function, another for another",
+        "link info identifies the target: equal for the same function, different for another",
         Feature::LinkTarget,
         link_target,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "program_info_target",
-        "the kernel tells what a program was loaded for: the same function as its link says",
+        "program info identifies the target: the same as link info",
         Feature::ProgramInfoTarget,
         program_info_target,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 /// How long the kernel may take to notice that a pin is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn pin_link(_: &mut Context) -> Result<()> {
     let path = "/sys/fs/bpf/pin_link";
@@ -96,8 +96,8 @@ fn pin_link(_: &mut Context) -> Result<()> {
     drop(link);
     expect(&[&witness.0, &calls], &[])?;
     drop(copy);
-    // The kernel lets go of what was pinned in its own time.
-    poll_until("the program does not run any more", PATIENCE, || {
+    // The kernel frees pinned objects asynchronously.
+    poll_until("the program does not run any more", TIMEOUT, || {
         Ok(expect(&[&witness.0], &[&calls]).ok())
     })
 }
@@ -153,14 +153,14 @@ fn unpin_another_file(_: &mut Context) -> Result<()> {
     };
     drop(FExitLink::from(*pinned));
     drop(FExitLink::from(second));
-    // The second link is still held by its pin.
-    poll_until("the link that was given back ends", PATIENCE, || {
+    // The pin still holds the second link.
+    poll_until("the returned link is detached", TIMEOUT, || {
         Ok(expect(&[&two_calls], &[&one_calls]).ok())
     })?;
     drop(FExitLink::from_pin(path)?);
     fs::remove_file(path)?;
 
-    // Programs and maps are pinned as well, and are no links.
+    // Programs and maps can be pinned as well, but are not links.
     for pin in ["a program", "a map"] {
         match pin {
             "a program" => one.program()?.pin(path)?,
@@ -197,7 +197,7 @@ fn attach_while_held(_: &mut Context) -> Result<()> {
     let calls = counter.calls();
     let already = |error: &ProgramError| matches!(error, ProgramError::AlreadyAttached);
     let attach = |counter: &mut Counter| {
-        poll_until("the kernel lets go of the link", PATIENCE, || {
+        poll_until("the kernel frees the link", TIMEOUT, || {
             Ok(counter.program()?.attach().ok())
         })
     };
@@ -216,7 +216,7 @@ fn attach_while_held(_: &mut Context) -> Result<()> {
     let id = attach(&mut counter)?;
     expect(&[&witness, &calls], &[])?;
 
-    // Given away as a descriptor, it is out of the library's sight.
+    // Once converted to a descriptor, the library does not track the link.
     let given = OwnedFd::from(counter.program()?.take_link(id)?);
     closed_on_exec()?;
     let copy = given.try_clone()?;
@@ -230,7 +230,7 @@ fn attach_while_held(_: &mut Context) -> Result<()> {
     drop(copy);
     expect(&[&witness], &[&calls])?;
     if Feature::LinkInfo.is_in(&btf) == Some(false) {
-        // Nobody tells that it is closed by now.
+        // The library cannot know that it is closed by now.
         expect_error("attach as before", counter.program()?.attach(), already)?;
         counter.program()?.unload()?;
         counter.program()?.load(FUNCTION, &btf)?;
@@ -267,7 +267,7 @@ fn link_info(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// A counter attached to `function`, and what the kernel says that its link is attached to.
+/// A counter attached to `function`, and the target that link info reports.
 fn linked_to(function: &str) -> Result<(Counter, (u32, u32))> {
     let mut counter = Counter::parsed()?;
     counter.program()?.load(function, &Btf::from_sys_fs()?)?;
@@ -279,7 +279,7 @@ fn linked_to(function: &str) -> Result<(Counter, (u32, u32))> {
 fn link_target(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     if Feature::LinkInfo.is_in(&btf) == Some(false) {
-        // Before 5.8 a link tells nothing at all: then it is not the target alone that is missing.
+        // Before 5.8 there is no link info at all, not only no target in it.
         Feature::LinkTarget.require(&btf)?;
     }
     let (_one, target) = linked_to("filename_lookup")?;

@@ -1,4 +1,4 @@
-//! Faults made on purpose, to show that the harness reports each for what it is.
+//! Deliberate faults: the harness must report each correctly.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,34 +17,34 @@ use protocol::job::{EVENT_PORT, JOB_PATH};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     fault("selftest_fail", "fails", fail),
-    fault("selftest_skip", "skips itself", skipped),
+    fault("selftest_skip", "skips", skipped),
     fault("selftest_rust_panic", "panics, in Rust", rust_panic),
-    fault("selftest_killed", "dies by a signal", killed),
-    fault("selftest_no_result", "leaves without a result", no_result),
+    fault("selftest_killed", "is killed by a signal", killed),
+    fault("selftest_no_result", "exits without a result", no_result),
     fault(
         "selftest_flood",
-        "writes a megabyte of output, then fails at length",
+        "writes a megabyte of output, then fails with a long error",
         flood,
     ),
     fault(
         "selftest_machine",
-        "tells random numbers and the time, to show that two machines differ",
+        "reports random numbers and the time, to show that two VMs differ",
         machine,
     ),
     fault(
         "selftest_forge",
-        "tries to report for another scenario, in every way that a process has",
+        "tries every way of a process to report for another scenario",
         forge,
     ),
-    fault("selftest_orphan", "leaves a process behind", orphan),
+    fault("selftest_orphan", "leaves a child process running", orphan),
     fault(
         "selftest_alone",
-        "finds no process left by those before it",
+        "finds no process of the scenarios before it",
         alone,
     ),
     fault(
         "selftest_complaint",
-        "writes to the console what a kernel writes that warns",
+        "writes a kernel warning to the console",
         complaint,
     ),
     fault(
@@ -53,19 +53,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         log_flood,
     ),
     fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
-    fault(
-        "selftest_babble",
-        "writes to the console again and again, for hours",
-        babble,
-    )
-    .timeout(Duration::from_secs(3600)),
+    fault("selftest_babble", "writes to the console for hours", babble)
+        .timeout(Duration::from_secs(3600)),
     fault(
         "selftest_report_flood",
-        "writes to the console what a kernel writes that warns, again and again",
+        "writes kernel warnings to the console in an endless loop",
         report_flood,
     ),
     fault("selftest_panic", "makes the kernel panic", kernel_panic),
-    fault("selftest_init_hang", "stops /init for ever", init_hang),
+    fault("selftest_init_hang", "freezes /init", init_hang),
     fault("selftest_exit", "ends the VM before the run is done", exit),
 ];
 
@@ -122,7 +118,7 @@ fn machine(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Each of these would give away the token or the port of the events, or the port itself.
+/// Each of these would give access to the token or to the event port.
 fn forge(_: &mut Context) -> Result<()> {
     let forged = r#"{"event":"finished","scenario":"attach","outcome":"passed","duration_us":1}"#;
     let port = fs::OpenOptions::new().write(true).open(EVENT_PORT);
@@ -152,13 +148,13 @@ fn orphan(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Holds if nothing of the scenarios before is left: beside process 1 there is only this one.
+/// Passes if no process of an earlier scenario is left: only process 1 and this one run.
 fn alone(_: &mut Context) -> Result<()> {
     let me = process::id().to_string();
     for entry in fs::read_dir("/proc")? {
         let pid = entry?.file_name().into_string().unwrap_or_default();
         let is_process = pid.parse::<u32>().is_ok() && pid != "1" && pid != me;
-        // Kernel threads have no program; a process that ends meanwhile has none either.
+        // Kernel threads have no executable, nor has a process that has just exited.
         if is_process && let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) {
             bail!("process {pid} is left: {}", program.display());
         }
@@ -166,7 +162,7 @@ fn alone(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// As coming from user space it is no splat of this scenario, but on the console it looks like one.
+/// In the log it is marked as written by user space, so it is no splat; on the console it looks like one.
 fn complaint(_: &mut Context) -> Result<()> {
     Ok(fs::write(
         "/dev/kmsg",
@@ -182,7 +178,7 @@ fn report_flood(_: &mut Context) -> Result<()> {
     }
 }
 
-/// More than the log holds, of a level that does not reach the console.
+/// More than the log buffer holds, at a level below that of the console.
 fn log_flood(_: &mut Context) -> Result<()> {
     fs::write("/proc/sys/kernel/printk_devkmsg", "on\n").context("lift the limit on the log")?;
     let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
@@ -211,7 +207,7 @@ fn kernel_panic(_: &mut Context) -> Result<()> {
     bail!("the kernel survived sysrq-c")
 }
 
-/// Freezes process 1 by a control group, which no signal could do.
+/// Freezes process 1 with a cgroup; no signal can stop it.
 fn init_hang(context: &mut Context) -> Result<()> {
     let group = "/sys/fs/cgroup/frozen";
     fs::create_dir(group)?;

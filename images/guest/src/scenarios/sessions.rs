@@ -1,4 +1,4 @@
-//! One program for entry and exit of a function, and one program on many functions.
+//! Sessions: one program for entry and exit of a function; and one program on many functions.
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FExit, FExitLink, Target};
@@ -10,13 +10,13 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "session",
-        "one fsession program runs at entry and at exit, and tells them apart",
+        "an fsession program runs at entry and at exit, and can tell which",
         Feature::Session,
         session,
     ),
     Scenario::new(
         "many_functions",
-        "one program runs for each of several functions by one link, until it is dropped; so does a session",
+        "one link attaches a program or a session to many functions",
         Feature::Multi,
         many_functions,
     ),
@@ -73,7 +73,7 @@ fn many_functions(_: &mut Context) -> Result<()> {
     let id = many.attach_with_cookie(COOKIE)?;
     let link = many.take_link(id)?;
 
-    // A program of its own makes the calls, so that they go on when the link is gone.
+    // Another program makes the calls, so that they go on after the link is dropped.
     let mut caller = Ebpf::load(objects::FENTRY_TEST)?;
     let one = program(&mut caller, "one")?;
     one.load_target(&Target::Section, &btf)?;
@@ -101,7 +101,7 @@ fn many_functions(_: &mut Context) -> Result<()> {
         "it still ran after its link was dropped"
     );
 
-    // The section's pattern names all of the kernel's test functions: six in 5.5, more since.
+    // The glob in the section matches all of the kernel's test functions: six in 5.5, more since.
     let many = program(&mut ebpf, "many")?;
     many.unload()?;
     many.load_target(&Target::Section, &btf)?;

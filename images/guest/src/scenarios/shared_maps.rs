@@ -1,4 +1,4 @@
-//! Maps that several share: another library, other objects, whoever knows a name in a BPF file system.
+//! Shared maps: with another library, with other objects, and through a pin.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -18,18 +18,18 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "map_of_aya",
-        "our program counts in a map that aya made; a map of another kind is refused",
+        "a program uses a map that aya created; a map with another definition is refused",
         Feature::Fexit,
         map_of_aya,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "pinned_map",
-        "objects share a map by its name in a BPF file system, where it stays; one of another kind is refused",
+        "objects share a pinned map, which stays pinned; a map with another definition is refused",
         Feature::Fexit,
         pinned_map,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn map_of_aya(_: &mut Context) -> Result<()> {
@@ -109,7 +109,7 @@ fn share(dir: &Path) -> Result<()> {
     let before = count()?;
     look_up()?;
     let seen = count()? - before;
-    // The look-up of the pin's name counts as well.
+    // Opening the pin is a path lookup, too.
     ensure!(
         seen >= 2 && seen.is_multiple_of(2),
         "two programs counted {seen} calls"
@@ -118,7 +118,7 @@ fn share(dir: &Path) -> Result<()> {
     let before = count()?;
     ensure!(before != 0, "the map did not outlive the programs");
 
-    // Another object may take it for a map of its own.
+    // Another object may reuse it as one of its maps.
     let ebpf = EbpfLoader::new()
         .map_pin_path("calls", &path)
         .load(objects::COUNT_CALLS)?;

@@ -1,4 +1,4 @@
-//! Targets whose arguments do not all come in registers, one by one.
+//! Targets with arguments on the stack, and with structs as arguments.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -19,18 +19,18 @@ use crate::scenario::{Context, Scenario, skip};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "many_arguments",
-        "the seventh to the ninth argument and the return value behind them arrive exactly",
+        "the program sees the seventh to ninth argument and the return value exactly",
         Feature::ManyArguments,
         many_arguments,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "struct_arguments",
-        "structs of four and of sixteen bytes that are passed by value arrive exactly",
+        "the program sees structs of four and sixteen bytes, passed by value, exactly",
         Feature::StructArguments,
         struct_arguments,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn attached(name: &str) -> Result<Ebpf> {
@@ -76,7 +76,7 @@ fn many_arguments(_: &mut Context) -> Result<()> {
     };
     futex::wake_bitset(&word, futex::Flags::empty(), 7, BITSET)?;
     seen("wake", (WAKE_BITSET, 7, 0))?;
-    // The word holds 5, so a wait for 6 is refused at once.
+    // The futex holds 5, so a wait for 6 fails at once.
     let refused = futex::wait_bitset(&word, futex::Flags::empty(), 6, None, BITSET);
     ensure!(
         refused.is_err(),
@@ -86,10 +86,10 @@ fn many_arguments(_: &mut Context) -> Result<()> {
     nine_arguments()
 }
 
-/// Mapping a ring buffer maps its second page on, with the data twice.
+/// mmap of a ring buffer maps the data twice, from its second page on.
 fn nine_arguments() -> Result<()> {
     const PAGE: u64 = 4096;
-    let streams = Ebpf::load(objects::STREAMS)?;
+    let streams = Ebpf::load(objects::EVENT_MAPS)?;
     let map = streams.map("ring").context("no map `ring`")?;
     let length = PAGE + 2 * u64::from(map.max_entries());
     map.fd()?;
@@ -120,7 +120,7 @@ fn struct_arguments(_: &mut Context) -> Result<()> {
     }
     let ebpf = attached("by_value")?;
     File::create("file")?;
-    // A group that this process is not in, and its own.
+    // A group that this process is not in, and its own group.
     for (gid, member) in [(4711, 0), (0, 1)] {
         chown("file", None, Some(gid))?;
         let seen: (u32, i32) = (ebpf.global("seen_gid")?, ebpf.global("is_member")?);
@@ -132,7 +132,7 @@ fn struct_arguments(_: &mut Context) -> Result<()> {
     wide_struct()
 }
 
-/// One of sixteen bytes, which fills two words of the context.
+/// A struct of sixteen bytes, which takes two slots of the context.
 fn wide_struct() -> Result<()> {
     const IPPROTO_IP: i32 = 0;
     const IP_TTL: i32 = 2;

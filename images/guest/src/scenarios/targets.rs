@@ -12,49 +12,49 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "section_target",
-        "the function named in the section is the target when load is given none",
+        "load without a target uses the function of the section",
         Feature::Fexit,
         section_target,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "program_target",
-        "an XDP program is a target, given by descriptor, as our own program, or by id",
+        "an XDP program is a target, by descriptor, by reference, or by id",
         Feature::ProgramTarget,
         program_target,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "pinned_target",
-        "a program that is pinned in a BPF file system is a target, given by its name there",
+        "a pinned program is a target, by its path",
         Feature::ProgramTarget,
         pinned_target,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "subprogram_target",
-        "a static and a global subprogram are targets, with their arguments and return values",
+        "static and global subprograms are targets, with their arguments and return values",
         Feature::ProgramTarget,
         subprogram_target,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "unknown_subprogram",
-        "a subprogram that the target does not have is named in the error, and a target without BTF says so",
+        "the error names an unknown subprogram, and says so if the target has no BTF",
         Feature::ProgramTarget,
         unknown_subprogram,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "tracing_target",
-        "an fexit program is a target of another one, and that of none",
+        "an fexit program can be the target of another fexit program, but not of a third",
         Feature::TracingTarget,
         tracing_target,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
-/// The length of the packets, and what the XDP program makes of it.
+/// The length of the packets in bytes, and the result of the XDP program.
 const LEN: i32 = 64;
 const FACTOR: i32 = LEN >> 4;
 const VERDICT: i32 = (LEN - 1000) + LEN * FACTOR;
@@ -226,7 +226,7 @@ fn unknown_subprogram(_: &mut Context) -> Result<()> {
         "the error does not name the subprogram and those that are there: {text}"
     );
 
-    // The same program, of an object whose BTF nobody finds.
+    // The same program, from an object without BTF.
     let mut bytes = objects::XDP_TARGET.to_vec();
     while let Some(at) = bytes.windows(4).position(|name| name == b".BTF") {
         bytes[at + 1] = b'X';
@@ -265,7 +265,7 @@ fn tracing_target(_: &mut Context) -> Result<()> {
         .load_target(&Target::OwnedProgram { fd, function: None }, &btf)?;
     expect(&[&inner.calls()], &[&outer.calls()])?;
     outer.program()?.attach()?;
-    // Each lookup runs the inner program, and that the outer one.
+    // Each lookup runs the inner program, which runs the outer one.
     expect(&[&inner.calls(), &outer.calls()], &[])?;
     let fd = outer.program()?.fd()?.try_clone_to_owned()?;
     let third = Target::OwnedProgram { fd, function: None };

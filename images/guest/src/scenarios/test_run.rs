@@ -10,7 +10,7 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "test_run",
-    "a test run calls the kernel's test functions, and arguments of each size arrive exactly",
+    "a test run calls the kernel's test functions, and the program sees arguments of each size exactly",
     Feature::TestRun,
     test_run,
 )];

@@ -1,4 +1,4 @@
-//! The tools of `examples/`, each told what happened by both ways of reporting.
+//! The tools in `examples/`, each with both kinds of event buffers.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -19,34 +19,34 @@ use crate::scenario::{Scenario, poll_until};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "tool_slowopen",
-        "examples/slowopen tells each open, its path and its error",
+        "examples/slowopen reports each open with its path and error",
         Feature::Fexit,
         |_| both(slow_open),
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "tool_tcpconnect",
-        "examples/tcpconnect tells connections that stand, are refused, have no route or are given up",
+        "examples/tcpconnect reports connections that succeed, are refused, have no route, or time out",
         Feature::Fexit,
         |_| both(tcp_connect),
     ),
     Scenario::new(
         "tool_vfslat",
-        "examples/vfslat counts each read and write, by file system",
+        "examples/vfslat counts reads and writes by file system",
         Feature::Fexit,
         |_| both(vfs_latency),
     )
-    .beside_others(),
+    .parallel(),
 ];
 
-/// Long enough for any wake-up, on any machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a wake-up may take, on any machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 const ENOENT: i32 = 2;
 const ENETUNREACH: i32 = 101;
 const ECONNREFUSED: i32 = 111;
 
-/// By a ring buffer where there is one, and by perf events.
+/// With a ring buffer, where the kernel has it, and with perf buffers.
 fn both(run: fn(&Watched) -> Result<()>) -> Result<()> {
     for perf_events in [false, true] {
         let pid = Some(process::id());
@@ -56,9 +56,9 @@ fn both(run: fn(&Watched) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The next record for which `wanted` holds.
+/// The next record that `wanted` accepts.
 fn next<R: Record>(events: &mut Events, what: &str, wanted: impl Fn(&R) -> bool) -> Result<R> {
-    poll_until(what, PATIENCE, || {
+    poll_until(what, TIMEOUT, || {
         let mut found = None;
         events.drain(|record| {
             let record = R::parse(record)?;
@@ -86,7 +86,7 @@ fn slow_open(watched: &Watched) -> Result<()> {
         ensure!(opened.is_err() == errno.is_some(), "{path}: {opened:?}");
         let open = next(&mut events, path, |open: &Open| open.path == path)?;
         ensure!(open.errno == errno, "{open:?}");
-        // Both by the same clock, which may be a coarse one.
+        // Both from the same clock, which may be coarse.
         ensure!(open.latency <= took, "{open:?} within {took:?}");
         ensure!(open.pid == process::id(), "{open:?}");
     }
@@ -100,14 +100,14 @@ fn slow_open(watched: &Watched) -> Result<()> {
     let (_tracer, mut events) = slowopen::start(&options)?;
     File::open(file)?;
     ensure!(File::open("/tmp/none").is_err(), "there is a file");
-    // The first record of all is that of the failure, so the other was left out.
+    // The first record is that of the failure: the other was filtered out.
     let open = next(&mut events, "the first open", |_: &Open| true)?;
     ensure!(open.errno == Some(ENOENT), "{open:?}");
     Ok(())
 }
 
 fn tcp_connect(watched: &Watched) -> Result<()> {
-    // Up and running. The kernel gives it its address.
+    // IFF_UP | IFF_RUNNING | IFF_LOOPBACK; the kernel assigns the address.
     fs::write("/sys/class/net/lo/flags", "0x49")?;
     let options = tcpconnect::Options {
         watched: watched.clone(),
@@ -130,10 +130,13 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
     ensure!(connection.local == stream.local_addr()?, "{connection:?}");
 
     drop(listener);
-    ensure!(TcpStream::connect(address).is_err(), "nobody listens");
+    ensure!(
+        TcpStream::connect(address).is_err(),
+        "the port must be closed"
+    );
     told(address, Outcome::Failed(ECONNREFUSED))?;
 
-    // No route leads there, so no packet is sent.
+    // There is no route, so no packet is sent.
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 80));
     ensure!(TcpStream::connect(nowhere).is_err(), "there is a network");
     let connection = told(nowhere, Outcome::Failed(ENETUNREACH))?;
@@ -145,17 +148,17 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
         queued.push(TcpStream::connect(address)?);
         told(address, Outcome::Connected)?;
     }
-    // The queue is full, so this one gets no answer.
+    // The queue is full, so this connection gets no answer.
     let error = TcpStream::connect_timeout(&address, Duration::from_millis(50));
     ensure!(
         error.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut),
         "the queue has room"
     );
     let connection = told(address, Outcome::GaveUp)?;
-    // The time-out, as a coarse clock may see it.
+    // The timeout, measured with a coarse clock.
     ensure!(!connection.latency.is_zero(), "{connection:?}");
 
-    // A kernel may be without IPv6.
+    // A kernel may lack IPv6.
     if let Ok(listener) = TcpListener::bind("[::1]:0") {
         let address = listener.local_addr()?;
         let _stream = TcpStream::connect(address)?;
@@ -165,8 +168,7 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
     Ok(())
 }
 
-/// A listener whose queue holds two connections. A queue for one would be full from the start where the kernel has no
-/// SYN cookies.
+/// A listener with a queue of two connections. Without SYN cookies a queue of one is full from the start.
 fn listener_for_two() -> Result<(rustix::fd::OwnedFd, SocketAddr)> {
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;

@@ -1,4 +1,4 @@
-//! What the verifier says, and what the kernel counts.
+//! The verifier's log, and the kernel's counters.
 
 use std::fs;
 use std::path::Path;
@@ -16,52 +16,52 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "verifier_refuses",
-        "a refused program brings the verifier's words, short in the message and whole beside it",
+        "the error of a refused program has the verifier's reason in its message, and the whole log",
         Feature::Fexit,
         verifier_refuses,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "too_new_callback",
-        "where the kernel has no callbacks that is the reason, and not what the verifier makes of it",
+        "the error says that the kernel has no callbacks, instead of repeating the verifier",
         Feature::Fexit,
         too_new_callback,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "selftest_lockdown",
-        "under lockdown the error about a helper that reads the kernel's memory says so, and other programs work",
+        "under lockdown the error about a helper that reads kernel memory names lockdown, and other programs work",
         Feature::Fexit,
         lockdown,
     )
     .hidden(),
     Scenario::new(
         "missing_field",
-        "a program that reads a field which the kernel lacks is refused with the field's name, unless it asks first",
+        "a program that reads a missing field is refused with its name, unless it checks bpf_core_field_exists",
         Feature::Fexit,
         missing_field,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "verifier_log",
-        "the log of an accepted program is kept when asked for, however long, and empty when not",
+        "the verifier log of an accepted program is complete if requested, and empty if not",
         Feature::Fexit,
         verifier_log,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "run_statistics",
-        "the kernel counts each run of a program while its statistics are on",
+        "the kernel counts the runs of a program while statistics are enabled",
         Feature::Fexit,
         run_statistics,
     ),
     Scenario::new(
         "recursion_misses",
-        "a program that calls its own target is left out the second time, and that is counted",
+        "the kernel skips and counts the recursion of a program that calls its own target",
         Feature::RecursionMisses,
         recursion_misses,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
@@ -91,7 +91,7 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
     let ProgramError::LoadError { verifier_log, .. } = error else {
         return Ok(());
     };
-    // Lines of the source are in the log only if the program was loaded with its line information.
+    // The log has source lines only if the program was loaded with line information.
     ensure!(
         verifier_log.contains("return ctx[11] != 0;"),
         "the source is not in the log: {verifier_log}"
@@ -120,14 +120,14 @@ fn too_new_callback(_: &mut Context) -> Result<()> {
                 other => bail!("on {running} the reason is {other:?}"),
             };
         }
-        // The verifier knows callbacks, and names the helper.
+        // This verifier knows callbacks, and names the helper.
         Err(ProgramError::UnknownHelper { helper, .. }) if helper.name == "loop" => return Ok(()),
         Err(error) => error,
     };
     Err(anyhow::Error::from(error).context("callbacks are not the reason"))
 }
 
-/// It cannot be lifted again, so this scenario runs in a VM of its own.
+/// Lockdown cannot be undone, so this scenario runs in its own VM.
 fn lockdown(_: &mut Context) -> Result<()> {
     const SECURITYFS: &str = "/sys/kernel/security";
     let switch = Path::new(SECURITYFS).join("lockdown");
@@ -193,7 +193,7 @@ fn verifier_log(_: &mut Context) -> Result<()> {
         let log = fine.verifier_log();
         ensure!(log.contains("processed ") == said, "{level:?} gave: {log}");
     }
-    // More than the first buffer holds: it grows until all of it fits.
+    // More than the first buffer holds, so the buffer grows.
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::VERBOSE)
         .load(objects::REFUSED)?;
@@ -225,7 +225,7 @@ fn run_statistics(_: &mut Context) -> Result<()> {
     fs::write(SWITCH, "0")?;
     let (count, nanoseconds) = runs(&mut counter)?;
     let seen = counter.calls().get()? - before;
-    // The program also runs for other processes, whose calls it does not count itself.
+    // The program also runs for other processes, but does not count their calls.
     ensure!(
         count >= seen && seen >= RUNS,
         "{count} runs were counted, the program saw {seen}"
@@ -243,7 +243,7 @@ fn run_statistics(_: &mut Context) -> Result<()> {
 fn recursion_misses(_: &mut Context) -> Result<()> {
     const UPDATES: u64 = 3;
     let btf = Btf::from_sys_fs()?;
-    // Without a guard the program would call itself without end, so one that does not is asked first.
+    // Without the recursion check the program would recurse without end, so first check one that does not recurse.
     Counter::loaded(&btf)?
         .program()?
         .info()?

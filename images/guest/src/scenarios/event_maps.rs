@@ -1,4 +1,4 @@
-//! Maps through which a program reports more than a figure.
+//! Maps through which a program reports events: ring buffer, perf event array, per-CPU maps.
 
 use std::ffi::CStr;
 use std::fs;
@@ -26,42 +26,42 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "ring_buffer",
-        "records arrive whole and in order",
+        "a ring buffer delivers records complete and in order",
         Feature::RingBuf,
         ring_buffer,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "ring_buffer_edges",
-        "a reader that is woken by edges alone (EPOLLET) gets every record of its own task and of another one",
+        "a reader with EPOLLET gets every record of its own task and of another one",
         Feature::RingBuf,
         ring_buffer_edges,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "ring_buffer_one_reader",
-        "a second reader of a ring buffer is refused, by whatever handle, until the first is gone",
+        "a second reader of a ring buffer is refused, through any handle, until the first is dropped",
         Feature::RingBuf,
         ring_buffer_one_reader,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "perf_event_array",
-        "records arrive whole and in order, and those that did not fit are counted",
+        "perf buffers deliver records complete and in order, and count lost ones",
         Feature::Fexit,
         perf_event_array,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "per_cpu_maps",
-        "array and hash have a value for each CPU, which add up",
+        "per-CPU arrays and hashes hold one value for each CPU",
         Feature::Fexit,
         per_cpu_maps,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "cpu_list_missing",
-        "without the list of CPUs a map with a value for each is an error, not empty",
+        "without the list of CPUs, reading a per-CPU map fails instead of looking empty",
         Feature::Fexit,
         cpu_list_missing,
     ),
@@ -71,17 +71,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Feature::Fexit,
         lazy_maps,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
-/// Long enough for any wake-up, on any machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a wake-up may take, on any machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Map> {
     ebpf.map(name).with_context(|| format!("no map `{name}`"))
 }
 
-/// A folder to look things up in: its descriptor is known, so that records can be told.
+/// A directory for lookups. The records contain its descriptor.
 fn dir() -> Result<OwnedFd> {
     Ok(open(
         "/proc",
@@ -90,7 +90,7 @@ fn dir() -> Result<OwnedFd> {
     )?)
 }
 
-/// Looks up what is there, or what is not; returns the record that a program makes of it.
+/// Looks up an existing or a missing file. Returns the record that the program must send.
 fn look_up(dir: &OwnedFd, number: u64, there: bool) -> Vec<u8> {
     let path = if there { "self" } else { "no such file" };
     let _ = accessat(dir, path, Access::EXISTS, AtFlags::empty());
@@ -102,7 +102,7 @@ fn look_up(dir: &OwnedFd, number: u64, there: bool) -> Vec<u8> {
 }
 
 fn ring_buffer(_: &mut Context) -> Result<()> {
-    let ebpf = attached(objects::STREAMS, "to_ring")?;
+    let ebpf = attached(objects::EVENT_MAPS, "to_ring")?;
     let mut ring = RingBuf::try_from(map(&ebpf, "ring")?)?;
     expect_error(
         "a second reader",
@@ -116,10 +116,10 @@ fn ring_buffer(_: &mut Context) -> Result<()> {
     ensure!(ring.next().is_none(), "there is a record before any call");
     let dir = dir()?;
     start(&ebpf)?;
-    // Three times round the buffer of 4096 bytes, each record with its header taking 24.
+    // Three times around the buffer of 4096 bytes: a record takes 24 bytes with its header.
     for number in 0..512 {
         let expected = look_up(&dir, number, number % 3 == 0);
-        ensure!(ring.wait(Some(PATIENCE))?, "no wake-up for record {number}");
+        ensure!(ring.wait(Some(TIMEOUT))?, "no wake-up for record {number}");
         let record = ring.next().with_context(|| format!("no record {number}"))?;
         ensure!(
             *record == expected[..],
@@ -127,9 +127,9 @@ fn ring_buffer(_: &mut Context) -> Result<()> {
             &*record
         );
     }
-    ensure!(ring.next().is_none(), "there is a record too many");
+    ensure!(ring.next().is_none(), "there is one record too many");
 
-    // Filled to the brim, it drops what comes after, and goes on once it is read.
+    // A full buffer drops records, and accepts records again once it is read.
     let expected: Vec<_> = (512..1024)
         .map(|number| look_up(&dir, number, true))
         .collect();
@@ -158,14 +158,14 @@ fn ring_buffer(_: &mut Context) -> Result<()> {
 fn ring_buffer_edges(_: &mut Context) -> Result<()> {
     const RECORDS: u64 = 3000;
     const AHEAD: u64 = 64;
-    let ebpf = attached(objects::STREAMS, "to_ring")?;
+    let ebpf = attached(objects::EVENT_MAPS, "to_ring")?;
     let mut ring = RingBuf::try_from(map(&ebpf, "ring")?)?;
     let edges = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&edges, &ring, epoll::EventData::new_u64(0), flags)?;
     let wait = |number: u64| -> Result<()> {
-        let (mut events, patience) = (Vec::with_capacity(1), PATIENCE.try_into()?);
-        let woken = epoll::wait(&edges, spare_capacity(&mut events), Some(&patience))?;
+        let (mut events, timeout) = (Vec::with_capacity(1), TIMEOUT.try_into()?);
+        let woken = epoll::wait(&edges, spare_capacity(&mut events), Some(&timeout))?;
         ensure!(woken == 1, "no edge for record {number}");
         Ok(())
     };
@@ -200,7 +200,7 @@ fn ring_buffer_edges(_: &mut Context) -> Result<()> {
             Ok(next)
         };
         let result = all();
-        // Whatever came of it, the other task ends.
+        // End the other task also after an error.
         read.store(RECORDS, Ordering::SeqCst);
         result
     });
@@ -215,14 +215,14 @@ fn ring_buffer_edges(_: &mut Context) -> Result<()> {
 }
 
 fn ring_buffer_one_reader(_: &mut Context) -> Result<()> {
-    let ebpf = attached(objects::STREAMS, "to_ring")?;
+    let ebpf = attached(objects::EVENT_MAPS, "to_ring")?;
     let own = map(&ebpf, "ring")?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", own.fd()?.as_raw_fd()))?;
     let id = info.lines().find_map(|line| line.strip_prefix("map_id:"));
     let id: u32 = id.context("no id")?.trim().parse()?;
     let reused = EbpfLoader::new()
         .reuse_map("ring", own)
-        .load(objects::STREAMS)?;
+        .load(objects::EVENT_MAPS)?;
     let handles = [
         own.clone(),
         Map::from_id(id)?,
@@ -233,15 +233,15 @@ fn ring_buffer_one_reader(_: &mut Context) -> Result<()> {
         let reader = RingBuf::try_from(handle)?;
         for (second, other) in handles.iter().enumerate() {
             expect_error(
-                &format!("reader {second} beside reader {first}"),
+                &format!("reader {second} while reader {first} exists"),
                 RingBuf::try_from(other),
                 |error| matches!(error, MapError::InUse { .. }),
             )?;
         }
         drop(reader);
     }
-    // Another map of the same definition has a reader of its own.
-    let other = Ebpf::load(objects::STREAMS)?;
+    // Another map with the same definition has its own reader.
+    let other = Ebpf::load(objects::EVENT_MAPS)?;
     let _readers = (
         RingBuf::try_from(own)?,
         RingBuf::try_from(map(&other, "ring")?)?,
@@ -249,7 +249,7 @@ fn ring_buffer_one_reader(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// What has come, records as bytes and counts of lost ones.
+/// Reads all records, and the number of lost ones.
 fn drain(buffers: &mut [PerfEventArrayBuffer<Map>]) -> (Vec<Vec<u8>>, u64) {
     let (mut records, mut lost) = (Vec::new(), 0);
     for buffer in buffers {
@@ -262,7 +262,7 @@ fn drain(buffers: &mut [PerfEventArrayBuffer<Map>]) -> (Vec<Vec<u8>>, u64) {
 }
 
 fn perf_event_array(_: &mut Context) -> Result<()> {
-    let mut ebpf = attached(objects::STREAMS, "to_events")?;
+    let mut ebpf = attached(objects::EVENT_MAPS, "to_events")?;
     let events = ebpf.take_map("events").context("no map `events`")?;
     let mut buffers = PerfEventArray::try_from(events)?.open_all(Some(1))?;
     ensure!(
@@ -275,11 +275,11 @@ fn perf_event_array(_: &mut Context) -> Result<()> {
     for number in 0..300 {
         let expected = look_up(&dir, number, number % 3 == 0);
         ensure!(
-            perf::wait(&buffers, Some(PATIENCE))?,
+            perf::wait(&buffers, Some(TIMEOUT))?,
             "no wake-up for record {number}"
         );
         match drain(&mut buffers).0.as_slice() {
-            // The kernel fills up to a multiple of eight.
+            // The kernel pads records to a multiple of eight bytes.
             [data] if data.starts_with(&expected) => {}
             other => anyhow::bail!("record {number} is {other:?}, not {expected:?}"),
         }
@@ -288,7 +288,7 @@ fn perf_event_array(_: &mut Context) -> Result<()> {
         look_up(&dir, number, true);
     }
     let (records, mut lost) = drain(&mut buffers);
-    // The count comes with the next record that fits.
+    // The kernel sends the number of lost records with the next record that fits.
     look_up(&dir, 800, true);
     lost += drain(&mut buffers).1;
     let kept = records.len() as u64;
@@ -300,7 +300,7 @@ fn perf_event_array(_: &mut Context) -> Result<()> {
 }
 
 fn per_cpu_maps(_: &mut Context) -> Result<()> {
-    let ebpf = attached(objects::STREAMS, "to_counts")?;
+    let ebpf = attached(objects::EVENT_MAPS, "to_counts")?;
     let mut counts: PerCpuArray<_, u32> = map(&ebpf, "counts")?.clone().try_into()?;
     let mut by_result: PerCpuHashMap<_, i32, u64> = map(&ebpf, "by_result")?.clone().try_into()?;
     let cpus = counts.get(&1, 0)?.len();
@@ -327,7 +327,7 @@ fn per_cpu_maps(_: &mut Context) -> Result<()> {
     );
     ensure!(
         counts.get(&0, 0)?.iter().sum::<u32>() == 0,
-        "the element beside it changed"
+        "another element of the array changed"
     );
     let misses: u64 = by_result.get(&-2, 0)?.iter().sum();
     ensure!(
@@ -344,7 +344,7 @@ fn per_cpu_maps(_: &mut Context) -> Result<()> {
 
 fn cpu_list_missing(_: &mut Context) -> Result<()> {
     const CPUS: &str = "/sys/devices/system/cpu";
-    let mut ebpf = attached(objects::STREAMS, "to_counts")?;
+    let mut ebpf = attached(objects::EVENT_MAPS, "to_counts")?;
     let dir = dir()?;
     start(&ebpf)?;
     look_up(&dir, 0, true);
@@ -364,7 +364,7 @@ fn cpu_list_missing(_: &mut Context) -> Result<()> {
 }
 
 fn lazy_maps(_: &mut Context) -> Result<()> {
-    let mut ebpf = Ebpf::load(objects::STREAMS)?;
+    let mut ebpf = Ebpf::load(objects::EVENT_MAPS)?;
     let program = fexit(&mut ebpf, "to_counts")?;
     program.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
     program.attach()?;

@@ -1,4 +1,4 @@
-//! The process of one scenario.
+//! The process that runs one scenario.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -13,40 +13,34 @@ use guest::scenario::Context;
 use guest::scenarios;
 use protocol::event::Outcome;
 
-use crate::leaks::Census;
+use crate::concurrency::Concurrency;
+use crate::leak_check::LeakCheck;
 use crate::outcome;
 
 /// The argument that makes this binary run a scenario.
 pub(crate) const COMMAND: &str = "scenario";
 
-/// The argument that tells it that others run meanwhile.
-const BESIDE: &str = "beside-others";
-
-/// Whether a scenario is the only one that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Company {
-    Alone,
-    Others,
-}
+/// The argument that says that other scenarios run at the same time.
+const PARALLEL: &str = "parallel";
 
 /// The command that runs the scenario `id` in a process of its own.
-pub(crate) fn command(id: &str, company: Company) -> Command {
+pub(crate) fn command(id: &str, concurrency: Concurrency) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args([COMMAND, id]);
-    if company == Company::Others {
-        command.arg(BESIDE);
+    if concurrency == Concurrency::Parallel {
+        command.arg(PARALLEL);
     }
     command
 }
 
-/// Runs the scenario and hands its result back; see [`crate::supervise`] for the way.
+/// Runs the scenario and writes its result to the pipe that [`crate::supervise`] made.
 pub(crate) fn run(id: &str, more: &[OsString]) -> ExitCode {
-    let company = if more.iter().any(|word| word == BESIDE) {
-        Company::Others
+    let concurrency = if more.iter().any(|word| word == PARALLEL) {
+        Concurrency::Parallel
     } else {
-        Company::Alone
+        Concurrency::Serial
     };
-    match report(id, company) {
+    match report(id, concurrency) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -55,19 +49,21 @@ pub(crate) fn run(id: &str, more: &[OsString]) -> ExitCode {
     }
 }
 
-fn report(id: &str, company: Company) -> Result<()> {
-    crate::confine::confine().context("cannot give up rights")?;
-    let scenario = scenarios::find(id).with_context(|| format!("no scenario `{id}`"))?;
+fn report(id: &str, concurrency: Concurrency) -> Result<()> {
+    crate::capabilities::drop_unneeded().context("cannot drop capabilities")?;
+    let scenario =
+        scenarios::find(id).with_context(|| format!("this guest has no scenario `{id}`"))?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let dir = std::env::temp_dir().join(id);
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(&dir)
+        .with_context(|| format!("cannot create the directory {}", dir.display()))?;
     std::env::set_current_dir(&dir)?;
     let mut context = Context::default();
     let start = Instant::now();
-    let before = Census::of_process(company);
+    let leaks = LeakCheck::for_process(concurrency);
     let result = (scenario.run)(&mut context);
-    // Also after a refusal: a way out that leaks is none. Of a failure the first reason counts.
-    let result = match before.nothing_new() {
+    // Also after a refusal. A failed scenario keeps its own error.
+    let result = match leaks.finish() {
         Err(leak) if outcome::is_clean(&result) => Err(leak),
         _ => result,
     };
@@ -76,9 +72,9 @@ fn report(id: &str, company: Company) -> Result<()> {
         && let Some(feature) = scenario.feature
         && KernelVersion::current() < feature.minimum()
     {
-        // That it passed tells where the kernel's types do not.
+        // If the kernel's BTF cannot tell, the fact that the scenario passed does.
         result.backported = Btf::from_sys_fs().is_ok_and(|btf| feature.is_in(&btf) != Some(false));
     }
     pipe.write_all(&serde_json::to_vec(&result)?)
-        .context("cannot hand the result back")
+        .context("cannot write the result to /init")
 }

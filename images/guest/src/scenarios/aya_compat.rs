@@ -1,4 +1,4 @@
-//! One program, word for word, with aya's imports and with ours: it does the same.
+//! The same source, compiled with aya's imports and with fexit's, behaves the same.
 
 use anyhow::{Result, ensure};
 use fexit::Feature;
@@ -9,16 +9,16 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "moved_from_aya",
-    "a program written for aya does the same with its imports changed",
+    "a program written for aya behaves the same with its imports changed to fexit",
     Feature::RingBuf,
     moved_from_aya,
 )
-.beside_others()];
+.parallel()];
 
-/// Calls that the program is to see.
+/// How many calls the program must see.
 const CALLS: u64 = 4;
 
-/// What the program saw of them.
+/// How many calls the program reported, by channel.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     in_hash: u64,
@@ -30,11 +30,14 @@ struct Seen {
     after: u64,
 }
 
-/// A path lookup that ends as nothing else here does: below what is no folder.
+/// A path lookup that fails with ENOTDIR, as no other lookup here does.
 fn look_up() -> Result<()> {
     for _ in 0..CALLS {
         let result = access("/proc/uptime/below", Access::EXISTS);
-        ensure!(result == Err(Errno::NOTDIR), "it gave {result:?}");
+        ensure!(
+            result == Err(Errno::NOTDIR),
+            "the lookup returned {result:?}, not ENOTDIR"
+        );
     }
     Ok(())
 }
@@ -64,7 +67,7 @@ macro_rules! program {
             use super::{Seen, look_up};
             use crate::objects;
 
-            /// What the traced function returned: `ENOTDIR`.
+            /// The return value of the traced function: `-ENOTDIR`.
             const RET: i32 = -20;
 
             pub(super) fn run() -> Result<Seen> {
@@ -77,7 +80,7 @@ macro_rules! program {
                 Ok(seen)
             }
 
-            /// The object, whose programs count this process's calls.
+            /// Loads the object; its programs count the calls of this process.
             fn load(object: &[u8], btf: &Btf) -> Result<Ebpf> {
                 Ok(EbpfLoader::new()
                     .btf(Some(btf))
@@ -140,7 +143,7 @@ macro_rules! program {
             }
 
             fn streams(btf: &Btf, seen: &mut Seen) -> Result<()> {
-                let mut ebpf = load(objects::STREAMS, btf)?;
+                let mut ebpf = load(objects::EVENT_MAPS, btf)?;
                 let cpus = nr_cpus().map_err(|(_, error)| error)?;
                 let mut counts: PerCpuArray<_, u32> =
                     ebpf.map_mut("counts").context("no map")?.try_into()?;
@@ -162,7 +165,7 @@ macro_rules! program {
                 look_up()?;
 
                 while let Some(record) = ring.next() {
-                    seen.in_ring += u64::from(ends_as_wanted(&record));
+                    seen.in_ring += u64::from(has_expected_return(&record));
                 }
                 for buffer in &mut buffers {
                     ensure!(buffer.as_raw_fd() > 2);
@@ -170,7 +173,7 @@ macro_rules! program {
                         buffer.for_each(|event| {
                             if let PerfEvent::Sample { head, tail } = event {
                                 let record = [head, tail].concat();
-                                seen.in_perf += u64::from(ends_as_wanted(&record[..16]));
+                                seen.in_perf += u64::from(has_expected_return(&record[..16]));
                             }
                         });
                     }
@@ -181,8 +184,8 @@ macro_rules! program {
                 Ok(())
             }
 
-            /// A record ends with what the function returned.
-            fn ends_as_wanted(record: &[u8]) -> bool {
+            /// A record ends with the return value of the function.
+            fn has_expected_return(record: &[u8]) -> bool {
                 record.ends_with(&RET.to_ne_bytes())
             }
 
@@ -212,7 +215,7 @@ macro_rules! program {
                 seen.while_pinned = by_result.get(&RET, 0)?;
                 let link = PinnedLink::from_pin(path)?.unpin()?;
                 Link::detach(FExitLink::from(link))?;
-                // The kernel ends a link that was pinned in its own time.
+                // The kernel frees a pinned link asynchronously.
                 for _ in 0..500 {
                     let before = by_result.get(&RET, 0)?;
                     look_up()?;
@@ -242,8 +245,14 @@ fn moved_from_aya(_: &mut Context) -> Result<()> {
         while_pinned: CALLS,
         after: 0,
     };
-    ensure!(ours == expected, "with our imports it saw {ours:?}");
+    ensure!(
+        ours == expected,
+        "with the imports of fexit it saw {ours:?}, not {expected:?}"
+    );
     let theirs = with_aya::run()?;
-    ensure!(theirs == expected, "with aya's imports it saw {theirs:?}");
+    ensure!(
+        theirs == expected,
+        "with the imports of aya it saw {theirs:?}, not {expected:?}"
+    );
     Ok(())
 }

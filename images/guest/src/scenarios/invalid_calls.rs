@@ -1,4 +1,4 @@
-//! Calls out of order, and functions that cannot be had: each is one clear error, and does no harm.
+//! Calls in the wrong order, and unknown functions: each gives one clear error and changes nothing.
 
 use anyhow::{Result, ensure};
 use fexit::programs::ProgramError;
@@ -14,28 +14,28 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Feature::Fexit,
         attach_before_load,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "load_twice",
-        "a second load is refused, and the first one stays good",
+        "a second load is refused, and the loaded program stays usable",
         Feature::Fexit,
         load_twice,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "attach_twice",
-        "a second attach is refused while the first lives, and does not make the program run twice",
+        "a second attach is refused while the first link exists, and the program runs once per call",
         Feature::Fexit,
         attach_twice,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "unknown_function",
-        "a function that is not in BTF is named in the error, with the nearest that is",
+        "the error for a function that is not in BTF names it and a similar one that is",
         Feature::Fexit,
         unknown_function,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn attach_before_load(_: &mut Context) -> Result<()> {
@@ -69,7 +69,7 @@ fn load_twice(_: &mut Context) -> Result<()> {
     )?;
     ensure!(
         counter.program()?.info()?.id == id,
-        "the refused load put another program in place"
+        "the refused load replaced the program"
     );
     counter.program()?.attach()?;
     expect(&[&counter.calls()], &[])
@@ -113,9 +113,9 @@ fn unknown_function(_: &mut Context) -> Result<()> {
     );
     ensure!(
         text.contains("filename_lookup"),
-        "the error does not name the nearest: {text}"
+        "the error does not name a similar function: {text}"
     );
-    // `inode` is a name in BTF, but not a function's.
+    // BTF has the name `inode`, but not for a function.
     expect_error(
         "load for a struct",
         counter.program()?.load("inode", &btf),

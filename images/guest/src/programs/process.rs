@@ -1,4 +1,4 @@
-//! The process of one program.
+//! The process that runs one program of an object.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,29 +11,30 @@ use anyhow::{Context as _, Result};
 use protocol::job::{JOB_PATH, Job, Work};
 
 use super::attempt;
-use super::trigger::{Meanwhile, shell};
+use super::shell;
+use super::trigger::Trigger;
 
-/// The argument that makes this binary try a program.
+/// The argument that makes this binary run a program.
 pub(crate) const COMMAND: &str = "program";
 
-/// The argument in the place of a program's number that makes it prepare the VM for them all.
+/// The argument that runs the `--prepare` command, in place of a program's number.
 const PREPARE: &str = "prepare";
 
-/// The command that prepares the VM, as a process that may report for nobody.
+/// The command that runs `--prepare` with the capabilities of a scenario.
 pub(super) fn prepare() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args([COMMAND, PREPARE]);
     command
 }
 
-/// The command that tries the `index`-th program of the job in a process of its own.
+/// The command that runs program number `index` of the job in its own process.
 pub(super) fn command(index: usize) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args([COMMAND, &index.to_string()]);
     command
 }
 
-/// Tries the program and hands its result back; see [`crate::supervise`] for the way.
+/// Runs the program and writes its result to the pipe that [`crate::supervise`] made.
 pub(crate) fn run(index: &str) -> ExitCode {
     match report(index) {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,7 +46,7 @@ pub(crate) fn run(index: &str) -> ExitCode {
 }
 
 fn report(index: &str) -> Result<()> {
-    crate::confine::confine().context("cannot give up rights")?;
+    crate::capabilities::drop_unneeded().context("cannot drop capabilities")?;
     let job: Job = serde_json::from_slice(&fs::read(JOB_PATH)?)?;
     let (programs, crashed, prepare, trigger) = match &job.work {
         Work::Scenarios {
@@ -58,24 +59,29 @@ fn report(index: &str) -> Result<()> {
         Work::Command(_) => anyhow::bail!("the job has no programs"),
     };
     if index == PREPARE {
-        let command = prepare.as_ref().context("the job has no such command")?;
-        return Err(shell(command).exec()).with_context(|| command.shell.clone());
+        let command = prepare
+            .as_ref()
+            .context("the job has no `--prepare` command")?;
+        return Err(shell::command(command).exec())
+            .with_context(|| format!("cannot run {}", command.shell));
     }
     let index: usize = index.parse()?;
-    let task = programs.get(index).context("the job has no such program")?;
+    let task = programs
+        .get(index)
+        .context("the job has no program of that number")?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let start = Instant::now();
-    let meanwhile = trigger.as_ref().map(|trigger| Meanwhile {
-        trigger,
-        others: programs
+    let trigger = trigger.as_ref().map(|command| Trigger {
+        command,
+        siblings: programs
             .iter()
             .enumerate()
-            .filter(|(place, other)| task.goes_with(other) && !crashed.contains(place))
+            .filter(|(index, other)| task.is_sibling_of(other) && !crashed.contains(index))
             .map(|(_, other)| other)
             .collect(),
     });
-    let mut result = attempt::run(task, meanwhile.as_ref());
+    let mut result = attempt::run(task, trigger.as_ref());
     result.duration_us = Some(attempt::us(start.elapsed()));
     pipe.write_all(&serde_json::to_vec(&result)?)
-        .context("cannot hand the result back")
+        .context("cannot write the result to /init")
 }

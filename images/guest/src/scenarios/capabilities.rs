@@ -1,4 +1,4 @@
-//! With no more rights than it takes, and with less.
+//! Loading and attaching with the least capabilities, and without them.
 
 use std::fs;
 use std::thread;
@@ -16,19 +16,19 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "least_privilege",
-        "CAP_BPF and CAP_PERFMON are enough to load, attach and detach; a low limit on locked memory is lifted",
+        "CAP_BPF and CAP_PERFMON suffice to load, attach and detach; the library raises a low RLIMIT_MEMLOCK",
         Feature::Capabilities,
         least_privilege,
     ),
     Scenario::new(
         "no_privilege",
-        "without them the refusal names the capability that is missing",
+        "without CAP_BPF or CAP_PERFMON the error names the missing capability",
         Feature::Capabilities,
         no_privilege,
     ),
 ];
 
-/// Does `work` in a thread that has no capabilities but these: what comes after still has all.
+/// Runs `work` in a thread with only these capabilities; the process keeps all of them.
 fn with_only<T: Send>(set: CapabilitySet, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let sets = CapabilitySets {
         effective: set,
@@ -47,15 +47,15 @@ fn with_only<T: Send>(set: CapabilitySet, work: impl FnOnce() -> Result<T> + Sen
 }
 
 fn least_privilege(_: &mut Context) -> Result<()> {
-    // Before 5.11 locked memory counts, and lifting the hard limit takes a capability more; the soft one none.
-    const LITTLE: Option<u64> = Some(4096);
+    // Before 5.11 BPF memory counts as locked. Raising the hard limit needs CAP_SYS_RESOURCE, raising the soft one nothing.
+    const LOW: Option<u64> = Some(4096);
     let limit = |current, maximum| setrlimit(Resource::Memlock, Rlimit { current, maximum });
     let btf = Btf::from_sys_fs()?;
-    limit(LITTLE, LITTLE)?;
+    limit(LOW, LOW)?;
     let (counter, _id) = Counter::attached(&btf)?;
     expect(&[&counter.calls()], &[])?;
     drop(counter);
-    limit(LITTLE, None)?;
+    limit(LOW, None)?;
     with_only(CapabilitySet::BPF | CapabilitySet::PERFMON, || {
         let (mut counter, id) = Counter::attached(&btf)?;
         expect(&[&counter.calls()], &[])?;
@@ -82,30 +82,31 @@ fn no_privilege(_: &mut Context) -> Result<()> {
         let text = error.to_string();
         ensure!(
             text.contains("lacks CAP_PERFMON"),
-            "the error names another: {text}"
+            "the error does not name the missing capability: {text}"
         );
         Ok(())
     })?;
-    // With nothing at all not even a map can be made, unless everybody may load some programs and make their maps.
-    let for_all = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled")?.trim() == "0";
+    // Without capabilities no map can be created, unless the sysctl allows unprivileged BPF.
+    let unprivileged =
+        fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled")?.trim() == "0";
     with_only(CapabilitySet::empty(), || {
         let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
         let map = ebpf.map("calls").context("no map")?.fd().map(|_| ());
-        if for_all {
+        if unprivileged {
             map?;
         } else {
             let error = expect_error("a map without CAP_BPF", map, |_| true)?;
             let text = error.to_string();
             ensure!(
                 text.contains("`calls`") && text.contains("lacks CAP_BPF"),
-                "the error names another: {text}"
+                "the error does not name the missing capability: {text}"
             );
         }
         let load = Counter::loaded(&btf).map(drop);
         let error = expect_error("a load without CAP_BPF", load, |_| true)?;
         ensure!(error.to_string().contains("lacks CAP_BPF"), "{error}");
         let first = loaded_links().next().context("there is no link")?;
-        let error = expect_error("a walk of links", first, |error| {
+        let error = expect_error("listing the links", first, |error| {
             matches!(error, ProgramError::Permission { .. })
         })?;
         ensure!(error.to_string().contains("CAP_SYS_ADMIN"), "{error}");

@@ -1,4 +1,4 @@
-//! How many programs one function takes.
+//! The number of programs on one function.
 
 use anyhow::{Result, ensure};
 use fexit::programs::{FExit, ProgramError, Target};
@@ -10,19 +10,19 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
     "program_limit",
-    "one function takes as many programs as its trampoline holds, and the error for one more names that",
+    "one function takes as many programs as a trampoline holds, and the error for one more names that limit",
     Feature::ProgramTarget,
     program_limit,
 )
-.beside_others()];
+.parallel()];
 
-/// No trampoline holds more; a kernel that would go on for ever is wrong.
+/// More than any trampoline holds, so that the loop ends on every kernel.
 const FAR_TOO_MANY: usize = 100;
 
 fn program_limit(context: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
-    // A program as the target: attaching to it takes a hundredth of the time.
-    let mut target = Ebpf::load(objects::KINDS)?;
+    // The target is a program: attaching to it takes a hundredth of the time.
+    let mut target = Ebpf::load(objects::PROGRAM_TYPES)?;
     let Some(target) = target.program_mut("on_packet") else {
         anyhow::bail!("no program")
     };
@@ -54,7 +54,7 @@ fn program_limit(context: &mut Context) -> Result<()> {
         text.contains("as many programs as one trampoline holds"),
         "{text}"
     );
-    // From 6.0 on the kernel tells what is attached where, so that the limit is this kernel's own.
+    // From 6.0 on the kernel reports the targets of programs, so that the error gives the limit of this kernel.
     let limit = if Feature::ProgramInfoTarget.is_in(&btf) == Some(true) {
         format!("({})", programs.len())
     } else {
@@ -75,7 +75,7 @@ fn program_limit(context: &mut Context) -> Result<()> {
         programs.len()
     );
 
-    // Where one goes, another fits.
+    // After one is detached, another fits.
     if let Some((mut counter, id)) = programs.pop() {
         counter.program()?.detach(id)?;
     }

@@ -1,4 +1,4 @@
-//! Faults made on purpose beside others, to show that each is found there, too.
+//! Deliberate faults of scenarios that run in parallel: each must be detected there, too.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::counter::Counter;
 use crate::scenario::{Context, Scenario, poll_until};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    fault("selftest_wait", "takes three seconds", |_| {
+    fault("selftest_wait", "runs for three seconds", |_| {
         thread::sleep(Duration::from_secs(3));
         Ok(())
     }),
@@ -22,10 +22,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "fails unless no other scenario runs",
         crowded,
     ),
-    fault("selftest_leak", "leaves a program behind", |_| leak()),
+    fault("selftest_leak", "leaks a program", |_| leak()),
     fault(
         "selftest_leak_once",
-        "leaves a program behind, but not the next time",
+        "leaks a program, but only the first time",
         leak_once,
     ),
     fault(
@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     fault(
         "selftest_panic_crowded",
-        "makes the kernel panic, but only beside another scenario",
+        "makes the kernel panic, but only if another scenario runs",
         panic_crowded,
     ),
 ];
@@ -47,10 +47,10 @@ const fn fault(
 ) -> Scenario {
     Scenario::new(id, title, Feature::Fexit, run)
         .hidden()
-        .beside_others()
+        .parallel()
 }
 
-/// Another process that runs a scenario.
+/// The command line of another process that runs a scenario.
 fn another() -> Result<Option<String>> {
     let me = process::id().to_string();
     for entry in fs::read_dir("/proc")? {
@@ -66,7 +66,7 @@ fn another() -> Result<Option<String>> {
 
 fn crowded(_: &mut Context) -> Result<()> {
     match poll_until("another", Duration::from_secs(1), another) {
-        Ok(other) => bail!("not alone: {other}"),
+        Ok(other) => bail!("another scenario runs: {other}"),
         Err(_) => Ok(()),
     }
 }
@@ -75,14 +75,14 @@ fn leak() -> Result<()> {
     let mut counter = Counter::loaded(&Btf::from_sys_fs()?)?;
     Ok(counter
         .program()?
-        .pin(format!("/sys/fs/bpf/left-by-{}", process::id()))?)
+        .pin(format!("/sys/fs/bpf/leaked-by-{}", process::id()))?)
 }
 
 fn leak_once(_: &mut Context) -> Result<()> {
-    if Path::new("been-here").exists() {
+    if Path::new("ran-before").exists() {
         return Ok(());
     }
-    fs::write("been-here", "")?;
+    fs::write("ran-before", "")?;
     leak()
 }
 

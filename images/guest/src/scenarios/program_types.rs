@@ -1,4 +1,4 @@
-//! Programs of several kinds in one object.
+//! Programs of several types in one object.
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::Ebpf;
@@ -10,13 +10,13 @@ use crate::scenario::{Context, Scenario};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario::on_every_kernel(
     "wrong_program_kind",
-    "a program of another kind is not taken for an fexit program, and the error names both kinds",
-    wrong_program_kind,
+    "a program of another type does not convert to FExit, and the error names both types",
+    wrong_program_type,
 )
-.beside_others()];
+.parallel()];
 
-fn wrong_program_kind(_: &mut Context) -> Result<()> {
-    let mut ebpf = Ebpf::load(objects::KINDS)?;
+fn wrong_program_type(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::PROGRAM_TYPES)?;
     for (name, kind) in [
         ("on_exit", "fexit"),
         ("on_entry", "fentry"),
@@ -28,7 +28,7 @@ fn wrong_program_kind(_: &mut Context) -> Result<()> {
             .with_context(|| format!("no program `{name}`"))?;
         ensure!(
             program.kind() == kind,
-            "`{name}` is of kind {}, not {kind}",
+            "`{name}` has the type {}, not {kind}",
             program.kind()
         );
         let shared = <&FExit>::try_from(program).map(|_| ());
@@ -38,22 +38,22 @@ fn wrong_program_kind(_: &mut Context) -> Result<()> {
         if kind == "fexit" {
             shared?;
             exclusive?;
-            let error = expect_error("fexit as another kind", other, is_wrong_kind)?.to_string();
+            let error = expect_error("fexit as another type", other, is_wrong_type)?.to_string();
             ensure!(
                 error.contains("`fexit`"),
-                "the error does not name the kind: {error}"
+                "the error does not name the type: {error}"
             );
             continue;
         }
         other?;
         for result in [shared, exclusive] {
-            let error = expect_error("another kind as fexit", result, is_wrong_kind)?.to_string();
+            let error = expect_error("another type as fexit", result, is_wrong_type)?.to_string();
             let named = [name, kind, "fexit"]
                 .iter()
                 .all(|word| error.contains(&format!("`{word}`")));
             ensure!(
                 named,
-                "the error does not name program and both kinds: {error}"
+                "the error does not name the program and both types: {error}"
             );
         }
     }
@@ -64,6 +64,6 @@ fn wrong_program_kind(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn is_wrong_kind(error: &ProgramError) -> bool {
+fn is_wrong_type(error: &ProgramError) -> bool {
     matches!(error, ProgramError::UnexpectedProgramType { .. })
 }

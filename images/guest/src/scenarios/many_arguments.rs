@@ -1,4 +1,4 @@
-//! Targets with as many arguments as a trampoline passes on, and more.
+//! Targets with as many arguments as a trampoline supports, and more.
 
 use std::fs;
 use std::io::Read as _;
@@ -21,24 +21,24 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "twelve_arguments",
-        "of functions with ten, eleven and twelve arguments the last ones arrive exactly, and what is returned",
+        "the program sees the last arguments and the return values of functions with ten, eleven and twelve arguments",
         Feature::ManyArguments,
         twelve_arguments,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "too_many_arguments",
-        "a function with more arguments than a trampoline passes on is refused by name, with their number",
+        "a function with more arguments than a trampoline supports is refused, with its name and their number",
         Feature::Fexit,
         too_many_arguments,
     )
-    .beside_others(),
+    .parallel(),
 ];
 
 fn twelve_arguments(_: &mut Context) -> Result<()> {
-    // Up and running. The kernel gives it its address.
+    // IFF_UP | IFF_RUNNING | IFF_LOOPBACK; the kernel assigns the address.
     fs::write("/sys/class/net/lo/flags", "0x49")?;
-    let object = |program| attached(objects::TEN_TO_TWELVE, program);
+    let object = |program| attached(objects::MANY_ARGUMENTS, program);
     ten(&object("ten")?)?;
     eleven(&object("eleven")?)?;
     twelve(&object("twelve")?)
@@ -54,7 +54,7 @@ fn ten(ebpf: &Ebpf) -> Result<()> {
     start(ebpf)?;
     let sent = send(&sender, &DATA, SendFlags::DONTWAIT);
     stop(ebpf)?;
-    ensure!(sent? == DATA.len(), "the datagram was cut");
+    ensure!(sent? == DATA.len(), "the datagram was truncated");
     let seen: (u64, i32, i32, u32, u32) = (
         ebpf.global("datagrams")?,
         ebpf.global("datagram_length")?,
@@ -117,7 +117,7 @@ fn eleven(ebpf: &Ebpf) -> Result<()> {
 }
 
 fn twelve(ebpf: &Ebpf) -> Result<()> {
-    /// What is sent back is likely handled at once, but on a busy machine by a thread of the kernel's.
+    /// The answer is usually handled at once, but on a busy machine in ksoftirqd.
     const TRIES: usize = 20;
     const TOS: u8 = 0x10;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -125,10 +125,10 @@ fn twelve(ebpf: &Ebpf) -> Result<()> {
         let client = TcpStream::connect(listener.local_addr()?)?;
         set_ip_tos(&client, TOS)?;
         let (mut server, _) = listener.accept()?;
-        // Whoever ends first, and has been told that this was heard, keeps no more of the connection than it takes to
-        // answer when the other one ends.
+        // The side that closes first, once its FIN is acknowledged, keeps only a timewait socket, which answers the
+        // other side's FIN.
         drop(client);
-        ensure!(server.read(&mut [0])? == 0, "nobody has sent anything");
+        ensure!(server.read(&mut [0])? == 0, "the client sent data");
         set_tcp_quickack(&server, true)?;
         start(ebpf)?;
         drop(server);
@@ -154,7 +154,7 @@ fn twelve(ebpf: &Ebpf) -> Result<()> {
 }
 
 fn too_many_arguments(_: &mut Context) -> Result<()> {
-    let mut ebpf = Ebpf::load(objects::TEN_TO_TWELVE)?;
+    let mut ebpf = Ebpf::load(objects::MANY_ARGUMENTS)?;
     let load = fexit(&mut ebpf, "fourteen")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
     let error = expect_error("a function with fourteen arguments", load, |error| {
         matches!(error, ProgramError::TargetRefused { .. })

@@ -1,20 +1,20 @@
-//! Who goes first of those that run side by side: whoever began first. The others get what the CPU has left, which is
-//! all of it while the first one waits.
+//! CPU priorities of the scenarios that run in parallel: the one that started first goes first, the others use the CPU
+//! while it waits.
 //!
-//! Were they to take turns by time, none would be done sooner, and each switch costs: under emulation up to a quarter.
+//! Time slices would finish none of them sooner, and each context switch costs up to a quarter under emulation.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, setpriority_pgrp};
 
-/// The process groups that run, the first to begin first.
+/// The process groups that run, in the order in which they started.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// The place of a process group. When it is dropped, those behind move up.
-pub(crate) struct Rank(Pid);
+/// The priority of a process group. Dropping it raises the groups that started later.
+pub(crate) struct Priority(Pid);
 
-impl Rank {
-    pub(crate) fn last(group: Pid) -> Self {
+impl Priority {
+    pub(crate) fn lowest(group: Pid) -> Self {
         let mut running = running();
         running.push(group);
         renice(&running);
@@ -22,7 +22,7 @@ impl Rank {
     }
 }
 
-impl Drop for Rank {
+impl Drop for Priority {
     fn drop(&mut self) {
         let mut running = running();
         running.retain(|group| *group != self.0);
@@ -39,7 +39,7 @@ fn renice(running: &[Pid]) {
         .iter()
         .zip([0, 15].into_iter().chain([19].into_iter().cycle()))
     {
-        // It fails only for one that has just ended.
+        // This fails only for a group that has just ended.
         let _ = setpriority_pgrp(Some(*group), nice);
     }
 }

@@ -1,7 +1,7 @@
-//! Runs one program of the host's, and carries its streams over the port.
+//! Runs one command of the host and relays its standard streams over the serial ports.
 //!
-//! Reading the port never waits for the program: what is typed is held here until the program takes it, and only
-//! then is the host told to send more. Writing to the port waits for the host, and so does the program then.
+//! Reading a port never blocks on the command: input is buffered here until the command reads it, and only then does the
+//! host send more. Writing to a port blocks until the host reads, and the command blocks with it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
@@ -22,27 +22,27 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcdrain, tcsetwinsize};
 
 use crate::port::{self, Port};
-use crate::{end, session, supervise};
+use crate::{child_exit, session, supervise};
 
-/// Does the work of a VM that is there for one program.
-pub(crate) fn work(wanted: &Command, port: &mut Port) -> Result<()> {
+/// Runs the command and reports how it ended.
+pub(crate) fn run(wanted: &Command, port: &mut Port) -> Result<()> {
     let start = Instant::now();
-    let how = run(wanted, || port.send(&Event::Running))?;
+    let how = relay(wanted, || port.send(&Event::Running))?;
     let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     port.send(&Event::Exited { how, duration_us })?;
     port.send(&Event::Done { scenarios: 0 })
 }
 
-/// Runs it to its end, and waits until the last byte of its output has left. `open` is called when the ports are: a
-/// byte that came before would be lost.
-fn run(wanted: &Command, open: impl FnOnce() -> Result<()>) -> Result<Exit> {
+/// Runs the command and waits until the host has received its output. Calls `ready` once the ports are open: input that
+/// the host sends earlier is lost.
+fn relay(wanted: &Command, ready: impl FnOnce() -> Result<()>) -> Result<Exit> {
     let ports = Ports::open(wanted.streams)?;
-    open()?;
+    ready()?;
     let mut relay = Relay::start(wanted, ports)?;
     let status = relay.run()?;
     supervise::kill_descendants();
-    // What descendants wrote until then, and a pipe of theirs that is full.
-    relay.rest()?;
+    // What descendants wrote before they were killed.
+    relay.drain()?;
     tcdrain(&relay.ports.to_host).context("cannot drain the port for output")?;
     Ok(how(status))
 }
@@ -74,19 +74,19 @@ struct Relay {
     ports: Ports,
     decoder: Decoder,
     child: Child,
-    /// Becomes readable when the program ends.
+    /// Becomes readable when the command exits.
     end: PipeReader,
-    /// Its output; the second is there only if errors have a stream of their own.
+    /// Standard output and standard error; a terminal has only the first.
     outputs: [Option<File>; 2],
     input: Input,
 }
 
-/// What the host sent and the program has yet to take.
+/// Input from the host that the command has not read yet.
 struct Input {
-    /// None when there is no input, or no more.
+    /// `None` without input, and after its end.
     to: Option<File>,
     waiting: Vec<u8>,
-    /// The host has no more.
+    /// The host sent the end of the input.
     ended: bool,
     is_terminal: bool,
 }
@@ -96,7 +96,7 @@ impl Relay {
         let mut command = session::command(wanted);
         let (outputs, input) = match wanted.streams {
             Streams::Terminal(size) => {
-                let (ours, theirs) = terminal(size).context("cannot make a terminal")?;
+                let (ours, theirs) = terminal(size).context("cannot create a pseudo-terminal")?;
                 command
                     .stdin(theirs.try_clone()?)
                     .stdout(theirs.try_clone()?)
@@ -122,10 +122,10 @@ impl Relay {
         if let Some(input) = &input {
             fcntl_setfl(input, OFlags::NONBLOCK)?;
         }
-        let child = command.spawn().context("cannot start a process")?;
-        // The command holds copies of the program's ends, which would keep them open.
+        let child = command.spawn().context("cannot start the command")?;
+        // `command` holds copies of the child's ends of the pipes, and would keep them open.
         drop(command);
-        let end = end::of(Pid::from_child(&child)).context("cannot watch the program")?;
+        let end = child_exit::watch(Pid::from_child(&child)).context("cannot watch the command")?;
         Ok(Self {
             ports,
             decoder: Decoder::default(),
@@ -141,20 +141,20 @@ impl Relay {
         })
     }
 
-    /// Until the program ends.
+    /// Relays until the command exits.
     fn run(&mut self) -> Result<ExitStatus> {
         while !self.step(None)?.ended {}
-        self.child.wait().context("cannot wait for the program")
+        self.child.wait().context("cannot wait for the command")
     }
 
-    /// What is left in the pipes once nobody can write to them.
-    fn rest(&mut self) -> Result<()> {
-        while self.step(Some(Duration::ZERO))?.came {}
+    /// Relays what is left in the pipes after the last writer is gone.
+    fn drain(&mut self) -> Result<()> {
+        while self.step(Some(Duration::ZERO))?.has_output {}
         Ok(())
     }
 
-    /// Waits for something to happen, and passes it on.
-    fn step(&mut self, limit: Option<Duration>) -> Result<Happened> {
+    /// Waits for input, output or the exit, and relays it.
+    fn step(&mut self, limit: Option<Duration>) -> Result<Events> {
         let mut fds = vec![PollFd::new(&self.end, PollFlags::IN)];
         let from_host = self.ports.from_host.iter();
         fds.extend(from_host.map(|port| PollFd::new(port, PollFlags::IN)));
@@ -174,18 +174,18 @@ impl Relay {
         let is_open = self.outputs.each_ref().map(Option::is_some);
         let outputs = is_open.map(|open| open && ready.next() == Some(true));
         if from_host {
-            self.hear()?;
+            self.read_input()?;
         }
         self.feed()?;
-        let mut came = false;
+        let mut has_output = false;
         for (index, ready) in outputs.into_iter().enumerate() {
-            came |= ready && self.pass_on(index)?;
+            has_output |= ready && self.send_output(index)?;
         }
-        Ok(Happened { ended, came })
+        Ok(Events { ended, has_output })
     }
 
-    /// Takes what the host has sent.
-    fn hear(&mut self) -> Result<()> {
+    /// Reads from the host.
+    fn read_input(&mut self) -> Result<()> {
         let mut buffer = [0; 4096];
         let Some(port) = &mut self.ports.from_host else {
             return Ok(());
@@ -198,10 +198,10 @@ impl Relay {
             Frame::Window(window) => size = Some(window),
             _ => {}
         });
-        decoded.map_err(|_| anyhow!("the host sent what is no frame"))?;
+        decoded.map_err(|_| anyhow!("the host sent bytes that are not a frame"))?;
         ensure!(
             input.waiting.len() <= WINDOW,
-            "the host sent more than was asked for"
+            "the host sent more than the {WINDOW} bytes of input that may be unread"
         );
         if let (Some(size), Some(terminal), true) = (size, &input.to, input.is_terminal) {
             tcsetwinsize(terminal, winsize(size))?;
@@ -209,7 +209,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Gives the program what it takes without waiting.
+    /// Writes what the command can take without blocking.
     fn feed(&mut self) -> Result<()> {
         if let Some(taken) = self.input.feed() {
             self.send(&Frame::Taken(u16::try_from(taken)?))?;
@@ -217,8 +217,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Passes on a piece of output; false at its end.
-    fn pass_on(&mut self, index: usize) -> Result<bool> {
+    /// Relays a chunk of output. Returns false at the end of the stream.
+    fn send_output(&mut self, index: usize) -> Result<bool> {
         let mut buffer = [0; CONTENT_LIMIT];
         let Some(output) = &mut self.outputs[index] else {
             return Ok(false);
@@ -226,9 +226,9 @@ impl Relay {
         let length = match output.read(&mut buffer) {
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            // A terminal that nobody holds any more.
+            // The last process closed the terminal.
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => 0,
-            Err(error) => return Err(error).context("cannot read the program's output"),
+            Err(error) => return Err(error).context("cannot read the output of the command"),
         };
         if length == 0 {
             self.outputs[index] = None;
@@ -255,7 +255,7 @@ impl Input {
         !self.waiting.is_empty()
     }
 
-    /// Writes what is taken without waiting; how much that was, if anything.
+    /// Writes without blocking. Returns the number of bytes, if any.
     fn feed(&mut self) -> Option<usize> {
         let mut taken = 0;
         if self.waiting.is_empty() {
@@ -264,7 +264,7 @@ impl Input {
             match to.write(&self.waiting) {
                 Ok(length) => taken = length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The program closed its input: whatever comes is taken and dropped.
+                // The command closed its input: drop all further input.
                 Err(_) => self.to = None,
             }
         }
@@ -279,20 +279,22 @@ impl Input {
     }
 }
 
-struct Happened {
-    /// The program is over.
+struct Events {
+    /// The command exited.
     ended: bool,
-    /// It had written something.
-    came: bool,
+    /// The command wrote something.
+    has_output: bool,
 }
 
-/// A new terminal: our side and the program's.
+/// A new pseudo-terminal: our side and the command's.
 fn terminal(size: Window) -> Result<(File, File)> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
     let path = ptsname(&ours, Vec::new())?;
-    let path = path.to_str().context("the terminal's name")?;
+    let path = path
+        .to_str()
+        .context("the name of the pseudo-terminal is not UTF-8")?;
     let theirs = port::open_terminal(path)?;
     tcsetwinsize(&theirs, winsize(size))?;
     Ok((ours.into(), theirs))

@@ -1,5 +1,4 @@
-//! The end of a child as something to poll for beside its output. Pidfds could do that, but only from 5.3 on, and
-//! distributions carried trampolines back to 4.18.
+//! Makes the exit of a child pollable. Pidfds do the same, but need 5.3; distributions backported trampolines to 4.18.
 
 use std::io::{self, PipeReader};
 use std::thread;
@@ -7,15 +6,15 @@ use std::thread;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-/// What a thread needs that only waits.
+/// The stack of a thread that only waits, in bytes.
 const STACK: usize = 64 << 10;
 
-/// A descriptor that becomes readable when the child ends. The child is left to be waited for.
-pub(crate) fn of(child: Pid) -> io::Result<PipeReader> {
+/// Returns a descriptor that becomes readable when the child exits. The caller still waits for the child.
+pub(crate) fn watch(child: Pid) -> io::Result<PipeReader> {
     let (end, held) = io::pipe()?;
     thread::Builder::new().stack_size(STACK).spawn(move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        // Any other error says that somebody else has waited for it.
+        // Any other error means that the child was waited for already.
         while let Err(Errno::INTR) = waitid(WaitId::Pid(child), options) {}
         drop(held);
     })?;
@@ -31,21 +30,21 @@ mod tests {
 
     use super::*;
 
-    fn is_over(end: &PipeReader, within: Duration) -> bool {
+    fn has_exited(end: &PipeReader, within: Duration) -> bool {
         let within = Timespec::try_from(within).unwrap();
         poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&within)).unwrap() == 1
     }
 
     #[test]
-    fn a_child_is_over_when_it_ends_and_still_has_its_status() {
+    fn the_descriptor_is_readable_after_the_exit_and_the_status_remains() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-        let end = of(Pid::from_child(&child)).unwrap();
-        assert!(!is_over(&end, Duration::ZERO));
+        let end = watch(Pid::from_child(&child)).unwrap();
+        assert!(!has_exited(&end, Duration::ZERO));
         child.kill().unwrap();
-        assert!(is_over(&end, Duration::from_secs(60)));
+        assert!(has_exited(&end, Duration::from_secs(60)));
         assert!(!child.wait().unwrap().success());
-        // One that has been waited for is over as well.
-        let gone = of(Pid::from_child(&child)).unwrap();
-        assert!(is_over(&gone, Duration::from_secs(60)));
+        // A child that was waited for has exited, too.
+        let gone = watch(Pid::from_child(&child)).unwrap();
+        assert!(has_exited(&gone, Duration::from_secs(60)));
     }
 }

@@ -1,4 +1,4 @@
-//! Targets that are there and cannot be had: each is refused by name, with the reason.
+//! Functions that cannot be targets: the error names each, and the reason.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,55 +15,55 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "ambiguous_name",
-        "a name that several functions have is refused with a list of them, unless the loader is told to take it as BTF has it",
+        "an ambiguous name is refused with the list of matches, unless the policy is BtfOnly",
         Feature::Fexit,
         ambiguous_name,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "function_without_btf",
-        "of a function that is there but not in BTF the error says that it exists",
+        "the error for a function without BTF says that the function exists",
         Feature::Fexit,
         function_without_btf,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "changed_function",
-        "of a function that the compiler changed the error names the copy that is left",
+        "the error for a function that the compiler changed names the changed copy",
         Feature::Fexit,
         changed_function,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "changed_function_in_btf",
-        "of a function that BTF has and the kernel only as a changed copy the error names the copy",
+        "the error for a function that is in BTF, but in the kernel only as a changed copy, names that copy",
         Feature::Fexit,
         changed_function_in_btf,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "similar_names",
-        "for a name that is not there those are suggested that differ in letter case, at the end, or by a word",
+        "the error for an unknown name suggests names that differ in case, at the end, or by one part",
         Feature::Fexit,
         similar_names,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "denied_function",
-        "a function that tracing itself needs, or that never returns, is refused by name",
+        "a function on the deny list, or that never returns, is refused with its name",
         Feature::Fexit,
         denied_function,
     )
-    .beside_others(),
+    .parallel(),
     Scenario::new(
         "ftrace_off",
-        "with ftrace switched off an attach is refused with the way out, and never passes in silence",
+        "with ftrace off, attach is refused and the error says how to switch it on",
         Feature::Fexit,
         ftrace_off,
     ),
 ];
 
-/// Names of functions of the kernel proper in its symbol table, with how often each is there.
+/// How often each function name of vmlinux is in kallsyms.
 fn symbols(table: &str) -> HashMap<&str, usize> {
     let mut names = HashMap::new();
     for line in table.lines() {
@@ -96,7 +96,7 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
     let code = symbols(code(&table)?);
     let mut shared: Vec<_> = symbols(&table)
         .into_iter()
-        // BTF leaves out most of those with underscores.
+        // BTF leaves out most names with leading underscores.
         .filter(|(name, times)| *times > 1 && !name.starts_with("__"))
         .filter(|(name, times)| code.get(name) == Some(times))
         .collect();
@@ -127,7 +127,7 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
         shared.len()
     );
     context.measure("shared_names", shared.len());
-    // Those that one function has once the kernel is up. Not every kernel has such.
+    // Names with one match outside `__init`. Not every kernel has such names.
     let once = symbols(&table)
         .into_iter()
         .filter(|(name, times)| *times > 1 && code.get(name) == Some(&1) && btf.has_function(name));
@@ -141,7 +141,7 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
         at_boot += 1;
     }
     context.measure("names_shared_at_boot", at_boot);
-    // Who takes names as BTF has them is not asked.
+    // With the policy BtfOnly the library does not check for ambiguity.
     let (name, _) = shared
         .iter()
         .find(|(name, _)| btf.has_function(name))
@@ -152,7 +152,7 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
     fixture::fexit(&mut unchecked, "count_calls")?
         .load(name, &btf)
         .with_context(|| format!("{name}, as BTF has it"))?;
-    // One that is unique still loads.
+    // A unique name still loads.
     Ok(counter.program()?.load(FUNCTION, &btf)?)
 }
 
@@ -195,7 +195,7 @@ fn changed_function(_: &mut Context) -> Result<()> {
     let table = table()?;
     let symbols = symbols(&table);
     let btf = Btf::from_sys_fs()?;
-    // Some copies are in BTF under the plain name: those can even be traced on some kernels.
+    // Some copies are in BTF under the plain name, and some kernels can even trace them.
     let left_out = symbols.keys().find_map(|name| {
         let (plain, suffix) = name.split_once('.')?;
         let kept = ["isra.", "constprop.", "part."]
@@ -225,7 +225,7 @@ fn changed_function_in_btf(context: &mut Context) -> Result<()> {
     plain.sort_unstable();
     plain.dedup();
     context.measure("functions", plain.len());
-    // The tools that made older kernels left such functions out of BTF.
+    // Older versions of pahole leave such functions out of BTF.
     for name in plain.into_iter().take(5) {
         let mut counter = Counter::parsed()?;
         let error = expect_error(name, counter.program()?.load(name, &btf), |error| {
@@ -274,7 +274,7 @@ fn denied_function(_: &mut Context) -> Result<()> {
         let error = expect_error(name, counter.program()?.load(name, &btf), |error| {
             matches!(
                 error,
-                // The kernel's list of 5.13 and later, or before that a kernel without such a function.
+                // The deny list of 5.13 and later, or an older kernel without such a function.
                 ProgramError::TargetRefused { .. }
                     | ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
             )
@@ -288,7 +288,7 @@ fn denied_function(_: &mut Context) -> Result<()> {
             ensure!(text.contains("deny list"), "the reason is missing: {text}");
         }
     }
-    // Refused from 6.15 on, and in stable kernels since; before, such a program is loaded, and never runs.
+    // Refused from 6.15 on, and in later stable kernels; older kernels load the program, but it never runs.
     match counter.program()?.load("do_exit", &btf) {
         Err(error @ ProgramError::TargetRefused { .. }) => {
             let text = error.to_string();
@@ -308,12 +308,12 @@ fn denied_function(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Switches ftrace back on, whatever happens to the scenario.
-struct BackOn;
+/// Switches ftrace back on, also if the scenario fails.
+struct FtraceGuard;
 
 const SWITCH: &str = "/proc/sys/kernel/ftrace_enabled";
 
-impl Drop for BackOn {
+impl Drop for FtraceGuard {
     fn drop(&mut self) {
         let _ = fs::write(SWITCH, "1");
     }
@@ -323,9 +323,9 @@ fn ftrace_off(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut counter = Counter::loaded(&btf)?;
     {
-        let _back_on = BackOn;
+        let _guard = FtraceGuard;
         if fs::write(SWITCH, "0").is_err() {
-            // From 7.2 or so the kernel does not let itself be switched off: then nothing is in the way.
+            // From about 7.2 on ftrace cannot be switched off: then attach works.
             counter.program()?.attach()?;
             return expect(&[&counter.calls()], &[]);
         }
@@ -337,7 +337,7 @@ fn ftrace_off(_: &mut Context) -> Result<()> {
         let text = error.to_string();
         ensure!(
             text.contains("kernel.ftrace_enabled=1"),
-            "the way out is missing: {text}"
+            "the error does not say what to do: {text}"
         );
     }
     let on = fs::read_to_string(SWITCH).context("reading the switch")?;

@@ -1,0 +1,45 @@
+//! The user's shell commands: `--prepare` and `--trigger`.
+
+use std::process::Command;
+
+use protocol::program::{ShellCommand, TriggerResult};
+
+use crate::concurrency::Concurrency;
+use crate::supervise;
+
+/// The process that runs the shell command.
+pub(super) fn command(wanted: &ShellCommand) -> Command {
+    let ShellCommand { shell, script, .. } = wanted;
+    let mut command = Command::new(shell);
+    // `supervise` passes a pipe as the standard input; the command gets none.
+    command
+        .args(["-c", "exec \"$0\" -c \"$1\" < /dev/null", shell, script])
+        .current_dir("/")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+    command
+}
+
+/// Runs `command`, the process of `wanted`, within its time limit.
+pub(super) fn run(wanted: &ShellCommand, mut command: Command) -> TriggerResult {
+    match supervise::run(&mut command, wanted.limit(), Concurrency::Serial) {
+        Ok(ended) => TriggerResult {
+            ok: ended.status.is_some_and(|status| status.success()),
+            ended: match ended.status {
+                Some(status) => status.to_string(),
+                None => format!(
+                    "it was still running after {} s and was killed",
+                    wanted.limit_s
+                ),
+            },
+            output: ended.output.lines(usize::MAX),
+        },
+        Err(error) => TriggerResult {
+            ok: false,
+            ended: format!("cannot run {}: {error:#}", wanted.shell),
+            output: String::new(),
+        },
+    }
+}
