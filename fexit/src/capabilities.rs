@@ -47,7 +47,7 @@ fn lacking(capabilities: u64, last_known: u32, by_id: bool) -> String {
     }
 }
 
-/// Whether the kernel knows no `CAP_BPF`, and the process lacks what it wants instead.
+/// Whether the kernel has no `CAP_BPF`, and the process lacks `CAP_SYS_ADMIN`, which it requires instead.
 pub(crate) fn only_administrators() -> bool {
     let (capabilities, last_known) = here();
     last_known < CAP_BPF && capabilities.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 0)

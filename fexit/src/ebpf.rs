@@ -1,12 +1,9 @@
 //! One object file: its programs, maps and global variables.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::btf::raw::{Kind, Raw};
-use crate::error::EbpfError;
-use crate::loader::EbpfLoader;
 use crate::maps::{Map, MapError, Pod};
 use crate::programs::{Program, Shared};
 
@@ -34,28 +31,6 @@ impl Ebpf {
                 .collect(),
             shared: Arc::clone(shared),
         }
-    }
-
-    /// Reads an object file from memory. The kernel is not asked for anything yet.
-    ///
-    /// Whatever the bytes are, this comes back with an error at worst, and allocates in proportion to the file and to
-    /// its `.bss` (256 MiB at most). The parser that it is built on may panic on a hostile file; that is caught, but the
-    /// panic hook runs, and a program built with `panic = "abort"` should read only objects that it trusts.
-    ///
-    /// # Errors
-    ///
-    /// [`EbpfError::Malformed`] or [`EbpfError::ParseError`] when the bytes are not an eBPF object of this byte order.
-    pub fn load(data: &[u8]) -> Result<Self, EbpfError> {
-        EbpfLoader::new().load(data)
-    }
-
-    /// Reads an object file, as `clang -O2 -g -target bpf -c` writes it.
-    ///
-    /// # Errors
-    ///
-    /// [`EbpfError::FileError`] when it cannot be read, else as [`Ebpf::load`].
-    pub fn load_file<P: AsRef<Path>>(path: P) -> Result<Self, EbpfError> {
-        EbpfLoader::new().load_file(path)
     }
 
     /// The program whose C function has this name.
@@ -120,13 +95,15 @@ impl Ebpf {
 
     /// Sets a global variable of `.data` or `.bss`, while programs run.
     ///
-    /// Nothing beside it changes where its map can be mapped: from 5.5 on, but for a map that somebody else made
-    /// otherwise. Else all variables of the map are read and written, and what a program writes meanwhile may be lost.
+    /// Only this variable changes if its map is memory-mapped: from 5.5 on, except for a map that was created elsewhere
+    /// without `BPF_F_MMAPABLE`. Otherwise all variables of the map are read and written back, and what a program writes
+    /// meanwhile may be lost.
     /// Source: kernel commit fc9702273e2e ("bpf: Add mmap() support for BPF_MAP_TYPE_ARRAY").
     ///
     /// # Errors
     ///
-    /// As [`Ebpf::global`], and [`MapError::ReadOnly`] for a constant: those are set by [`EbpfLoader::set_global`].
+    /// As [`Ebpf::global`], and [`MapError::ReadOnly`] for a constant: those are set by
+    /// [`EbpfLoader::set_global`](crate::EbpfLoader::set_global).
     pub fn set_global<T: Pod>(&self, name: &str, value: T) -> Result<(), MapError> {
         let (map, global) = self.find_global(name)?;
         map.write_global(name, global, value)

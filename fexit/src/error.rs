@@ -1,4 +1,4 @@
-//! Every way in which this library fails, each with what to do about it.
+//! The errors of this library: what failed, on what, why, and what to do.
 
 mod hints;
 mod link;
@@ -83,14 +83,14 @@ pub enum ProgramError {
     #[error("no such link: it was detached or unloaded already, or belongs to another program")]
     NotAttached,
 
-    /// The program in the object is of another kind than the one that was asked for.
+    /// The program in the object is of another type than the one asked for.
     #[error("program `{name}` is of kind `{found}`, not `{expected}`")]
     UnexpectedProgramType {
         /// The program.
         name: String,
-        /// The kind asked for.
+        /// The type asked for.
         expected: &'static str,
-        /// The kind that its section says.
+        /// The type that its section says.
         found: String,
     },
 

@@ -1,4 +1,4 @@
-//! What kernels learned over time, and how to tell whether the running one has.
+//! Features that came with later kernels, and how to tell whether the running kernel has them.
 
 use std::fmt;
 
@@ -107,7 +107,7 @@ enum Probe {
     AnyMember(&'static str),
     /// A function.
     Function(&'static str),
-    /// Nothing there tells; the answer to the call has to.
+    /// BTF does not show it; only the call's result does.
     None,
 }
 

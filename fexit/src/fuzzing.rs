@@ -1,4 +1,4 @@
-//! Ways in for the fuzzer, which no user needs. Built only by `cargo xtask fuzz`; the kernel is never asked for anything.
+//! Entry points for the fuzzer. Built only by `cargo xtask fuzz`; no system call is made.
 
 use crate::btf::Btf;
 use crate::btf::raw::Raw;

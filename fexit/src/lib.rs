@@ -35,7 +35,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! How it stands beside other libraries: [`comparison`].
+//! Compared with other libraries: [`comparison`].
 //!
 //! # Coming from aya
 //!
@@ -44,9 +44,10 @@
 //! compiled with either library and run on every kernel. What differs:
 //!
 //! - A map is created when it is first used, so the first call that needs it may say why it could not be.
-//! - Programs of other kinds can be loaded, as targets, but not attached: see [`programs::OtherProgram`].
+//! - Programs of other types can be loaded, as targets, but not attached: see [`programs::OtherProgram`].
 //! - `test_run` is a method of [`programs::FExit`], not of a trait.
-//! - A program is not taken over from a pin, only a link is; who pins a program removes that name himself.
+//! - A pinned link can be opened again ([`programs::FExitLink::from_pin`]), a pinned program cannot; the caller removes
+//!   the pin of a program.
 //! - Errors have other variants: they say more.
 //!
 //! # Minimum kernel version
@@ -57,8 +58,8 @@
 //! # Locked memory
 //!
 //! Before Linux 5.11 maps and programs count as locked memory, of which a process may have little (`ulimit -l`). When the
-//! kernel refuses a call with `EPERM`, the limit `RLIMIT_MEMLOCK` is raised for the whole process, as far as it may, and
-//! the call is made again. Source: kernel commit 97306be45fbe ("switch to memcg-based memory accounting").
+//! kernel refuses a call with `EPERM`, the limit `RLIMIT_MEMLOCK` is raised for the whole process, as far as the process may, and
+//! the call is repeated. Source: kernel commit 97306be45fbe ("switch to memcg-based memory accounting").
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

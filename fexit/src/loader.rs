@@ -20,11 +20,11 @@ use crate::sys;
 /// Another name for [`EbpfLoader`].
 pub type BpfLoader = EbpfLoader;
 
-/// Where maps are pinned that say no more than that they want to be: as libbpf has it.
+/// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless the caller says otherwise; libbpf has the same default.
 const PIN_DIRECTORY: &str = "/sys/fs/bpf";
 
 bitflags! {
-    /// What the verifier is to say of a program that it accepts; a refused one gets its log in any case.
+    /// What the verifier logs about a program that it accepts; a refused program gets its log in any case.
     ///
     /// # Minimum kernel version
     ///
@@ -33,9 +33,9 @@ bitflags! {
     pub struct VerifierLogLevel: u32 {
         /// Nothing.
         const DISABLE = 0;
-        /// What it found on the paths that it took last.
+        /// The state on the last path that it followed.
         const DEBUG = 1;
-        /// Each step.
+        /// Every step.
         const VERBOSE = 2 | Self::DEBUG.bits();
         /// How many instructions and states it took.
         const STATS = 4;
@@ -209,8 +209,8 @@ impl EbpfLoader {
     /// # Errors
     ///
     /// As [`Ebpf::load`]; [`EbpfError::Global`] when a variable that was set does not exist or has another size;
-    /// [`EbpfError::Map`] when the object has no map of a name that was given here, or one that the map given for it
-    /// cannot stand for.
+    /// [`EbpfError::Map`] when the object has no map of a name that was given here, or the map
+    /// given for it has another definition.
     pub fn load(&self, data: &[u8]) -> Result<Ebpf, EbpfError> {
         let object = Arc::new(Object::parse(data, &self.globals)?);
         self.check_names(&object)?;
@@ -266,5 +266,29 @@ impl EbpfLoader {
             Some(other) => map.replaced_by(other),
             None => Ok(map),
         }
+    }
+}
+
+impl Ebpf {
+    /// Reads an object file from memory. The kernel is not asked for anything yet.
+    ///
+    /// Whatever the bytes are, this comes back with an error at worst, and allocates in proportion to the file and to
+    /// its `.bss` (256 MiB at most). The parser that it is built on may panic on a hostile file; that is caught, but the
+    /// panic hook runs, and a program built with `panic = "abort"` should read only objects that it trusts.
+    ///
+    /// # Errors
+    ///
+    /// [`EbpfError::Malformed`] or [`EbpfError::ParseError`] when the bytes are not an eBPF object of this byte order.
+    pub fn load(data: &[u8]) -> Result<Self, EbpfError> {
+        EbpfLoader::new().load(data)
+    }
+
+    /// Reads an object file, as `clang -O2 -g -target bpf -c` writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`EbpfError::FileError`] when it cannot be read, else as [`Ebpf::load`].
+    pub fn load_file<P: AsRef<Path>>(path: P) -> Result<Self, EbpfError> {
+        EbpfLoader::new().load_file(path)
     }
 }

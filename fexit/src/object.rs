@@ -31,7 +31,7 @@ pub(crate) use self::core::POISON;
 /// Values of variables that were set before load: name, bytes, and whether the variable must exist.
 pub(crate) type Globals = HashMap<String, (Vec<u8>, bool)>;
 
-/// By which the parser knows a function: its section, and its address there.
+/// The parser's key of a function: its section, and its address there.
 pub(crate) type Key = (usize, u64);
 
 pub(crate) struct Object {
@@ -183,7 +183,7 @@ impl Object {
         if let Some(kernel) = kernel {
             self.apply_core(&mut object, part, kernel, module)?;
         }
-        // Nobody asks for them any more.
+        // They are not needed any more.
         (object.btf, object.btf_ext) = (None, None);
         self.link(&mut object)?;
         Ok(Arc::new(Relocated { object }))
@@ -199,7 +199,7 @@ impl Object {
         kernel.prefetch_names(functions, types.flatten().unwrap_or_default())
     }
 
-    /// Puts subprograms behind the programs that call them, and each map's number where it is referred to.
+    /// Appends subprograms to the programs that call them, and writes each map's number where it is referred to.
     fn link(&self, object: &mut Parsed) -> Result<(), ProgramError> {
         let sections: HashSet<usize> = object
             .functions
@@ -274,10 +274,10 @@ fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<
     Ok(())
 }
 
-/// Finds the richest form of the object's BTF that this kernel takes.
+/// Finds the form of the object's BTF with the most kinds that this kernel accepts.
 ///
 /// Kernels learned the kinds of BTF one after the other, so leaving them out from the newest down finds it in a few
-/// cheap calls, and the kernel itself is the judge. Only for want of memory or descriptors it cannot judge.
+/// cheap calls. The kernel decides; only a lack of memory or descriptors gives no answer.
 fn sanitize(parsed: &Parsed) -> io::Result<SanitizedBtf> {
     const KINDS: usize = 8;
     let bare = || SanitizedBtf {

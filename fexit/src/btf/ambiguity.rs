@@ -1,12 +1,13 @@
 //! Whether several functions of the kernel have the same name.
 //!
-//! BTF lists a name once, however many static functions have it, and the kernel then attaches to the first that it finds:
-//! likely another one than was meant. Only the kernel's symbols tell.
+//! BTF lists a name once, however many static functions have it. The kernel then attaches to the first that it finds,
+//! which may be the wrong one. Only the kernel's symbol table shows that there are several.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::{Btf, kallsyms};
+use super::kallsyms;
+use super::kernel::Btf;
 use crate::kernel_version::KernelVersion;
 use crate::sys::perf;
 
@@ -55,10 +56,10 @@ pub(crate) struct Ambiguity {
     pub(crate) targets: usize,
 }
 
-/// From so many on, reading the table takes less time than asking a kernel that does not sort its symbols.
+/// From this number on, reading the table takes less time than asking a kernel that does not sort its symbols.
 const MANY_TARGETS: usize = 3;
 
-/// Who is asked about a name.
+/// What is asked about a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
     Kernel,

@@ -1,13 +1,13 @@
-//! Reading what is too long to hold, piece by piece.
+//! Reading a long file in chunks, in one small buffer.
 
 use std::io::Read;
 use std::ops::ControlFlow;
 
-/// The most that an item may have; the kernel hands over a page at a time anyway.
+/// The length limit of an item; the kernel hands over a page at a time anyway.
 const BUFFER: usize = 64 << 10;
 
-/// Gives `take` what is there of `from`, again and again. It says how many bytes it is done with, and gets the others
-/// again with more behind them; or it breaks off, with a result.
+/// Hands chunks of `from` to `take`, which returns how many bytes it has consumed and gets the others again, followed by
+/// more; or breaks with a result.
 ///
 /// `None` at the end, or where it cannot be read on, or when `take` wants more than [`BUFFER`] at once.
 pub(super) fn read_chunked<T>(

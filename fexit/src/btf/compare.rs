@@ -1,8 +1,8 @@
 //! Whether a type of an object and one of the kernel's go together: by the rules of CO-RE, as libbpf has them.
 
-use super::function::Scope;
 use super::name_filter::strip_flavor;
 use super::raw::{Kind, Type};
+use super::scope::Scope;
 
 /// Types that refer to each other more deeply than this are a loop.
 const DEPTH: usize = 32;
@@ -38,7 +38,7 @@ impl<'a> Compare<'a> {
             | (Kind::Fwd, Kind::Fwd)
             | (Kind::Int, Kind::Int)
             | (Kind::Float, Kind::Float) => true,
-            // Whoever only passes pointers on declares the type and no more.
+            // A program that only passes pointers on declares the type without defining it.
             (Kind::Fwd, Kind::Struct | Kind::Union) | (Kind::Struct | Kind::Union, Kind::Fwd) => {
                 is_union(&local) == is_union(&kernel)
             }

@@ -1,10 +1,11 @@
-//! The kernel's types that an object means by one of its own.
+//! The kernel's types that match a type of the object.
 
 use super::compare::Compare;
-use super::function::Scope;
+use super::error::BtfError;
+use super::kernel::Btf;
 use super::name_filter::{NameFilter, strip_flavor};
 use super::raw::{Kind, Raw, Type};
-use super::{Btf, BtfError};
+use super::scope::Scope;
 
 /// A type of the kernel, or of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

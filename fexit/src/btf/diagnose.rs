@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::function::Scope;
+use super::error::{BtfError, MODULE_BTF};
 use super::kallsyms::{Symbols, Trace};
-use super::{BtfError, MODULE_BTF, suggest};
+use super::scope::Scope;
+use super::suggest;
 
 /// The error about a function that the BTF of the kernel, or of this module, does not have.
 ///
@@ -44,7 +45,7 @@ fn not_a_name(name: &str) -> Option<(&str, &'static str)> {
     } else if name.contains('*') {
         (
             name,
-            "`*` stands for other letters only in the targets of `fexit.multi` programs (Linux 7.2)",
+            "`*` is a wildcard only in the targets of `fexit.multi` programs (Linux 7.2)",
         )
     } else if let Some((bare, _)) = name.split_once('.') {
         (

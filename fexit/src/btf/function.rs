@@ -1,4 +1,4 @@
-//! A function's name to the type id that the kernel wants.
+//! From a function's name to the type id by which the kernel takes it as a target.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,11 +6,14 @@ use std::iter;
 use std::os::fd::OwnedFd;
 
 use super::ambiguity::Ambiguity;
+use super::diagnose;
+use super::error::{BtfError, MODULE_BTF};
 use super::glob::matches;
-use super::raw::{self, Kind, Raw, Type};
+use super::kernel::Btf;
+use super::raw::{Kind, Raw, Type};
+use super::scope::{FuncModel, Scope};
 #[cfg(fuzzing)]
 use super::suggest;
-use super::{Btf, BtfError, MODULE_BTF, diagnose};
 use crate::sys;
 
 /// A function of the kernel or of a module.
@@ -29,15 +32,6 @@ pub(crate) struct Module {
     pub(crate) name: String,
     /// Its BTF.
     pub(crate) btf: OwnedFd,
-}
-
-/// What a function takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FuncModel {
-    /// How many arguments.
-    pub(crate) arguments: usize,
-    /// Whether one of them is a struct or union by value.
-    pub(crate) takes_struct: bool,
 }
 
 impl FunctionId {
@@ -61,102 +55,6 @@ impl FunctionId {
     }
 }
 
-/// BTF together with the one that it goes on from, if it is split.
-#[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
-    pub(super) base: Option<&'a Raw>,
-    pub(super) own: &'a Raw,
-}
-
-impl<'a> Scope<'a> {
-    pub(super) fn by_id(self, id: u32) -> Option<Type<'a>> {
-        self.own.by_id(id).or_else(|| self.base?.by_id(id))
-    }
-
-    pub(super) fn string(self, offset: u32) -> Option<&'a [u8]> {
-        self.own
-            .string(offset)
-            .or_else(|| self.base?.string(offset))
-    }
-
-    pub(super) fn is_named(self, offset: u32, name: &[u8]) -> bool {
-        self.own.is_named(offset, name) || self.base.is_some_and(|base| base.is_named(offset, name))
-    }
-
-    /// The functions with this name that are in `own`.
-    pub(super) fn functions(self, name: &str) -> Vec<Type<'a>> {
-        let named =
-            |t: &Type<'_>| t.kind == Kind::Func && self.is_named(t.name_off(), name.as_bytes());
-        self.own.types().filter(named).collect()
-    }
-
-    pub(super) fn resolve(self, id: u32) -> Option<Type<'a>> {
-        raw::resolve(id, |id| self.by_id(id))
-    }
-
-    /// What the function takes, as type ids.
-    fn arguments(self, function: &Type<'_>) -> Vec<u32> {
-        let proto = self
-            .by_id(function.size_or_type())
-            .filter(|t| t.kind == Kind::FuncProto);
-        proto
-            .map(|proto| proto.members().map(|(_, id)| id).collect())
-            .unwrap_or_default()
-    }
-
-    pub(super) fn describe(self, function: &Type<'_>) -> FunctionId {
-        FunctionId {
-            btf_id: function.id,
-            module: None,
-            model: Some(self.model(function)),
-        }
-    }
-
-    fn model(self, function: &Type<'_>) -> FuncModel {
-        let arguments = self.arguments(function);
-        let by_value = |id: &u32| {
-            self.resolve(*id)
-                .is_some_and(|t| matches!(t.kind, Kind::Struct | Kind::Union))
-        };
-        FuncModel {
-            takes_struct: arguments.iter().any(by_value),
-            arguments: arguments.len(),
-        }
-    }
-
-    /// `f(int, struct path *)`, to tell functions of one name apart.
-    fn signature(self, function: &Type<'_>) -> String {
-        let name =
-            |offset| String::from_utf8_lossy(self.string(offset).unwrap_or_default()).into_owned();
-        let arguments: Vec<_> = self
-            .arguments(function)
-            .into_iter()
-            .map(|id| self.type_name(id, 0))
-            .collect();
-        format!("{}({})", name(function.name_off()), arguments.join(", "))
-    }
-
-    fn type_name(self, id: u32, depth: usize) -> String {
-        let Some(t) = self.by_id(id).filter(|_| depth < 16) else {
-            return "void".to_owned();
-        };
-        let name =
-            String::from_utf8_lossy(self.string(t.name_off()).unwrap_or_default()).into_owned();
-        let inner = || self.type_name(t.size_or_type(), depth + 1);
-        match t.kind {
-            Kind::Struct => format!("struct {name}"),
-            Kind::Union => format!("union {name}"),
-            Kind::Enum | Kind::Enum64 => format!("enum {name}"),
-            Kind::Fwd => format!("struct {name}"),
-            Kind::Ptr => format!("{} *", inner()),
-            Kind::Const => format!("const {}", inner()),
-            Kind::Volatile | Kind::Restrict | Kind::TypeTag => inner(),
-            Kind::FuncProto => "function".to_owned(),
-            _ => name,
-        }
-    }
-}
-
 impl Btf {
     fn scope(&self) -> Result<Scope<'_>, BtfError> {
         Ok(Scope {
@@ -165,7 +63,7 @@ impl Btf {
         })
     }
 
-    /// Finds the function that `name` (`function`, or `module:function`) stands for.
+    /// Finds the function called `name` (`function`, or `module:function`).
     ///
     /// A bare name is looked for in the kernel first, then in every loaded module.
     pub(crate) fn function(
@@ -196,7 +94,7 @@ impl Btf {
         the_only(scope, name, "the kernel", &found).map(|one| one.map(|t| t.id))
     }
 
-    /// The type ids of the kernel's functions whose names match `pattern`, in which `*` stands for anything.
+    /// The type ids of the kernel's functions whose names match `pattern`, in which `*` matches any characters.
     ///
     /// Names that several functions have are left out: BTF does not tell which of them it means.
     pub(crate) fn functions_like(
@@ -241,7 +139,7 @@ impl Btf {
                 name: module.to_owned(),
                 btf: module_fd(module)?,
             }),
-            ..scope.describe(&one)
+            ..of_scope(scope, &one)
         })
     }
 
@@ -367,6 +265,15 @@ pub(super) fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
         .ok_or_else(|| diagnose::unknown_module(name))
 }
 
+/// The function, without a module.
+fn of_scope(scope: Scope<'_>, function: &Type<'_>) -> FunctionId {
+    FunctionId {
+        btf_id: function.id,
+        module: None,
+        model: Some(scope.model(function)),
+    }
+}
+
 /// The function with this id in a program's BTF.
 pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
     let scope = Scope {
@@ -378,7 +285,7 @@ pub(crate) fn describe(raw: &Raw, id: u32) -> FunctionId {
             model: Some(FuncModel::default()),
             ..FunctionId::of_kernel(id)
         },
-        |function| scope.describe(&function),
+        |function| of_scope(scope, &function),
     )
 }
 
@@ -402,7 +309,7 @@ impl Btf {
     pub(crate) fn describe_all(own: &Raw, base: Option<&Raw>) {
         let scope = Scope { base, own };
         for function in own.types() {
-            let _ = (scope.describe(&function), scope.signature(&function));
+            let _ = (of_scope(scope, &function), scope.signature(&function));
         }
     }
 }

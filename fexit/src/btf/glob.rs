@@ -1,6 +1,6 @@
-//! Patterns for names.
+//! Glob patterns for names.
 
-/// Whether `name` matches `pattern`, in which `*` stands for anything.
+/// Whether `name` matches `pattern`, in which `*` matches any characters.
 pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where the last star was, and what it has taken so far: only that one ever needs to take more.
@@ -26,7 +26,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_star_stands_for_anything() {
+    fn a_star_matches_any_characters() {
         let matches = |pattern: &str, name: &str| matches(pattern.as_bytes(), name.as_bytes());
         assert!(matches("bpf_fentry_test*", "bpf_fentry_test1"));
         assert!(matches("*open*", "do_filp_open"));

@@ -1,8 +1,8 @@
-//! A walk over the records of BTF: a hundred thousand, so each step takes as few instructions as can be.
+//! An iterator over the records of BTF. A kernel has a hundred thousand, so each step takes few instructions.
 
+use super::format::TYPE_LEN;
 use super::kind::Kind;
 use super::layout::Sizes;
-use super::raw::TYPE_LEN;
 
 /// A record of which only the beginning has been looked at.
 #[derive(Clone, Copy, Debug)]

@@ -249,7 +249,7 @@ fn ambiguous_names(table: impl Read) -> Vec<u64> {
     ambiguous
 }
 
-/// FNV-1a: the table has two hundred thousand names, and nobody attacks with them.
+/// FNV-1a: the table has two hundred thousand names, and none of them is hostile.
 fn hash(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,7 +1,6 @@
 //! The kinds of types that BTF has.
 
-use super::layout::number;
-use super::raw::TYPE_LEN;
+use super::format::{TYPE_LEN, number};
 
 /// `BTF_KIND_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Kind {
         Self::ALL.get(number(info).checked_sub(1)?).copied()
     }
 
-    /// Bytes that follow the common twelve: a fixed number, and so many for each of the `vlen` things in the type.
+    /// Bytes that follow the common twelve: a fixed number, and a number for each of the `vlen` parts of the type.
     pub(super) const fn extra(self) -> (u8, u8) {
         match self {
             Self::Int | Self::Var | Self::DeclTag => (4, 0),
@@ -117,7 +116,7 @@ impl Kind {
         )
     }
 
-    /// Whether the type merely gives another one a name or a qualifier.
+    /// Whether the type only gives another type a name or a qualifier.
     pub(crate) const fn is_modifier(self) -> bool {
         matches!(
             self,

@@ -3,9 +3,11 @@
 use std::os::fd::OwnedFd;
 
 use super::compare::Compare;
-use super::function::{Scope, module_fd, modules};
+use super::error::BtfError;
+use super::function::{module_fd, modules};
+use super::kernel::Btf;
 use super::raw::{Kind, Raw, Type};
-use super::{Btf, BtfError};
+use super::scope::Scope;
 
 /// What the kernel has of a name that an object declares.
 #[derive(Debug)]

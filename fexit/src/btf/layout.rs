@@ -1,28 +1,14 @@
-//! How long records are: by the kinds that are known here, and for others by the blob's own layout section.
+//! The length of records: of the kinds known here, and of others by the blob's own layout section.
 //!
 //! A blob may say of each kind that its writer knew how many bytes follow the common twelve. So a kind that came later
 //! can be stepped over. Source: kernel commit "btf: Add BTF kind layout encoding to UAPI".
 
-use super::BtfError;
+use super::error::BtfError;
+use super::format::{TYPE_LEN, number, vlen, word};
 use super::kind::Kind;
-use super::raw::{TYPE_LEN, word};
 
 /// A record's kind is seven bits (five before the kernel gave it the others, which were zero).
 const KINDS: usize = 128;
-
-/// The number of the kind that a record's second word names.
-#[inline]
-pub(super) const fn number(info: u32) -> usize {
-    (info >> 24 & 0x7f) as usize
-}
-
-/// How many things a record holds by its second word: 24 bits, of which older kernels leave the upper eight zero.
-#[inline]
-pub(super) const fn vlen(info: u32) -> usize {
-    (info & MAX_VLEN) as usize
-}
-
-pub(super) const MAX_VLEN: u32 = 0xff_ffff;
 
 /// How long a record is without what follows for each thing in it, and how long that is; by number, and zero for none.
 #[derive(Clone, Debug)]
@@ -54,14 +40,14 @@ impl Sizes {
 
     /// The length of the record whose second word is `info`; `None` if its kind is not known.
     ///
-    /// A walk asks it of a hundred thousand records.
+    /// An iteration asks it of a hundred thousand records.
     #[inline]
     pub(super) fn of(&self, info: u32) -> Option<usize> {
         let (fixed, each) = self.0[number(info)];
         (fixed > 0).then(|| usize::from(fixed) + usize::from(each) * vlen(info))
     }
 
-    /// Why a walk by these sizes ended before `rest`, at the type `type_id`.
+    /// Why an iteration by these sizes ended before `rest`, at the type `type_id`.
     pub(super) fn why_ended(&self, rest: &[u8], type_id: u32) -> BtfError {
         let info = word(rest, 4);
         if rest.len() >= TYPE_LEN && number(info) > 0 && self.of(info).is_none() {

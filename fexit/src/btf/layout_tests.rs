@@ -3,10 +3,11 @@
 use std::io::Write as _;
 
 use super::core::CoreRelocation;
+use super::kernel::Kernel;
 use super::lazy::LazyBtf;
 use super::min_core_btf;
 use super::raw::{Kind, Raw};
-use super::{Ambiguity, Btf, BtfError, Kernel};
+use super::{Ambiguity, Btf, BtfError};
 use crate::{Endianness, Feature};
 
 const NEW: u32 = 20;

@@ -1,4 +1,4 @@
-//! The kernel's BTF before it is read.
+//! The kernel's BTF, of which only what is needed is read.
 //!
 //! Most loads need one thing of it, the id of one function. A kernel that does not let its BTF be mapped (before 6.16)
 //! copies it, and the pages to copy it to cost as much again: together more than all else that a load does. So the
@@ -13,12 +13,13 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::BtfError;
 use super::chunked::read_chunked;
+use super::error::BtfError;
+use super::format::{self, Sections};
 use super::iter::{Head, Iter};
 use super::kind::Kind;
 use super::layout::Sizes;
-use super::raw::{self, Raw, Sections};
+use super::raw::Raw;
 use crate::sys::{self, mmap::Mapped};
 
 /// A file of BTF whose header has been read.
@@ -53,10 +54,10 @@ impl LazyBtf {
         };
         let file = File::open(path).map_err(error)?;
         let len = usize::try_from(file.metadata().map_err(error)?.len()).unwrap_or(usize::MAX);
-        let mut header = [0; raw::LONG_HEADER_LEN];
-        let header = &mut header[..len.min(raw::LONG_HEADER_LEN)];
+        let mut header = [0; format::LONG_HEADER_LEN];
+        let header = &mut header[..len.min(format::LONG_HEADER_LEN)];
         file.read_exact_at(header, 0).map_err(error)?;
-        let sections = raw::sections(header, len)?;
+        let sections = format::sections(header, len)?;
         let mut sizes = Sizes::KNOWN;
         if !sections.layout.is_empty() {
             let mut layout = vec![0; sections.layout.len()];
@@ -98,12 +99,12 @@ impl LazyBtf {
         Raw::parse(data)
     }
 
-    /// All of it by one call of `bpf`, where a file of the kernel's is read by the page; `None` if that is not to be had, or
-    /// not the same.
+    /// All of it by one call of `bpf`, where a file of the kernel's is read by the page; `None` if the kernel does not give it
+    /// that way, or gives other bytes.
     fn at_once(&self) -> Option<Raw> {
         let fd = sys::kernel_btf("vmlinux").ok()??;
         let data = sys::btf_info(fd.as_fd(), true).ok()?.data;
-        let sections = raw::sections(&data, data.len()).ok()?;
+        let sections = format::sections(&data, data.len()).ok()?;
         let is_same = (data.len(), &sections) == (self.len, &self.sections);
         is_same.then(|| Raw::parse(data).ok())?
     }
@@ -158,7 +159,7 @@ mod tests {
     use std::sync::OnceLock;
 
     use super::*;
-    use crate::btf::{Btf, Kernel};
+    use crate::btf::kernel::{Btf, Kernel};
     use crate::elf;
     use crate::sys::fake;
     use crate::testing::compile;

@@ -1,8 +1,8 @@
-//! CO-RE with only the types that an object names.
+//! A minimal BTF for CO-RE: only the types that an object names.
 //!
 //! The relocation code (of `aya-obj`) looks through all types of the kernel for each relocation. A kernel has a
 //! hundred thousand; an object names a handful. So it is given a blob of just those and what they embed, cut from the
-//! kernel's BTF, with the members that bear a name which one of its relocations goes through. What lies behind a pointer
+//! kernel's BTF, with the members whose names occur in one of its relocations. What lies behind a pointer
 //! is only ever asked for its kind, so it is kept without any.
 //!
 //! What the kernel proper does not have is looked for in its modules. Their BTF goes on where the kernel's ends, each
@@ -13,11 +13,12 @@ use std::ops::ControlFlow;
 
 use super::core::CoreRelocation;
 use super::core_spec;
-use super::layout::{self, MAX_VLEN};
+use super::error::BtfError;
+use super::format::{self, MAX_VLEN};
+use super::kernel::Btf;
 use super::name_filter::{NameFilter, PrefixFilter};
 use super::names::Match;
 use super::raw::{Kind, Raw, Type};
-use super::{Btf, BtfError};
 
 /// The names of the types that relocations are about, `local` being the object's.
 ///
@@ -33,7 +34,7 @@ pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Optio
 /// Cuts out of `kernel` what the relocations of an object with the types `local` may look at; what is not there, out of the
 /// first of the groups of `modules` that has it.
 ///
-/// BTF of its own, with ids from 1; `None` when all of the kernel's types are needed.
+/// The result is BTF without a base, with ids from 1; `None` when all of the kernel's types are needed.
 pub(crate) fn build(
     kernel: &Btf,
     modules: impl IntoIterator<Item = Vec<Raw>>,
@@ -119,7 +120,7 @@ impl Sources<'_> {
         }
     }
 
-    /// The types of `source` that bear one of these names, each with its own.
+    /// The types of `source` that have one of these names, each with that name.
     fn matches<'n>(&self, source: Source, names: &NameFilter<'n>) -> Vec<Match<'n>> {
         let prefixes = PrefixFilter::of([names, &NameFilter::exactly([])]);
         let (strings, named) = (self.raw(source).strings(), self.named(source));
@@ -241,7 +242,7 @@ impl Builder<'_> {
                 continue;
             };
             let mut record = self.record(source, &t, whole);
-            let vlen = layout::vlen(record[1]);
+            let vlen = format::vlen(record[1]);
             for word in t.kind.name_words(vlen) {
                 record[word] = strings.add(source, record[word]);
             }
@@ -258,7 +259,7 @@ impl Builder<'_> {
 pub(super) fn assemble(types: &[u8], strings: &[u8]) -> Vec<u8> {
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut out = Vec::with_capacity(24 + types.len() + strings.len());
-    out.extend(super::raw::MAGIC.to_ne_bytes());
+    out.extend(format::MAGIC.to_ne_bytes());
     out.extend([1, 0]); // version, flags
     for word in [24, 0, len(types), len(types), len(strings)] {
         out.extend(word.to_ne_bytes());

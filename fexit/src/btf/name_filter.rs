@@ -1,8 +1,8 @@
-//! Names to look for among a hundred thousand.
+//! A filter for the names of a hundred thousand types.
 
 use std::collections::BTreeSet;
 
-/// Stands between a name and its flavour: `task_struct___old` is a view of `task_struct`.
+/// Separates a name from its flavour: `task_struct___old` is a view of `task_struct`.
 const FLAVOUR: &[u8] = b"___";
 
 /// A name without its flavour.
@@ -64,9 +64,9 @@ impl<'a> NameFilter<'a> {
 /// How many bytes of a name are looked at first.
 pub(super) const PREFIX: usize = 4;
 
-/// What names begin with: most others begin otherwise, and to see that takes a few instructions.
+/// The first bytes of the names. It rejects most other names in a few instructions.
 pub(super) struct PrefixFilter {
-    /// By hash. Two of the same only cost a second look.
+    /// By hash. A collision only costs a full comparison.
     wanted: Box<[bool; 1 << Self::BITS]>,
 }
 
@@ -95,7 +95,7 @@ impl PrefixFilter {
                 self.wanted[Self::hash(*prefix)] = true;
                 self.wanted[Self::hash([*a, *b, *c, 0])] = true;
             }
-            // Nobody has such names.
+            // No type has such a name.
             _ => self.wanted.fill(true),
         }
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::BtfError;
+use super::error::BtfError;
 use super::iter::Head;
 use super::name_filter::{NameFilter, PrefixFilter, strip_flavor};
 use super::raw::{Kind, Raw, Type};
@@ -22,10 +22,10 @@ pub(super) struct Names {
     index: OnceLock<Vec<(u32, u32)>>,
 }
 
-/// A type that bears a name: its id and kind, and which name without its flavour.
+/// A type that has one of the names: its id, its kind, and the name without its flavour.
 pub(super) type Match<'n> = (u32, Kind, &'n [u8]);
 
-/// The bearers of names that were looked for.
+/// What has the names that were looked for.
 #[derive(Debug, Default)]
 struct Known {
     functions: BTreeMap<Vec<u8>, Vec<u32>>,
@@ -47,7 +47,7 @@ impl Names {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for all these functions, and types in every flavour, on one walk, if there is one that is not known yet.
+    /// Looks for all these functions, and types in every flavour, in one iteration, if one is not known yet.
     pub(super) fn learn<'n>(
         &self,
         raw: &Raw,
@@ -109,7 +109,7 @@ impl Names {
         })
     }
 
-    /// The types of `raw` that bear one of these names, each with its own.
+    /// The types of `raw` that have one of these names, each with that name.
     pub(super) fn types<'n>(
         &self,
         raw: &Raw,
@@ -196,7 +196,7 @@ fn index(raw: &Raw) -> Vec<(u32, u32)> {
     index
 }
 
-/// FNV-1a of the name that `strings` begin with: nobody attacks with names of the kernel's.
+/// FNV-1a of the name that `strings` begin with: the kernel's names are not hostile.
 fn hash(strings: &[u8]) -> u32 {
     let name = strings.iter().take_while(|&&byte| byte != 0);
     name.fold(0x811c_9dc5, |hash, &byte| {

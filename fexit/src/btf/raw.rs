@@ -3,19 +3,15 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::OnceLock;
 
-use super::BtfError;
 use super::bytes::Bytes;
+use super::error::BtfError;
+use super::format::{self, Sections, TYPE_LEN, sections, word};
 use super::iter::{Head, Iter};
 pub(crate) use super::kind::Kind;
-use super::layout::{self, Sizes};
+use super::layout::Sizes;
 use super::name_filter::PrefixFilter;
 
-pub(super) const MAGIC: u16 = 0xeb9f;
-pub(super) const HEADER_LEN: usize = 24;
-/// The same with what says where the layout section is.
-pub(super) const LONG_HEADER_LEN: usize = 32;
-pub(super) const TYPE_LEN: usize = 12;
-/// One type of so many has its place noted: an entry for each would be half a megabyte.
+/// The index holds the position of every 64th type: an entry for each would be half a megabyte.
 const NOTED: u32 = 64;
 
 /// One type, where it lies.
@@ -41,7 +37,7 @@ impl<'a> Type<'a> {
     }
 
     pub(crate) fn vlen(&self) -> usize {
-        layout::vlen(word(self.bytes, 4))
+        format::vlen(word(self.bytes, 4))
     }
 
     /// The size of a type that has one, else the id of the type that it refers to.
@@ -88,13 +84,6 @@ impl<'a> Type<'a> {
     }
 }
 
-pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
-    match bytes.get(at..at + 4) {
-        Some(&[a, b, c, d]) => u32::from_ne_bytes([a, b, c, d]),
-        _ => 0,
-    }
-}
-
 /// One BTF blob.
 #[derive(Debug)]
 pub(crate) struct Raw {
@@ -105,7 +94,7 @@ pub(crate) struct Raw {
     /// Where this blob's ids and strings begin: 1 and 0, or behind those of the base of a split blob.
     first_id: u32,
     first_string: u32,
-    /// Made by the first walk over all types.
+    /// Made by the first iteration over all types.
     index: OnceLock<Index>,
 }
 
@@ -118,50 +107,6 @@ struct Index {
     places: Vec<u32>,
     /// Where the last one ends.
     end: usize,
-}
-
-/// Where the parts of a blob lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sections {
-    pub(super) types: Range<usize>,
-    pub(super) strings: Range<usize>,
-    /// How long the records of each kind are; most blobs do not say.
-    pub(super) layout: Range<usize>,
-}
-
-/// Where the parts lie in a blob of `len` bytes that begins with `header`.
-pub(super) fn sections(header: &[u8], len: usize) -> Result<Sections, BtfError> {
-    let malformed = |what: &str| BtfError::Malformed {
-        what: what.to_owned(),
-    };
-    if header.len() < HEADER_LEN {
-        return Err(malformed("it is shorter than its header"));
-    }
-    let magic = u16::from_ne_bytes([header[0], header[1]]);
-    if magic == MAGIC.swap_bytes() {
-        return Err(malformed("it is of the other byte order"));
-    }
-    if magic != MAGIC {
-        return Err(malformed("it does not begin with the BTF magic number"));
-    }
-    let header_len = word(header, 4) as usize;
-    let section = |at: usize| {
-        let start = header_len.checked_add(word(header, at) as usize)?;
-        let end = start.checked_add(word(header, at + 4) as usize)?;
-        (header_len >= HEADER_LEN && end <= len).then_some(start..end)
-    };
-    let types = section(8).ok_or_else(|| malformed("its types lie outside of it"))?;
-    let strings = section(16).ok_or_else(|| malformed("its strings lie outside of it"))?;
-    let layout = if header_len >= LONG_HEADER_LEN && header.len() >= LONG_HEADER_LEN {
-        section(24).ok_or_else(|| malformed("its layout section lies outside of it"))?
-    } else {
-        0..0
-    };
-    Ok(Sections {
-        types,
-        strings,
-        layout,
-    })
 }
 
 impl Raw {
@@ -324,7 +269,7 @@ impl Raw {
         self.strings().from(offset)
     }
 
-    /// All strings, for a walk that looks at many.
+    /// All strings, for an iteration that looks at many.
     pub(super) fn strings(&self) -> Strings<'_> {
         Strings {
             bytes: &self.data[self.strings.clone()],
@@ -372,7 +317,7 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// Follows typedefs and qualifiers to the type that they stand for.
+/// Follows typedefs and qualifiers to the underlying type.
 pub(super) fn resolve<'a>(
     mut id: u32,
     by_id: impl Fn(u32) -> Option<Type<'a>>,

@@ -1,7 +1,7 @@
 //! Functions whose names are like one that the kernel does not have.
 
-use super::function::Scope;
 use super::raw::Kind;
+use super::scope::Scope;
 
 /// How many names an error lists.
 const LISTED: usize = 3;

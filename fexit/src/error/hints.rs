@@ -32,7 +32,7 @@ pub(super) fn list(too_new: &[TooNew]) -> String {
     all.join(" and ")
 }
 
-/// What the verifier says, or if that is nothing, what its error stands for.
+/// What the verifier says, or if that is nothing, what its error number means.
 pub(super) fn why_refused(error: &io::Error, log: &str) -> String {
     if let Some(reason) = verifier_log::summary(log) {
         return format!("; the verifier says: {reason}");

@@ -48,12 +48,12 @@ pub enum MapError {
         io_error: io::Error,
     },
 
-    /// A map that stands in the place of the object's is of another kind.
+    /// A map that replaces the object's has another definition.
     #[error("map `{name}` takes {wanted}; {place} has {found}")]
     DefinitionMismatch {
         /// The map.
         name: String,
-        /// What stands in its place.
+        /// What replaces it.
         place: String,
         /// What the object defines.
         wanted: String,

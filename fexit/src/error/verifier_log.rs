@@ -1,6 +1,6 @@
 //! What of a verifier log is worth a line: the reason, then the instruction that it is about.
 
-/// The reason, and where; none if the verifier said nothing of its own.
+/// The reason and the instruction; `None` if the verifier gave no reason.
 ///
 /// Kernels up to 7.2 end the log with a line or a few. From 7.3 on a report follows, whose paragraph "Reason:" says more.
 pub(super) fn summary(log: &str) -> Option<String> {

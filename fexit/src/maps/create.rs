@@ -1,4 +1,4 @@
-//! From a map's definition to a map in the kernel.
+//! Creating a map from its definition.
 
 use std::fs;
 use std::io;
@@ -46,7 +46,7 @@ fn create_one(
         (attr.key_size, attr.value_size) = (4, 4);
     }
     if is_data(map) {
-        // Then it can be read and written in place, beside running programs.
+        // Then it can be read and written in place while programs run.
         let mapped = MapCreate {
             flags: attr.flags | BPF_F_MMAPABLE,
             ..attr
@@ -99,7 +99,7 @@ pub(super) fn is_data(map: &Map) -> bool {
 }
 
 /// The size that the object says: that of a ring buffer is rounded up to a power of two of whole pages, as the kernel
-/// wants it and libbpf does.
+/// requires; libbpf does the same.
 pub(super) fn declared_entries(map: &Map) -> u32 {
     const RINGS: [u32; 2] = [
         bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32,

@@ -1,4 +1,4 @@
-//! The elements of a map as bytes, for who does not know their types.
+//! The elements of a map as bytes, for callers that do not know their types.
 
 use aya_obj::generated::bpf_map_type as t;
 

@@ -52,8 +52,8 @@ impl Map {
         Ok(value)
     }
 
-    /// Writes a variable. Where the map is mapped, nothing beside it, so that programs may write to its neighbours
-    /// meanwhile; else what they write while this runs may be lost.
+    /// Writes a variable. If the map is memory-mapped, only this variable is written and programs may write to others
+    /// meanwhile; otherwise what they write meanwhile may be lost.
     pub(crate) fn write_global<T: Pod>(
         &self,
         name: &str,

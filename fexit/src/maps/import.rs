@@ -1,4 +1,4 @@
-//! Maps that somebody else made: handed over as a descriptor, by id, or under a name in a BPF file system.
+//! Maps that were created elsewhere: taken over by descriptor, by id, or from a pin.
 
 use std::fs;
 use std::io;
@@ -133,7 +133,7 @@ impl Map {
         Ok(there)
     }
 
-    /// The map of an object with another one, which somebody made, in its place.
+    /// The map of an object, replaced by one that exists already.
     pub(crate) fn replaced_by(self, other: &Self) -> Result<Self, MapError> {
         let failed = |call| self.error(call);
         let fd = other.fd()?.try_clone_to_owned().map_err(failed("dup"))?;
@@ -143,7 +143,7 @@ impl Map {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Checks that a map can stand for the one that the object defines.
+    /// Checks that a map has the definition that the object gives.
     fn accept(&self, fd: BorrowedFd<'_>, place: &str) -> Result<(), MapError> {
         let info = info(fd).map_err(self.error("BPF_OBJ_GET_INFO_BY_FD"))?;
         let wanted = [

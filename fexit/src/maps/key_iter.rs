@@ -11,8 +11,9 @@ const PATIENCE: u64 = 8;
 
 /// The keys of a hash map of any kind, each once.
 ///
-/// The kernel gives the key behind another one, and starts over when that one was removed meanwhile: then the walk goes
-/// back to the last key that is still there. A map that changes faster than it can be listed ends it with
+/// The kernel gives the key behind another one, and starts over when that one was removed meanwhile: then the
+/// iterator goes back to the last key that is still there. The last item is an error if the map changes faster than it can be
+/// listed:
 /// [`MapError::IterationLimit`].
 #[derive(Debug)]
 pub struct MapKeys<'a, K> {
@@ -59,7 +60,7 @@ impl<K: Pod> Iterator for MapKeys<'_, K> {
 #[derive(Debug)]
 pub(super) struct RawKeyIter<'a> {
     map: &'a Map,
-    /// The way here.
+    /// The keys so far.
     path: Vec<Vec<u8>>,
     seen: HashSet<Vec<u8>>,
     /// How often the kernel may still be asked.
@@ -100,7 +101,7 @@ impl<'a> RawKeyIter<'a> {
                 return Ok(None);
             };
             let new = self.seen.insert(next.clone());
-            // The first key behind the last one: the last one was removed, and has been left out of the way now.
+            // The kernel started over: the last key was removed.
             if !new && last.is_some() && self.behind(None)?.as_ref() == Some(&next) {
                 continue;
             }

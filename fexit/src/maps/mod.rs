@@ -52,7 +52,7 @@ use crate::object::Object;
 use crate::sys;
 use global::Data;
 
-/// A map: of an object, or one that somebody else made. Clones are the same map.
+/// A map: of an object, or created elsewhere. Clones are the same map.
 #[derive(Clone)]
 pub struct Map(Arc<Inner>);
 
@@ -62,7 +62,7 @@ pub type MapData = Map;
 struct Inner {
     name: String,
     definition: Arc<aya_obj::Map>,
-    /// What creates it; none if somebody else did.
+    /// What creates it; `None` if it was created elsewhere.
     object: Option<Arc<Object>>,
     /// Where it is found if it is pinned there, and pinned otherwise.
     pin: Option<PathBuf>,
@@ -168,7 +168,7 @@ impl Map {
         }
     }
 
-    /// The error of a call about one element. Only there `ENOENT` means that there is no such element.
+    /// The error of a call about one element. Only in such a call `ENOENT` means that there is no such element.
     fn element_error(&self, call: &'static str) -> impl FnOnce(std::io::Error) -> MapError + use<> {
         let name = self.0.name.clone();
         move |io_error| match io_error.raw_os_error() {

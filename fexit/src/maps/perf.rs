@@ -61,7 +61,7 @@ impl<T: Borrow<Map>> PerfEventArray<T> {
 }
 
 impl<T: BorrowMut<Map>> PerfEventArray<T> {
-    /// Opens the buffer of the CPU `index`, with so many pages, rounded up to a power of two; 2 for `None`.
+    /// Opens the buffer of the CPU `index`, with `pages` pages, rounded up to a power of two; 2 for `None`.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use crate::Ebpf;
 use crate::sys::fake;
 use crate::testing::compile;
 
-/// An object with a hash map, which `answer` stands in the kernel for.
+/// An object with a hash map, whose system calls `answer` answers.
 fn hash(answer: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Map {
     const SOURCE: &str = "
         struct { int (*type)[1]; int (*max_entries)[8]; u32 *key; u64 *value; } counts SEC(\".maps\");

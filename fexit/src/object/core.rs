@@ -1,7 +1,7 @@
 //! CO-RE: instructions that depend on the kernel's types.
 //!
-//! Those that ask for a field or the value of an enum are the parser's to change. Those that ask about a type as a whole
-//! are changed here.
+//! aya-obj relocates those that ask for a field or an enum value. Those that ask about a type as a whole are relocated
+//! here.
 
 use aya_obj::Object as Parsed;
 use aya_obj::generated::bpf_insn;
@@ -17,8 +17,8 @@ const LD_IMM64: u8 = 0x18;
 
 const CALL: u8 = 0x85;
 
-/// A call of a helper that there never will be: what stands in the place of an instruction that the kernel has no
-/// number for. A program must ask before, and so never come to it. The number is libbpf's.
+/// A call of a helper that will never exist: it replaces an instruction that the kernel has no
+/// number for. A program must check before, and so never reaches it. The number is libbpf's.
 pub(crate) const POISON: i32 = 0x0bad_2310;
 
 impl Object {

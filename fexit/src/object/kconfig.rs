@@ -71,7 +71,7 @@ fn packed(path: &str) -> std::io::Result<Vec<u8>> {
 pub(crate) trait Source {
     /// An option of the configuration; none if it has no such option.
     fn option(&self, name: &str) -> Result<Option<String>, String>;
-    /// A value that is no option but goes by a name of its own, `LINUX_...`; none if there is no such.
+    /// A value that is no option but has a name of its own, `LINUX_...`; `None` if there is no such value.
     fn virtual_value(&self, name: &str) -> Result<Option<u64>, String>;
 }
 
@@ -347,7 +347,7 @@ mod tests {
             ask("CONFIG_HZ", false, Some("CONFIG_HZ=100"), None),
             Ok(100)
         );
-        // Weak is what the configuration does not have, not what nobody can tell.
+        // A weak value may be absent from the configuration; a configuration that cannot be read is an error.
         assert_eq!(ask("CONFIG_NO", true, None, Some(CONFIG)), Ok(0));
         assert_eq!(ask("CONFIG_NO", true, Some("CONFIG_A=1"), None), Ok(0));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What programs of all kinds have in common: how they are loaded.
+//! How programs of all types are loaded.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use crate::sys::{self, ProgLoad, TestRun};
 /// The verifier's log starts with this much room and grows until it fits.
 const LOG_SIZE: usize = 64 << 10;
 
-/// Nobody reads more; what is cut off is the end, and from Linux 6.4 on the beginning.
+/// A longer log is cut off: at its end, from Linux 6.4 on at its beginning.
 const MAX_LOG_SIZE: usize = 16 << 20;
 
 pub(crate) struct ProgramData {
@@ -32,7 +32,7 @@ struct Loaded {
     log: String,
 }
 
-/// What the kind of a program, and its target, add to a load.
+/// What the program type and the target add to a load.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Kind<'a> {
     pub(crate) prog_type: u32,
@@ -131,7 +131,7 @@ impl ProgramData {
         }
     }
 
-    /// What stands behind the slash in the sections of the object's programs that want a function as their target.
+    /// The targets that the sections of the object's programs name behind the slash.
     pub(crate) fn sibling_targets(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
         sections

@@ -1,4 +1,4 @@
-//! From what the kernel answered to what is wrong and what to do.
+//! What an error of the kernel means, and what to do.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -24,11 +24,11 @@ const HELPERS: [(u32, Feature); 6] = [
     (185, Feature::FuncArgs),
 ];
 
-/// Kernels up to 6.12 say this by `EINVAL` and silence, 7.3 does in the log.
+/// Kernels up to 6.12 say this by `EINVAL` and an empty log, 7.3 says it in the log.
 const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
                       migrate_disable; choose a caller of it";
 
-/// Little else is answered by `EINVAL` and silence to a program that asks for nothing else that this kernel lacks.
+/// Few other refusals give `EINVAL` and an empty log for a program that needs nothing else that this kernel lacks.
 const LIKELY_DENIED: &str = "the kernel gives no reason; most likely it is on its deny list of functions that tracing \
                              itself depends on, such as migrate_disable; choose a caller of it";
 
@@ -102,7 +102,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     if errno == Some(libc::EPERM) {
         return permission("load an fexit program", false);
     }
-    // A kernel that had nothing to look at says nothing.
+    // A kernel that has not begun to verify logs nothing.
     if is_silent(log)
         && let Some(refusal) = Feature::Fexit.missing()
     {
@@ -155,7 +155,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
     }
     if let Some(words) = signature(log) {
         let arguments = target.function.model().arguments;
-        // So long as six was the limit, twelve were already too many for the verifier.
+        // While the limit was six, the verifier already refused more than twelve.
         return if words.contains("Too many") && arguments <= MOST_ARGUMENTS {
             Feature::ManyArguments.unsupported().into()
         } else {
@@ -204,7 +204,7 @@ pub(super) fn attach(
         Some(libc::E2BIG) => {
             let counted = target
                 .zip(program.1)
-                .and_then(|(target, fd)| info::links_beside(fd, target.owning_program()));
+                .and_then(|(target, fd)| info::links_on_target(fd, target.owning_program()));
             let many = counted.map_or("36 to 40, by kernel".to_owned(), |links| links.to_string());
             format!(
                 "`{target_name}` already has as many programs as one trampoline holds ({many}); detach one"
@@ -253,7 +253,7 @@ pub(super) fn permission(action: &'static str, by_id: bool) -> ProgramError {
     }
 }
 
-/// Whether the verifier said nothing of its own: an empty log, or its figures only.
+/// Whether the log has no message of the verifier: it is empty, or holds its statistics only.
 fn is_silent(log: &str) -> bool {
     log.lines()
         .all(|line| line.is_empty() || line.starts_with("processed "))

@@ -1,4 +1,4 @@
-//! Instructions that refer to what is not in the object: its maps, and what is the kernel's.
+//! Instructions that refer to maps, or to symbols of the kernel.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ const CALL: u8 = 0x85;
 const LD_IMM64: u8 = 0x18;
 
 /// What is called in the place of a kernel function that is not there, its number behind it: no helper. The program
-/// must ask before, and so never come to it. The number is libbpf's.
+/// must check before, and so never reaches it. The number is libbpf's.
 const ABSENT: i32 = 2_002_000_000;
 
 /// The values of the kernel's configuration that an object asks for.
@@ -49,11 +49,11 @@ impl Kconfig {
 #[derive(Debug)]
 struct Filled {
     map: Map,
-    /// Where each value lies, by the number of its extern, or why it has none.
+    /// The offset of each value by the number of its extern, or why it has none.
     places: BTreeMap<usize, Result<i32, String>>,
 }
 
-/// The instructions of a program on their way into the kernel.
+/// The instructions of a program before they are loaded.
 pub(super) struct Instructions<'a> {
     pub(super) insns: Vec<bpf_insn>,
     program: &'a str,

@@ -69,7 +69,7 @@ pub struct FExit {
     pub(super) data: ProgramData,
     target: Option<Resolved>,
     links: Links,
-    /// The attachment that was made last, whoever owns it now.
+    /// The last attachment, even if its link was taken.
     attached: Option<Arc<Attachment>>,
 }
 
@@ -245,7 +245,7 @@ impl FExit {
         }
     }
 
-    /// Whether somebody else keeps the last attachment: a pin, or who has a copy of the descriptor.
+    /// Whether a pin or a copy of the descriptor keeps the last attachment.
     fn is_linked(&self, last: &Attachment) -> bool {
         let asked = self.data.fd().ok().and_then(info::is_linked);
         asked.unwrap_or_else(|| last.may_live())
@@ -269,7 +269,7 @@ impl FExit {
     ///
     /// Up to 5.9 the kernel frees the trampoline at once: if a task sleeps inside the traced function meanwhile, it
     /// returns to memory that is gone, and the kernel may crash. There, detach from such functions (reads that wait,
-    /// say) only when nobody is inside. Source: kernel commit e21aa341785c ("bpf: Fix fexit trampoline.").
+    /// say) only when no task is inside. Source: kernel commit e21aa341785c ("bpf: Fix fexit trampoline.").
     ///
     /// # Minimum kernel version
     ///

@@ -9,7 +9,7 @@ use super::{ProgramError, diagnose};
 use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
 
-/// What the kernel knows of each of its programs, of any kind, whoever loaded them.
+/// What the kernel knows of all loaded programs, of any type and any process.
 ///
 /// # Minimum kernel version
 ///
@@ -26,7 +26,7 @@ pub fn loaded_programs() -> impl Iterator<Item = Result<ProgramInfo, ProgramErro
     .map(|fd| ProgramInfo::of(fd?.as_fd()))
 }
 
-/// What the kernel knows of each of its links, of any kind, whoever made them.
+/// What the kernel knows of all links, of any type and any process.
 ///
 /// # Minimum kernel version
 ///
@@ -48,8 +48,8 @@ pub fn loaded_links() -> impl Iterator<Item = Result<LinkInfo, ProgramError>> {
     })
 }
 
-/// Descriptors of all that the kernel has of a kind, one after the other; of `calls` the first finds, the second opens.
-/// The walk ends with the first error.
+/// Descriptors of all programs or all links, one after the other; the first of `calls` finds the next id, the second
+/// opens it. The iterator ends with the first error.
 fn all(
     kind: IdKind,
     calls: [&'static str; 2],
@@ -69,7 +69,7 @@ fn all(
                 Err(error) => return Some(Err(failed(error, calls[0]))),
             };
             match sys::fd_by_id(kind, id) {
-                // It may be gone since, or be a link that somebody is still making.
+                // It may be gone, or be a link that is still being created.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {
                     last = Some(id);
                 }
@@ -88,16 +88,16 @@ fn links() -> Option<Vec<LinkInfo>> {
     loaded_links().collect::<Result<_, _>>().ok()
 }
 
-/// Whether any link in the kernel is of this program; `None` where nobody tells.
+/// Whether any link in the kernel is of this program; `None` if the kernel does not say.
 pub(super) fn is_linked(program: BorrowedFd<'_>) -> Option<bool> {
     let id = sys::prog_info(program).ok()?.0.id;
     Some(links()?.iter().any(|link| link.program_id == id))
 }
 
-/// How many links are on the function that `program` is loaded for; `None` where nobody tells.
+/// How many links are on the function that `program` is loaded for; `None` if the kernel does not say.
 ///
 /// `owner` is the program that the function belongs to, if it is one's.
-pub(super) fn links_beside(
+pub(super) fn links_on_target(
     program: BorrowedFd<'_>,
     owner: Option<BorrowedFd<'_>>,
 ) -> Option<usize> {

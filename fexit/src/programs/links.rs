@@ -1,4 +1,4 @@
-//! Links: who owns an attachment, and how it ends.
+//! Links: what owns an attachment, and how it ends.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +20,7 @@ pub struct FExitLinkId(u64);
 /// What the program knows of an attachment whose link it may have given away.
 #[derive(Debug, Default)]
 pub(super) struct Attachment {
-    /// Its descriptor went to somebody whom nothing here can follow.
+    /// Its descriptor was given away.
     given_away: AtomicBool,
     pins: Mutex<Vec<Pin>>,
 }
@@ -62,7 +62,7 @@ impl FExitLink {
         }
     }
 
-    /// By which the program that owns the link knows it; no other link of this process ever has the same.
+    /// The id by which its program knows the link; no other link of this process ever has the same.
     pub fn id(&self) -> FExitLinkId {
         FExitLinkId(self.id)
     }
@@ -75,7 +75,7 @@ impl FExitLink {
     ///
     /// # Errors
     ///
-    /// None; [`Link::detach`] has the same model.
+    /// None; the signature is that of [`Link::detach`].
     pub fn detach(self) -> Result<(), ProgramError> {
         drop(self);
         Ok(())
@@ -173,8 +173,8 @@ impl AsFd for FExitLink {
 impl From<FExitLink> for OwnedFd {
     /// Gives the attachment away: it ends when the last copy of the descriptor is closed.
     ///
-    /// Whether it still lives, the kernel tells from 5.8 on, to a process with `CAP_SYS_ADMIN`. Where nobody tells,
-    /// the program counts as attached until it is unloaded.
+    /// Whether it still lives, the kernel says from 5.8 on, to a process with `CAP_SYS_ADMIN`. If it does not, the
+    /// program counts as attached until it is unloaded.
     fn from(link: FExitLink) -> Self {
         link.attachment.given_away.store(true, Ordering::Relaxed);
         link.fd
@@ -212,7 +212,7 @@ impl PinnedLink {
         self.pin.path()
     }
 
-    /// Removes the pin and gives the link back, which detaches when dropped unless somebody else has it as well.
+    /// Removes the pin and returns the link, which detaches when dropped unless another descriptor or pin keeps it.
     ///
     /// # Minimum kernel version
     ///
@@ -220,8 +220,8 @@ impl PinnedLink {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Unpin`], which gives the pinned link back, when the file cannot be removed or is another one by
-    /// now: that is left alone.
+    /// [`LinkError::Unpin`], which returns the pinned link, when the file cannot be removed, or was replaced by another
+    /// file, which stays.
     pub fn unpin(self) -> Result<FExitLink, LinkError> {
         match self.pin.remove() {
             Ok(()) => {

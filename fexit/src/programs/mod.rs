@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) ambiguity: AmbiguityPolicy,
 }
 
-/// A program of an object, of any kind.
+/// A program of an object, of any type.
 ///
 /// ```no_run
 /// # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
@@ -103,12 +103,12 @@ impl Program {
         &self.data().section
     }
 
-    /// Whether its section is marked so (`SEC("?fexit/...")`): the object does without it where it cannot be loaded.
+    /// Whether its section marks it as optional (`SEC("?fexit/...")`): the object works without it if it cannot be loaded.
     pub fn is_optional(&self) -> bool {
         self.data().is_optional()
     }
 
-    /// Its kind: what its section's name begins with, as `fexit` or `xdp`.
+    /// Its type: what its section's name begins with, as `fexit` or `xdp`.
     pub fn kind(&self) -> &str {
         self.data().kind()
     }

@@ -1,4 +1,4 @@
-//! Programs of other kinds, as far as they can be targets of fexit programs.
+//! Programs of other types, as far as they can be targets of fexit programs.
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 
@@ -6,7 +6,7 @@ use super::data::{Kind, ProgramData};
 use super::{ProgramError, diagnose};
 use crate::btf::Btf;
 
-/// A program that is not fexit. It can be loaded to be a target, and test-run; attaching it is not this library's trade.
+/// A program that is not fexit. It can be loaded to be a target, and test-run; this library does not attach it.
 #[derive(Debug)]
 pub struct OtherProgram {
     pub(super) data: ProgramData,
@@ -17,12 +17,12 @@ impl OtherProgram {
         Self { data }
     }
 
-    /// Loads the program, if it is of a kind that needs no target for that: `xdp`, `tc` and `classifier`, `socket`,
+    /// Loads the program, if its type needs no target: `xdp`, `tc` and `classifier`, `socket`,
     /// `cgroup_skb`, `kprobe`, `kretprobe`, `tracepoint`, `raw_tracepoint`, `perf_event`.
     ///
     /// # Errors
     ///
-    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::UnexpectedProgramType`] for a kind that is not in the list;
+    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::UnexpectedProgramType`] for a type that is not in the list;
     /// [`ProgramError::LoadError`] with the verifier's log.
     pub fn load(&mut self) -> Result<(), ProgramError> {
         if self.data.is_loaded() {

@@ -33,7 +33,7 @@ use crate::sys::{self, IdKind};
 /// program.load_target(&Target::Function("nf_conntrack:nf_conntrack_in"), &btf)?;
 /// program.unload()?;
 ///
-/// // A program of ours, and a subprogram of somebody else's: by number, by pinned name, by descriptor.
+/// // A program of this library, and a subprogram of any other: by id, by pinned path, by descriptor.
 /// let verdict = xdp.program("verdict").unwrap();
 /// program.load_target(&Target::program(verdict, None)?, &btf)?;
 /// program.unload()?;
@@ -58,8 +58,8 @@ pub enum Target<'a> {
     /// that module's. Minimum kernel 5.5, for modules 5.11. Source: see [`Feature::Fexit`] and
     /// [`Feature::ModuleTarget`].
     Function(&'a str),
-    /// Many functions of the kernel, by one link; `*` in a name stands for anything, but for names that several
-    /// functions bear. Minimum kernel 7.2.
+    /// Many functions of the kernel, by one link; `*` in a name matches any characters. Ambiguous names are left out.
+    /// Minimum kernel 7.2.
     ///
     /// `SEC("fexit.multi/bpf_fentry_test*")` says the same in the section.
     ///
@@ -138,7 +138,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A target as the kernel wants it.
+/// A target as `BPF_PROG_LOAD` takes it.
 pub(super) struct Resolved {
     pub(super) name: String,
     pub(super) function: FunctionId,
@@ -172,10 +172,10 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// An object with so many programs has their targets looked for at once.
+/// From this number of programs on, an object's targets are looked up together.
 const MANY: usize = 3;
 
-/// Looks for what this load, and likely those of the object's other programs, will want of the kernel's types.
+/// Looks up the names that this load, and likely those of the object's other programs, need in the kernel's BTF.
 ///
 /// One function alone is better found by itself: most of the types need not be read for it. So nothing is done at the
 /// first load, which may stay the only one, unless all types are read anyway.

@@ -1,4 +1,4 @@
-//! What the programs of an object want of a kernel, read without one.
+//! What the programs of an object require of a kernel, read from the object alone.
 
 mod instructions;
 mod relocation_sites;
@@ -26,7 +26,7 @@ use relocation_sites::{Placed, placed};
 pub use too_new::TooNew;
 pub(crate) use too_new::too_new;
 
-/// What one fexit program wants of a kernel.
+/// What one fexit program requires of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
@@ -81,7 +81,7 @@ impl Ebpf {
         license.to_string_lossy().into_owned()
     }
 
-    /// What each fexit program wants of a kernel, by its name. No kernel is asked.
+    /// What each fexit program requires of a kernel, by program name. No kernel is asked.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where the CO-RE relocations of an object stand, and which of them a kernel could not satisfy.
+//! The instructions that CO-RE relocations change, and which of them a kernel cannot resolve.
 
 use aya_obj::generated::bpf_insn;
 

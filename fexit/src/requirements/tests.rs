@@ -1,4 +1,4 @@
-//! Real objects, and what they are found to want.
+//! Real objects, and what they require.
 
 use crate::Ebpf;
 use crate::kernel_version::KernelVersion;

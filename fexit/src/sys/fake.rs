@@ -28,7 +28,7 @@ pub(crate) fn lacking(features: &[Feature]) {
     LACKING.set(features.to_vec());
 }
 
-/// From now on `answer` stands for the kernel; `None` from it lets the call through.
+/// From now on `answer` replaces the kernel; if it returns `None`, the call goes to the kernel.
 pub(crate) fn kernel(answer: impl FnMut(bpf_cmd) -> Option<io::Result<c_long>> + 'static) {
     KERNEL.set(Some(Box::new(answer)));
 }

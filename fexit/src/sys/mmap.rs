@@ -132,7 +132,7 @@ pub(crate) struct Mapped {
     len: usize,
 }
 
-// SAFETY: the memory belongs to no thread, and nobody writes to it.
+// SAFETY: the memory belongs to no thread, and nothing writes to it.
 unsafe impl Send for Mapped {}
 // SAFETY: as above.
 unsafe impl Sync for Mapped {}
@@ -161,7 +161,7 @@ impl Mapped {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping has `len` bytes, lives as long as `self`, and nobody writes to it.
+        // SAFETY: the mapping has `len` bytes, lives as long as `self`, and nothing writes to it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -173,7 +173,7 @@ impl Drop for Mapped {
     }
 }
 
-/// Copies by volatile accesses, one whole word if that is the length: nobody sees half of it.
+/// Copies by volatile accesses, one whole word if that is the length, so that no reader sees half of it.
 ///
 /// # Safety
 ///

@@ -107,7 +107,7 @@ fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
     loop {
         attempts += 1;
         // SAFETY: `attr` is a live struct of the size that is passed. The pointers in it were made by the callers
-        // below from slices that outlive the call, each with its length beside it.
+        // below from slices that outlive the call, each with its length.
         let ret = unsafe {
             libc::syscall(
                 libc::SYS_bpf,
@@ -130,7 +130,7 @@ fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
 /// A call whose result is a new file descriptor. The kernel makes all of its descriptors close-on-exec.
 fn bpf_fd<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<OwnedFd> {
     let fd = bpf(cmd, attr)?;
-    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     unsafe { new_fd(fd) }
 }
 
@@ -139,7 +139,7 @@ fn bpf_fd<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 ///
-/// `fd` must be what a call returned that made a descriptor, which nobody else owns.
+/// `fd` must be what a call returned that made a descriptor, which nothing else owns.
 unsafe fn new_fd(fd: c_long) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::Error::other("the call returned no descriptor"))?;
     // SAFETY: the caller's promise.
@@ -158,7 +158,7 @@ unsafe fn new_fd(fd: c_long) -> io::Result<OwnedFd> {
     if high < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
 

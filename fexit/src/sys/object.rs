@@ -79,7 +79,7 @@ fn info_by_fd<T: InfoStruct>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<usi
     Ok(attr.info_len as usize)
 }
 
-/// A struct that `BPF_OBJ_GET_INFO_BY_FD` may write any bytes into. Pointers in it stay null: whoever wants a
+/// A struct that `BPF_OBJ_GET_INFO_BY_FD` may write any bytes into. Pointers in it stay null: a caller that needs a
 /// buffer filled uses a function of this file.
 trait InfoStruct {}
 

@@ -40,7 +40,7 @@ pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
     perf_event_open(&attr, i32::try_from(cpu).unwrap_or(i32::MAX))
 }
 
-/// Whether several functions of the kernel bear this name; `None` when that cannot be asked.
+/// Whether this name of a kernel function is ambiguous; `None` when that cannot be asked.
 ///
 /// It asks for a kprobe at an offset that no function has: the kernel first counts the functions, then refuses, and
 /// nothing is ever set.
@@ -79,7 +79,7 @@ fn perf_event_open(attr: &PerfEventAttr, cpu: i32) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     unsafe { super::new_fd(fd) }
 }
 

@@ -1,0 +1,101 @@
+//! Why BTF cannot be read, or does not hold what was looked for.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Where the kernel shows its BTF, and that of its modules beside it.
+pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const MODULE_BTF: &str = "/sys/kernel/btf";
+
+/// Why BTF could not be had, or does not hold what was looked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BtfError {
+    /// The kernel shows no BTF. Nothing can be attached by this library without it.
+    #[error(
+        "this kernel shows no BTF ({KERNEL_BTF} is missing): run one built with \
+         CONFIG_DEBUG_INFO_BTF=y, and mount sysfs"
+    )]
+    NoKernelBtf,
+
+    /// A file with BTF could not be read.
+    #[error("cannot read BTF from {}", path.display())]
+    FileError {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+
+    /// The bytes are not BTF.
+    #[error("malformed BTF: {what}")]
+    Malformed {
+        /// What is wrong with them.
+        what: String,
+    },
+
+    /// The BTF holds a type of a kind that came after this version of the library, and does not say how long it is: what
+    /// lies behind it cannot be read.
+    #[error(
+        "type {type_id} of the BTF is of kind {kind}, which this version of the library does not know, and no layout \
+         section tells its size, so what follows cannot be read: update the crate `fexit`"
+    )]
+    UnknownKind {
+        /// The number of the kind, `BTF_KIND_*`.
+        kind: u32,
+        /// The first type of it.
+        type_id: u32,
+    },
+
+    /// No function has this name.
+    #[error(
+        "no function `{type_name}` in the BTF of {scope}: {reason}{}",
+        did_you_mean(nearest)
+    )]
+    UnknownBtfTypeName {
+        /// The name.
+        type_name: String,
+        /// Whose BTF: `the kernel`, `module nf_conntrack`, ...
+        scope: String,
+        /// Why it is likely not there.
+        reason: String,
+        /// Names that are there and look like it, best first.
+        nearest: Vec<String>,
+    },
+
+    /// Several functions have this name.
+    #[error(
+        "`{name}` names {} functions, and the kernel cannot be told which: {}; choose another target",
+        candidates.len(), candidates.join("; ")
+    )]
+    AmbiguousName {
+        /// The name.
+        name: String,
+        /// Each function: where it is and what it takes.
+        candidates: Vec<String>,
+    },
+
+    /// No loaded module has this name.
+    #[error("module `{name}` has no BTF in {MODULE_BTF}: {reason}")]
+    UnknownModule {
+        /// The name.
+        name: String,
+        /// What to do.
+        reason: String,
+    },
+}
+
+impl BtfError {
+    pub(crate) fn is_permission(&self) -> bool {
+        matches!(self, Self::FileError { error, .. } if error.raw_os_error() == Some(libc::EPERM))
+    }
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        String::new()
+    } else {
+        format!("; the nearest names are {}", nearest.join(", "))
+    }
+}

@@ -1,0 +1,318 @@
+//! Changes to a copy of an object file that let `aya-obj` parse it.
+//!
+//! Each function names the line of aya-obj 0.3.0 that makes it necessary. What keeps its length is changed in place, so
+//! that no offset moves; what needs more room goes behind the end of the file.
+
+use std::collections::{HashMap, HashSet};
+
+use aya_obj::generated::{BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL};
+use object::Endianness;
+use object::elf::{Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB, STB_WEAK};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
+
+use super::externs::{self, Extern};
+use super::extra::Extra;
+use super::sections::{Header, Role, Section, elf_error};
+use super::write::patch;
+use crate::btf::core::{self, CoreRelocation};
+use crate::btf::raw::{Kind, Raw, Type};
+use crate::error::EbpfError;
+
+/// Where `sh_name`, `sh_flags`, `sh_offset` and `sh_size` stand in a section's header.
+const NAME_AT: usize = 0;
+const FLAGS_AT: usize = 8;
+const OFFSET_AT: usize = 24;
+const SIZE_AT: usize = 32;
+
+/// `call`; its source register says whose function the number means.
+const CALL: u8 = 0x85;
+
+/// The first half of a 64-bit constant; its source register says what the constant means.
+const LD_IMM64: u8 = 0x18;
+
+/// `BTF_KIND_STRUCT`.
+const STRUCT: u32 = 4;
+
+/// Hides programs that this library cannot load, and the CO-RE relocations that aya-obj must not apply.
+///
+/// aya-obj fails on a section of an unknown program type (obj.rs:455, `InvalidProgramSection`), so such a section loses
+/// the flag that marks it as code. It then fails to find the function of each relocation in it
+/// (btf/relocation.rs:309, `FunctionNotFound`). It does not know `BPF_CORE_TYPE_MATCHES` (btf/relocation.rs:187,
+/// `InvalidRelocationKind`); `object::core` applies all relocations that ask about a type as a whole.
+pub(super) fn hide_programs(
+    copy: &mut [u8],
+    header: &Header,
+    endian: Endianness,
+    sections: &[Section],
+    extra: &mut Extra,
+) {
+    let mut hidden = HashSet::new();
+    for (index, section) in sections.iter().enumerate() {
+        if section.role == Role::Foreign {
+            // No longer a code section.
+            patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
+            hidden.insert(section.name.as_bytes());
+        }
+    }
+    let Ok(local) = Raw::parse(extra.btf.clone()) else {
+        return;
+    };
+    // The parser looks for the function of each relocation.
+    let is_hidden = |relocation: &CoreRelocation| {
+        let name = local.string(relocation.section_name);
+        name.is_some_and(|name| hidden.contains(name))
+    };
+    extra.core.retain(|relocation| !is_hidden(relocation));
+    let ext = sections.iter().find(|section| section.name == ".BTF.ext");
+    if let Some(ext) = ext.and_then(|section| copy.get_mut(section.file.clone())) {
+        core::retain(ext, |relocation| {
+            relocation.is_of_member() && !is_hidden(relocation)
+        });
+    }
+}
+
+/// Replaces the types of externs by types that aya-obj and older kernels accept.
+///
+/// BTF lists functions and variables of the kernel in sections of their own (`.ksyms`, `.kconfig`), which the file does
+/// not have. aya-obj fails on such a section (btf/btf.rs:590, `UnknownSectionSize`), and older kernels on the linkage.
+pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
+    const EXTERN: u32 = 2;
+    let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
+        return;
+    };
+    let Ok(raw) = Raw::parse(extra.btf.clone()) else {
+        return;
+    };
+    let start = raw.bytes().as_ptr() as usize;
+    let at =
+        |t: &Type<'_>, word: usize| btf.file.start + t.bytes.as_ptr() as usize - start + 4 * word;
+    let integer = raw.types().find(|t| t.kind == Kind::Int);
+    for t in raw.types() {
+        match t.kind {
+            // Linkage: static.
+            Kind::Func if t.word(1) & 0xffff == EXTERN => {
+                patch(copy, at(&t, 1), &(t.word(1) & !0xffff).to_ne_bytes());
+            }
+            // Linkage: global.
+            Kind::Var if t.extra(0) == EXTERN => patch(copy, at(&t, 3), &1u32.to_ne_bytes()),
+            Kind::DataSec => {
+                let outside = raw.is_named(t.name_off(), b".ksyms")
+                    || raw.is_named(t.name_off(), b".kconfig");
+                let Some(integer) = integer.filter(|_| outside) else {
+                    continue;
+                };
+                // A struct is as long: of integers without names, all in one place.
+                let info = t.word(1) & 0xffff | STRUCT << 24;
+                for (word, value) in [(0, 0), (1, info), (2, integer.size_or_type())] {
+                    patch(copy, at(&t, word), &u32::to_ne_bytes(value));
+                }
+                for member in 0..t.vlen() {
+                    let words = [0, integer.id, 0u32].map(u32::to_ne_bytes).concat();
+                    patch(copy, at(&t, 3 + 3 * member), &words);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Marks the instructions that refer to an extern, and puts the extern's number into them.
+///
+/// aya-obj takes a call of an extern for a call of a function of the object (relocation.rs:423, `UnknownFunction`) and
+/// leaves a reference to a variable as it is (relocation.rs:377). It leaves the marked ones alone.
+pub(super) fn references(
+    copy: &mut [u8],
+    table: &SectionTable<'_, Header>,
+    endian: Endianness,
+    data: &[u8],
+    sections: &[Section],
+    extra: &mut Extra,
+) -> Result<(), EbpfError> {
+    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+    let local = Raw::parse(extra.btf.clone()).ok();
+    let mut numbers = HashMap::new();
+    for raw in table
+        .iter()
+        .filter(|section| section.sh_type(endian) == SHT_REL)
+    {
+        let target = sections.get(raw.info_link(endian).0);
+        let Some(code) = target.filter(|section| section.role.is_code()) else {
+            continue;
+        };
+        let relocations: &[Rel64<Endianness>] =
+            raw.data_as_array(endian, data).map_err(elf_error)?;
+        for relocation in relocations {
+            let index = object::SymbolIndex(relocation.r_sym(endian) as usize);
+            let Ok(symbol) = symbols.symbol(index) else {
+                continue;
+            };
+            let offset = relocation.r_offset.get(endian) as usize;
+            let at = code.file.start.checked_add(offset);
+            let Some(at) = at.filter(|at| code.file.contains(at)) else {
+                continue;
+            };
+            let (is_called, mark) = match copy.get(at) {
+                _ if symbol.st_shndx(endian) != SHN_UNDEF => continue,
+                Some(&CALL) => (true, BPF_PSEUDO_KFUNC_CALL),
+                Some(&LD_IMM64) => (false, BPF_PSEUDO_BTF_ID),
+                _ => continue,
+            };
+            let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+            let name = String::from_utf8_lossy(name).into_owned();
+            let number = *numbers.entry(name).or_insert_with_key(|name| {
+                extra.externs.push(Extern {
+                    name: name.clone(),
+                    is_weak: symbol.st_bind() == STB_WEAK,
+                    kind: externs::kind(local.as_ref(), name, is_called),
+                });
+                extra.externs.len() - 1
+            });
+            let destination = copy.get(at + 1).map_or(0, |registers| registers & 0xf);
+            patch(copy, at + 1, &[(mark as u8) << 4 | destination]);
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            patch(copy, at + 4, &number.to_ne_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// The new name of a section: that of an fexit program.
+fn alias(section: &Section) -> String {
+    format!("fexit/{}", section.name)
+}
+
+/// Renames sections of program types that aya-obj does not know but that load like fexit programs, in the file and in
+/// its BTF.
+///
+/// aya-obj takes the program type from the section's name (obj.rs:290, `ProgramSection::from_str`) and knows neither
+/// `fsession`, nor `.multi`, nor the `?` of optional programs. The new names go into string tables behind the end of the
+/// file: clang keeps the names of sections and symbols in one table, where one may be the tail of another (`session` of
+/// `fsession`), and a section and a function of one name share a string in the BTF. So no name is overwritten.
+pub(super) fn rename_programs(
+    copy: &mut Vec<u8>,
+    header: &Header,
+    endian: Endianness,
+    sections: &[Section],
+) {
+    let renamed = || {
+        let all = sections.iter().enumerate();
+        all.filter(|(_, section)| section.role == Role::Renamed)
+    };
+    if renamed().next().is_none() {
+        return;
+    }
+    let names = usize::from(header.e_shstrndx(endian));
+    if let Some(table) = sections.get(names) {
+        let mut strings = copy.get(table.file.clone()).unwrap_or_default().to_vec();
+        for (index, section) in renamed() {
+            let at = append(&mut strings, &alias(section)).to_ne_bytes();
+            patch(copy, header_field(header, endian, index, NAME_AT), &at);
+        }
+        replace(copy, header, endian, names, &strings);
+    }
+    let find = |name| sections.iter().position(|section| section.name == name);
+    if let (Some(btf), Some(ext)) = (find(".BTF"), find(".BTF.ext")) {
+        let mut types = copy
+            .get(sections[btf].file.clone())
+            .unwrap_or_default()
+            .to_vec();
+        for (_, section) in renamed() {
+            let Some(ext) = copy.get_mut(sections[ext].file.clone()) else {
+                continue;
+            };
+            rename_in_btf(&mut types, ext, section);
+        }
+        replace(copy, header, endian, btf, &types);
+    }
+}
+
+/// Adds a string to a table of strings; returns where it stands there.
+fn append(strings: &mut Vec<u8>, name: &str) -> u32 {
+    let at = u32::try_from(strings.len()).unwrap_or(0);
+    strings.extend(name.as_bytes());
+    strings.push(0);
+    at
+}
+
+/// Replaces the license by a text that aya-obj accepts; `Extra` keeps the object's own.
+///
+/// aya-obj fails on an empty license, and on one whose NUL is not the section's last byte (obj.rs:1150,
+/// `parse_license`).
+pub(super) fn license(
+    copy: &mut Vec<u8>,
+    header: &Header,
+    endian: Endianness,
+    index: usize,
+    len: usize,
+) {
+    let mut text = vec![b'-'; len.max(2)];
+    text.last_mut().into_iter().for_each(|last| *last = 0);
+    replace(copy, header, endian, index, &text);
+}
+
+/// Puts the new contents of section `index` behind the end of the file, where nothing else moves.
+fn replace(copy: &mut Vec<u8>, header: &Header, endian: Endianness, index: usize, contents: &[u8]) {
+    copy.resize(copy.len().next_multiple_of(8), 0);
+    let offset = copy.len() as u64;
+    copy.extend(contents);
+    for (field, value) in [(OFFSET_AT, offset), (SIZE_AT, contents.len() as u64)] {
+        let at = header_field(header, endian, index, field);
+        patch(copy, at, &value.to_ne_bytes());
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?) as usize)
+}
+
+/// Adds the section's new name to the BTF, and makes what `.BTF.ext` says of the section refer to it.
+fn rename_in_btf(btf: &mut Vec<u8>, ext: &mut [u8], section: &Section) -> Option<()> {
+    let strings = word(btf, 4)?.checked_add(word(btf, 16)?)?;
+    // The kernel also requires the strings to come last.
+    let length = btf.len().checked_sub(strings)?;
+    if word(btf, 20)? != length {
+        return None;
+    }
+    let wanted = [section.name.as_bytes(), b"\0"].concat();
+    let mut at = None;
+    for place in section_names(ext) {
+        let old = strings.checked_add(word(ext, place)?)?;
+        if !btf.get(old..)?.starts_with(&wanted) {
+            continue;
+        }
+        let new = *at.get_or_insert_with(|| append(btf, &alias(section)) - strings as u32);
+        patch(ext, place, &new.to_ne_bytes());
+    }
+    let length = u32::try_from(btf.len() - strings).ok()?;
+    patch(btf, 20, &length.to_ne_bytes());
+    Some(())
+}
+
+/// Where `.BTF.ext` names sections: in its information on functions and on lines, and in its CO-RE relocations.
+fn section_names(ext: &[u8]) -> Vec<usize> {
+    let mut places = Vec::new();
+    let header = word(ext, 4).unwrap_or(0);
+    for field in [8, 16, 24].into_iter().filter(|field| field + 8 <= header) {
+        let mut part = || {
+            let start = header.checked_add(word(ext, field)?)?;
+            let end = start.checked_add(word(ext, field + 4)?)?;
+            let size = word(ext, start)?;
+            let mut at = start + 4;
+            while at < end {
+                let records = word(ext, at + 4)?.checked_mul(size)?;
+                places.push(at);
+                at = at.checked_add(8)?.checked_add(records)?;
+            }
+            Some(())
+        };
+        part();
+    }
+    places
+}
+
+/// Offset of a field in the header of section `index`, in the file.
+fn header_field(header: &Header, endian: Endianness, index: usize, field: usize) -> usize {
+    let size = usize::from(header.e_shentsize.get(endian));
+    (header.e_shoff.get(endian) as usize).saturating_add(index * size + field)
+}

@@ -1,0 +1,120 @@
+//! The sections of an object file: what each is, and that it lies in the file.
+
+use aya_obj::ProgramSection;
+use object::Endianness;
+use object::elf::{FileHeader64, SHF_EXECINSTR};
+use object::read::elf::{SectionHeader, SectionTable};
+
+use crate::error::EbpfError;
+
+/// More static data than any program needs; the kernel's limit for one map is near it.
+const MAX_DATA: u64 = 256 << 20;
+
+/// What a section is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Programs of a kind that the parser knows.
+    Program,
+    /// Programs of a kind that it does not know, and that can go by another name.
+    Renamed,
+    /// Programs of any other kind.
+    Foreign,
+    /// Subprograms.
+    Text,
+    /// Global variables.
+    Data,
+    Other,
+}
+
+impl Role {
+    pub(super) fn is_code(self) -> bool {
+        !matches!(self, Self::Data | Self::Other)
+    }
+}
+
+/// A section, and where it lies in the file.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) size: u64,
+    pub(super) file: std::ops::Range<usize>,
+}
+
+pub(super) fn malformed(what: impl Into<String>) -> EbpfError {
+    EbpfError::Malformed { what: what.into() }
+}
+
+pub(super) fn elf_error(error: object::read::Error) -> EbpfError {
+    malformed(format!(
+        "it is not a 64-bit ELF file that can be read: {error}"
+    ))
+}
+
+pub(super) type Header = FileHeader64<Endianness>;
+
+pub(super) fn sections(
+    table: &SectionTable<'_, Header>,
+    endian: Endianness,
+    data: &[u8],
+) -> Result<Vec<Section>, EbpfError> {
+    let mut sections = Vec::new();
+    let mut data_size = 0u64;
+    for section in table.iter() {
+        let name = table.section_name(endian, section).map_err(elf_error)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        let bytes = section.data(endian, data).map_err(elf_error)?;
+        let start = section.sh_offset(endian) as usize;
+        let code = section.sh_flags(endian) & u64::from(SHF_EXECINSTR) != 0 && !bytes.is_empty();
+        if code && !bytes.len().is_multiple_of(8) {
+            return Err(malformed(format!(
+                "code section `{name}` does not hold whole instructions"
+            )));
+        }
+        let role = role(&name, code);
+        if role == Role::Data {
+            data_size = data_size.saturating_add(section.sh_size(endian));
+        }
+        let file = start..start.saturating_add(bytes.len());
+        sections.push(Section {
+            name,
+            role,
+            size: section.sh_size(endian),
+            file,
+        });
+    }
+    if data_size > MAX_DATA {
+        return Err(malformed(format!(
+            "its data sections claim {data_size} bytes"
+        )));
+    }
+    Ok(sections)
+}
+
+fn role(name: &str, code: bool) -> Role {
+    if [".data", ".bss", ".rodata"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    {
+        return Role::Data;
+    }
+    if name.starts_with(".text") {
+        return Role::Text;
+    }
+    if !code {
+        return Role::Other;
+    }
+    let essential = without_mark(name);
+    let kind = essential.split('/').next().unwrap_or_default();
+    match kind.strip_suffix(".s").unwrap_or(kind) {
+        "fsession" | "fexit.multi" | "fsession.multi" => Role::Renamed,
+        _ if essential.parse::<ProgramSection>().is_err() => Role::Foreign,
+        _ if essential == name => Role::Program,
+        _ => Role::Renamed,
+    }
+}
+
+/// The section's name without the `?` of optional programs.
+pub(super) fn without_mark(section: &str) -> &str {
+    section.strip_prefix('?').unwrap_or(section)
+}
