@@ -17,15 +17,15 @@ pub struct BuildArgs {
     #[arg(long, value_name = "DIR|TARBALL")]
     pub source: Option<PathBuf>,
 
-    /// Ask for the options of this fragment, too
+    /// Add the options of this config fragment
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
 
-    /// How many compilers at once [default: as many as there are cores]
+    /// Number of parallel compilers [default: as many as there are cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 
-    /// Build from the start what was built before, or was left unfinished
+    /// Rebuild from scratch, ignoring earlier and unfinished builds
     #[arg(long)]
     pub again: bool,
 

@@ -7,15 +7,15 @@ use clap::{Args, Subcommand};
 /// What to do with what is kept.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
-    /// List kernels, builds, unpacked kernels and templates, with what they take on the disk
+    /// List kernels, builds, unpacked kernels and templates, with their size on disk
     List {
         /// Which cache.
         #[command(flatten)]
         place: Place,
     },
-    /// Remove templates and unpacked kernels, which are made again when they are needed
+    /// Remove templates and unpacked kernels, which are recreated when needed
     Clear {
-        /// Remove downloaded kernels, the archives' lists and unfinished builds too, which takes a network to get again;
+        /// Remove downloaded kernels, the archives' lists and unfinished builds too, which must be downloaded again;
         /// kernels that were built here stay
         #[arg(long)]
         all: bool,
@@ -31,7 +31,7 @@ pub enum CacheCommand {
 /// Which cache.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// Where things are kept [default: fexit-harness in the user's cache directory]
+    /// The cache directory [default: fexit-harness in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 }

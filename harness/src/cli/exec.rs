@@ -26,7 +26,7 @@ Exit status: that of the program, 128 + N if signal N ended it (stderr says so),
 As the runner of a crate's tests:
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"harness exec --kernel 6.1 --\" cargo test";
 
-/// Run a program of this machine in a VM
+/// Run a program of the host in a VM
 #[derive(Debug, Args)]
 #[command(after_help = EXEC_STATUS)]
 pub struct ExecArgs {
@@ -34,11 +34,11 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub vm: VmArgs,
 
-    /// Pass on our standard input; otherwise the program has none
+    /// Pass standard input to the program; without this it is empty
     #[arg(short = 'i', long)]
     pub stdin: bool,
 
-    /// The limit for the program, from its start
+    /// Time limit for the program
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub timeout: Duration,
 
@@ -72,23 +72,23 @@ pub struct VmArgs {
     #[arg(required_unless_present = "kernel_image")]
     pub kernel: Option<String>,
 
-    /// Boot a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    /// Boot a local kernel: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub kernel_image: Option<PathBuf>,
 
-    /// The modules of --kernel-image, if they are not where they belong to it
+    /// The folder with the modules of --kernel-image, if they are not beside it or installed
     #[arg(long, value_name = "DIR", requires = "kernel_image")]
     pub modules: Option<PathBuf>,
 
-    /// Load this module of the kernel, and those that it needs
+    /// Load this kernel module and its dependencies
     #[arg(long = "module", value_name = "NAME", value_delimiter = ',')]
     pub wanted_modules: Vec<String>,
 
-    /// Bring a file or a folder, to its own place or to another; with a program come its libraries
+    /// Copy a file or folder into the VM, to the same path or to PLACE; programs come with their libraries
     #[arg(short, long = "file", value_name = "PATH[:PLACE]")]
     pub files: Vec<String>,
 
-    /// Set a variable in the program's environment, or pass on one of ours that stays here otherwise
+    /// Set an environment variable of the program, or pass the host's value of one
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub environment: Vec<OsString>,
 
@@ -100,11 +100,11 @@ pub struct VmArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
 
-    /// How to run the VM's CPU; auto takes KVM if it works
+    /// CPU accelerator of the VM; auto uses KVM if it works
     #[arg(long, value_enum, default_value_t)]
     pub accel: Mode,
 
-    /// Boot the VM from the start, instead of from a saved one
+    /// Boot the VM from scratch instead of restoring a saved one
     #[arg(long)]
     pub no_template: bool,
 
@@ -112,7 +112,7 @@ pub struct VmArgs {
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 
-    /// Show the console, and how the VM is started
+    /// Show the console and the QEMU command
     #[arg(short, long)]
     pub verbose: bool,
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Say what an object wants of a kernel, without booting one: targets, maps, helpers, types, the earliest kernel
+/// Show what an object requires of a kernel, without booting one: targets, maps, helpers, types, the earliest kernel
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// Objects, as clang, bpf2go or aya-ebpf build them
@@ -16,7 +16,7 @@ pub struct InspectArgs {
     #[arg(long = "target", value_name = "PROG=TARGET")]
     pub targets: Vec<String>,
 
-    /// As JSON on stdout
+    /// Print JSON to stdout
     #[arg(long)]
     pub json: bool,
 }

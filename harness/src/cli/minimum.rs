@@ -14,7 +14,7 @@ pub struct MinimumArgs {
     #[command(flatten)]
     pub objects: ObjectArgs,
 
-    /// Among these kernels
+    /// Search these kernels
     #[arg(
         short,
         long = "kernel",
@@ -24,15 +24,15 @@ pub struct MinimumArgs {
     )]
     pub kernels: Vec<String>,
 
-    /// Among them also a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    /// Also search a local kernel: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
     #[arg(long = "kernel-image", value_name = "FILE")]
     pub own: Vec<PathBuf>,
 
-    /// As JSON on stdout
+    /// Print JSON to stdout
     #[arg(long)]
     pub json: bool,
 
-    /// How to run the VM's CPU; auto takes KVM if it works
+    /// CPU accelerator of the VM; auto uses KVM if it works
     #[arg(long, value_enum, default_value_t)]
     pub accel: Mode,
 
@@ -40,7 +40,7 @@ pub struct MinimumArgs {
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// Show the console, and how each VM is started
+    /// Show the console and the QEMU command of each VM
     #[arg(short, long)]
     pub verbose: bool,
 }

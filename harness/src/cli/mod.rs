@@ -26,7 +26,7 @@ use crate::{
 
 /// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
 ///
-/// The report goes to stdout as JSON, or to --output; everything for eyes goes to stderr.
+/// The report goes to stdout as JSON, or to --output; everything for people goes to stderr.
 #[derive(Debug, Parser)]
 #[command(
     name = "harness",
@@ -56,39 +56,39 @@ Exit status:
 /// Everything but running scenarios.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say what is kept on this machine, or remove it
+    /// List or clear the cache
     Cache {
-        /// What to do with it
+        /// The cache command
         #[command(subcommand)]
         command: CacheCommand,
     },
-    /// Say what changed between two reports; exit status 1 on a regression
+    /// Compare two reports; exit status 1 on a regression
     Compare {
-        /// The report from before
+        /// The old report
         old: PathBuf,
-        /// The report to judge
+        /// The new report
         new: PathBuf,
     },
-    /// Say what an object wants of a kernel, without booting one
+    /// Show what an object requires of a kernel, without booting one
     Inspect(InspectArgs),
-    /// Run a program of this machine in a VM
+    /// Run a program of the host in a VM
     Exec(ExecArgs),
     /// Find the oldest and the newest kernel on which each program of an object works
     Minimum(MinimumArgs),
     /// Open a shell in a VM
     Shell(ShellArgs),
-    /// Say which kernels there are, fetch them, or renew what their names stand for
+    /// List, download, verify or build kernels, or update the lock
     Kernels {
-        /// What to do with them
+        /// The kernels command
         #[command(subcommand)]
         command: KernelsCommand,
     },
-    /// Merge reports into one, and render it
+    /// Merge reports into one and render it
     Report {
-        /// Reports in JSON
+        /// JSON reports
         #[arg(required_unless_present = "expect")]
         reports: Vec<PathBuf>,
-        /// Kernels that must be in them, as --kernel names them: one that is not counts as not run
+        /// Kernels that the reports must contain, named as for --kernel; a missing one counts as not run
         #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
         expect: Vec<String>,
         /// What to write
@@ -100,12 +100,12 @@ pub enum Command {
 /// What to do with kernels, short of booting them.
 #[derive(Debug, Subcommand)]
 pub enum KernelsCommand {
-    /// List the kernels, and what each name stands for
+    /// List the kernels and the version that each name resolves to
     List {
         /// Only these: a series (5.10), a pattern (6.*), latest, built, or all, which leaves out what is marked with -
         #[arg(value_name = "KERNEL", value_delimiter = ',')]
         kernels: Vec<String>,
-        /// As a JSON array on one line, one object a kernel
+        /// Print a JSON array on one line, one object per kernel
         #[arg(long)]
         json: bool,
         /// Which kernels there are, and where they are kept.
@@ -130,9 +130,9 @@ pub enum KernelsCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Build a kernel that nobody publishes ready for fexit, and show that fexit works in it
+    /// Build a kernel from source with the options that fexit needs, and test fexit in it
     Build(BuildArgs),
-    /// Lock each series to the newest kernel that its archive has
+    /// Update the lock: each series to the newest kernel of its archive
     Update {
         /// Only these series, instead of those of `all`
         #[arg(value_name = "SERIES")]
@@ -164,15 +164,15 @@ pub struct RunArgs {
     #[arg(required_unless_present_any = ["list", "kernel_image"])]
     pub kernels: Vec<String>,
 
-    /// Boot a kernel of your own: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
+    /// Boot a local kernel: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
     #[arg(long, value_name = "FILE")]
     pub kernel_image: Option<PathBuf>,
 
-    /// The modules of --kernel-image, if they are not where they belong to it
+    /// The folder with the modules of --kernel-image, if they are not beside it or installed
     #[arg(long, value_name = "DIR", requires = "kernel_image")]
     pub modules: Option<PathBuf>,
 
-    /// Only the scenarios with these ids; * and ? match any
+    /// Run only the scenarios with these ids; * and ? are wildcards
     #[arg(short, long = "scenario", value_name = "ID", value_delimiter = ',')]
     pub scenarios: Vec<String>,
 
@@ -188,7 +188,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub outputs: OutputArgs,
 
-    /// Judge by what changed since this report: known troubles are no failure
+    /// Compare with this report: only regressions fail the run
     #[arg(long, value_name = "REPORT")]
     pub baseline: Option<PathBuf>,
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn clap_definition_is_valid() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_numbers_are_refused() {
+    fn out_of_range_numbers_are_refused() {
         for bad in [
             ["--timeout", "0"],
             ["--timeout", "1e3"],

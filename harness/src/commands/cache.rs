@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_listed_and_what_is_cleared_is_gone() {
+    fn list_shows_the_cache_and_clear_empties_it() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         for file in ["kernels/5.10_abc/vmlinuz", "vmlinux/def", "keys/one.asc"] {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_built_kernel_goes_only_if_it_is_named() {
+    fn built_kernel_is_removed_only_by_name() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let built = r#"{"source": {"kind": "built"}}"#;

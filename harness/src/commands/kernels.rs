@@ -40,7 +40,7 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
     Ok(verdict.exit_code())
 }
 
-/// A line a kernel: its name, what it stands for, where it comes from, whether it is here.
+/// One line per kernel: its name, the version it resolves to, its source, whether it is cached.
 pub fn table(series: &[Series]) -> String {
     let mut table = String::new();
     for Series {
@@ -139,7 +139,7 @@ fn update(kernels: &Kernels, series: &[String]) -> Result<bool> {
             (Some(old), Ok(new)) if old == new => format!("{series:<5}  {new}\n"),
             (Some(old), Ok(new)) => format!("{series:<5}  {old} -> {new}\n"),
             (None, Ok(new)) => format!("{series:<5}  {new} (new)\n"),
-            (_, Err(error)) => format!("{series:<5}  not renewed: {error:#}\n"),
+            (_, Err(error)) => format!("{series:<5}  not updated: {error:#}\n"),
         })?;
     }
     Ok(all_well)

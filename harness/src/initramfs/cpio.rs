@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_come_before_what_they_hold_whatever_the_order_of_calls() {
+    fn directories_precede_their_entries_in_any_call_order() {
         let (mut a, mut b) = (Initramfs::new(), Initramfs::new());
         a.file("/x/y/z", 0o644, &b"z"[..])
             .unwrap()
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_make_no_sense_are_refused() {
+    fn invalid_paths_are_refused() {
         for path in [
             "",
             "/",
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_replaced_unnoticed() {
+    fn adding_a_path_twice_is_an_error() {
         let mut image = Initramfs::new();
         image.file("/a", 0o644, &b"1"[..]).unwrap();
         assert_eq!(

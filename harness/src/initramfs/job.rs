@@ -22,8 +22,8 @@ const PACKING: &str = "cannot pack the initramfs";
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     pub(crate) scenarios: Vec<Scenario>,
-    /// After a crash nobody runs beside another: whoever makes the next one is known.
-    pub(crate) in_turn: bool,
+    /// After a crash the scenarios run one after the other, so that the next crash has one culprit.
+    pub(crate) serial: bool,
     pub(crate) tried: Vec<usize>,
     pub(crate) crashed: Vec<usize>,
 }
@@ -41,7 +41,7 @@ pub(crate) fn pack(
     let ids = planned.iter().map(|scenario| scenario.id.clone());
     let mut job = Job::new(Work::Scenarios {
         ids: ids.collect(),
-        serial: rest.in_turn,
+        serial: rest.serial,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
         tried: rest.tried.clone(),

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_left_out() {
+    fn comments_are_removed_from_the_kernel_config() {
         let text =
             b"#\n# Automatic\nCONFIG_A=y\n\n# CONFIG_B is not set\nCONFIG_C=\"x # y\"\nCONFIG_D=1";
         let kept = b"CONFIG_A=y\nCONFIG_C=\"x # y\"\nCONFIG_D=1";

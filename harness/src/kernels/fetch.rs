@@ -31,14 +31,14 @@ impl Kernels {
         Ok(kernel)
     }
 
-    /// Another kernel of the series, for one that is not to be had any more.
+    /// Another kernel of the series, for one that can no longer be downloaded.
     fn replace(&self, resolved: &Resolved, error: Error, notes: &Notes<'_>) -> Result<Kernel> {
         let gone = error
             .downcast_ref::<AllFailed>()
             .is_some_and(|failed| failed.why == Why::Gone);
         let other = match self.matrix.find(&resolved.series) {
             Some(series) if self.options.offline => self.newest_cached(&series.name)?,
-            Some(series) if gone => Some(self.renewed()?.ask(
+            Some(series) if gone => Some(self.refreshed()?.ask(
                 Request {
                     series,
                     exact: None,
@@ -51,7 +51,7 @@ impl Kernels {
         match other {
             Some(other) if entry(&other) != entry(resolved) => {
                 notes.add(format!(
-                    "{} {}: {error:#}; using {} instead: `harness kernels update` renews the lock",
+                    "{} {}: {error:#}; using {} instead: `harness kernels update` updates the lock",
                     resolved.series, resolved.source.package_version, other.source.package_version
                 ));
                 self.obtain(&other, notes)
@@ -61,7 +61,7 @@ impl Kernels {
     }
 
     /// With indices as they are now: one that is a day old may still list what is gone.
-    fn renewed(&self) -> Result<Self> {
+    fn refreshed(&self) -> Result<Self> {
         Self::open(Options {
             newest: true,
             ..self.options.clone()
@@ -173,7 +173,10 @@ impl Kernels {
             sha256: &artifact.sha256,
             according_to,
         };
-        let what = format!("{} {} is not to be had", artifact.package, artifact.version);
+        let what = format!(
+            "{} {} cannot be downloaded",
+            artifact.package, artifact.version
+        );
         let get = |url: &str| {
             self.client.download(url, expected, &path, notes)?;
             Ok(url.to_owned())

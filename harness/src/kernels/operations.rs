@@ -111,7 +111,7 @@ pub fn verify(kernels: &Kernels, requests: &[String]) -> Result<Vec<(String, Hea
     kernels.expand(requests)?.into_iter().map(one).collect()
 }
 
-/// What became of one series when the lock was renewed.
+/// What became of one series when the lock was updated.
 #[derive(Debug)]
 pub struct Change {
     /// As `5.10`.

@@ -89,26 +89,26 @@ impl Kernels {
         }
     }
 
-    /// The index of an archive. It is read once for all series, unless it is to be renewed.
-    fn index(&self, archive: &Archive, renew: bool, notes: &Notes<'_>) -> Result<Arc<Index>> {
+    /// The index of an archive. It is read once for all series, unless it is to be refreshed.
+    fn index(&self, archive: &Archive, refresh: bool, notes: &Notes<'_>) -> Result<Arc<Index>> {
         let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((renewed, index)) = indices.get(&archive.suite)
-            && (*renewed || !renew)
+        if let Some((refreshed, index)) = indices.get(&archive.suite)
+            && (*refreshed || !refresh)
         {
             return Ok(Arc::clone(index));
         }
         let keyring = self.matrix.keyring(&archive.keyring)?;
-        let index = Arc::new(self.lists(renew).index(archive, &keyring, notes)?);
-        indices.insert(archive.suite.clone(), (renew, Arc::clone(&index)));
+        let index = Arc::new(self.lists(refresh).index(archive, &keyring, notes)?);
+        indices.insert(archive.suite.clone(), (refresh, Arc::clone(&index)));
         Ok(index)
     }
 
-    fn lists(&self, renew: bool) -> Lists<'_> {
+    fn lists(&self, refresh: bool) -> Lists<'_> {
         Lists {
             cache: &self.cache,
             client: &self.client,
             offline: self.options.offline,
-            renew,
+            refresh,
         }
     }
 

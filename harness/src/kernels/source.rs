@@ -123,7 +123,7 @@ impl Resolved {
 }
 
 impl Source {
-    /// Whether this is an upstream release, to which no distribution has carried anything back. Of a kernel of the
+    /// Whether this is an upstream release, to which no distribution has backported anything. Of a kernel of the
     /// user's own, or of a source of theirs, nobody knows.
     pub fn is_upstream(&self) -> bool {
         match self.kind {

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_kernel_was_packed_with_comes_out_whole() {
+    fn unpacks_every_compression_format() {
         let content = b"ten bytes!";
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(content).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_unpacked_is_an_error_that_says_why() {
+    fn unsupported_compression_error_says_why() {
         let error = |image: &tempfile::NamedTempFile| format!("{:#}", unpack(image).unwrap_err());
         assert!(error(&bz_image(b"LZO, say", 9)).contains("not known here"));
         assert!(error(&bz_image(&lz4(b"ten bytes!")[..15], 10)).contains("damaged"));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_of_this_machine_has_no_pvh_entry() {
+    fn userspace_elf_has_no_pvh_entry() {
         assert!(!has_pvh_entry(&std::env::current_exe().unwrap()).unwrap());
         assert!(has_pvh_entry(Path::new("Cargo.toml")).is_err());
     }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_as_dpkg_does() {
+    fn sorts_like_dpkg() {
         // Each list ascends strictly.
         let lists: &[&[&str]] = &[
             &["1.0~~", "1.0~~a", "1.0~", "1.0", "1.0a", "1.0+", "1.0."],

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pair_is_sorted_into_its_list() {
+    fn compare_sorts_each_pair_into_its_list() {
         let old = report(&[
             ("same", Passed),
             ("broken", Passed),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_report_is_no_change() {
+    fn comparing_a_report_with_itself_finds_no_change() {
         let report = report(&[("a", Passed), ("b", Failed)]);
         let comparison = Comparison::new(&report, &report);
         assert_eq!(
@@ -304,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn what_can_no_longer_be_judged_is_not_taken_for_ok() {
+    fn unknown_after_ok_is_no_longer_judged() {
         let comparison = Comparison::new(&report(&[("a", Passed)]), &report(&[("a", Skipped)]));
         assert_eq!(comparison.exit_code(), 3);
     }
 
     #[test]
-    fn a_kernel_that_was_not_asked_for_is_one_line_and_no_failure() {
+    fn kernel_missing_from_the_request_is_one_line_and_no_failure() {
         let mut new = report(&[("a", Passed), ("b", Passed)]);
         new.kernels[0].requested = "6.12".into();
         let old = report(&[("a", Passed), ("b", Failed)]);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_that_is_gone_counts_for_a_kernel_that_was_asked_for() {
+    fn missing_scenario_of_a_requested_kernel_counts() {
         let old = report(&[("a", Passed), ("b", Passed)]);
         let comparison = Comparison::new(&old, &report(&[("a", Passed)]));
         assert_eq!(ids(&comparison.gone), ["b"]);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_did_besides_its_scenarios_counts() {
+    fn kernel_verdict_is_compared_too() {
         let ok = kernel(KernelVerdict::Ok, None);
         let warned = kernel(KernelVerdict::NotOk, Some("the kernel warned: x"));
         let infra = kernel(KernelVerdict::Infra, Some("QEMU died"));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_is_not_ok_by_its_scenarios_alone_is_no_change_of_its_own() {
+    fn kernel_not_ok_because_of_its_scenarios_is_not_listed_separately() {
         let new = report(&[("a", Failed)]);
         assert_eq!(new.kernels[0].verdict, KernelVerdict::NotOk);
         let comparison = Comparison::new(&report(&[("a", Passed)]), &new);

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_comes_back_as_it_was_and_leaves_nothing_beside_it() {
+    fn report_round_trips_and_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report.json");
         let file = OutputFile::prepare(&path).unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_goes_on_leading_to_the_report() {
+    fn writing_through_a_symlink_keeps_the_symlink() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         fs::write(&file, "old").unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_wrong_usage() {
+    fn unwritable_report_path_is_a_usage_error() {
         let dir = tempfile::tempdir().unwrap();
         for path in [
             dir.path().join("missing/report.json"),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_refused_by_name() {
+    fn invalid_report_error_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
         let whole = json(&report()).unwrap();

@@ -98,7 +98,7 @@ mod tests {
     use protocol::event::Outcome;
 
     #[test]
-    fn one_line_for_each_trouble_and_none_for_what_is_ok() {
+    fn one_annotation_per_problem_and_none_for_ok() {
         let scenarios = vec![
             scenario("attach", "fexit", "5.5", "5.10.1", Outcome::Passed),
             scenario("detach", "fexit", "5.5", "5.10.1", Outcome::TimedOut),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_is_appended_to() {
+    fn job_summary_is_appended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("summary.md");
         fs::write(&path, "before\n").unwrap();

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_percent_of_instructions_are_real_and_less_is_not() {
+    fn instruction_counts_differ_from_three_percent_on() {
         let old = report(
             true,
             &[
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn of_wall_time_a_few_percent_say_nothing() {
+    fn reports_without_icount_are_not_compared() {
         let (old, new) = (&[("a_ns", 100.0)], &[("a_ns", 200.0)]);
         assert_eq!(
             more_instructions(&report(false, old), &report(true, new)),

@@ -9,7 +9,7 @@ use super::{
     KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name,
 };
 
-/// The case that stands for the kernel itself, so that one that never booted is not a suite without errors.
+/// The test case for the kernel itself, so that one that never booted is not a suite without errors.
 const KERNEL_CASE: &str = "kernel";
 
 /// Renders the report.
@@ -137,7 +137,7 @@ mod tests {
     use protocol::event::Outcome;
 
     #[test]
-    fn each_verdict_has_its_element_and_text_is_escaped() {
+    fn junit_element_matches_verdict_and_text_is_escaped() {
         let version = "5.10.1";
         let scenarios = [
             ("attach", Outcome::Passed),

@@ -20,7 +20,7 @@ pub fn page(report: &Report) -> String {
         report.verdict
     );
     matrix(report, &mut page);
-    troubles(report, &mut page);
+    problems(report, &mut page);
     minimums(report, &mut page);
     page
 }
@@ -113,7 +113,7 @@ fn cell(scenario: &ScenarioReport) -> &'static str {
     }
 }
 
-fn troubles(report: &Report, page: &mut String) {
+fn problems(report: &Report, page: &mut String) {
     let mut lines = Vec::new();
     for kernel in &report.kernels {
         if let Some(error) = &kernel.error {
@@ -241,7 +241,7 @@ mod tests {
     use crate::report::testing::{broken_kernel, kernel, scenario};
 
     #[test]
-    fn kernels_across_scenarios_down() {
+    fn matrix_has_kernels_as_columns_and_scenarios_as_rows() {
         let on = |version: &str, cookie| {
             let scenarios = vec![
                 scenario("attach", "fexit", "5.5", version, Outcome::Passed),

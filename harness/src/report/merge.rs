@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn scenarios_of_several_reports_of_one_kernel_are_all_kept() {
+    fn merge_keeps_the_scenarios_of_all_reports_of_a_kernel() {
         let merged = merge([report(&[("a", Failed)]), report(&[("b", Passed)])]);
         assert_eq!(merged.kernels.len(), 1);
         assert_eq!(outcomes(&merged), [("a", Failed), ("b", Passed)]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_results_the_worse_counts_in_either_order_and_the_other_is_listed() {
+    fn merge_keeps_the_worse_result_and_lists_the_other() {
         for (worse, better) in [(Failed, Passed), (Failed, Skipped), (Passed, Skipped)] {
             for pair in [[worse, better], [better, worse]] {
                 let merged = merge(pair.map(|outcome| report(&[("a", outcome), ("b", Passed)])));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_not_finished_yields_to_one_that_has_all_that_it_did_not_reach() {
+    fn merge_prefers_a_finished_run_to_an_unfinished_one() {
         let good = report(&[("a", Passed), ("b", Skipped)]);
         let broken = |scenarios: &[(&str, Outcome)]| {
             let mut broken = report(scenarios);

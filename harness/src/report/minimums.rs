@@ -17,7 +17,7 @@ pub struct Minimum {
     pub refused_up_to: Option<String>,
     /// The oldest kernel that it passed on.
     pub passed_from: Option<String>,
-    /// The kernels below the claim that have it because a distribution carried it back. They say nothing of the claim.
+    /// The kernels below the claim that have it because a distribution backported it. They do not contradict the claim.
     #[serde(default)]
     pub backported_on: Vec<String>,
     /// What the two together say of the claim.
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_confirmed_from_both_sides_from_one_or_not() {
+    fn minimum_is_confirmed_by_both_sides_one_side_or_none() {
         for (outcomes, refused, passed, confirmed) in [
             (
                 vec![
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kernel_on_the_wrong_side_contradicts_the_claim() {
+    fn one_kernel_on_the_wrong_side_contradicts_the_minimum() {
         for wrong in [
             ("6.1.9", Unsupported),
             ("5.19.0", Unsupported),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_with_several_scenarios_is_named_once() {
+    fn feature_with_several_scenarios_is_listed_once() {
         let scenarios = |v: &str| {
             vec![
                 scenario("attach", "fexit", "5.5", v, Passed),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_carried_back_says_nothing_about_the_minimum() {
+    fn backported_pass_does_not_contradict_the_minimum() {
         let mut early = scenario("cookie", "cookie", "5.19", "5.10.1", Passed);
         early.backported = true;
         let kernels = [
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_clean_refusal_counts() {
+    fn refusal_with_a_kernel_warning_does_not_confirm_a_minimum() {
         let clean = scenario("cookie", "cookie", "5.19", "5.10.1", Unsupported);
         let mut of_another = clean.clone();
         of_another.refusal.as_mut().unwrap().feature = "fexit".into();

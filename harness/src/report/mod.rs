@@ -154,7 +154,7 @@ pub struct Restart {
 /// Milliseconds spent in each phase; null for a phase that was never entered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Phases {
-    /// Finding out which file the name stands for.
+    /// Resolving the name to a file.
     pub resolve: Option<u64>,
     /// Downloading, verifying and unpacking it; next to nothing when it is cached.
     pub fetch: Option<u64>,
@@ -205,7 +205,7 @@ pub struct ScenarioReport {
     pub error: Option<String>,
     /// The refusal that the library gave, when it was unsupported.
     pub refusal: Option<Refusal>,
-    /// Whether it passed below its minimum because the kernel had the feature carried back.
+    /// Whether it passed below its minimum because the kernel backported the feature.
     #[serde(default)]
     pub backported: bool,
     /// The first warning or oops that the kernel printed meanwhile.
@@ -229,7 +229,7 @@ impl Report {
         report
     }
 
-    /// Draws the conclusions anew, after a kernel changed.
+    /// Draws the conclusions again, after a kernel changed.
     pub fn conclude(&mut self) {
         self.verdict = KernelVerdict::worst(self.kernels.iter().map(|kernel| kernel.verdict));
         self.minimums = minimums::observe(&self.kernels);

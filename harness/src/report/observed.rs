@@ -71,7 +71,7 @@ impl LastWords {
     }
 }
 
-/// What was heard of one kernel so far, in one VM or several.
+/// What was reported of one kernel so far, in one VM or several.
 #[derive(Debug)]
 pub struct Observed {
     planned: Vec<Scenario>,
@@ -82,7 +82,7 @@ pub struct Observed {
     /// Of those that ran when a VM ended, each a suspect among several or cut off through no fault of the guest: what
     /// counts if they are not tried again.
     provisional: BTreeMap<String, ScenarioResult>,
-    /// Those that have run beside others, and of them those that went wrong there: that counts if they are not tried
+    /// Those that have run in parallel, and of them those that went wrong there: that counts if they are not tried
     /// again.
     crowded: BTreeSet<String>,
     doubtful: BTreeSet<String>,
@@ -96,13 +96,13 @@ pub struct Observed {
     more_warnings: usize,
     vm: InVm,
     /// What was wrong with the way the last VM ended, if anything.
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
-/// What was heard of the VM that runs now.
+/// What was reported of the VM that runs now.
 #[derive(Debug, Default)]
 struct InVm {
-    /// Begun and not finished: several where they run side by side.
+    /// Begun and not finished: several where they run in parallel.
     running: Vec<String>,
     program: Option<String>,
     /// The scenario that finished last.
@@ -113,7 +113,7 @@ struct InVm {
 }
 
 impl Observed {
-    /// Nothing was heard yet of a kernel of that version.
+    /// Nothing was reported yet of a kernel of that version.
     pub fn new(planned: &[Scenario], version: Option<KernelVersion>) -> Self {
         Self {
             planned: planned.to_vec(),
@@ -130,7 +130,7 @@ impl Observed {
             warnings: Vec::new(),
             more_warnings: 0,
             vm: InVm::default(),
-            trouble: None,
+            problem: None,
         }
     }
 
@@ -141,7 +141,7 @@ impl Observed {
         Self { upstream, ..self }
     }
 
-    /// The scenarios that have no result yet, or one that only counts alone and that came beside others.
+    /// The scenarios that have no result yet, or one that only counts alone and that came from a parallel run.
     pub fn rest(&self) -> Vec<Scenario> {
         let open = |id: &String| !self.results.contains_key(id) || self.doubtful.contains(id);
         let rest = self.planned.iter().filter(|planned| open(&planned.id));
@@ -184,13 +184,13 @@ impl Observed {
                 result.backported &= !self.upstream;
                 self.results.insert(scenario.clone(), result);
             }
-            // Programs of the user's are heard by another; here they only tell what ran when the VM ended.
+            // Programs of the user's are observed elsewhere; here they only tell what ran when the VM ended.
             Event::ProgramStarted { program, .. } => {
                 (vm.begun, vm.program) = (true, Some(program.clone()));
             }
             Event::ProgramFinished { .. } => vm.program = None,
             Event::Done { .. } => vm.done = true,
-            // What follows from it depends on how the VM ends: it is heard by whoever watches that.
+            // What follows from it depends on how the VM ends: it is decided by the observer of the VM.
             Event::CannotGoOn { .. } => {}
             other => self.warn(format!(
                 "the guest sent an event that is not known: {other:?}"
@@ -206,7 +206,7 @@ impl Observed {
         }
     }
 
-    /// Whether it was heard of: a scenario that went wrong beside others is tried again alone.
+    /// Whether it was reported: a scenario that failed in parallel is tried again alone.
     pub fn knows(&self, id: &str) -> bool {
         let known = |results: &BTreeMap<_, _>| results.contains_key(id);
         known(&self.results)
@@ -232,15 +232,15 @@ impl Observed {
     }
 
     /// What was wrong with the way the last VM ended, if anything.
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
 
     /// Says why no other VM follows, if the last one left something undone.
     pub fn no_more(&mut self, why: &str) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.push_str("; ");
-            trouble.push_str(why);
+        if let Some(problem) = &mut self.problem {
+            problem.push_str("; ");
+            problem.push_str(why);
         }
     }
 
@@ -253,30 +253,30 @@ impl Observed {
 
     /// A VM has ended. What ran alone answers for that; of several each is a suspect.
     pub fn vm_ended(&mut self, ending: &Ending, words: &LastWords) {
-        self.trouble = self.trouble_of(ending);
+        self.problem = self.problem_of(ending);
         let running = std::mem::take(&mut self.vm.running);
         let blamed: Vec<_> = running
             .iter()
             .map(|id| (id.clone(), blamed(id, &running, ending, words)))
             .collect();
         let is_guests = self.vm.ready && !matches!(ending, Ending::Infra(_));
-        match (&self.trouble, running.as_slice()) {
+        match (&self.problem, running.as_slice()) {
             (None, []) => {}
             (_, [id]) if is_guests && !self.crowded.contains(id) => {
                 self.guilty.insert(id.clone());
                 self.doubtful.remove(id);
                 self.results.extend(blamed);
             }
-            (Some(trouble), []) if is_guests => {
+            (Some(problem), []) if is_guests => {
                 // A program answers for itself.
                 if self.vm.program.is_none() {
-                    self.unowned.push(trouble.clone());
+                    self.unowned.push(problem.clone());
                 }
             }
-            (trouble, _) => {
+            (problem, _) => {
                 if is_guests {
-                    let trouble = trouble.clone().unwrap_or_default();
-                    self.unsolved.push((running, trouble));
+                    let problem = problem.clone().unwrap_or_default();
+                    self.unsolved.push((running, problem));
                 }
                 for (id, _) in &blamed {
                     self.results.remove(id);
@@ -289,11 +289,11 @@ impl Observed {
     /// Draws the conclusion: each scenario's outcome and verdict, the kernel's verdict, and what is wrong with it as a
     /// whole.
     pub fn conclude(mut self, report: &mut KernelReport) {
-        for (suspects, trouble) in std::mem::take(&mut self.unsolved) {
+        for (suspects, problem) in std::mem::take(&mut self.unsolved) {
             let tried = suspects.iter().all(|id| self.results.contains_key(id));
             if tried && !suspects.iter().any(|id| self.guilty.contains(id)) {
                 let alone = "it did not come back when each of them ran alone";
-                self.unowned.push(format!("{trouble}; {alone}"));
+                self.unowned.push(format!("{problem}; {alone}"));
             }
         }
         let mut unreached = false;
@@ -304,7 +304,7 @@ impl Observed {
             let result = result.or_else(|| self.provisional.remove(&planned.id));
             let result = result.unwrap_or_else(|| {
                 unreached = true;
-                not_reached(self.trouble.as_deref())
+                not_reached(self.problem.as_deref())
             });
             let judged = judge(planned, result, self.version);
             report.scenarios.push(judged);
@@ -320,7 +320,7 @@ impl Observed {
         let nothing_learned = || "no scenario could be judged: all were skipped".to_owned();
         let nothing_learned = is_infra.then(nothing_learned);
         report.error = unowned
-            .or(self.trouble.filter(|_| is_open))
+            .or(self.problem.filter(|_| is_open))
             .or(nothing_learned);
         report.warnings.append(&mut self.warnings);
         if self.more_warnings > 0 {
@@ -332,7 +332,7 @@ impl Observed {
     }
 
     /// What was wrong with the way a VM ended, if anything.
-    fn trouble_of(&self, ending: &Ending) -> Option<String> {
+    fn problem_of(&self, ending: &Ending) -> Option<String> {
         let running = self.running_now();
         let when = match (running.as_slice(), self.vm.ready, self.vm.done) {
             (_, false, _) => "before the guest reported that it runs".to_owned(),
@@ -367,13 +367,13 @@ impl Observed {
     }
 }
 
-/// The result of a scenario that ran when a VM ended, beside others or alone.
+/// The result of a scenario that ran when a VM ended, in parallel or alone.
 fn blamed(id: &str, running: &[String], ending: &Ending, words: &LastWords) -> ScenarioResult {
     let (outcome, mut error) = ending.outcome();
     let others = running.iter().filter(|other| *other != id);
     let others: Vec<_> = others.map(String::as_str).collect();
     if !others.is_empty() {
-        error = format!("{error} (beside it ran {})", others.join(", "));
+        error = format!("{error} (in parallel with {})", others.join(", "));
     }
     if matches!(ending, Ending::Infra(_)) {
         return without_duration(outcome, error);

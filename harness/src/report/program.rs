@@ -131,9 +131,9 @@ fn judge(result: &ProgramResult, optional: bool) -> ScenarioVerdict {
     }
 }
 
-/// What was heard of the programs of one kernel so far, in one VM or several.
+/// What was reported about the programs of one kernel so far, in one VM or several.
 #[derive(Debug)]
-pub struct Heard {
+pub struct ObservedPrograms {
     programs: Programs,
     running: Option<usize>,
     results: BTreeMap<usize, ProgramResult>,
@@ -144,8 +144,8 @@ pub struct Heard {
     forged: bool,
 }
 
-impl Heard {
-    /// Nothing was heard yet.
+impl ObservedPrograms {
+    /// Nothing was reported yet.
     pub fn new(programs: &Programs) -> Self {
         Self {
             programs: programs.clone(),
@@ -225,14 +225,14 @@ impl Heard {
         ))
     }
 
-    /// Draws the conclusion, after that about the scenarios was drawn. `trouble` is what was wrong with the way the last
+    /// Draws the conclusion, after that about the scenarios was drawn. `problem` is what was wrong with the way the last
     /// VM ended.
-    pub fn conclude(mut self, trouble: Option<&str>, report: &mut KernelReport) {
+    pub fn conclude(mut self, problem: Option<&str>, report: &mut KernelReport) {
         if self.programs.planned().is_empty() {
             return;
         }
-        let why = match trouble {
-            Some(trouble) if !self.done => format!("not reached: {trouble}"),
+        let why = match problem {
+            Some(problem) if !self.done => format!("not reached: {problem}"),
             _ => "not reached: the guest never reported it".to_owned(),
         };
         let unreached = self.next().is_some();
@@ -253,7 +253,7 @@ impl Heard {
             }
         }
         if (unreached || report.verdict == KernelVerdict::Infra) && report.error.is_none() {
-            let why = trouble.unwrap_or("the guest was done, yet never reported every program");
+            let why = problem.unwrap_or("the guest was done, yet never reported every program");
             report.error = Some(why.to_owned());
         }
         if self.forged {
@@ -276,7 +276,7 @@ impl Heard {
 
 /// The programs of a kernel that was not run, or not yet.
 pub fn none_reached(programs: &Programs, why: &str) -> Vec<ProgramReport> {
-    Heard::new(programs).reports(&format!("not reached: {why}"))
+    ObservedPrograms::new(programs).reports(&format!("not reached: {why}"))
 }
 
 fn skipped(why: &str) -> ProgramResult {
@@ -299,7 +299,7 @@ mod tests {
     use protocol::program::Stage;
 
     #[test]
-    fn only_what_works_is_ok() {
+    fn only_working_programs_are_ok() {
         use ProgramOutcome as O;
         for (outcome, verdict) in [
             (O::Works, ScenarioVerdict::Ok),
@@ -329,13 +329,13 @@ mod tests {
         }
     }
 
-    fn heard(events: &[Event]) -> KernelReport {
-        let mut heard = Heard::new(&Programs::named(&["a", "b"]));
+    fn observed(events: &[Event]) -> KernelReport {
+        let mut observed = ObservedPrograms::new(&Programs::named(&["a", "b"]));
         let mut report = KernelReport::default();
         for event in events {
-            heard.event(event);
+            observed.event(event);
         }
-        heard.conclude(None, &mut report);
+        observed.conclude(None, &mut report);
         report
     }
 
@@ -354,10 +354,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_cannot_speak_for_another() {
+    fn events_of_one_program_do_not_change_another() {
         let done = || Event::Done { scenarios: 0 };
         let honest = [started(0), finished(0), started(1), finished(1), done()];
-        assert_eq!(heard(&honest).verdict, KernelVerdict::Ok);
+        assert_eq!(observed(&honest).verdict, KernelVerdict::Ok);
         let forged = [
             vec![
                 started(0),
@@ -378,21 +378,21 @@ mod tests {
         ];
         for mut events in forged {
             events.push(done());
-            let report = heard(&events);
+            let report = observed(&events);
             assert_eq!(report.verdict, KernelVerdict::NotOk, "{events:?}");
             assert_eq!(report.error.as_deref(), Some(FORGED), "{events:?}");
         }
     }
 
     #[test]
-    fn what_was_not_reported_is_not_taken_for_ok() {
-        let report = heard(&[started(0), finished(0), Event::Done { scenarios: 0 }]);
+    fn unreported_program_is_not_ok() {
+        let report = observed(&[started(0), finished(0), Event::Done { scenarios: 0 }]);
         assert_eq!(report.programs[1].verdict, ScenarioVerdict::Unknown);
         assert_ne!(report.verdict, KernelVerdict::Ok);
     }
 
     #[test]
-    fn a_report_is_flat_and_comes_back_as_it_was() {
+    fn program_report_is_flat_json_and_round_trips() {
         let report = ProgramReport {
             object: "a.bpf.o".into(),
             program: "on_read".into(),

@@ -168,12 +168,12 @@ mod tests {
     const BEFORE: &[u64] = &[100, 120, 80, 200, 150, 90];
 
     #[test]
-    fn one_that_strays_is_slower() {
+    fn one_slower_scenario_is_reported() {
         assert_eq!(names(&[BEFORE], &[&[104, 115, 83, 900, 148, 95]]), ["s3"]);
     }
 
     #[test]
-    fn a_slower_machine_is_not_a_slower_scenario() {
+    fn slower_machine_reports_no_scenario() {
         assert!(names(&[BEFORE], &[&[300, 370, 235, 610, 440, 280]]).is_empty());
         assert_eq!(
             names(&[BEFORE], &[&[300, 370, 235, 610, 2400, 280]]),
@@ -182,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn noise_hides_what_it_could_have_caused() {
+    fn slowdown_within_noise_is_not_reported() {
         assert!(names(&[BEFORE], &[&[250, 60, 200, 420, 75, 180]]).is_empty());
     }
 
     #[test]
-    fn a_burst_on_one_kernel_is_noise_and_the_same_on_most_is_not() {
+    fn slowdown_on_one_kernel_is_noise_but_on_most_is_reported() {
         let (calm, burst) = (
             &[104, 115, 83, 210, 148, 95],
             &[104, 115, 83, 2100, 148, 95],
@@ -199,21 +199,21 @@ mod tests {
     }
 
     #[test]
-    fn too_few_or_too_small_to_tell() {
+    fn too_few_scenarios_or_too_small_differences_report_nothing() {
         assert!(names(&[&[100, 100]], &[&[100, 900]]).is_empty());
         assert!(names(&[&[1, 1, 1, 1, 1, 1]], &[&[1, 1, 1, 1, 1, 9]]).is_empty());
         assert!(names(&[], &[]).is_empty());
     }
 
     #[test]
-    fn what_failed_is_not_measured() {
+    fn failed_scenarios_are_not_compared() {
         let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
         now.kernels[0].scenarios[3].verdict = ScenarioVerdict::NotOk;
         assert!(slowdowns(&report(&[BEFORE]), &now).is_empty());
     }
 
     #[test]
-    fn side_by_side_is_not_held_against_in_turn() {
+    fn parallel_and_serial_runs_are_not_compared() {
         let mut now = report(&[&[104, 115, 83, 900, 148, 95]]);
         now.kernels[0].side_by_side = true;
         let mut before = report(&[BEFORE]);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_say_how_sure_it_is() {
+    fn text_says_on_how_many_kernels_it_was_measured() {
         let one = slowdowns(
             &report(&[BEFORE]),
             &report(&[&[100, 120, 80, 800, 150, 90]]),

@@ -1,4 +1,4 @@
-//! The end of a run, for eyes: a table, what to look into, and how well the minimums are established.
+//! The end of a run, for people: a table, what to look into, and how well the minimums are established.
 
 use crate::{
     report::{
@@ -14,7 +14,7 @@ use crate::{
 pub fn lines(report: &Report) -> Vec<String> {
     let mut lines = vec![String::new(), heading()];
     lines.extend(report.kernels.iter().map(line));
-    lines.extend(report.kernels.iter().flat_map(troubles));
+    lines.extend(report.kernels.iter().flat_map(problems));
     let doubts: Vec<_> = report.minimums.iter().filter_map(doubt).collect();
     for object in &report.objects {
         lines.extend(object.not_ours.iter().map(|program| {
@@ -59,7 +59,7 @@ fn line(kernel: &KernelReport) -> String {
     )
 }
 
-fn troubles(kernel: &KernelReport) -> Vec<String> {
+fn problems(kernel: &KernelReport) -> Vec<String> {
     let name = &kernel.requested;
     let mut lines = Vec::new();
     for scenario in kernel
@@ -130,7 +130,7 @@ mod tests {
     use protocol::event::Outcome::{Failed, Passed, Unsupported};
 
     #[test]
-    fn troubles_are_named_and_minimums_doubted() {
+    fn summary_names_problems_and_unconfirmed_minimums() {
         let on = |version: &str, attach, cookie| {
             let scenarios = vec![
                 scenario("attach", "fexit", "5.5", version, attach),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kernel_is_not_asked_for_both_sides() {
+    fn summary_of_one_kernel_omits_one_sided_minimums() {
         let scenarios = vec![scenario("attach", "fexit", "5.5", "5.10.1", Passed)];
         let lines = lines(&Report::new(vec![kernel("5.10.1", scenarios)]));
         assert_eq!(lines.len(), 3, "{lines:#?}");

@@ -1,4 +1,4 @@
-//! Everything for eyes, on stderr: a live board on a terminal, plain lines elsewhere.
+//! Everything for people, on stderr: a live board on a terminal, plain lines elsewhere.
 
 use std::{
     fmt::Display,
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_says_what_it_leaves_out_and_cuts_between_characters() {
+    fn excerpt_says_what_it_omits_and_cuts_at_character_boundaries() {
         assert_eq!(excerpt("one\ntwo\n", 2), ["one", "two"]);
         assert_eq!(
             excerpt("one\ntwo\nthree", 2),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_sound() {
+    fn progress_bar_templates_parse() {
         for template in [SPINNER, DOWNLOAD, STREAM] {
             ProgressStyle::with_template(template).unwrap();
         }

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_the_report() {
+    fn verdicts_serialize_to_the_names_of_the_report_format() {
         use Outcome::{Failed, Panicked, Passed, Skipped, Splat, TimedOut, Unsupported};
         for outcome in [
             Passed,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_minimum_itself_is_expected_to_pass() {
+    fn kernel_at_its_minimum_is_expected_to_pass() {
         for (minimum, running, wanted) in [
             ("5.5", "5.4.302", Expected::Unsupported),
             ("5.5", "5.5.0", Expected::Passed),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_must_name_a_newer_kernel() {
+    fn refusal_that_names_an_older_kernel_is_not_ok() {
         let refusal = |minimum: &str| Refusal {
             feature: "cookie".into(),
             minimum: minimum.into(),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_kernel_decides_and_not_ok_outweighs_infra() {
+    fn overall_verdict_is_the_worst_and_not_ok_outweighs_infra() {
         use KernelVerdict::{Infra, NotOk, Ok};
         for (kernels, worst, exit) in [
             (vec![Ok, Ok], Ok, 0),

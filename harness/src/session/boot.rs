@@ -96,7 +96,7 @@ impl Setup {
         if config.template.is_some() && !watch.is_ready() && !interrupted {
             let why =
                 finished.map_or_else(|error| format!("{error:#}"), |vm| vm.ending.to_string());
-            line.detail(&format!("the template led nowhere: {why}"));
+            line.detail(&format!("restoring the template failed: {why}"));
             return Ok(None);
         }
         Ok(Some(watch.vm_ended(finished.as_ref())))
@@ -109,10 +109,10 @@ impl Setup {
         let slowest = scenarios.chain(programs).max();
         let slowest = slowest.max(self.scenario_timeout).unwrap_or_default();
         Limits {
-            wall: self.timeout,
-            silence: self
-                .silence
-                .unwrap_or_else(|| usual.silence.max(slowest + GRACE)),
+            time_limit: self.timeout,
+            idle_timeout: self
+                .idle_timeout
+                .unwrap_or_else(|| usual.idle_timeout.max(slowest + GRACE)),
             ..usual
         }
     }

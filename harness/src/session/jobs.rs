@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_limits_the_number_but_one_always_runs() {
+    fn memory_limits_the_jobs_but_one_always_runs() {
         let free = available_mib("MemTotal: 9 kB\nMemAvailable:    2097152 kB\n").unwrap();
         assert_eq!(free, 2048);
         assert_eq!(room(free, 512), 3);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_group_limits_it_too_and_cached_files_give_way() {
+    fn cgroup_memory_limits_the_jobs_and_page_cache_counts_as_free() {
         let mib = |count: u64| (count << 20).to_string();
         let stat = format!("anon 7\nfile {}\nkernel 9\n", mib(300));
         assert_eq!(left_mib(&mib(1000), &mib(700), &stat), Some(600));

@@ -37,7 +37,7 @@ const RESTARTS: usize = 10;
 /// What all kernels of a run have in common.
 pub(crate) struct Setup {
     pub(crate) timeout: Duration,
-    pub(crate) silence: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) scenario_timeout: Option<Duration>,
     keep: Option<PathBuf>,
     pub(crate) plan: Plan,
@@ -50,7 +50,7 @@ pub(crate) struct Setup {
     /// `None` where every VM is to boot.
     pub(crate) templates: Option<Templates>,
     pub(crate) icount: bool,
-    in_turn: bool,
+    serial: bool,
 }
 
 /// A kernel to run, found or not.
@@ -126,10 +126,10 @@ impl Setup {
         Ok(Self {
             templates: templates.flatten(),
             icount: options.icount,
-            in_turn: options.serial || options.icount,
+            serial: options.serial || options.icount,
             qemu: Qemu::find_known(cache)?,
             timeout: options.timeout,
-            silence: options.idle_timeout,
+            idle_timeout: options.idle_timeout,
             scenario_timeout: options.scenario_timeout,
             keep: options.keep.clone(),
             plan: plan.clone(),
@@ -197,7 +197,7 @@ impl Setup {
     fn first(&self) -> Rest {
         Rest {
             scenarios: self.plan.planned.clone(),
-            in_turn: self.in_turn,
+            serial: self.serial,
             ..Rest::default()
         }
     }
@@ -231,7 +231,7 @@ impl Setup {
         report: &mut KernelReport,
     ) -> Result<()> {
         let tasks = Tasks::new(&self.plan, self.scenario_timeout, self.icount);
-        let mut watch = Watch::new(&self.plan, report, line, self.in_turn, tasks);
+        let mut watch = Watch::new(&self.plan, report, line, self.serial, tasks);
         let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
         let mut failures = 0;
         loop {
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kvm_that_failed_is_tried_again_only_if_it_was_asked_for() {
+    fn kvm_failure_is_retried_only_if_kvm_was_requested() {
         let choice = |accelerator| Choice {
             accelerator,
             reason: "fast".into(),

@@ -14,7 +14,7 @@ use crate::{
     report::{
         KernelReport, KernelVerdict, Restart, ScenarioVerdict, ms,
         observed::{Ending, LastWords, Observed},
-        program::Heard,
+        program::ObservedPrograms,
         terminal::Line,
     },
     session::{plan::Plan, tasks::Tasks},
@@ -46,10 +46,10 @@ pub(crate) enum VmEnd {
 pub(crate) struct Watch<'a> {
     plan: &'a Plan,
     observed: Observed,
-    programs: Heard,
+    programs: ObservedPrograms,
     tasks: Tasks,
     line: &'a Line,
-    in_turn: bool,
+    serial: bool,
     started: Instant,
     ready: Option<Instant>,
     /// Of the first VM: from its start to its first event, and from there to where the first scenario or program began.
@@ -72,7 +72,7 @@ pub(crate) struct Watch<'a> {
     unmarked: bool,
 }
 
-/// What was heard of the VM that runs now.
+/// What the VM sent that runs now.
 #[derive(Debug, Default)]
 struct InVm {
     rest: Vec<Scenario>,
@@ -95,7 +95,7 @@ impl<'a> Watch<'a> {
         plan: &'a Plan,
         report: &KernelReport,
         line: &'a Line,
-        in_turn: bool,
+        serial: bool,
         tasks: Tasks,
     ) -> Self {
         let version = report
@@ -107,10 +107,10 @@ impl<'a> Watch<'a> {
         Self {
             plan,
             observed: Observed::new(&plan.planned, version).upstream(upstream),
-            programs: Heard::new(&plan.programs),
+            programs: ObservedPrograms::new(&plan.programs),
             tasks,
             line,
-            in_turn,
+            serial,
             started: Instant::now(),
             ready: None,
             boot: None,
@@ -131,7 +131,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn rest(&self) -> Rest {
         Rest {
             scenarios: self.observed.rest(),
-            in_turn: self.in_turn,
+            serial: self.serial,
             tried: self.programs.tried(),
             crashed: self.programs.crashed().to_vec(),
         }
@@ -235,7 +235,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// A VM has ended: whatever ran then gets its outcome. What was heard counts, also if the harness could not stay to
+    /// A VM has ended: whatever ran then gets its outcome. What was reported counts, also if the harness could not stay to
     /// the end.
     pub(crate) fn vm_ended(&mut self, finished: Result<&Finished, &anyhow::Error>) -> VmEnd {
         let ending = match (finished, self.unable.take()) {
@@ -268,7 +268,7 @@ impl<'a> Watch<'a> {
             [id] if crashed => self.finished(id),
             _ => self.cut_off = ids,
         }
-        let reason = self.observed.trouble().unwrap_or_default().to_owned();
+        let reason = self.observed.problem().unwrap_or_default().to_owned();
         let at_the_limit = matches!(
             finished.map(|finished| &finished.ending),
             Ok(vm::Ending::TimedOut { .. })
@@ -280,7 +280,7 @@ impl<'a> Watch<'a> {
             // Where nothing even began, nothing will in the next VM.
             _ if at_the_limit || !self.observed.has_begun() => VmEnd::Over,
             _ => {
-                self.in_turn = true;
+                self.serial = true;
                 VmEnd::Crashed(Restart { running, reason })
             }
         }
@@ -327,18 +327,18 @@ impl<'a> Watch<'a> {
         report.phases_ms.boot = self.boot.map(|(boot, _)| ms(boot));
         report.phases_ms.setup = self.boot.and_then(|(_, setup)| setup).map(ms);
         report.phases_ms.scenarios = self.first_ready.map(|ready| ms(end - ready));
-        let trouble = self.observed.trouble().map(str::to_owned);
+        let problem = self.observed.problem().map(str::to_owned);
         for id in &self.cut_off {
             self.finished(id);
         }
         self.observed.conclude(report);
-        self.programs.conclude(trouble.as_deref(), report);
+        self.programs.conclude(problem.as_deref(), report);
         report.warnings.extend(self.garbage);
         splats(&self.complaints, report);
         if self.unmarked {
             complain(
                 report,
-                "the console did not carry what the kernel logs: its complaints would have gone unseen",
+                "the console did not carry what the kernel logs: kernel warnings would have been missed",
             );
         }
         if let Some(evidence) = self.evidence {
@@ -393,7 +393,7 @@ fn ending(ending: &vm::Ending) -> Ending {
         vm::Ending::KernelPanic { message } => Ending::Panicked(message.clone()),
         vm::Ending::EndedEarly | vm::Ending::Flooded { .. } => Ending::Broke(words),
         vm::Ending::TimedOut { .. }
-        | vm::Ending::Silent { .. }
+        | vm::Ending::IdleTimeout { .. }
         | vm::Ending::KernelHung { .. }
         | vm::Ending::Overdue { .. } => Ending::TimedOut(words),
         vm::Ending::QemuFailed { .. } | vm::Ending::Lost { .. } => Ending::Infra(words),

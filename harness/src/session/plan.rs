@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guest_has_written_its_list() {
+    fn scenario_list_is_written_by_the_guest() {
         let all = catalog().unwrap();
         let attach = all.iter().find(|scenario| scenario.id == "attach").unwrap();
         assert_eq!(attach.feature.as_deref(), Some("fexit"));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn by_id_by_pattern_or_all() {
+    fn selects_by_id_pattern_or_all() {
         assert_eq!(ids(&[]).unwrap(), ["attach", "attach_twice", "unload"]);
         assert_eq!(
             ids(&["unload", "attach*"]).unwrap(),
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_runs_only_by_its_whole_name() {
+    fn hidden_scenarios_run_only_by_exact_id() {
         assert_eq!(ids(&["selftest_panic"]).unwrap(), ["selftest_panic"]);
         assert_eq!(ids(&["*"]).unwrap(), ["attach", "attach_twice", "unload"]);
         assert!(ids(&["selftest_*"]).is_err());
     }
 
     #[test]
-    fn a_stray_name_is_refused_with_the_nearest() {
+    fn unknown_scenario_is_refused_with_a_suggestion() {
         assert_eq!(
             ids(&["atach"]).unwrap_err(),
             "no scenario is called `atach`; did you mean attach, attach_twice? --list shows all"

@@ -1,4 +1,4 @@
-//! Finding out what each name stands for.
+//! Resolves the names of kernels.
 
 use std::{
     sync::{

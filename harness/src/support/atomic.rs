@@ -64,7 +64,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn many_may_write_the_same_file_at_once() {
+    fn concurrent_writers_leave_one_complete_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let writers: Vec<_> = (0..8)
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_too_old_to_be_in_use_is_removed() {
+    fn only_old_temporary_files_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let leave = |name: &str, age: Duration| {
             let file = fs::File::create(dir.path().join(name)).unwrap();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_has_the_mode_of_any_other() {
+    fn written_file_has_the_default_mode() {
         let dir = tempfile::tempdir().unwrap();
         let mode = |name: &str| {
             fs::metadata(dir.path().join(name))
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_leaves_nothing() {
+    fn failed_write_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("file")).unwrap();
         assert!(write(&dir.path().join("file"), b"x").is_err());

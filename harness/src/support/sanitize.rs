@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_moves_a_terminal_gets_through() {
+    fn control_characters_are_escaped() {
         assert!(matches!(
             plain("ordinary, öäü ✅\n\tnext"),
             Cow::Borrowed(_)

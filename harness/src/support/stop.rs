@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_reaches_every_clone_and_stays() {
+    fn stop_request_reaches_every_clone_and_persists() {
         let stop = Stop::new().unwrap();
         let other = stop.clone();
         assert!(!stop.requested() && !other.requested());

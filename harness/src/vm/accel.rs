@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_kvm_only_where_it_is_real() {
+    fn auto_uses_kvm_only_if_it_is_hardware() {
         let choice = |kvm| decide(Mode::Auto, || kvm).unwrap();
         let real = choice(Kvm::Speed(2.345e9));
         assert_eq!(real.accelerator, Accelerator::Kvm);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn kvm_asked_for_and_unusable_is_an_error_with_a_way_out() {
+    fn unusable_kvm_is_an_error_that_suggests_tcg() {
         for (kvm, why) in [
             (unusable(), "/dev/kvm is missing"),
             (Kvm::Speed(1e6), "emulated"),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn tcg_asked_for_never_looks_at_kvm() {
+    fn tcg_does_not_probe_kvm() {
         let choice = decide(Mode::Tcg, || unreachable!()).unwrap();
         assert_eq!(choice.accelerator, Accelerator::Tcg);
     }
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_kvm_is_known_at_the_first_countdown() {
+    fn hardware_kvm_is_recognized_in_the_first_measurement() {
         let (best, total) = at_speed(2e9, BUDGET);
         assert!(
             best > REAL && total < Duration::from_micros(1),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn no_countdown_is_begun_that_would_outlast_the_budget() {
+    fn no_measurement_starts_that_exceeds_the_time_budget() {
         let (best, total) = at_speed(1e3, BUDGET);
         assert_eq!(
             (best, total),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_countdown_does_not_condemn_a_real_kvm() {
+    fn one_slow_measurement_does_not_reject_hardware_kvm() {
         let mut calls = 0;
         let best = speed_of(BUDGET, |turns| {
             calls += 1;
@@ -326,7 +326,7 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn a_refusal_to_open_says_what_to_do() {
+    fn kvm_open_error_says_what_to_do() {
         assert_eq!(why(libc::ENOENT), "/dev/kvm is missing");
         assert!(why(libc::EACCES).contains("group kvm"));
         assert!(why(libc::ENODEV).contains("kvm_intel"));
@@ -335,7 +335,7 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn the_real_probe_agrees_with_what_there_is() {
+    fn real_probe_matches_this_machine() {
         let missing = !Path::new("/dev/kvm").exists();
         match probe() {
             Kvm::Speed(speed) => assert!(!missing && speed > 0.0, "{speed}"),

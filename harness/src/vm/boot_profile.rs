@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_in_is_sound_and_of_an_unknown_kernel_nothing_is_assumed() {
+    fn built_in_profiles_are_valid_and_unknown_versions_get_none() {
         let newest = Some(KernelVersion::new(99, 0, 0));
         assert!(
             BootProfile::fastest(newest, Accelerator::Tcg)
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn no_step_changes_what_is_tested() {
+    fn no_step_disables_what_is_tested() {
         for forbidden in [
             "mitigations",
             "lsm=",

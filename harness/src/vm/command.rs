@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn each_half_of_a_device_comes_with_the_other() {
+    fn qemu_and_kernel_arguments_of_a_device_come_together() {
         let all = arguments_of(|config| config.kernel_args = vec!["last".into()]);
         let all = strings(&all);
         for half in [
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timer_is_tested_where_it_is_real() {
+    fn timer_check_is_on_only_with_kvm() {
         let all = arguments_of(|config| config.accelerator = Accelerator::Kvm);
         let all = strings(&all);
         for pair in [["-accel", "kvm"], ["-cpu", "max"]] {
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_every_word_as_it_was() {
+    fn shell_quoting_round_trips() {
         let words = [
             "",
             "plain-word=1,2",
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_of_any_path_is_doubled() {
+    fn commas_in_paths_are_doubled() {
         let path = OsString::from_vec(b"a,\xff,,".to_vec());
         assert_eq!(escape(&path).into_vec(), b"a,,\xff,,,,");
     }

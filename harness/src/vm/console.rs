@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_goes_and_the_gap_is_told() {
+    fn long_console_omits_the_middle_and_says_so() {
         let flood: String = (0..700_000).map(|n| format!("{n:06}\n")).collect();
         let console = Console::of(&flood);
         let text = console.text();

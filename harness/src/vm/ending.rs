@@ -12,7 +12,7 @@ use super::console::Console;
 pub enum Ending {
     /// The guest said that it was done.
     Done,
-    /// The kernel panicked; if the last event was `done`, on its way out.
+    /// The kernel panicked; if the last event was `done`, during shutdown.
     KernelPanic {
         /// What panic() was given.
         message: String,
@@ -22,45 +22,45 @@ pub enum Ending {
     /// It was still running at its time limit.
     TimedOut {
         /// The limit.
-        wall: Duration,
+        limit: Duration,
     },
-    /// Nothing came out of it for too long.
-    Silent {
+    /// It printed nothing for too long.
+    IdleTimeout {
         /// The limit.
-        silence: Duration,
+        limit: Duration,
     },
     /// The kernel reported a stall, or one fault after the other, and the guest did nothing more.
     KernelHung {
-        /// The kernel's words.
+        /// The kernel's message.
         message: String,
     },
-    /// What it was doing took longer than whoever watched it allows.
+    /// What it was doing took longer than the observer allows.
     Overdue {
         /// What took how long.
         what: String,
     },
-    /// The event channel carried more than any guest has to say.
+    /// The event channel carried more bytes than allowed.
     Flooded {
         /// Bytes read from it.
         bytes: u64,
     },
-    /// QEMU did not start the VM, or ended otherwise than by the guest's will.
+    /// QEMU did not start the VM, or ended although the guest did not power off.
     QemuFailed {
         /// How QEMU ended.
         status: ExitStatus,
-        /// The end of what it said.
+        /// The end of its stderr.
         stderr: String,
     },
-    /// The harness could not follow it to its end, as when the disk is full that should take what is kept.
+    /// The harness could not watch it to its end, for example because the disk for `--keep` is full.
     Lost {
         /// What went wrong.
         reason: String,
     },
-    /// Somebody asked for a stop.
+    /// A stop was requested.
     Interrupted,
 }
 
-/// All that is left of a VM.
+/// The result of a VM that ended.
 #[derive(Debug)]
 pub struct Finished {
     /// How it ended.
@@ -83,11 +83,11 @@ impl fmt::Display for Ending {
             Self::Done => f.write_str("done"),
             Self::KernelPanic { message } => write!(f, "the kernel panicked: {message}"),
             Self::EndedEarly => f.write_str("the guest switched off before it was done"),
-            Self::TimedOut { wall } => {
-                write!(f, "still running after {}", Seconds(*wall))
+            Self::TimedOut { limit } => {
+                write!(f, "still running after {}", Seconds(*limit))
             }
-            Self::Silent { silence } => {
-                write!(f, "not a sign of life for {}", Seconds(*silence))
+            Self::IdleTimeout { limit } => {
+                write!(f, "no output for {}", Seconds(*limit))
             }
             Self::KernelHung { message } => write!(f, "the kernel hung: {message}"),
             Self::Overdue { what } => f.write_str(what),

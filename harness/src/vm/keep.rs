@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_its_owners_alone_and_replaces_what_was_there() {
+    fn kept_files_are_private_and_replace_old_ones() {
         let dir = tempfile::tempdir().unwrap();
         let (kept, elsewhere) = (dir.path().join("kept"), dir.path().join("elsewhere"));
         fs::write(&elsewhere, "another file").unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_left_out_and_said_so_once() {
+    fn files_beyond_the_limit_are_truncated_with_one_note() {
         let dir = tempfile::tempdir().unwrap();
         let mut output = Output::new(dir.path().join("log")).unwrap();
         output.room = Some(10);

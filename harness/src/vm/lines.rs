@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_where_the_pieces_break() {
+    fn lines_are_joined_across_reads() {
         let stream = "one\r\n\ntwö\nlast".as_bytes();
         let expected = whole(&["one", "", "twö", "last"]);
         assert_eq!(lines(100, &[stream]), expected);
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_the_next_is_not() {
+    fn long_line_is_truncated_and_the_next_is_not() {
         let expected = vec![("abcd".to_owned(), true), ("efgh".to_owned(), false)];
         assert_eq!(lines(4, &[b"abcdXXXXX", b"XX\nefgh"]), expected);
     }
 
     #[test]
-    fn bytes_that_are_not_text_do_not_stop_it() {
+    fn invalid_utf8_is_replaced() {
         assert_eq!(lines(9, &[b"\xff\x00a\n"]), whole(&["\u{fffd}\0a"]));
         assert_eq!(lines(9, &[]), whole(&[]));
     }

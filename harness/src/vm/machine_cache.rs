@@ -1,4 +1,4 @@
-//! What was found out about this machine, kept so that not every run finds it out anew: which QEMU that is, and how fast
+//! What was found out about this machine, kept so that not every run finds it out again: which QEMU that is, and how fast
 //! its KVM runs.
 
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ const FILE: &str = "machine.json";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const KVM: &str = "/dev/kvm";
 
-/// What is cached. Nothing of it is worth an error: what cannot be read or written is found out anew.
+/// What is cached. Nothing of it is worth an error: what cannot be read or written is found out again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct MachineCache {
     qemu: Option<Program>,
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_known_until_it_is_another() {
+    fn cached_qemu_version_is_dropped_when_the_file_changes() {
         let cache = tempfile::tempdir().unwrap();
         let program = cache.path().join("qemu");
         fs::write(&program, "one").unwrap();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_speed_of_another_boot_or_of_long_ago_is_not_believed() {
+    fn cached_kvm_speed_of_another_boot_or_too_old_is_ignored() {
         let cache = tempfile::tempdir().unwrap();
         MachineCache::read(cache.path()).learn_kvm(5e6);
         let mut cached = MachineCache::read(cache.path());
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_note_is_none() {
+    fn damaged_machine_cache_is_ignored() {
         let cache = tempfile::tempdir().unwrap();
         fs::write(cache.path().join(FILE), "{").unwrap();
         assert!(MachineCache::read(cache.path()).kvm().is_none());

@@ -10,13 +10,13 @@ mod channel;
 mod command;
 mod console;
 mod ending;
-mod heard;
 mod keep;
 mod lines;
 mod machine_cache;
 mod monitor;
 mod process;
 mod qemu;
+mod received;
 mod run;
 mod scan;
 mod sys;
@@ -34,8 +34,8 @@ use crate::initramfs::cpio;
 pub use self::accel::{Accelerator, Choice, Mode};
 pub use self::console::Console;
 pub use self::ending::{Ending, Finished};
-pub use self::heard::{Observer, VmEvent};
 pub use self::qemu::Qemu;
+pub use self::received::{Observer, VmEvent};
 pub use self::run::Vm;
 pub use self::scan::Splat;
 pub use self::template::{Kept, Template, Templates};
@@ -70,7 +70,7 @@ pub struct Config<'a> {
 }
 
 /// QEMU's ends of the two ways that the streams of a program take. Both ports are there in any case; one without an end
-/// leads nowhere.
+/// is not connected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Streams<'a> {
     /// The writing end of a pipe.
@@ -81,7 +81,7 @@ pub struct Streams<'a> {
 
 /// A VM from a template reports within a second, and within some on a busy machine; one that has much to unpack takes a
 /// second more for so many bytes at the worst.
-const TEMPLATE_FIRST_SIGN: Duration = Duration::from_secs(20);
+const TEMPLATE_FIRST_OUTPUT: Duration = Duration::from_secs(20);
 const UNPACKED_A_SECOND: usize = 4 << 20;
 
 impl<'a> Config<'a> {
@@ -109,14 +109,14 @@ impl<'a> Config<'a> {
         Self {
             template: Some(template),
             limits: Limits {
-                first_sign: Some(TEMPLATE_FIRST_SIGN + unpacking),
+                first_output: Some(TEMPLATE_FIRST_OUTPUT + unpacking),
                 ..self.limits
             },
             ..self.clone()
         }
     }
 
-    /// Any VM like this one, as far as a template has to be: the streams lead nowhere.
+    /// Any VM like this one, as far as a template has to be: its streams are not connected.
     fn like(&self) -> Self {
         Self {
             streams: self.streams.map(|_| Streams::default()),
@@ -134,29 +134,29 @@ impl<'a> Config<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From start to end.
-    pub wall: Duration,
+    pub time_limit: Duration,
     /// From start to the first byte on console or event channel, if that must come sooner than any other.
-    pub first_sign: Option<Duration>,
+    pub first_output: Option<Duration>,
     /// Without a byte on console or event channel.
-    pub silence: Duration,
+    pub idle_timeout: Duration,
     /// From the kernel's report of a stall to the next event: a host that was busy lets the guest go on, a hang does not.
     pub stall: Duration,
     /// From the start of the program that the VM is there for, if there is one; it may be silent, and the two above
     /// hold no more.
     pub program: Option<Duration>,
     /// From the last event, or from a panic, to the end of QEMU.
-    pub goodbye: Duration,
+    pub shutdown_grace: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            wall: Duration::from_secs(600),
-            first_sign: None,
-            silence: Duration::from_secs(120),
+            time_limit: Duration::from_secs(600),
+            first_output: None,
+            idle_timeout: Duration::from_secs(120),
             stall: Duration::from_secs(3),
             program: None,
-            goodbye: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(5),
         }
     }
 }

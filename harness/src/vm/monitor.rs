@@ -88,7 +88,7 @@ impl Monitor {
             .with_context(|| format!("cannot ask QEMU to {command}"))
     }
 
-    /// What QEMU returns. Events that come in between are passed over.
+    /// What QEMU returns. Events that come in between are skipped.
     fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         self.say(command, arguments)?;
         self.answer(command)
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_passed_over() {
+    fn qmp_events_are_skipped() {
         let greeting = r#"{"QMP":{}}"#;
         let event = r#"{"event":"STOP"}"#;
         let (mut monitor, _theirs) = heard(&format!(
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_an_end_are_errors_that_name_the_command() {
+    fn qmp_errors_name_the_command() {
         let (mut monitor, theirs) = heard("{\"error\":{\"desc\":\"no such thing\"}}\n");
         let error = monitor.saved().unwrap_err().to_string();
         assert_eq!(error, r#"QEMU refused to query-migrate: "no such thing""#);

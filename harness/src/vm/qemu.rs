@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_the_word_after_version() {
+    fn version_follows_the_word_version() {
         let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright (c)";
         assert_eq!(version(debian), Some("7.2.22"));
         assert_eq!(version("QEMU emulator version 10.0.0\n"), Some("10.0.0"));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_executable_file_counts() {
+    fn only_executable_files_are_found() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [plain, program] = dirs.each_ref().map(|dir| dir.path().join(PROGRAM));
         let path = env::join_paths(dirs.iter().map(tempfile::TempDir::path)).unwrap();

@@ -12,11 +12,11 @@ use rustix::io::Errno;
 use super::channel::{Channel, Channels, channel, in_memory, inherited};
 use super::command::{Paths, Role, arguments};
 use super::ending::{Ending, Finished};
-use super::heard::{Heard, Sink};
 use super::keep::{Keep, by_hand};
 use super::monitor::Monitor;
 use super::process::Process;
 use super::qemu::Qemu;
+use super::received::{Received, Sink};
 use super::scan::Splat;
 use super::{Config, Limits, template, timespec};
 use crate::support::stop::Stop;
@@ -39,7 +39,7 @@ pub struct Vm {
     started: Instant,
     limits: Limits,
     channels: Channels,
-    heard: Heard,
+    received: Received,
     command: String,
     /// Open for as long as the VM runs, for QEMU to say what nobody asks for any more.
     monitor: Option<Monitor>,
@@ -108,7 +108,7 @@ impl Vm {
                 events,
                 stderr,
             },
-            heard: Heard::new(started, keep, config.token),
+            received: Received::new(started, keep, config.token),
             command: by_hand(qemu, config),
             monitor: None,
             window: None,
@@ -125,20 +125,20 @@ impl Vm {
     pub fn run(mut self, stop: &Stop, sink: Sink<'_>) -> Result<Finished> {
         let cause = match self.watch(stop, sink, |_| false) {
             Ok(Over::Cut(cause)) => Some(cause),
-            Ok(Over::Heard | Over::Ended) => None,
+            Ok(Over::Enough | Over::Ended) => None,
             Err(error) => lost(&error),
         };
         let status = self.process.end().context("cannot wait for QEMU")?;
         let left = self.empty(sink).err().and_then(|error| lost(&error));
-        // The first trouble is the one to tell.
+        // The first problem is the one to report.
         let cause = cause.or(left);
-        let stderr = String::from_utf8_lossy(&self.heard.stderr).into_owned();
-        let ending = cause.unwrap_or_else(|| self.heard.ending(status, &stderr));
+        let stderr = String::from_utf8_lossy(&self.received.stderr).into_owned();
+        let ending = cause.unwrap_or_else(|| self.received.ending(status, &stderr));
         Ok(Finished {
             ending,
-            console: self.heard.console,
+            console: self.received.console,
             stderr,
-            garbage: self.heard.garbage,
+            garbage: self.received.garbage,
             elapsed: self.started.elapsed(),
             command: self.command,
         })
@@ -146,21 +146,21 @@ impl Vm {
 
     /// What the kernel complained about so far.
     pub(super) fn splats(&self) -> &[Splat] {
-        self.heard.console.splats()
+        self.received.console.splats()
     }
 
     /// Stays with the VM until it waits to be saved, or does not look as if it ever would: whether it waits.
     pub(super) fn until_waiting(&mut self, stop: &Stop, sink: Sink<'_>) -> Result<bool> {
-        let over = self.watch(stop, sink, |heard| heard.waiting)?;
-        Ok(matches!(over, Over::Heard))
+        let over = self.watch(stop, sink, |received| received.waiting)?;
+        Ok(matches!(over, Over::Enough))
     }
 
-    /// Reads until `enough` was heard, QEMU ends, or there is a cause to end it.
+    /// Reads until `enough` was received, QEMU ends, or there is a cause to end it.
     fn watch(
         &mut self,
         stop: &Stop,
         sink: Sink<'_>,
-        enough: impl Fn(&Heard) -> bool,
+        enough: impl Fn(&Received) -> bool,
     ) -> Result<Over> {
         loop {
             let ready = self.wait(stop, self.deadline(sink).0)?;
@@ -172,15 +172,15 @@ impl Vm {
             }
             // Before any verdict: the harness itself may have been stopped for a while.
             self.read(sink)?;
-            if enough(&self.heard) {
-                return Ok(Over::Heard);
+            if enough(&self.received) {
+                return Ok(Over::Enough);
             }
-            let bytes = self.heard.event_bytes;
+            let bytes = self.received.event_bytes;
             if bytes > EVENT_BYTES {
                 return Ok(Over::Cut(Ending::Flooded { bytes }));
             }
-            if self.heard.console_floods() {
-                let (message, _) = self.heard.console.latest();
+            if self.received.console_floods() {
+                let (message, _) = self.received.console.latest();
                 let message = format!("it prints nothing but reports, the last of them: {message}");
                 return Ok(Over::Cut(Ending::KernelHung { message }));
             }
@@ -191,39 +191,44 @@ impl Vm {
         }
     }
 
-    /// The next time at which patience ends, and what that means.
+    /// The next deadline, and how the VM ends then.
     fn deadline(&self, sink: Sink<'_>) -> (Instant, Option<Ending>) {
         let Limits {
-            wall,
-            first_sign,
-            silence,
+            time_limit,
+            first_output,
+            idle_timeout,
             stall,
             program,
-            goodbye,
+            shutdown_grace,
         } = self.limits;
-        let silence = match first_sign {
-            Some(first_sign) if !self.heard.anything => silence.min(first_sign),
-            _ => silence,
+        let idle_timeout = match first_output {
+            Some(first_output) if !self.received.anything => idle_timeout.min(first_output),
+            _ => idle_timeout,
         };
-        if let Some(farewell) = self.heard.farewell {
-            return (after(farewell, goodbye), None);
+        if let Some(ending_since) = self.received.ending_since {
+            return (after(ending_since, shutdown_grace), None);
         }
-        if let (Some(since), Some(program)) = (self.heard.running, program) {
-            let cause = Ending::TimedOut { wall: program };
+        if let (Some(since), Some(program)) = (self.received.running, program) {
+            let cause = Ending::TimedOut { limit: program };
             return (after(since, program), Some(cause));
         }
-        let mut first = (after(self.started, wall), Ending::TimedOut { wall });
+        let mut first = (
+            after(self.started, time_limit),
+            Ending::TimedOut { limit: time_limit },
+        );
         let mut sooner = |at: Instant, cause: Ending| {
             if at < first.0 {
                 first = (at, cause);
             }
         };
         sooner(
-            after(self.heard.last_sign, silence),
-            Ending::Silent { silence },
+            after(self.received.last_output, idle_timeout),
+            Ending::IdleTimeout {
+                limit: idle_timeout,
+            },
         );
-        if let Some(stalled) = self.heard.stalled {
-            let message = self.heard.console.latest().1.to_owned();
+        if let Some(stalled) = self.received.stalled {
+            let message = self.received.console.latest().1.to_owned();
             sooner(after(stalled, stall), Ending::KernelHung { message });
         }
         if let Some((at, what)) = sink.deadline() {
@@ -258,19 +263,19 @@ impl Vm {
     /// Reads once from every channel that has something; whether any had.
     fn read(&mut self, sink: Sink<'_>) -> Result<bool> {
         let mut buffer = [0; 64 << 10];
-        let (channels, heard) = (&mut self.channels, &mut self.heard);
+        let (channels, received) = (&mut self.channels, &mut self.received);
         let console = channels.console.read(&mut buffer)?;
-        heard.console(&buffer[..console], sink)?;
+        received.console(&buffer[..console], sink)?;
         let events = channels.events.read(&mut buffer)?;
-        heard.events(&buffer[..events], sink)?;
+        received.events(&buffer[..events], sink)?;
         // From the first event on the guest needs it no more, and nobody in there is to read it.
-        if heard.event_bytes > 0
+        if received.event_bytes > 0
             && let Some(window) = self.window.take()
         {
             template::empty(&window)?;
         }
         let stderr = channels.stderr.read(&mut buffer)?;
-        heard.stderr(&buffer[..stderr]);
+        received.stderr(&buffer[..stderr]);
         Ok(console + events + stderr > 0)
     }
 
@@ -281,7 +286,7 @@ impl Vm {
                 break;
             }
         }
-        self.heard.finish(sink);
+        self.received.finish(sink);
         Ok(())
     }
 }
@@ -299,9 +304,9 @@ fn after(start: Instant, duration: Duration) -> Instant {
 
 /// Why a VM is not watched any longer.
 enum Over {
-    /// Enough was heard of it.
-    Heard,
-    /// It ended, or is about to: what was heard says how.
+    /// The condition was met.
+    Enough,
+    /// It ended, or is about to: what was received says how.
     Ended,
     /// It is to be ended, for this cause.
     Cut(Ending),

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_message_does_not_hide_it() {
+    fn console_prefixes_are_ignored() {
         for line in [
             "WARNING: x",
             "[    1.5] WARNING: x",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_boot_prints_is_no_splat() {
+    fn ordinary_boot_messages_are_no_splat() {
         let boot = "[    0.6] acpi PNP0A03:00: fail to add MMCONFIG information\n\
                     [    0.0] Spectre V2 : WARNING: Unprivileged eBPF is enabled\n\
                     [    1.0] traps: init[1] trap invalid opcode ip:55 sp:7f error:0 in init[55+3]\n\
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_reports_is_bounded_and_still_shows_the_panic() {
+    fn many_splats_are_bounded_and_the_panic_is_kept() {
         let mut flood = "------------[ cut here ]------------\nWARNING: x\n".repeat(10_000);
         flood.push_str("Kernel panic - not syncing: at last\n");
         flood.push_str(&"Kernel panic - not syncing: a copy\n".repeat(10_000));

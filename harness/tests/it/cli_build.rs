@@ -65,7 +65,7 @@ fn ctrl_c_leaves_no_make_behind() {
 }
 
 #[test]
-fn neither_does_sigkill() {
+fn sigkill_leaves_no_make_behind() {
     let (status, _) = signalled(Signal::KILL);
     assert_eq!(status.code(), None);
 }

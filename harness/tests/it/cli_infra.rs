@@ -32,7 +32,7 @@ fn teaches_nothing(ran: &Ran, why: &[&str]) {
 }
 
 #[test]
-fn no_qemu_on_path() {
+fn missing_qemu_exits_3_and_names_the_package() {
     let empty = tempfile::tempdir().unwrap();
     let args = ["--kernel", "5.10,6.1", "--scenario", "attach", "--offline"];
     let ran = run(harness(&args).env("PATH", empty.path()));
@@ -42,7 +42,7 @@ fn no_qemu_on_path() {
 }
 
 #[test]
-fn a_qemu_that_is_none() {
+fn invalid_qemu_exits_3() {
     let args = ["--kernel", "5.10", "--scenario", "attach", "--offline"];
     let ran = run(harness(&args).env("QEMU", "/bin/false"));
     ran.one_error(3, &["/bin/false"]);
@@ -127,7 +127,7 @@ fn a_full_disk_under_the_report() {
 }
 
 #[test]
-fn the_exit_status_of_what_is_done_with_kernels() {
+fn exit_statuses_of_the_kernels_commands() {
     let kernels = tempfile::tempdir().unwrap();
     let matrix = matrix_with_mirror(kernels.path(), &serve(b"this is no kernel".to_vec()));
     let cache = tempfile::tempdir().unwrap();
@@ -143,12 +143,12 @@ fn the_exit_status_of_what_is_done_with_kernels() {
     assert!(verified.stdout.contains("not in the cache"));
     let fetched = kernels(&["fetch", "5.10"]);
     assert_eq!(fetched.status, 3, "{}", fetched.stderr);
-    fetched.says(&["5.10", "is not to be had", "it ended after 17 of"]);
+    fetched.says(&["5.10", "cannot be downloaded", "it ended after 17 of"]);
     kernels(&["fetch", "5.11"]).one_error(2, &["unknown kernel \"5.11\""]);
     kernels(&["update", "5.11"]).one_error(2, &["only a series can be locked"]);
     let updated = kernels(&["update"]);
     assert_eq!(updated.status, 3, "{}", updated.stderr);
-    assert!(updated.stdout.contains("not renewed"), "{}", updated.stdout);
+    assert!(updated.stdout.contains("not updated"), "{}", updated.stdout);
     let listed = kernels(&["list", "--json"]);
     assert_eq!(listed.status, 0, "{}", listed.stderr);
     assert!(listed.stdout.starts_with("[{\"kernel\":\"5.10\""));

@@ -43,7 +43,7 @@ const SOURCE: &str = r#"
 "#;
 
 #[test]
-fn an_object_tells_what_it_wants_and_why() {
+fn inspect_lists_requirements_and_reasons() {
     let dir = tempfile::tempdir().unwrap();
     let object = compile(dir.path(), "wants", SOURCE);
     let facts = json(&object);
@@ -100,7 +100,7 @@ fn an_object_tells_what_it_wants_and_why() {
 /// Without types, with the maps of old in their section, as aya-ebpf builds them; with the types but no lines of the
 /// source, as bpf2go strips them.
 #[test]
-fn objects_of_other_builders_are_read_as_well() {
+fn inspect_reads_objects_of_other_toolchains() {
     let dir = tempfile::tempdir().unwrap();
     let bare = r#"
         #define SEC(name) __attribute__((section(name), used))
@@ -138,7 +138,7 @@ fn objects_of_other_builders_are_read_as_well() {
 }
 
 #[test]
-fn what_is_no_object_gives_one_clear_error() {
+fn file_that_is_no_object_gives_one_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -176,7 +176,7 @@ fn what_is_no_object_gives_one_clear_error() {
 
 /// Every byte of the headers and tables turned over in turn: an error or an answer, never a crash or a hang.
 #[test]
-fn damaged_objects_never_crash() {
+fn damaged_objects_do_not_panic() {
     let dir = tempfile::tempdir().unwrap();
     let sound = fs::read(compile(dir.path(), "sound", SOURCE)).unwrap();
     for step in 0..60 {
@@ -192,7 +192,7 @@ fn damaged_objects_never_crash() {
 }
 
 #[test]
-fn names_cannot_move_the_terminal() {
+fn control_characters_in_names_are_escaped() {
     let dir = tempfile::tempdir().unwrap();
     let source = r#"
         int evil(void *ctx) __asm__("../../x\x1b]0;owned\x07\nsecond");
@@ -230,7 +230,7 @@ fn names_cannot_move_the_terminal() {
 }
 
 #[test]
-fn sizes_that_no_kernel_has_are_only_numbers() {
+fn huge_map_sizes_and_recursive_subprograms_are_handled() {
     let dir = tempfile::tempdir().unwrap();
     let source = r#"
         struct {

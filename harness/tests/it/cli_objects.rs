@@ -10,7 +10,7 @@ const SOURCE: &str = r#"
 "#;
 
 #[test]
-fn what_does_not_fit_together_is_said_before_anything_is_booted() {
+fn inconsistent_object_options_fail_before_booting() {
     let dir = tempfile::tempdir().unwrap();
     let sound = compile(dir.path(), "sound", SOURCE);
     let sound = sound.to_str().unwrap();
@@ -90,7 +90,7 @@ fn what_does_not_fit_together_is_said_before_anything_is_booted() {
 
 /// Programs that are targets of others: which one is meant is known before anything is booted.
 #[test]
-fn a_target_in_another_object_must_be_the_only_one_of_its_name() {
+fn ambiguous_target_program_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let object = |name: &str, source: &str| {
         let object = compile(dir.path(), name, source);
@@ -189,9 +189,9 @@ fn a_target_in_another_object_must_be_the_only_one_of_its_name() {
     .one_error(2, &["`on_entry`", "on_exit, outer"]);
 }
 
-/// A kernel that cannot be had is no word about the program, and every program is in the report all the same.
+/// A kernel that cannot be downloaded does not count against the program; the report lists every program.
 #[test]
-fn a_kernel_that_cannot_be_had_says_nothing_of_the_program() {
+fn kernel_that_cannot_be_downloaded_is_infra() {
     let dir = tempfile::tempdir().unwrap();
     let object = compile(dir.path(), "sound", SOURCE);
     let mut command = harness(&[

@@ -73,7 +73,7 @@ fn compare(old: &Path, new: &Path) -> Ran {
 }
 
 #[test]
-fn compare_names_what_regressed_and_exits_1() {
+fn compare_names_regressions_and_exits_1() {
     use Outcome::{Failed, Passed, Skipped};
     let dir = tempfile::tempdir().unwrap();
     let good = write(dir.path(), "good.json", "5.10", [Passed, Passed]);
@@ -111,7 +111,7 @@ fn compare_names_what_regressed_and_exits_1() {
 }
 
 #[test]
-fn reports_of_several_jobs_become_one_in_every_form() {
+fn reports_of_several_jobs_merge_into_every_format() {
     use Outcome::{Failed, Passed};
     let dir = tempfile::tempdir().unwrap();
     let old = write(dir.path(), "old.json", "5.10", [Passed, Failed]);
@@ -172,7 +172,7 @@ fn reports_of_several_jobs_become_one_in_every_form() {
 }
 
 #[test]
-fn a_kernel_whose_job_died_before_its_report_is_missed() {
+fn expected_kernel_without_a_report_counts_as_infra() {
     use Outcome::Passed;
     let dir = tempfile::tempdir().unwrap();
     let one = write(dir.path(), "one.json", "5.10", [Passed, Passed]);
@@ -198,7 +198,7 @@ fn a_kernel_whose_job_died_before_its_report_is_missed() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_an_error_and_no_panic() {
+fn closed_stdout_is_an_error_and_no_panic() {
     let dir = tempfile::tempdir().unwrap();
     let report = write(
         dir.path(),

@@ -42,7 +42,7 @@ fn on_a_terminal(command: &mut Command) -> (Ran, String) {
 const ESCAPE: char = '\u{1b}';
 
 #[test]
-fn the_board_moves_on_a_terminal_and_is_plain_elsewhere() {
+fn progress_is_animated_on_a_terminal_and_plain_elsewhere() {
     let args = ["--kernel", "5.10", "--scenario", "attach,selftest_fail"];
     let (ran, shown) = on_a_terminal(&mut harness(&args));
     assert_eq!(ran.status, 1, "{shown}");

@@ -109,7 +109,7 @@ fn files_that_cannot_be_written_or_read() {
 }
 
 #[test]
-fn a_summary_needs_a_job_to_summarise() {
+fn summary_outside_github_actions_is_a_usage_error() {
     refused(
         &["--kernel", "5.10", "--summary"],
         &["GITHUB_STEP_SUMMARY", "--markdown"],
@@ -164,7 +164,7 @@ fn the_list_names_every_kernel_of_the_matrix_and_no_other() {
 }
 
 #[test]
-fn an_image_that_is_none() {
+fn invalid_kernel_image_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text").display().to_string();
     refused(&["--kernel-image", &text], &[&text]);

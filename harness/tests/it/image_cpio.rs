@@ -59,7 +59,7 @@ fn list(archive: &[u8]) -> (BTreeMap<String, (String, String)>, Vec<String>) {
 }
 
 #[test]
-fn names_modes_and_devices_are_as_given() {
+fn cpio_keeps_names_modes_and_devices() {
     let mut image = Initramfs::new();
     image
         .char_device("/dev/console", 0o600, (5, 1))
@@ -98,7 +98,7 @@ fn names_modes_and_devices_are_as_given() {
 }
 
 #[test]
-fn contents_of_every_length_and_odd_names_survive() {
+fn cpio_keeps_contents_of_any_length_and_unusual_names() {
     let mut image = Initramfs::new();
     let mut files = BTreeMap::new();
     // Lengths on both sides of the format's 4 bytes and of cpio's 512; names of every length modulo 4.

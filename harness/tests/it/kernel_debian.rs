@@ -66,7 +66,7 @@ fn every_series_is_fetched_and_found_again() {
 
 #[test]
 #[ignore = "asks the archives, and writes the lock of the source tree"]
-fn renew_the_lock() {
+fn update_the_lock() {
     let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
     let start = Instant::now();
     for change in operations::update(&kernels, &[], &Print).unwrap() {

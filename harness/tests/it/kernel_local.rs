@@ -70,7 +70,7 @@ fn an_installed_kernel_has_its_modules() {
 }
 
 #[test]
-fn a_build_tree_is_enough() {
+fn build_tree_is_accepted_as_a_kernel() {
     let root = tree(&[
         "arch/x86/boot/bzImage",
         ".config",
@@ -93,7 +93,7 @@ fn a_build_tree_is_enough() {
 }
 
 #[test]
-fn modules_may_be_elsewhere() {
+fn modules_option_names_another_folder() {
     let root = tree(&[
         "vmlinuz",
         &format!("out/lib/modules/{RELEASE}/modules.order"),
@@ -115,7 +115,7 @@ fn modules_may_be_elsewhere() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn invalid_local_kernels_are_refused_with_a_reason() {
     let root = tree(&["vmlinuz", "text", "lib/modules/6.6.8/x"]);
     let path = |name: &str| root.path().join(name);
     let cases = [

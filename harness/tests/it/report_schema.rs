@@ -37,7 +37,7 @@ fn report() -> Value {
 }
 
 #[test]
-fn a_sound_report_is_valid_even_with_fields_yet_to_come() {
+fn valid_report_passes_the_schema_even_with_unknown_fields() {
     validator().validate(&report()).unwrap();
     let mut newer = report();
     newer["kernels"][0]["added_later"] = json!({});
@@ -45,7 +45,7 @@ fn a_sound_report_is_valid_even_with_fields_yet_to_come() {
 }
 
 #[test]
-fn what_must_never_be_written_is_invalid() {
+fn invalid_values_fail_the_schema() {
     let kernel = "/kernels/0";
     let attach = "/kernels/0/scenarios/0";
     let cookie = "/kernels/0/scenarios/1";
@@ -79,7 +79,7 @@ fn what_must_never_be_written_is_invalid() {
 }
 
 #[test]
-fn no_field_may_be_missing() {
+fn missing_fields_fail_the_schema() {
     for place in [
         "",
         "/kernels/0",

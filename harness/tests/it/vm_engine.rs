@@ -37,7 +37,7 @@ fn started() -> Event {
 const DONE: Event = Event::Done { scenarios: 1 };
 
 /// Enough for a boot on a busy machine.
-const SILENCE: Duration = Duration::from_secs(40);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(40);
 
 fn assert_ending(seen: &Seen, ending: &Ending) {
     assert_eq!(
@@ -49,7 +49,7 @@ fn assert_ending(seen: &Seen, ending: &Ending) {
 }
 
 #[test]
-fn a_guest_that_is_done_is_done() {
+fn done_ends_a_run() {
     let seen = boot("done", |_| {});
     assert_ending(&seen, &Ending::Done);
     assert_eq!(seen.events, [ready(), DONE]);
@@ -76,38 +76,43 @@ fn a_panic_keeps_what_was_reported_before_it() {
 }
 
 #[test]
-fn a_panic_on_the_way_out_is_a_panic() {
+fn panic_after_done_is_a_panic() {
     let seen = boot("panic-after-done", |_| {});
     assert!(matches!(seen.finished.ending, Ending::KernelPanic { .. }));
     assert_eq!(seen.events, [ready(), DONE]);
 }
 
 #[test]
-fn switching_off_before_done_is_an_early_end() {
+fn poweroff_before_done_is_an_early_end() {
     let seen = boot("early", |_| {});
     assert_ending(&seen, &Ending::EndedEarly);
     assert_eq!(seen.events, [ready(), started()]);
 }
 
 #[test]
-fn a_silent_guest_is_told_from_a_panicked_one() {
-    let seen = boot("hang", |config| config.limits.silence = SILENCE);
-    assert_ending(&seen, &Ending::Silent { silence: SILENCE });
+fn guest_without_output_ends_at_the_idle_timeout() {
+    let seen = boot("hang", |config| config.limits.idle_timeout = IDLE_TIMEOUT);
+    assert_ending(
+        &seen,
+        &Ending::IdleTimeout {
+            limit: IDLE_TIMEOUT,
+        },
+    );
     assert_eq!(seen.events, [ready(), started()]);
 }
 
 #[test]
-fn chatter_does_not_save_a_guest_from_its_time_limit() {
-    let wall = SILENCE;
+fn guest_with_output_ends_at_the_time_limit() {
+    let time_limit = IDLE_TIMEOUT;
     let seen = boot("babble", |config| {
         config.limits = Limits {
-            wall,
-            silence: wall,
-            goodbye: wall,
+            time_limit,
+            idle_timeout: time_limit,
+            shutdown_grace: time_limit,
             ..Limits::default()
         };
     });
-    assert_ending(&seen, &Ending::TimedOut { wall });
+    assert_ending(&seen, &Ending::TimedOut { limit: time_limit });
     assert!(seen.console.iter().any(|line| line == "still here"));
 }
 
@@ -122,7 +127,7 @@ fn a_kernel_that_reports_a_stall_and_nothing_else_is_ended() {
 #[test]
 fn a_kernel_that_goes_on_after_a_stall_is_not_taken_for_hung() {
     let seen = boot("stall-and-go-on", |config| {
-        config.limits.goodbye = Duration::from_millis(1);
+        config.limits.shutdown_grace = Duration::from_millis(1);
     });
     assert_ending(&seen, &Ending::Done);
     assert_eq!(seen.finished.console.splats()[0].severity, Severity::Stall);
@@ -162,15 +167,15 @@ fn whoever_stays_with_a_vm_can_set_a_limit_of_its_own() {
 }
 
 #[test]
-fn a_guest_that_is_done_and_stays_is_switched_off() {
+fn guest_that_stays_after_done_is_ended_after_the_shutdown_grace() {
     let seen = boot("hang-after-done", |config| {
-        config.limits.goodbye = Duration::from_millis(1);
+        config.limits.shutdown_grace = Duration::from_millis(1);
     });
     assert_ending(&seen, &Ending::Done);
 }
 
 #[test]
-fn a_warning_reaches_the_console_and_chatter_does_not() {
+fn warnings_reach_the_console_and_info_messages_do_not() {
     let seen = boot("warn", |_| {});
     assert_ending(&seen, &Ending::Done);
     let [splat] = seen.finished.console.splats() else {
@@ -185,7 +190,7 @@ fn a_warning_reaches_the_console_and_chatter_does_not() {
 }
 
 #[test]
-fn garbage_among_the_events_is_reported_and_survived() {
+fn invalid_events_are_reported_and_skipped() {
     let seen = boot("garbage", |_| {});
     assert_ending(&seen, &Ending::Done);
     assert_eq!(seen.events, [ready(), started(), DONE]);
@@ -204,7 +209,7 @@ fn garbage_among_the_events_is_reported_and_survived() {
 }
 
 #[test]
-fn an_event_without_the_token_is_forged_and_counts_for_nothing() {
+fn event_without_the_token_is_ignored() {
     let seen = boot("done", |config| config.token = "what the guest was given");
     assert_ending(&seen, &Ending::EndedEarly);
     assert_eq!(seen.events, []);
@@ -222,7 +227,7 @@ fn a_flood_of_events_ends_the_run() {
 }
 
 #[test]
-fn a_flood_on_the_console_loses_the_middle_only() {
+fn console_flood_omits_only_the_middle() {
     let seen = boot("flood-console", |_| {});
     assert_ending(&seen, &Ending::Done);
     let text = seen.finished.console.text();
@@ -288,7 +293,7 @@ fn an_image_without_init_is_a_panic() {
 }
 
 #[test]
-fn a_guest_that_eats_its_memory_is_known_by_the_oom_killer() {
+fn guest_out_of_memory_is_recognized_by_the_oom_killer() {
     let seen = boot("eat-memory", |config| config.memory_mib = 128);
     assert!(matches!(seen.finished.ending, Ending::KernelPanic { .. }));
     let splats = seen.finished.console.splats();
@@ -311,7 +316,7 @@ fn more_memory_than_there_is_is_a_failure_of_qemu() {
 }
 
 #[test]
-fn a_full_disk_is_named_and_loses_nothing_of_the_console() {
+fn full_disk_is_named_and_the_console_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     symlink("/dev/full", dir.path().join("console.log")).unwrap();
     let (kernel, image) = (kernel(), image("done"));
@@ -347,7 +352,7 @@ fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
 }
 
 #[test]
-fn what_is_kept_repeats_the_run() {
+fn kept_files_reproduce_the_run() {
     let dir = tempfile::tempdir().unwrap();
     // A name that both QEMU and the shell would misread, were it not quoted.
     // And relative: enough steps up lead to the root.

@@ -95,7 +95,7 @@ bin/program
 "#;
 
 #[test]
-fn a_program_finds_what_it_needs_and_comes_back_as_it_is() {
+fn exec_brings_dependencies_and_returns_output_unchanged() {
     let dir = project(SCRIPT);
     fs::write(dir.path().join("data"), "some data\n").unwrap();
     let data = dir.path().join("data:elsewhere");
@@ -161,18 +161,18 @@ fn secrets_stay_on_the_host_unless_env_names_them() {
 }
 
 #[test]
-fn a_program_that_a_signal_ends_is_told_from_one_that_fails() {
+fn signal_and_exit_status_are_distinguished() {
     // What it makes the kernel say is not for our terminal as it is.
     let script = "printf '<1>BUG: mine\\033[2J\\n' > /dev/kmsg; sleep 1; kill -SEGV $$";
     let output = here(&["sh", "-c", script]);
-    let said = ["ended by signal 11", "the kernel complained: BUG: mine"];
+    let said = ["ended by signal 11", "the kernel reported: BUG: mine"];
     assert_said(&output, 139, &said);
     assert!(!output.stderr.contains(&0x1b));
 }
 
 /// What a VM from a template was handed, the job with its token among it, came through the memory of a device.
 #[test]
-fn what_a_vm_was_handed_cannot_be_read_again() {
+fn template_handover_memory_is_cleared() {
     let dir = tempfile::tempdir().unwrap();
     let program = r#"
         #include <fcntl.h>
@@ -216,7 +216,7 @@ fn cargo_test(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn cargo_runs_the_tests_of_a_crate_in_a_vm_and_hears_of_a_failure() {
+fn exec_as_cargo_runner_reports_test_failures() {
     let output = cargo_test(&[]);
     assert_said(&output, 0, &[]);
     let said = String::from_utf8_lossy(&output.stdout);
@@ -232,7 +232,7 @@ fn cargo_runs_the_tests_of_a_crate_in_a_vm_and_hears_of_a_failure() {
 }
 
 #[test]
-fn input_of_any_length_arrives_whole_and_has_an_end() {
+fn stdin_is_passed_completely_up_to_eof() {
     // Larger than all that the way there can hold.
     let input: Vec<u8> = (0..100_000_u32).map(|n| (n * 7 % 251) as u8).collect();
     let mut exec = exec(Path::new("/"), &["--stdin"], &["sh", "-c", "sleep 1; cat"]);
@@ -251,7 +251,7 @@ fn input_of_any_length_arrives_whole_and_has_an_end() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_vm() {
+fn closed_output_ends_the_vm() {
     let mut exec = exec(Path::new("/"), &[], &["yes"]);
     let mut child = exec.stdout(Stdio::piped()).spawn().unwrap();
     let mut some = [0; 100_000];
@@ -261,7 +261,7 @@ fn a_reader_that_goes_away_ends_the_vm() {
 }
 
 #[test]
-fn a_kernel_that_panics_under_the_program_is_no_exit_status_of_its_own() {
+fn kernel_panic_in_exec_exits_125() {
     let output = here(&[
         "sh",
         "-c",
@@ -292,7 +292,7 @@ fn a_program_that_takes_too_long_is_ended_and_so_are_its_children() {
 }
 
 #[test]
-fn what_cannot_be_run_is_named_before_anything_is_booted() {
+fn commands_that_cannot_run_fail_before_booting() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("plain"), "").unwrap();
     let elf = fs::read("/bin/true").unwrap();
@@ -366,7 +366,7 @@ fn what_cannot_be_run_is_named_before_anything_is_booted() {
 
 /// What a template was saved with must be what every other VM makes for itself.
 #[test]
-fn a_vm_from_a_template_has_the_surroundings_of_one_that_booted() {
+fn vm_from_a_template_has_the_same_environment_as_a_booted_one() {
     const LOOK: &str = "umask; cut -d ' ' -f 1-3 /proc/mounts; cat /sys/class/net/lo/flags; \
         readlink /dev/fd /etc/mtab; stat -c '%n %A' /tmp /dev/null /dev/console";
     let look = |options: &[&str]| {

@@ -152,7 +152,7 @@ fn sigterm_interrupts_the_run() {
 }
 
 #[test]
-fn the_second_signal_ends_a_harness_that_does_not_listen() {
+fn second_signal_ends_an_unresponsive_harness() {
     let mut harness = Harness::start("sleep");
     let mut said = BufReader::new(harness.child.stdout.take().unwrap()).lines();
     said.find(|line| line.as_deref().is_ok_and(|line| line.ends_with("sleeping")))

@@ -6,7 +6,7 @@ use crate::support::{harness, run};
 use harness::{kernels::Kernels, support::progress::Silent};
 use serde_json::{Value, json};
 
-/// Each program stands for one thing that can be right or wrong with one.
+/// Each program shows one way in which a program works or fails.
 const SOURCE: &str = r#"
     struct gone { long never; } CORE;
     struct file { long f_pos; long f_never_was; } CORE;
@@ -52,7 +52,7 @@ fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn each_program_works_or_is_refused_for_exactly_its_reason() {
+fn each_program_works_or_is_refused_with_the_expected_reason() {
     let dir = tempfile::tempdir().unwrap();
     let object = compile(dir.path(), "each", SOURCE);
     let ran = run(
@@ -171,7 +171,7 @@ const REASONS: &str = r#"
 "#;
 
 #[test]
-fn a_reason_is_the_first_one_and_a_name_that_is_suggested_is_what_was_meant() {
+fn reason_is_the_first_error_and_suggestions_name_the_intended_function() {
     let dir = tempfile::tempdir().unwrap();
     let object = compile(dir.path(), "reasons", REASONS);
     let object = object.to_str().unwrap();
@@ -246,7 +246,7 @@ fn a_reason_is_the_first_one_and_a_name_that_is_suggested_is_what_was_meant() {
 }
 
 #[test]
-fn the_minimum_is_found_with_the_reason_at_its_edge() {
+fn minimum_finds_the_boundary_and_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let source = r#"
         SEC("fexit/filename_lookup") int cookie(u64 *ctx) { get_attach_cookie(ctx); return 0; }
@@ -287,7 +287,7 @@ fn the_minimum_is_found_with_the_reason_at_its_edge() {
 
 /// Two programs that are of use together only, and a command that never ends.
 #[test]
-fn a_command_that_hangs_is_ended_and_what_the_programs_did_until_then_is_there() {
+fn hanging_trigger_is_killed_and_program_results_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let source = r#"
         static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
@@ -334,7 +334,7 @@ fn a_command_that_hangs_is_ended_and_what_the_programs_did_until_then_is_there()
 /// Maps that no VM has room for, names made to move a terminal, a command that floods and kills: each is borne, and the
 /// next program is tried.
 #[test]
-fn hostile_programs_are_borne_and_the_next_one_is_tried() {
+fn hostile_programs_do_not_prevent_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let source = r#"
         struct {

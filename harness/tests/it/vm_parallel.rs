@@ -1,4 +1,4 @@
-//! Scenarios side by side: what goes wrong there is found, and told of whom it must be told.
+//! Scenarios in parallel: failures are found and attributed to the right scenario.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::support::{harness, run, scenarios};
@@ -26,7 +26,7 @@ fn error(report: &Value, number: usize) -> &str {
 }
 
 #[test]
-fn what_goes_wrong_beside_others_is_tried_alone_and_a_leak_is_traced_to_who_made_it() {
+fn parallel_failure_is_retried_alone_and_a_leak_is_traced() {
     let ids = "selftest_wait,selftest_crowded,selftest_leak,unload";
     let (status, report, outcomes) = on_5_10(ids, &[]);
     assert_eq!(
@@ -48,7 +48,7 @@ fn what_goes_wrong_beside_others_is_tried_alone_and_a_leak_is_traced_to_who_made
 }
 
 #[test]
-fn a_leak_that_does_not_come_back_is_blamed_on_all_that_ran() {
+fn unrepeatable_leak_is_blamed_on_all_parallel_scenarios() {
     let (status, report, outcomes) = on_5_10("attach,selftest_leak_once,ftrace_off", &[]);
     assert_eq!(
         outcomes,
@@ -107,7 +107,7 @@ fn a_panic_that_nobody_makes_alone_is_told_of_the_kernel() {
 }
 
 #[test]
-fn in_turn_nobody_meets_another() {
+fn serial_scenarios_do_not_overlap() {
     let (status, report, outcomes) = on_5_10("selftest_wait,selftest_crowded", &["--serial"]);
     assert!(outcomes.iter().all(|[_, outcome]| outcome == "passed"));
     assert_eq!(status, 0);

@@ -45,7 +45,7 @@ fn assert_ends(pid: &str) {
 }
 
 #[test]
-fn its_status_and_last_words_are_reported() {
+fn qemu_failure_reports_status_and_stderr() {
     assert_eq!(
         message("fails"),
         "QEMU failed, exit status: 1: qemu: cannot do that"
@@ -58,27 +58,32 @@ fn its_status_and_last_words_are_reported() {
 }
 
 #[test]
-fn its_success_without_done_is_an_early_end() {
+fn qemu_success_without_done_is_an_early_end() {
     assert_eq!(pretend("ends", |_| {}).finished.ending, Ending::EndedEarly);
 }
 
 #[test]
-fn of_many_words_the_last_are_kept() {
+fn end_of_long_qemu_stderr_is_kept() {
     let stderr = pretend("says-a-lot", |_| {}).finished.stderr;
     assert!(stderr.ends_with("x\u{a}the end\n") || stderr.ends_with("xthe end\n"));
     assert!(stderr.len() <= 64 << 10, "{}", stderr.len());
 }
 
 #[test]
-fn one_that_hangs_is_ended_with_all_that_it_started() {
-    let silence = Duration::from_millis(500);
-    let seen = pretend("hangs", |config| config.limits.silence = silence);
-    assert_eq!(seen.finished.ending, Ending::Silent { silence });
+fn hanging_qemu_is_killed_with_its_children() {
+    let idle_timeout = Duration::from_millis(500);
+    let seen = pretend("hangs", |config| config.limits.idle_timeout = idle_timeout);
+    assert_eq!(
+        seen.finished.ending,
+        Ending::IdleTimeout {
+            limit: idle_timeout
+        }
+    );
     assert_ends(&seen.finished.stderr);
 }
 
 #[test]
-fn one_that_leaves_a_child_behind_does_not_hold_up_the_run() {
+fn remaining_child_of_qemu_does_not_block_the_run() {
     let seen = pretend("leaves-a-child", |_| {});
     assert!(matches!(seen.finished.ending, Ending::QemuFailed { .. }));
     assert_ends(&seen.finished.stderr);

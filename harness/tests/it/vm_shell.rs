@@ -116,7 +116,7 @@ impl Terminal {
 }
 
 #[test]
-fn a_shell_has_a_terminal_of_our_size_with_what_ebpf_needs_and_gives_it_back() {
+fn shell_has_terminal_size_and_bpf_mounts_and_restores_the_terminal() {
     let mut terminal = Terminal::open();
     terminal.shows("5.10 # ");
     assert!(!terminal.is_restored(), "the harness reads whole lines");
@@ -152,7 +152,7 @@ fn a_shell_has_a_terminal_of_our_size_with_what_ebpf_needs_and_gives_it_back() {
 }
 
 #[test]
-fn ctrl_a_x_leaves_a_vm_that_answers_no_more() {
+fn ctrl_a_x_ends_a_hanging_vm() {
     let mut terminal = Terminal::open();
     terminal.shows("5.10 # ");
     terminal.types("kill -STOP $$\r");
@@ -162,7 +162,7 @@ fn ctrl_a_x_leaves_a_vm_that_answers_no_more() {
 }
 
 #[test]
-fn a_harness_that_is_killed_and_a_vm_that_panics_leave_the_terminal_as_it_was() {
+fn terminal_is_restored_after_sigkill_and_after_a_panic() {
     let mut terminal = Terminal::open();
     terminal.shows("5.10 # ");
     terminal.shell.kill().unwrap();

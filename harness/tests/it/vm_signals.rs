@@ -20,21 +20,21 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn ctrl_c_ends_the_vm_and_keeps_what_was_finished() {
+fn ctrl_c_ends_the_vm_and_keeps_finished_results() {
     let (report, status) = signalled(libc::SIGINT);
     assert_eq!(status.code(), Some(130));
     assert_eq!(report["kernels"][0]["error"], "interrupted");
 }
 
 #[test]
-fn sigterm_does_the_same() {
+fn sigterm_ends_the_vm_and_keeps_finished_results() {
     let (report, status) = signalled(libc::SIGTERM);
     assert_eq!(status.code(), Some(143));
     assert_eq!(report["kernels"][0]["error"], "interrupted");
 }
 
 #[test]
-fn sigkill_leaves_no_vm_and_a_report_that_says_how_far_it_came() {
+fn sigkill_leaves_no_vm_and_a_partial_report() {
     let (report, status) = signalled(libc::SIGKILL);
     assert_eq!(status.signal(), Some(libc::SIGKILL));
     let error = report["kernels"][0]["error"].as_str().unwrap();
@@ -45,7 +45,7 @@ fn sigkill_leaves_no_vm_and_a_report_that_says_how_far_it_came() {
 }
 
 #[test]
-fn a_kernel_that_was_finished_survives_the_end_of_the_harness() {
+fn finished_kernel_stays_in_the_report_of_a_killed_harness() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("report.json");
     // The second kernel of the two comes last, and never gets to its end.
@@ -62,7 +62,7 @@ fn a_kernel_that_was_finished_survives_the_end_of_the_harness() {
 }
 
 #[test]
-fn a_qemu_that_dies_is_tried_once_more_and_is_nobodys_fault() {
+fn dead_qemu_is_retried_once_and_is_infra() {
     let dir = tempfile::tempdir().unwrap();
     let script = a_qemu_that_dies(dir.path(), "always");
     // Without a template: one that is made starts a QEMU of its own.
@@ -97,7 +97,7 @@ fn a_qemu_that_dies_is_tried_once_more_and_is_nobodys_fault() {
 }
 
 #[test]
-fn the_second_attempt_counts_and_the_files_of_the_first_are_kept() {
+fn second_attempt_counts_and_files_of_the_first_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let script = a_qemu_that_dies(dir.path(), "once");
     let keep = dir.path().join("keep");

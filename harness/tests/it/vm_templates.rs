@@ -68,7 +68,7 @@ fn damage(template: &Path) {
 }
 
 #[test]
-fn vms_from_one_template_are_different_machines_at_the_right_time() {
+fn vms_from_one_template_differ_in_randomness_and_have_the_current_time() {
     let cache = cache();
     let cache = cache.path();
     let (first, said) = on_5_10(cache, &[]);
@@ -99,14 +99,14 @@ fn vms_from_one_template_are_different_machines_at_the_right_time() {
     fs::write(key.join("state"), "nonsense").unwrap();
     let (third, said) = on_5_10(cache, &[]);
     assert_eq!(third["boot"], "template", "{said}");
-    assert!(said.contains("thrown away and made anew"), "{said}");
+    assert!(said.contains("thrown away and made again"), "{said}");
     assert!(!left.exists(), "what a killed harness left is still there");
 
     // Damaged in the other way: then it boots, and the template is gone.
     damage(&key);
     let (fourth, said) = on_5_10(cache, &[]);
     assert_eq!(fourth["boot"], "cold", "{said}");
-    assert!(said.contains("led nowhere") && !key.exists(), "{said}");
+    assert!(said.contains("restoring the template failed") && !key.exists(), "{said}");
 
     let (fifth, said) = on_5_10(cache, &["--no-template"]);
     assert_eq!(fifth["boot"], "cold", "{said}");
@@ -114,7 +114,7 @@ fn vms_from_one_template_are_different_machines_at_the_right_time() {
 }
 
 #[test]
-fn a_program_starts_from_a_template_unless_that_leads_nowhere_or_is_not_wanted() {
+fn exec_restores_a_template_unless_that_fails_or_is_disabled() {
     let cache = cache();
     let cache = cache.path();
     // The device through which the archive is handed over.
@@ -140,11 +140,11 @@ fn a_program_starts_from_a_template_unless_that_leads_nowhere_or_is_not_wanted()
     exec(&["--no-template"], "0");
     damage(&template);
     let said = exec(&[], "0");
-    assert!(said.contains("led nowhere") && !template.exists(), "{said}");
+    assert!(said.contains("restoring the template failed") && !template.exists(), "{said}");
 }
 
 #[test]
-fn a_kernel_whose_devices_cannot_be_mapped_has_no_template_and_that_is_remembered() {
+fn kernel_without_mappable_devices_has_no_template_and_that_is_cached() {
     let cache = cache();
     let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
     let resolved = kernels.resolve("5.10", &Silent).unwrap();

@@ -44,7 +44,7 @@ fn built() -> PathBuf {
 }
 
 #[test]
-fn each_tool_tells_what_happened_and_ends_with_its_command() {
+fn each_example_tool_reports_events_and_ends_with_its_command() {
     let dir = built();
     let mut exec = harness(&["exec", "--kernel", "5.10"]);
     for tool in TOOLS {

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_test_or_a_terminal_needs_passes_and_nothing_else() {
+    fn only_listed_variables_are_passed() {
         for name in [
             "CARGO_MANIFEST_DIR",
             "CARGO_PKG_NAME",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_comes_last() {
+    fn requested_variables_come_last() {
         let wanted =
             ["HOME=/elsewhere", "EMPTY=", "EQUALS=a=b", "CARGO_PKG_NAME"].map(OsString::from);
         let all = of_program(&wanted).unwrap();

@@ -180,7 +180,7 @@ impl<'a> Guest<'a> {
             Ok(ran) => ran.finished.ending.to_string(),
             Err(error) => format!("{error:#}"),
         };
-        line.detail(&format!("the template led nowhere: {why}"));
+        line.detail(&format!("restoring the template failed: {why}"));
         if let Err(why) = templates.discard(&template) {
             line.detail(&format!("{why:#}"));
         }
@@ -291,7 +291,7 @@ impl Ran {
         for splat in self.finished.console.splats() {
             if splat.severity != Severity::Panic {
                 eprintln!(
-                    "harness: the kernel complained: {}",
+                    "harness: the kernel reported: {}",
                     one_line(&splat.message)
                 );
             }
@@ -338,7 +338,7 @@ fn find_kernel(args: &VmArgs, kernels: &Kernels, board: &Board) -> Result<Kernel
         let count = names.len();
         let wanted = wanted.concat();
         return Err(usage(format!(
-            "--kernel {wanted} stands for {count} kernels: name one"
+            "--kernel {wanted} matches {count} kernels: name one"
         )));
     };
     let line = board.line(name);

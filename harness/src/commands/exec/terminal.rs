@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ctrl_a_x_leaves_and_everything_else_passes() {
+    fn ctrl_a_x_leaves_and_other_keys_pass() {
         let typed = |pieces: &[&[u8]]| {
             let mut keys = Keys::default();
             let filtered = pieces.iter().map(|piece| keys.filter(piece));

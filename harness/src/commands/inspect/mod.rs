@@ -1,4 +1,4 @@
-//! `harness inspect`: what an object wants of a kernel, told without one.
+//! `harness inspect`: what an object requires of a kernel, told without one.
 
 mod model;
 mod text;

@@ -1,4 +1,4 @@
-//! The same for eyes.
+//! The text form of `harness inspect`.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What the search came to, for scripts and for eyes.
+//! The result of the search, as JSON and as text.
 
 use std::fmt::Write as _;
 

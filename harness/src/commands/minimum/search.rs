@@ -12,7 +12,7 @@ pub(super) enum Seen {
     Works,
     /// It does not.
     Refused,
-    /// The kernel cannot be had or does not boot: as if it were not there.
+    /// The kernel cannot be downloaded or does not boot; the search ignores it.
     Unusable,
 }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_interval_is_found_with_both_neighbours() {
+    fn every_interval_is_found_with_both_boundaries() {
         for kernels in 1..13 {
             for from in 0..kernels {
                 for to in from + 1..=kernels {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn few_boots_are_enough() {
+    fn search_takes_few_boots() {
         // It is as the object says: the kernel itself, the one before, the newest.
         assert_eq!(search(40, Some(7), interval(7..40)).1, 3);
         assert_eq!(search(40, Some(0), interval(0..40)).1, 2);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_works_nowhere_is_tried_everywhere() {
+    fn program_that_never_works_is_tried_on_every_kernel() {
         assert_eq!(
             search(11, Some(3), |_| Seen::Refused),
             (Found::default(), 11)
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_that_do_not_boot_are_as_if_they_were_not_there() {
+    fn kernels_that_do_not_boot_are_ignored() {
         let works = |at| match at {
             3 | 4 | 9 => Seen::Unusable,
             0..5 => Seen::Refused,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_that_was_seen_is_told() {
+    fn exception_inside_an_interval_is_reported() {
         let mut search = Search::new(5, None);
         for (at, seen) in [(1, Seen::Works), (2, Seen::Refused), (4, Seen::Works)] {
             search.set(at, seen);

@@ -37,15 +37,15 @@ pub struct ObjectArgs {
     #[arg(long, value_name = "CMD", requires = "objects")]
     pub prepare: Option<String>,
 
-    /// Bring a file or a folder for --prepare and --trigger, to its own place or to another
+    /// Copy a file or folder into the VM for --prepare and --trigger, to the same path or to PLACE
     #[arg(long = "file", value_name = "PATH[:PLACE]", requires = "objects")]
     pub files: Vec<String>,
 
-    /// A shell command that runs in the VM while each program is attached, with the others of its object beside it
+    /// A shell command that runs in the VM while each program is attached, with the other programs of its object attached too
     #[arg(long, value_name = "CMD", requires = "objects")]
     pub trigger: Option<String>,
 
-    /// The limit for that command, each time; then it is killed
+    /// Time limit for each run of that command; then it is killed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     #[arg(requires = "trigger")]
     pub trigger_timeout: Duration,

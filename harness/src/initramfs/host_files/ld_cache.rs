@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_have_several_files_and_an_old_cache_may_stand_in_front() {
+    fn reads_duplicate_names_and_skips_an_old_format_header() {
         let data = cache(&[("a", "/x/v3/a"), ("b", "/b"), ("a", "/x/a")]);
         for data in [data.clone(), [b"ld.so-1.7.0\0\0\0\0\0", &data[..]].concat()] {
             let found = LdCache::parse(&data).unwrap();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_it_it_does_not_panic() {
+    fn arbitrary_cache_content_does_not_panic() {
         let good = cache(&[("a", "/a"), ("b", "/b")]);
         for end in 0..good.len() {
             let _ = LdCache::parse(&good[..end]);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_own_cache_knows_its_own_libc() {
+    fn the_hosts_ld_cache_lists_libc() {
         let cache = LdCache::read(Path::new("/etc/ld.so.cache"));
         assert!(cache.find("libc.so.6").iter().any(|path| path.exists()));
         assert!(LdCache::read(Path::new("/nonexistent")).0.is_empty());

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_names_a_program_and_at_most_one_argument() {
+    fn shebang_names_an_interpreter_and_at_most_one_argument() {
         let read = |text: &str| interpreter(text.as_bytes());
         assert_eq!(read("#!/bin/sh\nls"), Some(("/bin/sh".into(), None)));
         assert_eq!(
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_be_a_command_is_a_word() {
+    fn every_possible_command_word_of_a_script_is_found() {
         let script = "# head -1\nls /sys|wc -l; [ -e \"$(uname -r)\" ] && /bin/true # tail\n";
         let words: Vec<_> = words(script).collect();
         assert_eq!(words, ["ls", "/sys", "wc", "[", "uname", "/bin/true"]);

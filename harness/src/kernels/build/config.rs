@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_choose_and_the_later_holds() {
+    fn options_apply_by_version_range_and_the_last_wins() {
         let text = "# Why.\nCONFIG_A=y\n## from 5.11\nCONFIG_B=m\n## until 5.7\n# CONFIG_A is not set\n## all\nCONFIG_C=\"x\"\n";
         let of = |version| config(text, version).unwrap().to_text();
         assert_eq!(of("5.10"), "CONFIG_A=y\nCONFIG_C=\"x\"\n");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_survive_is_named_with_what_became_of_it() {
+    fn lost_option_is_named_with_its_final_value() {
         let asked = config(
             "CONFIG_A=y\nCONFIG_B=m\nCONFIG_C=8\n# CONFIG_D is not set\nCONFIG_E=n\nCONFIG_F=y\n",
             "5.10",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_option_is_named_with_its_line() {
+    fn invalid_option_is_named_with_its_line() {
         let error = format!("{:#}", config("CONFIG_A=y\nB=y\n", "5.5").unwrap_err());
         assert!(
             error.starts_with("test, line 2: \"B=y\" is no option"),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_is_asked_for_what_fexit_cannot_do_without() {
+    fn required_options_are_requested_for_every_kernel() {
         for version in ["5.5", "5.10", "7.3"] {
             let mut config = Config::default();
             for (name, text) in FRAGMENTS {

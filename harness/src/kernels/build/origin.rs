@@ -163,7 +163,7 @@ impl Origin {
             sha256,
             according_to: &self.verified_by,
         };
-        let what = format!("{package} is not to be had");
+        let what = format!("{package} cannot be downloaded");
         let url = first_good(&what, mirrors, notes, |base| {
             let url = format!("{base}/{below}");
             kernels.client.download(&url, expected, path, notes)?;

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_not_in_it() {
+    fn range_excludes_its_end() {
         for (range, version, inside) in [
             ("all", "5.5", true),
             ("from 5.11", "5.10.262", false),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_ranges_are_refused() {
         for text in [
             "since 5.5",
             "from",

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pahole_is_numbered_as_the_kernel_does() {
+    fn pahole_version_is_encoded_like_the_kernel_does() {
         for (said, number) in [("v1.24", 124), ("v1.30", 130), ("?", 0), ("", 0)] {
             let tools = Tools {
                 compiler: String::new(),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_run_is_not_there() {
+    fn tool_that_does_not_run_counts_as_missing() {
         assert!(version("gcc").is_some());
         assert_eq!(version("no-such-program"), None);
         assert_eq!(version("false"), None);

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_says_its_version() {
+    fn version_is_read_from_the_makefile() {
         let dir = tree();
         assert!(is_tree(dir.path()));
         assert_eq!(version(dir.path()).unwrap(), "5.5.0-rc5");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_was_built_in_is_refused() {
+    fn tree_with_build_output_is_refused() {
         let dir = tree();
         check_clean(dir.path()).unwrap();
         fs::write(dir.path().join(".config"), "").unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn any_change_of_a_tree_changes_its_checksum() {
+    fn every_change_of_a_tree_changes_its_checksum() {
         let stop = Stop::new().unwrap();
         let hash = |dir: &tempfile::TempDir| hash_tree(dir.path(), &stop).unwrap();
         let (dir, other) = (tree(), tree());

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn old_kernels_need_more_than_new_ones() {
+    fn old_kernels_have_more_workarounds() {
         assert!(names("5.5.19").contains(&"stack-protector".to_owned()));
         assert!(!names("5.7").contains(&"stack-protector".to_owned()));
         assert!(names("5.9.1").contains(&"objtool".to_owned()));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_sound_and_says_why() {
+    fn each_workaround_is_valid_and_has_a_reason() {
         for version in ["5.5", "5.6", "5.7", "5.8", "5.9", "5.10", "6.1"] {
             let version = version.parse().unwrap();
             for workaround in of(version).unwrap() {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn pahole_is_told_only_what_it_knows() {
+    fn pahole_gets_only_flags_it_supports() {
         let of_5_5 = of("5.5".parse().unwrap()).unwrap();
         assert!(pahole_flags(&of_5_5, 124).contains(&"--skip_encoding_btf_enum64"));
         assert!(!pahole_flags(&of_5_5, 123).contains(&"--skip_encoding_btf_enum64"));

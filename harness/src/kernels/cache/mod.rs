@@ -176,13 +176,13 @@ impl Cache {
                 continue;
             };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // It will be begun anew. The lock is let go of only afterwards.
+                // The download starts again. The lock is released only afterwards.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
     }
 
-    /// Says where the way out is, if the trouble is the place where kernels are kept.
+    /// Says where the way out is, if the problem is the place where kernels are kept.
     pub(super) fn advise(&self, error: Error) -> Error {
         let disk = error.chain().any(|cause| {
             if let Some(failed) = cause.downcast_ref::<AllFailed>() {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn survives_the_round_trip() {
+    fn round_trips() {
         let lock = lock();
         let text = lock.to_text().unwrap();
         assert!(text.starts_with("# "), "{text}");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_refused_and_named() {
+    fn damaged_lock_is_refused_with_its_field() {
         let good = lock().to_text().unwrap();
         let cases = [
             (good.replacen("version = 1\n", "version = 2\n", 1), "version 2"),

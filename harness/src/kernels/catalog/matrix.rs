@@ -35,7 +35,7 @@ pub(crate) struct Matrix {
     series: Vec<Series>,
     sources: BTreeMap<String, Source>,
     packages: BTreeMap<String, Packages>,
-    /// What each series resolved to when the lock was last renewed.
+    /// What each series resolved to when the lock was last updated.
     pub(crate) lock: Lock,
     /// The file it was read from; `None` for the one that is built in.
     file: Option<PathBuf>,
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_built_in_is_sound() {
+    fn built_in_matrix_is_valid() {
         let matrix = Matrix::built_in().unwrap();
         let usual: Vec<_> = matrix.usual().map(|series| series.name.as_str()).collect();
         let debian = [
@@ -282,7 +282,7 @@ mod tests {
                 Source::Url(_) => {}
             }
         }
-        // Whoever says `all` gets the same kernels tomorrow, and a lock of another source would be passed over.
+        // Whoever says `all` gets the same kernels tomorrow, and a lock of another source would be skipped.
         for name in debian {
             assert!(matrix.lock.find(name).is_some(), "{name} is not locked");
         }
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_keyring_is_the_users() {
+    fn unknown_keyring_is_a_usage_error() {
         let error = Matrix::built_in().unwrap().keyring("nobody").unwrap_err();
         assert_eq!(crate::support::error::exit_code(&error), 2);
         assert!(error.to_string().contains("keys/nobody.asc"), "{error}");

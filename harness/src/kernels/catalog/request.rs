@@ -105,7 +105,7 @@ fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<S
     Ok(found)
 }
 
-/// `*` stands for any text, `?` for one character.
+/// `*` matches any text, `?` one character.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn expands_what_was_typed() {
+    fn expands_requests() {
         assert_eq!(expand(&["5.10"]).unwrap(), ["5.10"]);
         assert_eq!(
             expand(&["5.10, 6.1", "7.3,"]).unwrap(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unknown_is_named_with_what_there_is() {
+    fn unknown_kernel_error_lists_the_choices() {
         let cases = [
             ("5.11", "the nearest is 5.10"),
             ("4.17", "the nearest is 4.18"),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns() {
+    fn glob_patterns() {
         for (pattern, text, expected) in [
             ("6.*", "6.1", true),
             ("6.*", "6.", true),

@@ -1,4 +1,4 @@
-//! Downloads: bounded, verified on the way to the disk, tried again when the trouble may pass.
+//! Downloads: bounded, verified on the way to the disk, tried again when the problem may pass.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -48,7 +48,7 @@ pub(crate) enum HttpError {
         /// What was asked for.
         url: String,
     },
-    /// The server, or the way to it, is in trouble.
+    /// The server, or the way to it, failed.
     #[error("{url}: {reason}")]
     Failed {
         /// What was asked for.

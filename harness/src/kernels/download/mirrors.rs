@@ -21,7 +21,7 @@ pub(crate) struct AllFailed {
 pub(crate) enum Why {
     /// Every server is sure that there is no such file.
     Gone,
-    /// Some server, or the way to it, is in trouble.
+    /// Some server, or the way to it, failed.
     Unreachable,
     /// Something arrived that was not what it should be, or it could not be kept.
     Wrong,
@@ -40,7 +40,7 @@ pub(crate) fn first_good<T>(
         match attempt(base.trim_end_matches('/')) {
             Ok(value) => {
                 for reason in reasons {
-                    notes.add(format!("passed over {reason}"));
+                    notes.add(format!("skipped {reason}"));
                 }
                 return Ok(value);
             }

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_what_to_keep() {
+    fn selects_the_files_to_keep() {
         let cases = [
             ("./boot/vmlinuz-5.10.0-46-cloud-amd64", Some("vmlinuz")),
             ("./boot/config-5.10.0-46-cloud-amd64", Some("config")),

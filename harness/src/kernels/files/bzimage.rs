@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kernel_is_named() {
+    fn file_without_a_kernel_is_refused_by_name() {
         for (bytes, message) in [
             (&b""[..], "no x86 kernel image"),
             (&[0; 0x1000], "no x86 kernel image"),

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn survives_the_round_trip() {
+    fn round_trips() {
         let dir = tempfile::tempdir().unwrap();
         let records = vec![
             record(dir.path(), "a", b"1"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_good_touched_and_damaged_apart() {
+    fn distinguishes_intact_touched_and_damaged_files() {
         let dir = tempfile::tempdir().unwrap();
         let records = vec![record(dir.path(), "a", b"content")];
         assert_eq!(check(dir.path(), &records, false), State::Good);

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_comes_first() {
+    fn dependencies_come_first() {
         let (_dir, kernel) = kernel(&[
             ("kernel/net/virtio-net.ko.xz", "net_failover,virtio_mmio"),
             ("kernel/net/net_failover.ko.zst", "failover"),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_module_is_named() {
         let (dir, kernel) = kernel(&[("kernel/a.ko", "b"), ("kernel/b.ko", "no_such")]);
         let error = |wanted| format!("{:#}", closure(&kernel, &[wanted]).unwrap_err());
         assert_eq!(
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_ends() {
+    fn circular_dependency_terminates() {
         let (_dir, kernel) = kernel(&[("a.ko", "b"), ("b.ko", "a")]);
         assert_eq!(names(&kernel, &["a"]), ["b", "a"]);
     }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_passed_over() {
+    fn other_files_are_skipped() {
         let sums = format!(
             "{0}  patch-5.5.tar.xz\n{0}  linux-5.5.tar.gz\nshort  linux-5.5.tar.xz\n",
             "ab".repeat(32)

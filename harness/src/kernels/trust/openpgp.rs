@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn debian_signed_this() {
+    fn accepts_a_real_debian_signature() {
         let keyring = Keyring::parse("debian-security", DEBIAN_SECURITY).unwrap();
         let signed = keyring.verify_inline(IN_RELEASE).unwrap();
         assert_eq!(
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_good_signature_suffices() {
+    fn one_valid_signature_is_enough() {
         let (ours, theirs) = (new_key(), new_key());
         let keyring = keyring(&[&ours]);
         for signers in [vec![&ours], vec![&theirs, &ours], vec![&ours, &theirs]] {
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_key_may_sign_itself() {
+    fn accepts_a_signature_by_the_primary_key() {
         let ours = new_key();
         let message = sign("text", &[&ours]);
         let changed = message.replace("\ntext\n", "\ntest\n");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_hash_is_refused() {
+    fn weak_hash_is_refused() {
         // A good signature of a trusted key, but over a SHA-1.
         let keyring =
             Keyring::parse("weak", include_str!("../../../tests/data/weak-key.asc")).unwrap();
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_keyring_is_named() {
+    fn invalid_keyring_is_named() {
         let cut = &DEBIAN[..DEBIAN.len() / 2];
         for text in ["", "no key", cut] {
             let error = format!("{:#}", Keyring::parse("mine", text).unwrap_err());

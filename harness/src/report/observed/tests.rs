@@ -97,7 +97,7 @@ fn a_whole_run_is_ok() {
 }
 
 #[test]
-fn a_run_cut_anywhere_is_never_ok_and_keeps_what_was_heard() {
+fn truncated_run_is_never_ok_and_keeps_what_was_reported() {
     let endings = [
         Ending::Broke("the VM ended early".into()),
         Ending::Panicked("Attempted to kill init!".into()),
@@ -128,7 +128,7 @@ fn a_run_cut_anywhere_is_never_ok_and_keeps_what_was_heard() {
 }
 
 #[test]
-fn the_scenario_that_ran_at_the_end_is_blamed_and_later_ones_are_not_reached() {
+fn running_scenario_is_blamed_and_later_ones_are_not_reached() {
     for (ending, outcome) in [
         (Ending::Broke("x".into()), Outcome::Failed),
         (Ending::Panicked("x".into()), Outcome::Panicked),
@@ -165,7 +165,7 @@ fn a_panic_after_done_is_not_ok() {
 }
 
 #[test]
-fn a_scenario_that_the_guest_forgot_is_not_taken_for_ok() {
+fn unreported_scenario_is_not_ok() {
     let mut events = whole_run();
     events.drain(3..5);
     let report = run(&events, &Ending::Done);
@@ -199,7 +199,7 @@ fn wrong_claims_are_not_ok_and_say_so() {
 }
 
 #[test]
-fn a_refusal_that_the_kernel_complained_of_is_not_ok() {
+fn refusal_with_a_kernel_warning_is_not_ok() {
     let mut events = whole_run();
     let Event::Finished { result, .. } = &mut events[4] else {
         panic!("no result")
@@ -216,7 +216,7 @@ fn a_refusal_that_the_kernel_complained_of_is_not_ok() {
 }
 
 #[test]
-fn whatever_is_not_ok_has_a_reason() {
+fn every_not_ok_result_has_a_reason() {
     let mut events = whole_run();
     let mut broken = finished("attach", Outcome::Failed);
     let Event::Finished { result, .. } = &mut broken else {
@@ -232,7 +232,7 @@ fn whatever_is_not_ok_has_a_reason() {
 }
 
 #[test]
-fn all_skipped_teaches_nothing() {
+fn all_scenarios_skipped_is_infra() {
     let mut events = vec![ready()];
     events.extend(planned().iter().map(|p| finished(&p.id, Outcome::Skipped)));
     events.push(Event::Done { scenarios: 3 });
@@ -289,7 +289,7 @@ fn passing_below_the_minimum_is_a_wrong_claim_unless_the_kernel_shows_the_featur
 }
 
 #[test]
-fn a_refusal_for_want_of_another_feature_proves_nothing() {
+fn refusal_that_names_another_feature_proves_nothing() {
     assert_eq!(
         with_cookie(Outcome::Unsupported, |_| {}).verdict,
         ScenarioVerdict::Ok
@@ -305,7 +305,7 @@ fn a_refusal_for_want_of_another_feature_proves_nothing() {
 }
 
 #[test]
-fn below_fexit_itself_every_refusal_may_be_for_want_of_that() {
+fn below_the_fexit_minimum_a_refusal_may_name_fexit() {
     let mut refused = finished("cookie", Outcome::Unsupported);
     if let Event::Finished { result, .. } = &mut refused {
         result.refusal = Some(Refusal {
@@ -332,7 +332,7 @@ fn below_fexit_itself_every_refusal_may_be_for_want_of_that() {
 }
 
 #[test]
-fn what_needs_no_feature_must_pass_on_every_kernel() {
+fn scenario_without_a_feature_must_pass_on_every_kernel() {
     let planned = Scenario {
         id: "cookie".into(),
         ..Scenario::default()
@@ -355,7 +355,7 @@ fn what_needs_no_feature_must_pass_on_every_kernel() {
 }
 
 #[test]
-fn a_pass_below_the_minimum_is_excused_where_a_distribution_may_have_carried_it_back() {
+fn pass_below_the_minimum_counts_as_backported_on_a_distribution_kernel() {
     let mut early = finished("cookie", Outcome::Passed);
     if let Event::Finished { result, .. } = &mut early {
         result.backported = true;

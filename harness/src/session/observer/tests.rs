@@ -85,19 +85,19 @@ const OOPS: &str = "[    1.0] BUG: kernel NULL pointer dereference, address: 0";
 const WARN: &str = "[    1.0] WARNING: CPU: 0 PID: 1 at here";
 
 #[test]
-fn a_quiet_console_that_works_is_ok_and_one_that_does_not_is_no_proof() {
+fn missing_console_output_is_ok_only_if_the_console_works() {
     is(&report("", LOG_MARK, passed()), KernelVerdict::Ok, None);
     is(
         &report("", "something else", passed()),
         KernelVerdict::NotOk,
         Some(
-            "the console did not carry what the kernel logs: its complaints would have gone unseen",
+            "the console did not carry what the kernel logs: kernel warnings would have been missed",
         ),
     );
 }
 
 #[test]
-fn an_oops_at_boot_counts_and_a_warning_at_boot_is_told() {
+fn oops_at_boot_is_not_ok_and_warning_at_boot_is_reported() {
     is(
         &report(OOPS, LOG_MARK, passed()),
         KernelVerdict::NotOk,
@@ -112,7 +112,7 @@ fn an_oops_at_boot_counts_and_a_warning_at_boot_is_told() {
 }
 
 #[test]
-fn only_a_scenario_that_is_not_ok_answers_for_a_complaint() {
+fn console_splat_is_explained_only_by_a_not_ok_scenario() {
     let later = format!("{LOG_MARK}\n{WARN}");
     let complaint = "WARNING: CPU: 0 PID: 1 at here";
     let unclaimed = Some("the kernel warned: WARNING: CPU: 0 PID: 1 at here");
@@ -133,7 +133,7 @@ fn only_a_scenario_that_is_not_ok_answers_for_a_complaint() {
 }
 
 #[test]
-fn a_guest_that_cannot_do_anything_is_no_verdict_and_one_that_could_is() {
+fn guest_that_cannot_start_is_infra() {
     for (results, verdict) in [(0, KernelVerdict::Infra), (1, KernelVerdict::NotOk)] {
         let mut report = KernelReport {
             version: Some("4.18.0".into()),

@@ -60,7 +60,7 @@ mod tests {
     use crate::vm::{Accelerator, Streams};
 
     #[test]
-    fn whatever_makes_another_vm_makes_another_key() {
+    fn different_vms_have_different_template_keys() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("qemu");
         fs::write(&program, "one").unwrap();

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_in_an_emptied_window() {
+    fn cleared_window_is_empty() {
         use std::os::unix::fs::FileExt as _;
         let window = window(SMALLEST_WINDOW).unwrap();
         write_at(&window, &[7; 10_000], HEADER as u64).unwrap();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_not_as_it_was_left_is_refused() {
+    fn changed_template_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         assert!(Template::open(dir).unwrap().is_none());

@@ -77,7 +77,7 @@ pub(super) fn save(
 }
 
 /// A VM that starts from a template does not show what its kernel printed when it booted. So a kernel that complains
-/// then boots anew each time, and each report says so.
+/// then boots again each time, and each report says so.
 fn complaint(splats: &[Splat]) -> Option<String> {
     let splat = splats
         .iter()
@@ -129,7 +129,7 @@ mod tests {
     use crate::vm::Console;
 
     #[test]
-    fn a_kernel_that_complains_at_boot_is_no_template_and_a_stall_is_no_complaint() {
+    fn splat_at_boot_prevents_a_template_but_an_rcu_stall_does_not() {
         let of = |text| complaint(Console::of(text).splats());
         assert_eq!(of("[    0.1] all is well"), None);
         assert_eq!(

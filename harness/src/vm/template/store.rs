@@ -94,7 +94,7 @@ impl Templates {
             Ok(Some(template)) => return Ok(template),
             Ok(None) => {}
             Err(why) => say(&format!(
-                "the template is thrown away and made anew: {why:#}"
+                "the template is thrown away and made again: {why:#}"
             )),
         }
         say("making a template");
@@ -119,7 +119,7 @@ impl Templates {
         Template::open(&dir)?.context("the template that was just made is gone")
     }
 
-    /// Throws a template away that led nowhere.
+    /// Removes a template that failed to restore.
     pub fn discard(&self, template: &Template) -> Result<()> {
         let key = template
             .dir
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_goes_the_longest_unused_first_and_never_what_was_just_made() {
+    fn least_recently_used_templates_are_evicted_but_never_the_newest() {
         let (_cache, templates) = filled(4);
         assert_eq!(keys(&templates), "abcd");
         templates.trim("a", ROOM);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_harness_left_is_removed_and_what_a_living_one_makes_is_not() {
+    fn leftovers_of_killed_harnesses_are_removed_and_live_ones_kept() {
         let (_cache, templates) = filled(1);
         let partial = |key: &str| templates.root().join(format!(".{key}.{PARTIAL}"));
         fs::create_dir(partial("dead")).unwrap();

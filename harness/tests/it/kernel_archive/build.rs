@@ -185,7 +185,7 @@ impl Job {
 }
 
 #[test]
-fn a_release_is_verified_built_proven_and_cached() {
+fn release_is_verified_built_tested_and_cached() {
     let job = Job::new();
     let seen = RefCell::new(None);
     let built = job
@@ -245,7 +245,7 @@ fn a_release_is_verified_built_proven_and_cached() {
 }
 
 #[test]
-fn a_kernel_in_which_fexit_is_refused_as_it_should_be_is_kept_and_marked() {
+fn kernel_that_refuses_fexit_as_expected_is_cached_and_marked() {
     let job = Job::new();
     let refuses = |_: &Kernel| Ok(vec!["filename_lookup unsupported".to_owned()]);
     job.build(Some("5.5"), &refuses).unwrap();
@@ -256,7 +256,7 @@ fn a_kernel_in_which_fexit_is_refused_as_it_should_be_is_kept_and_marked() {
 }
 
 #[test]
-fn what_differs_in_the_recipe_is_built_anew() {
+fn changed_build_inputs_cause_a_rebuild() {
     let mut job = Job::new();
     job.build(Some("5.5"), &works).unwrap();
     let fragment = job.archive.path("more.config");
@@ -314,7 +314,7 @@ fn a_key_with_another_fingerprint_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_built_is_the_users_to_mend() {
+fn unbuildable_requests_are_usage_errors() {
     let job = Job::new();
     for (kernel, message) in [
         ("5.5.77", "has released no Linux 5.5.77"),
@@ -339,7 +339,7 @@ fn what_cannot_be_built_is_the_users_to_mend() {
 }
 
 #[test]
-fn an_option_that_did_not_survive_is_named() {
+fn lost_config_option_is_named() {
     let mut job = Job::new();
     let fragment = job.archive.path("more.config");
     fs::write(&fragment, "CONFIG_DROPPED=y\n").unwrap();
@@ -353,7 +353,7 @@ fn an_option_that_did_not_survive_is_named() {
 }
 
 #[test]
-fn a_kernel_in_which_fexit_does_not_work_does_not_count() {
+fn kernel_in_which_fexit_fails_is_not_cached() {
     let job = Job::new();
     let error = job.fails(3, &does_not_work);
     assert_contains(&error, &["does not count", "it never fired"]);
@@ -367,7 +367,7 @@ fn a_kernel_in_which_fexit_does_not_work_does_not_count() {
 }
 
 #[test]
-fn a_compiler_that_fails_is_heard_and_the_build_goes_on_later() {
+fn compiler_error_is_shown_and_the_build_can_resume() {
     let job = Job::new();
     let mut broken = files();
     broken.push(("refuse", Vec::new()));
@@ -388,7 +388,7 @@ fn a_compiler_that_fails_is_heard_and_the_build_goes_on_later() {
 }
 
 #[test]
-fn an_interrupt_leaves_no_compiler_behind() {
+fn interrupt_ends_the_compiler() {
     let mut job = Job::new();
     let source = tree(&job.archive.path("own"));
     fs::write(source.join("linger"), "").unwrap();
@@ -422,7 +422,7 @@ fn an_interrupt_leaves_no_compiler_behind() {
 }
 
 #[test]
-fn a_source_of_the_users_own() {
+fn source_option_builds_the_users_tree() {
     let mut job = Job::new();
     let source = tree(&job.archive.path("own"));
     job.source = Some(source.clone());

@@ -99,7 +99,7 @@ fn files(dir: PathBuf) -> Vec<PathBuf> {
 }
 
 #[test]
-fn damage_is_found_and_mended() {
+fn damaged_kernel_is_detected_and_downloaded_again() {
     let archive = Archive::new();
     let kernel = get(&archive.open(), "6.1").unwrap();
     let modules = kernel.modules.clone().unwrap();
@@ -143,7 +143,7 @@ fn damage_is_found_and_mended() {
 }
 
 #[test]
-fn only_a_thorough_look_finds_a_careful_forgery() {
+fn only_verify_detects_a_change_that_keeps_size_and_time() {
     let archive = Archive::new();
     let kernel = get(&archive.open(), "6.1").unwrap();
     let before = fs::metadata(&kernel.image).unwrap().modified().unwrap();
@@ -169,7 +169,7 @@ fn only_a_thorough_look_finds_a_careful_forgery() {
 }
 
 #[test]
-fn the_commands_tell_what_is_there() {
+fn list_fetch_and_verify_report_the_cache() {
     let mut archive = Archive::new();
     let cached = |archive: &Archive| operations::list(&archive.open()).unwrap()[0].clone();
     let before = cached(&archive);
@@ -226,7 +226,7 @@ fn the_commands_tell_what_is_there() {
 }
 
 #[test]
-fn a_copied_cache_is_good() {
+fn copied_cache_is_valid() {
     let archive = Archive::new();
     let kernel = get(&archive.open(), "6.1").unwrap();
     let touched = SystemTime::now() - Duration::from_secs(3600);
@@ -342,7 +342,7 @@ fn a_killed_download_is_started_anew() {
 }
 
 #[test]
-fn what_the_dead_left_goes_and_what_the_living_build_stays() {
+fn leftovers_of_dead_processes_are_removed_and_live_builds_kept() {
     let archive = Archive::new();
     let locks = archive.path("cache/locks");
     fs::create_dir_all(&locks).unwrap();

@@ -43,7 +43,7 @@ fn the_next_mirror_is_tried() {
     let resolved = kernels.resolve("6.1", &Silent).unwrap();
     assert_contains(
         &resolved.source.notes.join("\n"),
-        &["passed over", &base, "not found"],
+        &["skipped", &base, "not found"],
     );
     let kernel = kernels.fetch(&resolved, &Silent).unwrap();
     let notes = kernel.source.notes.join("\n");
@@ -56,7 +56,7 @@ fn the_next_mirror_is_tried() {
 }
 
 #[test]
-fn a_mirror_that_lies_is_passed_over() {
+fn mirror_with_wrong_content_is_skipped() {
     let archive = Archive::new();
     let liar = Server::start();
     for path in archive.server.paths() {
@@ -69,7 +69,7 @@ fn a_mirror_that_lies_is_passed_over() {
     let kernel = get(&archive.open(), "6.1").unwrap();
     assert_contains(
         &kernel.source.notes.join("\n"),
-        &["passed over", &base, "refused"],
+        &["skipped", &base, "refused"],
     );
 }
 
@@ -110,7 +110,7 @@ fn the_lock_needs_no_index() {
 }
 
 #[test]
-fn what_is_locked_but_gone_is_replaced_by_the_newest() {
+fn locked_version_gone_from_the_archive_is_replaced_by_the_newest() {
     let mut archive = Archive::new();
     update(&archive);
     archive
@@ -144,7 +144,7 @@ fn what_is_locked_but_gone_is_replaced_by_the_newest() {
 }
 
 #[test]
-fn a_locked_kernel_on_a_broken_line_is_not_replaced() {
+fn network_failure_does_not_replace_the_locked_kernel() {
     let mut archive = Archive::new();
     update(&archive);
     archive.add("6.1.6");
@@ -262,17 +262,17 @@ fn a_fresh_index_is_not_fetched_again() {
 }
 
 #[test]
-fn an_old_index_is_better_than_none_but_not_than_a_lie() {
+fn stale_index_is_used_offline_but_not_instead_of_a_tampered_one() {
     let archive = Archive::new();
     archive.open().resolve("6.1", &Silent).unwrap();
     age_index(&archive);
     let good = archive.server.bytes(IN_RELEASE);
-    for trouble in [
+    for problem in [
         Reply::Status(500),
         Reply::Status(404),
         Reply::Truncated(good.clone()),
     ] {
-        archive.server.put(IN_RELEASE, trouble);
+        archive.server.put(IN_RELEASE, problem);
         let resolved = archive.open().resolve("6.1", &Silent).unwrap();
         assert_contains(
             &resolved.source.notes.join("\n"),
@@ -291,7 +291,7 @@ fn an_old_index_is_better_than_none_but_not_than_a_lie() {
 }
 
 #[test]
-fn an_expired_index_is_worth_a_note() {
+fn expired_index_prints_a_note() {
     let mut archive = Archive::new();
     archive.valid_until("Sat, 21 Nov 2015 00:00:00 UTC");
     let resolved = archive.open().resolve("6.1", &Silent).unwrap();

@@ -16,17 +16,17 @@ fn nothing_is_left(archive: &Archive) {
 }
 
 #[test]
-fn trouble_that_passes_is_waited_out() {
+fn temporary_failures_are_retried() {
     let deb = Archive::deb_path("6.1.5");
     for path in [IN_RELEASE, PACKAGES, &deb] {
         let archive = Archive::new();
         let bytes = archive.server.bytes(path);
-        for trouble in [
+        for problem in [
             Reply::Status(503),
             Reply::Truncated(bytes.clone()),
             Reply::Stall(bytes.clone()),
         ] {
-            let reply = Reply::Then(Box::new(trouble), Box::new(Reply::Bytes(bytes.clone())));
+            let reply = Reply::Then(Box::new(problem), Box::new(Reply::Bytes(bytes.clone())));
             archive.server.put(path, reply);
             let kernels = archive.open();
             let kernel = get(&kernels, "6.1").unwrap();
@@ -39,7 +39,7 @@ fn trouble_that_passes_is_waited_out() {
 }
 
 #[test]
-fn a_transfer_that_always_breaks_off_is_an_error() {
+fn transfer_that_always_breaks_is_an_error() {
     let archive = Archive::new();
     let deb = archive.server.bytes(&Archive::deb_path("6.1.5"));
     archive
@@ -70,7 +70,7 @@ fn a_package_that_is_too_short_is_an_error() {
 }
 
 #[test]
-fn a_server_that_stalls_is_given_up() {
+fn stalled_server_times_out() {
     let archive = Archive::new();
     archive
         .server
@@ -80,7 +80,7 @@ fn a_server_that_stalls_is_given_up() {
 }
 
 #[test]
-fn nobody_listens() {
+fn connection_refused_is_an_error() {
     let archive = Archive::new();
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -98,7 +98,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn an_index_without_end_is_cut_off() {
+fn endless_index_is_refused() {
     let archive = Archive::new();
     archive
         .server
@@ -126,7 +126,7 @@ fn redirects_are_followed() {
 }
 
 #[test]
-fn offline_means_offline() {
+fn offline_sends_no_request() {
     let archive = Archive::new();
     assert_contains(
         &infra(&archive.offline(), "6.1"),

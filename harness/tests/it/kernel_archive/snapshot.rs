@@ -65,7 +65,7 @@ fn know_source(archive: &Archive, name: &str, version: &str) {
 const IMAGE: &str = "linux-image-6.1.5-cloud-amd64";
 
 #[test]
-fn a_locked_kernel_that_left_the_pool_is_found() {
+fn locked_kernel_gone_from_the_pool_comes_from_the_snapshot_archive() {
     let archive = Archive::new();
     operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
     archive_file(&archive, IMAGE, "6.1.5");
@@ -81,7 +81,7 @@ fn a_locked_kernel_that_left_the_pool_is_found() {
 }
 
 #[test]
-fn what_the_snapshot_archive_sends_is_verified() {
+fn snapshot_downloads_are_verified() {
     let archive = Archive::new();
     operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
     archive_file(&archive, IMAGE, "6.1.5");
@@ -102,7 +102,7 @@ fn what_the_snapshot_archive_sends_is_verified() {
 }
 
 #[test]
-fn what_it_does_not_have_is_replaced_by_the_newest() {
+fn kernel_missing_from_the_snapshot_archive_is_replaced_by_the_newest() {
     for answer in ["not json", r#"{"result": []}"#] {
         let mut archive = Archive::new();
         operations::update(&archive.open(), &["6.1".into()], &Silent).unwrap();
@@ -124,7 +124,7 @@ fn what_it_does_not_have_is_replaced_by_the_newest() {
 }
 
 #[test]
-fn a_version_that_left_the_index_is_found_by_its_number() {
+fn version_gone_from_the_index_is_found_in_the_snapshot_archive() {
     for time in [SEEN, LATER] {
         let mut archive = Archive::new();
         know_source(&archive, IMAGE, "6.1.5");
@@ -160,7 +160,7 @@ fn a_version_that_left_the_index_is_found_by_its_number() {
 }
 
 #[test]
-fn the_index_of_the_time_must_be_signed() {
+fn snapshot_index_must_be_signed() {
     let mut archive = Archive::new();
     know_source(&archive, IMAGE, "6.1.5");
     leave(&mut archive, SEEN);
@@ -179,7 +179,7 @@ fn the_index_of_the_time_must_be_signed() {
 }
 
 #[test]
-fn the_service_is_down() {
+fn snapshot_service_failure_is_infra() {
     let archive = Archive::new();
     archive
         .server
@@ -196,7 +196,7 @@ fn the_service_is_down() {
 }
 
 #[test]
-fn what_an_index_dropped_is_completed() {
+fn packages_missing_from_the_index_come_from_the_snapshot_archive() {
     let mut archive = Archive::empty();
     let release = "7.3.4-cloud-amd64";
     let path = |file: &str| format!("./usr/lib/modules/{release}/{file}");

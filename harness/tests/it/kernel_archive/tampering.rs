@@ -36,7 +36,7 @@ fn a_changed_release_file_is_refused() {
 }
 
 #[test]
-fn text_around_what_was_signed_is_refused() {
+fn unsigned_text_around_the_signed_part_is_refused() {
     let archive = Archive::new();
     let forged = archive.release(&xz(b""), SUITE);
     for (before, after) in [(forged.as_str(), ""), ("", forged.as_str())] {
@@ -108,7 +108,7 @@ fn the_release_file_of_another_suite_is_refused() {
 }
 
 #[test]
-fn a_detached_signature_does_as_well() {
+fn detached_signature_is_accepted() {
     let archive = Archive::new();
     let release = archive.release(&archive.server.bytes(PACKAGES), SUITE);
     let base = IN_RELEASE.trim_end_matches("InRelease");
@@ -249,7 +249,7 @@ fn a_package_without_a_kernel_is_named() {
 }
 
 #[test]
-fn an_index_that_was_exchanged_in_the_cache_is_fetched_again() {
+fn replaced_index_in_the_cache_is_fetched_again() {
     let archive = Archive::new();
     get(&archive.open(), "6.1").unwrap();
     let list = fs::read_dir(archive.path("cache/lists"))

@@ -127,7 +127,7 @@ fn the_newest_build_of_a_series() {
 }
 
 #[test]
-fn a_build_that_failed_is_passed_over() {
+fn failed_build_is_skipped() {
     let archive = builds(&["5.15.1", "5.15.2", "5.15.3"]);
     archive.server.put(&sums_path("5.15.3"), Reply::Status(404));
     let sums = String::from_utf8(archive.server.bytes(&sums_path("5.15.2"))).unwrap();
@@ -211,7 +211,7 @@ fn tampering_is_refused() {
 }
 
 #[test]
-fn the_key_is_known_by_its_fingerprint() {
+fn key_is_accepted_only_by_its_fingerprint() {
     let archive = builds(&["5.15.9"]);
     archive
         .server
@@ -249,7 +249,7 @@ fn the_key_is_known_by_its_fingerprint() {
 }
 
 #[test]
-fn a_cached_build_will_do_when_nobody_can_be_asked() {
+fn cached_build_is_used_offline() {
     let archive = builds(&["5.15.9"]);
     get(&archive.open(), "5.15").unwrap();
     build(&archive, "5.15.10");
@@ -267,7 +267,7 @@ fn a_cached_build_will_do_when_nobody_can_be_asked() {
 }
 
 #[test]
-fn a_cache_that_cannot_keep_the_key_does_without() {
+fn key_is_used_even_if_it_cannot_be_cached() {
     let archive = builds(&["5.15.9"]);
     fs::create_dir(archive.path("cache")).unwrap();
     fs::write(archive.path("cache/keys"), "in the way").unwrap();
@@ -275,7 +275,7 @@ fn a_cache_that_cannot_keep_the_key_does_without() {
 }
 
 #[test]
-fn what_is_not_in_all_is_locked_only_by_its_name() {
+fn series_outside_all_is_locked_only_by_name() {
     let archive = builds(&["5.15.9"]);
     let path = archive.path("kernels.toml");
     let text = fs::read_to_string(&path).unwrap();

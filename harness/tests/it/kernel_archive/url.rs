@@ -34,7 +34,7 @@ fn tar() -> Vec<u8> {
 }
 
 #[test]
-fn every_kind_of_file() {
+fn url_accepts_images_and_archives() {
     let archive = Archive::empty();
     let tar = tar();
     let packed = deb(&[
@@ -79,7 +79,7 @@ fn every_kind_of_file() {
 }
 
 #[test]
-fn nothing_unverified() {
+fn url_without_a_checksum_is_refused() {
     let archive = Archive::empty();
     let request = serve(&archive, "/bzImage", &image("6.6.7"));
     for (request, message) in [
@@ -110,7 +110,7 @@ fn nothing_unverified() {
 }
 
 #[test]
-fn in_the_matrix() {
+fn matrix_accepts_url_sources() {
     let archive = Archive::empty();
     let (address, sum) = {
         let request = serve(&archive, "/bzImage", &image("5.5.0"));

@@ -43,7 +43,7 @@ pub(crate) struct Lists<'a> {
     pub(crate) client: &'a Client,
     pub(crate) offline: bool,
     /// Ask the archive even if the cached index is fresh.
-    pub(crate) renew: bool,
+    pub(crate) refresh: bool,
 }
 
 /// An archive at one address, with the keys that it must be signed by.
@@ -84,7 +84,7 @@ impl Lists<'_> {
         });
         let fresh = age(&dir).is_some_and(|age| age < FRESH);
         match cached {
-            Some(index) if self.offline || (fresh && !self.renew) => Ok(index),
+            Some(index) if self.offline || (fresh && !self.refresh) => Ok(index),
             None if self.offline => {
                 bail!(
                     "the index of {} is not in the cache, and --offline forbids to fetch it",
@@ -92,7 +92,7 @@ impl Lists<'_> {
                 )
             }
             cached => match (self.fetch(archive, keyring, &dir, notes), cached) {
-                // Withheld is not the same as tampered with: that is never passed over.
+                // Withheld is not the same as tampered with: that is never skipped.
                 (Err(error), Some(index)) if error.why != Why::Wrong => {
                     notes.add(format!(
                         "{error}; going by the cached one ({})",
@@ -167,7 +167,7 @@ impl Lists<'_> {
         Ok((Files { release, packages }, index))
     }
 
-    /// By its checksum, so that an archive that is being renewed cannot answer with the next index; else by name.
+    /// By its checksum, so that an archive that is being refreshed cannot answer with the next index; else by name.
     fn packages(&self, suite: &str, path: &str, listed: &Listed) -> Result<Vec<u8>> {
         if listed.size > MAX_PACKAGES {
             bail!("{suite}/{path} claims to be {} bytes large", listed.size);

@@ -180,7 +180,7 @@ impl Wanted<'_> {
     }
 }
 
-/// What stands for `{abi}` of a pattern in the name of a package.
+/// The part of a package name that matches `{abi}` in the pattern.
 pub(crate) fn abi<'a>(pattern: &str, package: &'a str) -> Option<&'a str> {
     let (prefix, suffix) = pattern.split_once("{abi}")?;
     package.strip_prefix(prefix)?.strip_suffix(suffix)
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_kernel_is_passed_over() {
+    fn incomplete_kernel_is_skipped() {
         let (binary, modules) = (
             "linux-binary-{abi}-cloud-amd64",
             "linux-modules-{abi}-cloud-amd64",
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_text_is_survived() {
+    fn malformed_text_does_not_panic() {
         let good = stanza("linux-image-6.1.0-1-cloud-amd64", "6.1.1-1");
         let packages = single();
         for index in [
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_field_is_named() {
+    fn invalid_field_is_named() {
         let good = stanza("linux-image-6.1.0-1-cloud-amd64", "6.1.1-1");
         let packages = single();
         for (index, message) in [

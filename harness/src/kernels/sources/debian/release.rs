@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_file_in_the_right_list() {
+    fn finds_a_file_in_the_sha256_list() {
         let release = Release::new(text(), "trixie-security").unwrap();
         assert_eq!(
             release.find("main/binary-amd64/Packages.xz").unwrap(),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn another_suite_is_refused() {
+    fn release_of_another_suite_is_refused() {
         assert!(Release::new(text(), "stable-security").is_ok());
         let error = Release::new(text(), "bookworm-security")
             .unwrap_err()
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_end_of_its_validity() {
+    fn reads_valid_until() {
         let release = Release::new(text(), "trixie-security").unwrap();
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_827_183);
         assert_eq!(release.expired(end - Duration::from_secs(60)), None);

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_month_after() {
+    fn month_after_a_date() {
         assert_eq!(next_month("20261115T223000Z").unwrap(), "20261201T000000Z");
         assert_eq!(next_month("20261231T223000Z").unwrap(), "20270101T000000Z");
         assert_eq!(next_month("x"), None);

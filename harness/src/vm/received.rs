@@ -1,4 +1,4 @@
-//! What a VM had to tell so far, and what follows from it.
+//! What a VM has sent so far, and how it ended.
 
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -46,7 +46,7 @@ pub trait Observer {
     /// Takes in what the VM told.
     fn take(&mut self, event: VmEvent);
 
-    /// When the VM is to be ended, unless something is heard that changes this, and why.
+    /// When the VM is to be ended, and why, unless new output changes this.
     fn deadline(&self) -> Option<(Instant, String)> {
         None
     }
@@ -58,12 +58,12 @@ impl<F: FnMut(VmEvent)> Observer for F {
     }
 }
 
-/// Whoever wants to hear of it.
+/// The observer of a VM.
 pub(super) type Sink<'a> = &'a mut dyn Observer;
 
 /// What was read so far.
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(super) struct Received {
     pub(super) console: Console,
     token: String,
     events: Lines,
@@ -72,12 +72,12 @@ pub(super) struct Heard {
     pub(super) stderr: Vec<u8>,
     keep: Option<Keep>,
     /// When a byte last came over console or event channel.
-    pub(super) last_sign: Instant,
-    /// What the kernel had complained of when the last event came, and when it first reported a stall after that.
+    pub(super) last_output: Instant,
+    /// How many splats the kernel had printed when the last event came, and when it first reported a stall after that.
     before: Tally,
     pub(super) stalled: Option<Instant>,
     /// When `done` or a panic came: from then on only the end of QEMU is awaited.
-    pub(super) farewell: Option<Instant>,
+    pub(super) ending_since: Option<Instant>,
     /// Since when a program of the user's runs, whose output takes another way.
     pub(super) running: Option<Instant>,
     /// The VM waits to be saved.
@@ -87,7 +87,7 @@ pub(super) struct Heard {
     done: bool,
 }
 
-impl Heard {
+impl Received {
     pub(super) fn new(now: Instant, keep: Option<Keep>, token: &str) -> Self {
         Self {
             console: Console::default(),
@@ -97,10 +97,10 @@ impl Heard {
             garbage: 0,
             stderr: Vec::new(),
             keep,
-            last_sign: now,
+            last_output: now,
             before: Tally::default(),
             stalled: None,
-            farewell: None,
+            ending_since: None,
             running: None,
             waiting: false,
             anything: false,
@@ -119,10 +119,10 @@ impl Heard {
         self.console
             .push(bytes, |line| sink.take(VmEvent::Console(line)));
         if self.stalled.is_none() && self.console.tally().stalls > self.before.stalls {
-            self.stalled = Some(self.last_sign);
+            self.stalled = Some(self.last_output);
         }
-        if self.farewell.is_none() && self.console.panic().is_some() {
-            self.farewell = Some(self.last_sign);
+        if self.ending_since.is_none() && self.console.panic().is_some() {
+            self.ending_since = Some(self.last_output);
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Heard {
     }
 
     fn sign(&mut self) {
-        self.last_sign = Instant::now();
+        self.last_output = Instant::now();
         self.anything = true;
     }
 
@@ -157,10 +157,10 @@ impl Heard {
             Ok(event) => {
                 (self.before, self.stalled) = (self.console.tally(), None);
                 match event {
-                    Event::Running => self.running = Some(self.last_sign),
+                    Event::Running => self.running = Some(self.last_output),
                     Event::Done { .. } => {
                         self.done = true;
-                        self.farewell.get_or_insert(self.last_sign);
+                        self.ending_since.get_or_insert(self.last_output);
                     }
                     _ => {}
                 }
@@ -186,7 +186,7 @@ impl Heard {
     /// The kernel prints report after report, and no event comes in between.
     pub(super) fn console_floods(&self) -> bool {
         let reports = self.console.tally().reports - self.before.reports;
-        reports > REPORTS_IN_A_ROW && self.farewell.is_none() && self.running.is_none()
+        reports > REPORTS_IN_A_ROW && self.ending_since.is_none() && self.running.is_none()
     }
 
     /// What came last may lack its line end.
