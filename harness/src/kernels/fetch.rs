@@ -216,7 +216,9 @@ impl Kernels {
                 Some(found.url)
             }
             Err(error) => {
-                notes.add(format!("the snapshot archive cannot help: {error:#}"));
+                notes.add(format!(
+                    "the request to the snapshot archive failed: {error:#}"
+                ));
                 None
             }
         }

@@ -82,7 +82,9 @@ impl Kernels {
             }
             (Ok(None), Some(artifacts)) => Ok(current(artifacts)),
             (Err(error), Some(artifacts)) => {
-                notes.add(format!("the snapshot archive cannot help: {error:#}"));
+                notes.add(format!(
+                    "the request to the snapshot archive failed: {error:#}"
+                ));
                 Ok(current(artifacts))
             }
             (older, None) => Err(not_there(request, &index, wanted, older.err())),
@@ -306,7 +308,7 @@ fn not_there(
         series.source, series.name
     );
     match snapshot {
-        Some(error) => error.context(message + ", and the snapshot archive cannot be asked"),
+        Some(error) => error.context(message + ", and the request to the snapshot archive failed"),
         None => usage(message),
     }
 }

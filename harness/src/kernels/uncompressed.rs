@@ -70,7 +70,7 @@ impl Payload {
     fn find(file: &mut File) -> Result<Option<Self>> {
         let mut header = [0; HEADER];
         file.read_exact(&mut header)
-            .context("it is no kernel image")?;
+            .context("it is not a kernel image")?;
         if header.starts_with(b"\x7fELF") {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl Payload {
         // The build puts the unpacked size behind what it packed.
         let mut size = [0; 4];
         file.seek(SeekFrom::Start(offset + packed))?;
-        file.read_exact(&mut size).context("it is cut short")?;
+        file.read_exact(&mut size).context("it is truncated")?;
         Ok(Some(Self {
             offset,
             packed,
@@ -132,7 +132,7 @@ fn decompress(packed: &[u8]) -> Result<Box<dyn Read + '_>> {
         }
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Box::new(liblzma::read::XzDecoder::new(packed)),
         [0x1f, 0x8b, ..] => Box::new(flate2::read::GzDecoder::new(packed)),
-        _ => bail!("its payload is packed in a way that is not known here"),
+        _ => bail!("its compression format is not supported"),
     })
 }
 
@@ -142,7 +142,7 @@ fn open(path: &Path) -> Result<File> {
 
 fn has_pvh_entry(path: &Path) -> Result<bool> {
     let cache = ReadCache::new(open(path)?);
-    let no_kernel = || format!("{} is no x86-64 kernel", path.display());
+    let no_kernel = || format!("{} is not an x86-64 kernel", path.display());
     let header = FileHeader64::<Endianness>::parse(&cache).with_context(no_kernel)?;
     let endian = header.endian().with_context(no_kernel)?;
     for segment in header
@@ -222,11 +222,11 @@ mod tests {
     #[test]
     fn unsupported_compression_error_says_why() {
         let error = |image: &tempfile::NamedTempFile| format!("{:#}", unpack(image).unwrap_err());
-        assert!(error(&bz_image(b"LZO, say", 9)).contains("not known here"));
+        assert!(error(&bz_image(b"LZO, say", 9)).contains("not supported"));
         assert!(error(&bz_image(&lz4(b"ten bytes!")[..15], 10)).contains("damaged"));
         assert!(error(&bz_image(b"", u32::MAX as usize)).contains("unpacks to 4294967295"));
         let empty = tempfile::NamedTempFile::new().unwrap();
-        assert!(error(&empty).contains("no kernel image"));
+        assert!(error(&empty).contains("not a kernel image"));
     }
 
     #[test]

@@ -61,8 +61,9 @@ impl Step {
     fn applies(&self, version: KernelVersion, accelerator: Accelerator) -> Result<bool> {
         let bound = |bound: &Option<String>| -> Result<Option<KernelVersion>> {
             let parse = |text: &String| {
-                text.parse::<KernelVersion>()
-                    .with_context(|| format!("kernels/boot-profiles.toml: `{text}` is no version"))
+                text.parse::<KernelVersion>().with_context(|| {
+                    format!("kernels/boot-profiles.toml: `{text}` is not a version")
+                })
             };
             bound.as_ref().map(parse).transpose()
         };

@@ -25,7 +25,8 @@ pub(super) struct Monitor {
 impl Monitor {
     /// A monitor, and the end of the socket that is for QEMU.
     pub(super) fn new() -> Result<(Self, OwnedFd)> {
-        let (ours, theirs) = UnixStream::pair().context("no socket for QEMU's monitor")?;
+        let (ours, theirs) =
+            UnixStream::pair().context("cannot create a socket for QEMU's monitor")?;
         ours.set_read_timeout(Some(PATIENCE))?;
         ours.set_write_timeout(Some(PATIENCE))?;
         let lines = BufReader::new(ours);
@@ -105,7 +106,7 @@ impl Monitor {
                 bail!("QEMU ended when asked to {command}");
             }
             let answer: Value = serde_json::from_str(&line)
-                .with_context(|| format!("QEMU's answer to {command} is no JSON: {line}"))?;
+                .with_context(|| format!("QEMU's answer to {command} is not JSON: {line}"))?;
             if let Some(result) = answer.get("return") {
                 return Ok(result.clone());
             }

@@ -71,9 +71,9 @@ impl Vm {
         // A restored VM has been handed its archive.
         let loaded = !role.is_some_and(Role::is_restored);
         let initramfs = if loaded { config.initramfs } else { &[] };
-        let initramfs = in_memory(initramfs).context("no memory for the initramfs")?;
-        let (console, console_end) = channel().context("no pipe for the console")?;
-        let (events, events_end) = channel().context("no pipe for the events")?;
+        let initramfs = in_memory(initramfs).context("cannot create a memfd for the initramfs")?;
+        let (console, console_end) = channel().context("cannot create a pipe for the console")?;
+        let (events, events_end) = channel().context("cannot create a pipe for the events")?;
         let mut fds = vec![&initramfs, &console_end, &events_end];
         fds.extend(role.into_iter().flat_map(|role| role.parts().fds()));
         let paths = [&initramfs, &console_end, &events_end].map(inherited);

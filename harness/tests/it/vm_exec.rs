@@ -336,7 +336,7 @@ fn commands_that_cannot_run_fail_before_booting() {
             &["--file", "plain:/proc/x"],
             "true",
             125,
-            "/proc/x cannot be brought into the VM",
+            "/proc/x cannot be copied into the VM",
         ),
         (&["--env", "=x"], "true", 2, "a variable needs a name"),
         (

@@ -106,7 +106,10 @@ fn vms_from_one_template_differ_in_randomness_and_have_the_current_time() {
     damage(&key);
     let (fourth, said) = on_5_10(cache, &[]);
     assert_eq!(fourth["boot"], "cold", "{said}");
-    assert!(said.contains("restoring the template failed") && !key.exists(), "{said}");
+    assert!(
+        said.contains("restoring the template failed") && !key.exists(),
+        "{said}"
+    );
 
     let (fifth, said) = on_5_10(cache, &["--no-template"]);
     assert_eq!(fifth["boot"], "cold", "{said}");
@@ -140,7 +143,10 @@ fn exec_restores_a_template_unless_that_fails_or_is_disabled() {
     exec(&["--no-template"], "0");
     damage(&template);
     let said = exec(&[], "0");
-    assert!(said.contains("restoring the template failed") && !template.exists(), "{said}");
+    assert!(
+        said.contains("restoring the template failed") && !template.exists(),
+        "{said}"
+    );
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn kernel_without_mappable_devices_has_no_template_and_that_is_cached() {
     assert_eq!(said, ["making a template"]);
     let (error, said) = refusal();
     assert!(
-        error.contains("found out before") && said.is_empty(),
+        error.contains("cached result") && said.is_empty(),
         "{error}"
     );
 }

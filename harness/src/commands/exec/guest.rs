@@ -290,10 +290,7 @@ impl Ran {
         }
         for splat in self.finished.console.splats() {
             if splat.severity != Severity::Panic {
-                eprintln!(
-                    "harness: the kernel reported: {}",
-                    one_line(&splat.message)
-                );
+                eprintln!("harness: the kernel reported: {}", one_line(&splat.message));
             }
         }
         match (self.exit, &self.finished.ending) {

@@ -51,7 +51,8 @@ pub(super) struct Ends {
 
 impl Ways {
     pub(super) fn new(with_input: bool) -> Result<Self> {
-        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).context("no pipe for the output")?;
+        let (ours, theirs) =
+            pipe_with(PipeFlags::CLOEXEC).context("cannot create a pipe for the output")?;
         let sockets = || {
             let kind = (
                 AddressFamily::UNIX,
@@ -64,7 +65,7 @@ impl Ways {
         let input = with_input
             .then(sockets)
             .transpose()
-            .context("no sockets for the input")?;
+            .context("cannot create sockets for the input")?;
         Ok(Self {
             output: (ours.into(), theirs),
             input,
@@ -98,7 +99,7 @@ pub(super) struct Relay {
 
 /// Our own output is closed: nobody wants to hear any more.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output any more")]
+#[error("the reader closed the output")]
 pub(super) struct Closed;
 
 impl Relay {

@@ -23,7 +23,7 @@ use crate::support::interrupt::{INTERRUPTED, Interrupt};
 pub fn run(args: &MinimumArgs) -> Result<u8> {
     let programs = Programs::plan(&args.objects)?;
     if programs.planned().is_empty() {
-        return Err(usage("--object FILE says whose minimum is wanted"));
+        return Err(usage("name the object to search for: --object FILE"));
     }
     let kernels = Kernels::open(args.store.options())?;
     let options = RunOptions {

@@ -111,7 +111,7 @@ impl Program {
         };
         let Some(target) = &self.target else {
             line(format!(
-                "{name} of {}: not tried, for its section names no target: say --target {name}=FUNCTION",
+                "{name} of {}: not tried, for its section names no target: pass --target {name}=FUNCTION",
                 self.object,
                 name = self.program
             ));

@@ -99,7 +99,7 @@ impl Programs {
         {
             let (object, name) = (&first.object, &first.task.program);
             return Err(usage(format!(
-                "{object}: the section of program `{name}` names no target: say --target {name}=FUNCTION"
+                "{object}: the section of program `{name}` names no target: pass --target {name}=FUNCTION"
             )));
         }
         let mut host_files = HostFiles::new();

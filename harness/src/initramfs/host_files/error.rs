@@ -29,11 +29,11 @@ pub enum ProgramError {
     },
     /// The VM would not see it.
     #[error(
-        "{0} cannot be brought into the VM: /dev, /proc and /sys are the VM's own. Give it another place"
+        "{0} cannot be copied into the VM: /dev, /proc and /sys are the VM's own. Give it another place"
     )]
     Hidden(String),
     /// A path is not Unicode.
-    #[error("{0:?} cannot be brought into the VM: its path is not UTF-8")]
+    #[error("{0:?} cannot be copied into the VM: its path is not UTF-8")]
     Name(PathBuf),
     /// It is too much.
     #[error("the program's files are larger than {} MiB together, and all go through the VM's memory", LIMIT >> 20)]

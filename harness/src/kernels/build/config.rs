@@ -84,7 +84,7 @@ impl Setting {
             None if line.is_empty() => return Ok(None),
             None => match line.split_once('=') {
                 Some((name, value)) if name.starts_with("CONFIG_") => (name, Some(value)),
-                _ => bail!("{line:?} is no option: it would be CONFIG_SOMETHING=y"),
+                _ => bail!("{line:?} is not an option: write CONFIG_SOMETHING=y"),
             },
         };
         Ok(Some(Self {
@@ -144,7 +144,7 @@ mod tests {
     fn invalid_option_is_named_with_its_line() {
         let error = format!("{:#}", config("CONFIG_A=y\nB=y\n", "5.5").unwrap_err());
         assert!(
-            error.starts_with("test, line 2: \"B=y\" is no option"),
+            error.starts_with("test, line 2: \"B=y\" is not an option"),
             "{error}"
         );
         assert!(config("## until tomorrow\n", "5.5").is_err());

@@ -316,7 +316,7 @@ impl<'a> BuildContext<'a> {
             config: Some(stage.join("config")),
             source: self.resolved.source.clone(),
         };
-        progress.note("built; now fexit must load, attach and fire in it, or below 5.5 be refused");
+        progress.note("built; testing that fexit works in it, or is refused below 5.5");
         let proof = prove(&kernel).with_context(|| {
             format!(
                 "{} was built, but does not count: it is in {}, and not in the cache",
@@ -332,7 +332,7 @@ impl<'a> BuildContext<'a> {
         cache.publish(stage, records, identity, &self.resolved)?;
         match cache.lookup(&self.resolved, false)? {
             Lookup::Ready(kernel) => Ok(*kernel),
-            _ => bail!("the cache does not keep what is written to it"),
+            _ => bail!("the kernel is missing from the cache after it was written"),
         }
     }
 

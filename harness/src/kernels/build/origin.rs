@@ -156,7 +156,7 @@ impl Origin {
             ..
         } = &self.artifact;
         if kernels.options.offline {
-            bail!("{package} is not here, and --offline forbids to fetch it");
+            bail!("{package} is not in the cache, and --offline forbids the download");
         }
         let expected = Expected {
             size: None,

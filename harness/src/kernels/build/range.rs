@@ -37,7 +37,7 @@ impl Range {
                 ("all", None) => {}
                 ("from", Some(version)) => bounds.from = Some(version.to_owned()),
                 ("until", Some(version)) => bounds.until = Some(version.to_owned()),
-                _ => bail!("{text:?} is no range: it is `all`, `from 5.11`, or `until 5.10`"),
+                _ => bail!("{text:?} is not a range: write `all`, `from 5.11`, or `until 5.10`"),
             }
         }
         Self::try_from(bounds).map_err(|why| anyhow!(why))

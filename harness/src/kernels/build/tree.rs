@@ -51,7 +51,7 @@ pub(super) fn version(dir: &Path) -> Result<String> {
     let number = |name| value(name).filter(|text| text.parse::<u16>().is_ok());
     let numbers = (number("VERSION"), number("PATCHLEVEL"), number("SUBLEVEL"));
     let (Some(major), Some(minor), Some(patch)) = numbers else {
-        bail!("{} does not say which version it is", path.display());
+        bail!("{} contains no version", path.display());
     };
     let extra = value("EXTRAVERSION").unwrap_or_default();
     Ok(format!("{major}.{minor}.{patch}{extra}"))
@@ -76,7 +76,7 @@ pub(super) fn unpack_into(tarball: &Path, dir: &Path, stop: &Stop) -> Result<()>
         entry.unpack_in(&partial).with_context(context)?;
     }
     let tree = find_tree(&partial)?
-        .with_context(|| format!("{} holds no tree of kernel sources", tarball.display()))?;
+        .with_context(|| format!("{} contains no kernel source tree", tarball.display()))?;
     fs::rename(tree, dir).with_context(context)?;
     fs::remove_dir_all(&partial).with_context(context)
 }

@@ -52,7 +52,7 @@ struct Data {
 
 /// Those that a kernel of this version needs.
 pub(super) fn of(version: KernelVersion) -> Result<Vec<Workaround>> {
-    let mut data: Data = toml::from_str(DATA).context("workarounds.toml is unsound")?;
+    let mut data: Data = toml::from_str(DATA).context("workarounds.toml is invalid")?;
     data.workaround
         .retain(|workaround| workaround.kernels.contains(version));
     Ok(data.workaround)

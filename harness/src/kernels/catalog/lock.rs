@@ -73,7 +73,7 @@ impl Default for Lock {
 impl Lock {
     /// Reads a lock file, and refuses one that cannot be trusted to mean what it says.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let lock: Self = toml::from_str(text).context("this is no lock file")?;
+        let lock: Self = toml::from_str(text).context("this is not a lock file")?;
         if lock.version != VERSION {
             bail!(
                 "it has version {}, this harness knows version {VERSION}",
@@ -191,8 +191,8 @@ mod tests {
             (good.replacen("version = 1\n", "version = 2\n", 1), "version 2"),
             (good.replacen(&"e0".repeat(32), "e0", 1), "sha256 of linux-binary (series 7.3)"),
             (good.replace("\"7.4\"", "\"7.3\""), "series 7.3 is locked twice"),
-            (good.replacen("size = 1025208", "size = -1", 1), "no lock file"),
-            (good.replacen("size", "sise", 1), "no lock file"),
+            (good.replacen("size = 1025208", "size = -1", 1), "not a lock file"),
+            (good.replacen("size", "sise", 1), "not a lock file"),
             ("version = 1\n[[kernel]]\nseries='1'\nversion=''\nsource=''\nverified_by=''\npackage=[]".into(), "no package"),
         ];
         for (text, message) in cases {

@@ -27,7 +27,7 @@ pub(crate) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
 pub(crate) fn open_tar(file: &Path) -> Result<Box<dyn Read>> {
     match open(file)? {
         (reader, Format::Tar(compression)) => decompress(reader, compression),
-        _ => bail!("{} is no tar archive", file.display()),
+        _ => bail!("{} is not a tar archive", file.display()),
     }
 }
 

@@ -34,10 +34,8 @@ pub(crate) fn identify(path: &Path) -> Result<Identity> {
     let mut file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     let text = banner(&mut file).with_context(|| format!("cannot read {name}"))?;
     match text {
-        None => bail!("{name} is no x86 kernel image: neither a bzImage nor a vmlinux"),
-        Some(text) => {
-            parse(&text).with_context(|| format!("{name} does not say which release it is"))
-        }
+        None => bail!("{name} is not an x86 kernel image: neither a bzImage nor a vmlinux"),
+        Some(text) => parse(&text).with_context(|| format!("{name} contains no release")),
     }
 }
 
@@ -179,11 +177,11 @@ mod tests {
     #[test]
     fn file_without_a_kernel_is_refused_by_name() {
         for (bytes, message) in [
-            (&b""[..], "no x86 kernel image"),
-            (&[0; 0x1000], "no x86 kernel image"),
-            (b"\x7fELF and nothing else", "does not say which release"),
-            (&bz_image("\u{1}\u{2}"), "does not say which release"),
-            (&bz_image("x")[..0x210], "does not say which release"),
+            (&b""[..], "not an x86 kernel image"),
+            (&[0; 0x1000], "not an x86 kernel image"),
+            (b"\x7fELF and nothing else", "contains no release"),
+            (&bz_image("\u{1}\u{2}"), "contains no release"),
+            (&bz_image("x")[..0x210], "contains no release"),
         ] {
             let error = identity(bytes).unwrap_err().to_string();
             assert!(error.contains(message), "{error} should say {message}");

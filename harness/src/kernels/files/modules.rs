@@ -149,7 +149,7 @@ struct Info {
 
 fn info(path: &Path) -> Result<Info> {
     let module = read_module(path)?;
-    let context = || format!("{} is no kernel module", path.display());
+    let context = || format!("{} is not a kernel module", path.display());
     let elf = object::File::parse(&*module).with_context(context)?;
     let section = elf
         .section_by_name(".modinfo")
@@ -335,7 +335,7 @@ mod tests {
         );
         fs::write(dir.path().join("kernel/b.ko"), "rubbish").unwrap();
         assert!(
-            error("a").contains("b.ko is no kernel module"),
+            error("a").contains("b.ko is not a kernel module"),
             "{}",
             error("a")
         );

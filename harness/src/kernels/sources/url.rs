@@ -60,7 +60,7 @@ impl Files {
         }
         for File { url, sha256, .. } in &self.files {
             if !is_url(url) || !is_sha256(sha256) {
-                bail!("{url} is no address, or {sha256} no SHA-256");
+                bail!("{url} is not a URL, or {sha256} is not a SHA-256");
             }
         }
         Ok(())

@@ -51,7 +51,7 @@ impl Keyring {
     /// is left out.
     pub(crate) fn with_fingerprint(fingerprint: &str, armored: &str) -> Result<Self> {
         let (keys, _) = SignedPublicKey::from_armor_many(armored.as_bytes())
-            .context("this is no OpenPGP key")?;
+            .context("this is not an OpenPGP key")?;
         for mut key in keys.filter_map(Result::ok) {
             if !key
                 .fingerprint()
@@ -74,7 +74,7 @@ impl Keyring {
     /// Verifies a text that is signed inline (`InRelease`).
     pub(crate) fn verify_inline(&self, message: &str) -> Result<Signed> {
         let (message, _) = CleartextSignedMessage::from_string(message)
-            .context("this is no text signed with OpenPGP")?;
+            .context("this is not text signed with OpenPGP")?;
         let text = message.signed_text();
         let fingerprint = self.verify(message.signatures(), text.as_bytes())?;
         Ok(Signed { text, fingerprint })
@@ -82,7 +82,7 @@ impl Keyring {
 
     /// Verifies data whose signature is apart from it (`Release.gpg`). Returns the key's fingerprint.
     pub(crate) fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String> {
-        let context = "this is no OpenPGP signature";
+        let context = "this is not an OpenPGP signature";
         let (signatures, _) =
             DetachedSignature::from_armor_many(armored.as_bytes()).context(context)?;
         let signatures: Vec<_> = signatures

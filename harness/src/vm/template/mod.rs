@@ -161,7 +161,7 @@ fn write_at(window: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
     use std::os::unix::fs::FileExt as _;
     let file = File::from(window.try_clone()?);
     file.write_all_at(bytes, offset)
-        .context("no memory for the archive")
+        .context("cannot create a memfd for the archive")
 }
 
 fn now_ns() -> Result<u64> {

@@ -68,7 +68,7 @@ pub(super) fn save(
     }
     if !waits {
         let finished = vm.run(stop, &mut |_: VmEvent| {})?;
-        bail!("the VM did not get as far as to wait: {}", finished.ending);
+        bail!("the VM ended before it could be saved: {}", finished.ending);
     }
     monitor.save_to(state_end)?;
     let state = read_all(state)?;

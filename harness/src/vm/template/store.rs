@@ -82,7 +82,7 @@ impl Templates {
         }
         let never = self.root().join(format!("{key}.{NEVER}"));
         if let Ok(why) = fs::read_to_string(&never) {
-            bail!("{why} (found out before)");
+            bail!("{why} (cached result)");
         }
         fs::create_dir_all(self.root())
             .with_context(|| format!("cannot create {}", self.root().display()))?;
@@ -116,7 +116,7 @@ impl Templates {
         remove(&dir)?;
         fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
         self.trim(&key, ROOM);
-        Template::open(&dir)?.context("the template that was just made is gone")
+        Template::open(&dir)?.context("the new template has disappeared")
     }
 
     /// Removes a template that failed to restore.

@@ -276,7 +276,7 @@ fn stale_index_is_used_offline_but_not_instead_of_a_tampered_one() {
         let resolved = archive.open().resolve("6.1", &Silent).unwrap();
         assert_contains(
             &resolved.source.notes.join("\n"),
-            &["no mirror", "going by the cached one"],
+            &["no mirror", "using the cached one"],
         );
     }
     archive.server.put(IN_RELEASE, Reply::Bytes(good));

@@ -118,7 +118,10 @@ fn kernel_missing_from_the_snapshot_archive_is_replaced_by_the_newest() {
         let notes = kernel.source.notes.join("\n");
         assert_contains(
             &notes,
-            &["the snapshot archive cannot help", "using 6.1.6-1 instead"],
+            &[
+                "the request to the snapshot archive failed",
+                "using 6.1.6-1 instead",
+            ],
         );
     }
 }
@@ -189,7 +192,7 @@ fn snapshot_service_failure_is_infra() {
         &error,
         &[
             "no kernel 6.1.4",
-            "the snapshot archive cannot be asked",
+            "the request to the snapshot archive failed",
             "status 500",
         ],
     );

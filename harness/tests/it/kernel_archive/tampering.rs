@@ -46,7 +46,7 @@ fn unsigned_text_around_the_signed_part_is_refused() {
         });
         assert_contains(
             &infra(&archive.open(), "6.1"),
-            &["no text signed with OpenPGP"],
+            &["not text signed with OpenPGP"],
         );
         nothing_is_cached(&archive);
     }
@@ -59,7 +59,7 @@ fn an_unsigned_release_file_is_refused() {
     archive.server.put(IN_RELEASE, Reply::Bytes(release.into()));
     assert_contains(
         &infra(&archive.open(), "6.1"),
-        &["no text signed with OpenPGP"],
+        &["not text signed with OpenPGP"],
     );
     nothing_is_cached(&archive);
 }
@@ -227,7 +227,7 @@ fn a_package_without_a_kernel_is_named() {
         (vec![("./usr/share/doc/x", &b"x"[..])], "no kernel image"),
         (
             vec![("./boot/vmlinuz-6.1.5", &b"not a kernel"[..])],
-            "no x86 kernel image",
+            "not an x86 kernel image",
         ),
     ] {
         let mut archive = Archive::empty();
@@ -245,7 +245,7 @@ fn a_package_without_a_kernel_is_named() {
         "6.1.5",
         b"no package at all".to_vec(),
     );
-    assert_contains(&infra(&archive.open(), "6.1"), &["no x86 kernel image"]);
+    assert_contains(&infra(&archive.open(), "6.1"), &["not an x86 kernel image"]);
 }
 
 #[test]

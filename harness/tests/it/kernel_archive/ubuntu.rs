@@ -223,7 +223,7 @@ fn key_is_accepted_only_by_its_fingerprint() {
     archive.server.put(KEY, Reply::Bytes(b"<html>".to_vec()));
     assert_contains(
         &infra(&archive.open(), "5.15"),
-        &["cannot get key", "no OpenPGP key"],
+        &["cannot get key", "not an OpenPGP key"],
     );
     archive.server.put(KEY, Reply::Status(404));
     assert_contains(

@@ -134,7 +134,7 @@ fn matrix_accepts_url_sources() {
     assert_eq!(exit_code(&error), 2);
 
     for (text, message) in [
-        (matrix("abc"), "no SHA-256"),
+        (matrix("abc"), "not a SHA-256"),
         (matrix(&sum).replace("kind = 'url'", "kind = 'ftp'"), "ftp"),
         (matrix(&sum).replace("'mine'", "'yours'"), "yours"),
         (

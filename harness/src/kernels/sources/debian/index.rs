@@ -95,7 +95,7 @@ impl Lists<'_> {
                 // Withheld is not the same as tampered with: that is never skipped.
                 (Err(error), Some(index)) if error.why != Why::Wrong => {
                     notes.add(format!(
-                        "{error}; going by the cached one ({})",
+                        "{error}; using the cached one ({})",
                         index.verified_by
                     ));
                     Ok(index)
@@ -215,8 +215,9 @@ impl Files {
 
 impl ReleaseFiles {
     fn verify(&self, archive: &Archive, keyring: &Keyring) -> Result<(Signed, Release)> {
-        let text =
-            |bytes: &[u8]| String::from_utf8(bytes.to_vec()).context("the release file is no text");
+        let text = |bytes: &[u8]| {
+            String::from_utf8(bytes.to_vec()).context("the release file is not text")
+        };
         let signed = match self {
             Self::Inline(bytes) => keyring.verify_inline(&text(bytes)?)?,
             Self::Detached { release, signature } => Signed {

@@ -64,7 +64,7 @@ impl Stanza<'_> {
         };
         let size: u64 = need("Size", self.size)?
             .parse()
-            .with_context(|| format!("the Size of {package} is no number"))?;
+            .with_context(|| format!("the Size of {package} is not a number"))?;
         let artifact = Artifact {
             package: package.to_owned(),
             version: need("Version", self.version)?,
@@ -332,7 +332,10 @@ mod tests {
         for (index, message) in [
             (good.replace("\nSHA256: ", "\nMD5: "), "no SHA256"),
             (good.replace(SHA, "abc"), "not 64 hexadecimal digits"),
-            (good.replace("\nSize: 42", "\nSize: many"), "is no number"),
+            (
+                good.replace("\nSize: 42", "\nSize: many"),
+                "is not a number",
+            ),
             (
                 good.replace("\nSize: 42", "\nSize: 99999999999"),
                 "claims to be",

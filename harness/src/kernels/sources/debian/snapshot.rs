@@ -89,7 +89,7 @@ impl Snapshot<'_> {
         let url = format!("{}/mr/{path}", self.base());
         let bytes = self.client.get(&url, MAX_ANSWER)?;
         serde_json::from_slice(&bytes)
-            .with_context(|| format!("{url} answered with something else"))
+            .with_context(|| format!("{url} answered with unexpected content"))
     }
 
     /// Where a package is.
