@@ -74,6 +74,6 @@ pub fn btf(data: &[u8], base: &[u8]) {
         if let Some(kernel) = kernel {
             let _ = crate::btf::min_core_btf::build(&kernel.into(), [], &split, &all);
         }
-        let _ = crate::btf::min_core_btf::build(&base.into(), [module], &split, &all);
+        let _ = crate::btf::min_core_btf::build(&base.into(), [Ok(module)], &split, &all);
     }
 }

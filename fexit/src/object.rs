@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use aya_obj::btf::BtfFeatures;
 use aya_obj::{Function, Object as Parsed};
 
-use crate::btf::{Btf, BtfError, min_core_btf, raw::Raw};
+use crate::btf::{Btf, BtfError, Identity, min_core_btf, raw::Raw};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
 use crate::sys;
@@ -46,9 +46,11 @@ pub(crate) struct Object {
     relocated: Mutex<Relocations>,
 }
 
-/// What was relocated so far.
+/// What was relocated so far, by the types of one kernel.
 #[derive(Default)]
 struct Relocations {
+    /// Which types; none where no relocation asks for any.
+    types: Option<Identity>,
     /// By the module that the target is in: what its types are goes before what those of others are.
     whole: HashMap<Option<String>, Arc<Relocated>>,
     /// The modules for which not all of the object can be relocated.
@@ -58,6 +60,16 @@ struct Relocations {
 }
 
 impl Relocations {
+    /// Forgets what was made for other types than these.
+    fn keep_only(&mut self, types: Option<Identity>) {
+        if self.types != types {
+            *self = Self {
+                types,
+                ..Self::default()
+            };
+        }
+    }
+
     fn of(&self, program: &str, module: Option<&str>) -> Option<Arc<Relocated>> {
         let module = module.map(str::to_owned);
         let whole = self.whole.get(&module);
@@ -138,8 +150,8 @@ impl Object {
         Ok(self.sanitized_btf.get_or_init(|| sanitized_btf))
     }
 
-    /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, the first
-    /// time only: all of it, or if that cannot be, what `program` needs.
+    /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, once for the
+    /// same types: all of it, or if that cannot be, what `program` needs.
     ///
     /// `btf` is asked for only if the object has CO-RE relocations.
     pub(crate) fn relocated(
@@ -148,22 +160,27 @@ impl Object {
         module: Option<&str>,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Arc<Relocated>, ProgramError> {
+        let kernel = (!self.extra.core.is_empty()).then(btf).transpose()?;
         let mut slot = self
             .relocated
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        slot.keep_only(kernel.as_ref().map(Btf::identity));
         if let Some(done) = slot.of(program, module) {
             return Ok(done);
         }
         self.sanitized_btf()?;
-        let kernel = (!self.extra.core.is_empty()).then(btf).transpose()?;
         let of = module.map(str::to_owned);
         if !slot.failed.contains(&of) {
-            if let Ok(done) = self.relocate(&self.whole(), kernel.as_ref(), module) {
-                slot.whole.insert(of, Arc::clone(&done));
-                return Ok(done);
+            match self.relocate(&self.whole(), kernel.as_ref(), module) {
+                Ok(done) => {
+                    slot.whole.insert(of, Arc::clone(&done));
+                    return Ok(done);
+                }
+                // What could not be read may be readable the next time.
+                Err(ProgramError::Btf(_)) => {}
+                Err(_) => drop(slot.failed.insert(of.clone())),
             }
-            slot.failed.insert(of.clone());
         }
         let part = self.part(program)?;
         let done = self.relocate(&part, kernel.as_ref(), module)?;

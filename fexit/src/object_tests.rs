@@ -93,6 +93,26 @@ fn relocations_see_the_kernels_layout_and_ids() {
 }
 
 #[test]
+fn relocations_are_kept_for_the_types_that_they_were_made_for() {
+    let object = Object::parse(&compile(LOCAL), &Globals::new()).unwrap();
+    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    let relocated = |kernel: &Btf| {
+        let kernel = || Ok(kernel.clone());
+        object.relocated("probe", None, kernel).unwrap()
+    };
+    let (one, other) = (kernel(KERNEL), kernel(&KERNEL.replace("77", "78")));
+    let first = relocated(&one);
+    assert!(std::sync::Arc::ptr_eq(&first, &relocated(&one.clone())));
+    let green = |kernel: &Btf, value| {
+        let relocated = relocated(kernel);
+        immediates(&relocated.function("probe").unwrap().instructions).contains(&value)
+    };
+    assert!(green(&one, 77) && !green(&one, 78));
+    assert!(green(&other, 78) && !green(&other, 77));
+    assert!(green(&one, 77) && !green(&one, 78));
+}
+
+#[test]
 fn a_cut_of_the_kernels_types_gives_the_same_code_as_all_of_them() {
     let kernel = kernel(KERNEL);
     let object = compile(LOCAL);

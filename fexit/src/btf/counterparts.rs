@@ -37,7 +37,7 @@ impl Btf {
         while found.is_empty()
             && let Some(group) = groups.next()
         {
-            for own in &group {
+            for own in &group? {
                 let compare = compare(local, Some(raw), own);
                 let is_named = |t: &Type<'_>| {
                     let found = compare.kernel.string(t.name_off()).unwrap_or_default();

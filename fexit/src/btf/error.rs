@@ -88,7 +88,7 @@ pub enum BtfError {
 
 impl BtfError {
     pub(crate) fn is_permission(&self) -> bool {
-        matches!(self, Self::FileError { error, .. } if error.raw_os_error() == Some(libc::EPERM))
+        matches!(self, Self::FileError { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
     }
 }
 

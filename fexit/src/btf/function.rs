@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::iter;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use super::ambiguity::Ambiguity;
 use super::diagnose;
@@ -149,12 +151,9 @@ impl Btf {
         ambiguity: Ambiguity,
     ) -> Result<FunctionId, BtfError> {
         let mut found = Vec::new();
-        for module in modules() {
-            let raw = match self.module(&module) {
-                Ok(raw) => raw,
-                // It was unloaded since.
-                Err(BtfError::UnknownModule { .. }) => continue,
-                Err(error) => return Err(error),
+        for module in modules()? {
+            let Some(raw) = self.loaded_module(&module)? else {
+                continue;
             };
             let scope = Scope {
                 base: Some(self.raw()?),
@@ -187,29 +186,35 @@ impl Btf {
     pub(crate) fn modules<'a>(
         &'a self,
         first: Option<&'a str>,
-    ) -> impl Iterator<Item = Vec<Raw>> + 'a {
-        let own = first.map(|name| vec![name.to_owned()]).into_iter();
+    ) -> impl Iterator<Item = Result<Vec<Raw>, BtfError>> + 'a {
+        let own = first.map(|name| Ok(vec![name.to_owned()])).into_iter();
         let others = iter::once_with(move || {
-            let all = modules().into_iter();
-            all.filter(|name| Some(name.as_str()) != first).collect()
+            let all = modules()?.into_iter();
+            Ok(all.filter(|name| Some(name.as_str()) != first).collect())
         });
-        let read = |names: Vec<String>| {
-            let modules = names.into_iter().filter_map(|name| self.module(&name).ok());
-            modules.collect()
+        let read = |names: Result<Vec<String>, BtfError>| {
+            let names = names?.into_iter();
+            names
+                .filter_map(|name| self.loaded_module(&name).transpose())
+                .collect()
         };
         let groups = self.kernel.is_running.then(|| own.chain(others));
         groups.into_iter().flatten().map(read)
     }
 
+    /// The split BTF of a module; none if it has none, or was unloaded since its name was read.
+    pub(super) fn loaded_module(&self, name: &str) -> Result<Option<Raw>, BtfError> {
+        match self.module(name) {
+            Err(BtfError::UnknownModule { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     /// The split BTF of a loaded module.
-    pub(super) fn module(&self, name: &str) -> Result<Raw, BtfError> {
-        let valid = !name.is_empty() && !name.contains(['/', '\0']) && name != ".." && name != ".";
-        let data = valid
-            .then(|| fs::read(format!("{MODULE_BTF}/{name}")))
-            .transpose();
-        match data {
-            Ok(Some(data)) if name != "vmlinux" => Raw::parse_split(data, self.raw()?),
-            _ => Err(diagnose::unknown_module(name)),
+    fn module(&self, name: &str) -> Result<Raw, BtfError> {
+        match read_module(Path::new(MODULE_BTF), name)? {
+            Some(data) => Raw::parse_split(data, self.raw()?),
+            None => Err(diagnose::unknown_module(name)),
         }
     }
 }
@@ -246,22 +251,45 @@ fn the_only<'a>(
 }
 
 /// Names of the modules that have BTF.
-pub(super) fn modules() -> BTreeSet<String> {
-    let entries = fs::read_dir(MODULE_BTF).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name != "vmlinux")
-        .collect()
+pub(super) fn modules() -> Result<BTreeSet<String>, BtfError> {
+    let failed = |error| file_error(Path::new(MODULE_BTF), error);
+    let mut names = BTreeSet::new();
+    let entries = match fs::read_dir(MODULE_BTF) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        other => other.map_err(failed)?,
+    };
+    for entry in entries {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    names.remove("vmlinux");
+    Ok(names)
+}
+
+/// The BTF of the module of this name in `directory`. Only what is not there is none: what cannot be read is an error.
+fn read_module(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, BtfError> {
+    if ["", ".", "..", "vmlinux"].contains(&name) || name.contains(['/', '\0']) {
+        return Ok(None);
+    }
+    let path = directory.join(name);
+    match fs::read(&path) {
+        Ok(data) => Ok(Some(data)),
+        // `ENODEV`: the module was unloaded after its file was opened.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
+        Err(error) => Err(file_error(&path, error)),
+    }
+}
+
+fn file_error(path: &Path, error: io::Error) -> BtfError {
+    BtfError::FileError {
+        path: path.to_owned(),
+        error,
+    }
 }
 
 /// The kernel's handle of a module's BTF.
 pub(super) fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
-    let error = |error| BtfError::FileError {
-        path: format!("{MODULE_BTF}/{name}").into(),
-        error,
-    };
     sys::kernel_btf(name)
-        .map_err(error)?
+        .map_err(|error| file_error(&Path::new(MODULE_BTF).join(name), error))?
         .ok_or_else(|| diagnose::unknown_module(name))
 }
 
@@ -311,5 +339,28 @@ impl Btf {
         for function in own.types() {
             let _ = (of_scope(scope, &function), scope.signature(&function));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_whose_btf_cannot_be_read_is_not_one_without_btf() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |name| read_module(directory.path(), name);
+        fs::write(directory.path().join("nf_conntrack"), "types").unwrap();
+        assert_eq!(
+            read("nf_conntrack").unwrap().as_deref(),
+            Some(&b"types"[..])
+        );
+        for absent in ["no_such_module", "vmlinux", "", "..", "a/b", "a\0b"] {
+            assert!(read(absent).unwrap().is_none(), "{absent:?}");
+        }
+        // For root no file is unreadable but one that is a directory.
+        fs::create_dir(directory.path().join("unreadable")).unwrap();
+        let error = read("unreadable").unwrap_err();
+        assert!(matches!(&error, BtfError::FileError { path, .. } if path.ends_with("unreadable")));
     }
 }

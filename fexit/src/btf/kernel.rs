@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use object::Endianness;
 
@@ -66,6 +66,19 @@ impl From<Kernel> for Btf {
         Self {
             kernel: Arc::new(kernel),
         }
+    }
+}
+
+/// Which types a result was made from, without keeping them in memory.
+pub(crate) struct Identity {
+    is_running: bool,
+    kernel: Weak<Kernel>,
+}
+
+impl PartialEq for Identity {
+    /// Those of the running kernel are the same, however often they were read.
+    fn eq(&self, other: &Self) -> bool {
+        self.is_running && other.is_running || Weak::ptr_eq(&self.kernel, &other.kernel)
     }
 }
 
@@ -191,6 +204,14 @@ impl Btf {
             }
         }
         kernel.names.functions(self.raw()?, name.as_bytes())
+    }
+
+    /// Tells these types from those of another kernel.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            is_running: self.kernel.is_running,
+            kernel: Arc::downgrade(&self.kernel),
+        }
     }
 
     /// Looks for all these functions and types at once, which then need not be looked for one by one.

@@ -1,5 +1,6 @@
 //! Functions and variables of the kernel and its modules that an object declares (`__ksym`).
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use super::compare::Compare;
@@ -85,8 +86,8 @@ impl Btf {
             };
             return Ok(judge(kernel, t, None));
         }
-        for module in self.loaded_modules() {
-            let Ok(own) = self.module(&module) else {
+        for module in self.loaded_modules()? {
+            let Some(own) = self.loaded_module(&module)? else {
                 continue;
             };
             let scope = Scope {
@@ -102,9 +103,9 @@ impl Btf {
         Ok(Symbol::Absent)
     }
 
-    fn loaded_modules(&self) -> impl Iterator<Item = String> {
-        let modules = self.kernel.is_running.then(modules);
-        modules.into_iter().flatten()
+    fn loaded_modules(&self) -> Result<BTreeSet<String>, BtfError> {
+        let modules = self.kernel.is_running.then(modules).transpose();
+        Ok(modules?.unwrap_or_default())
     }
 
     /// The kernel's handle of a module's BTF.

@@ -37,7 +37,7 @@ pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Optio
 /// The result is BTF without a base, with ids from 1; `None` when all of the kernel's types are needed.
 pub(crate) fn build(
     kernel: &Btf,
-    modules: impl IntoIterator<Item = Vec<Raw>>,
+    modules: impl IntoIterator<Item = Result<Vec<Raw>, BtfError>>,
     local: &Raw,
     relocations: &[CoreRelocation],
 ) -> Result<Option<Vec<u8>>, BtfError> {
@@ -65,7 +65,7 @@ pub(crate) fn build(
         && let Some(group) = groups.next()
     {
         let mut found = Vec::new();
-        for module in group {
+        for module in group? {
             builder.sources.modules.push(module);
             let number = builder.sources.modules.len();
             let matches = builder.sources.matches(number, &names);

@@ -87,7 +87,8 @@ fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kerne
     assert!(private >= kernel.raw().unwrap().count());
     // The first module that is asked has it: the others are not.
     let cut = |groups: Vec<Vec<Raw>>| {
-        let cut = min_core_btf::build(&kernel, groups, &local, &relocations).unwrap();
+        let cut =
+            min_core_btf::build(&kernel, groups.into_iter().map(Ok), &local, &relocations).unwrap();
         cut.unwrap()
     };
     let found = cut(vec![vec![first], vec![second]]);

@@ -36,5 +36,6 @@ pub(crate) use counterparts::Counterpart;
 pub use error::BtfError;
 pub(crate) use function::{FunctionId, Module, describe};
 pub use kernel::Btf;
+pub(crate) use kernel::Identity;
 pub(crate) use ksyms::Symbol;
 pub(crate) use scope::FuncModel;

@@ -215,9 +215,10 @@ pub(crate) fn kernel_btf(name: &str) -> io::Result<Option<OwnedFd>> {
     let mut id = 0;
     while let Some(next) = next_id(IdKind::Btf, id)? {
         id = next;
-        // It may have gone since: then it is not the one that is wanted.
-        let Ok(fd) = fd_by_id(IdKind::Btf, id) else {
-            continue;
+        let fd = match fd_by_id(IdKind::Btf, id) {
+            // It has gone since: then it is not the one that is wanted.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            other => other?,
         };
         let info = btf_info(fd.as_fd(), false)?;
         if info.kernel && info.name == name {
