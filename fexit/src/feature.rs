@@ -265,9 +265,7 @@ impl fmt::Display for Feature {
 
 /// The running kernel lacks a feature. Decided by what the kernel answered and holds, never by its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this kernel ({running}) lacks the feature `{feature}`, which exists from Linux {minimum} on"
-)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub struct Unsupported {
     /// What is lacking.
@@ -276,6 +274,26 @@ pub struct Unsupported {
     pub minimum: KernelVersion,
     /// The running kernel.
     pub running: KernelVersion,
+}
+
+impl Unsupported {
+    fn text(&self) -> String {
+        let Self {
+            feature,
+            minimum,
+            running,
+        } = self;
+        match feature {
+            // It is for want of rights that the call was refused: on such a kernel only these do.
+            Feature::Capabilities => format!(
+                "not permitted: before Linux {minimum} (this is {running}) BPF takes CAP_SYS_ADMIN, and CAP_BPF and \
+                 CAP_PERFMON do not exist; run as root"
+            ),
+            _ => format!(
+                "this kernel ({running}) lacks the feature `{feature}`, which exists from Linux {minimum} on"
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,5 +319,24 @@ mod tests {
             refusal.to_string(),
             "this kernel (5.10) lacks the feature `cookie`, which exists from Linux 5.19 on"
         );
+    }
+
+    #[test]
+    fn missing_rights_before_cap_bpf_are_no_missing_feature() {
+        let refusal = Unsupported {
+            running: KernelVersion::new(5, 4, 273),
+            ..Feature::Capabilities.unsupported()
+        };
+        let text = refusal.to_string();
+        for part in [
+            "not permitted",
+            "before Linux 5.8",
+            "5.4",
+            "takes CAP_SYS_ADMIN",
+            "run as root",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("lacks"), "{text}");
     }
 }

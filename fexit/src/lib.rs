@@ -39,9 +39,18 @@
 //!
 //! # Coming from aya
 //!
-//! A program that was written for `aya::programs::FExit` moves over by changing its imports: `Ebpf` and its loader, the
-//! programs, their links, the maps and their views take the same calls. The scenario `moved_from_aya` is one such program,
-//! compiled with either library and run on every kernel. What differs:
+//! A program that was written for `aya::programs::FExit` moves over by changing its imports if it uses no more than this
+//! of aya 0.14; the scenario `moved_from_aya` is one such program, compiled with either library and run on every kernel:
+//!
+//! - `Ebpf` but for `maps_disjoint_mut`; `EbpfLoader` but for `allow_unsupported_maps`, which is not needed here, and
+//!   `extension`.
+//! - `FExit` but for `from_pin`; its links, `FdLink` and `PinnedLink`.
+//! - The views `Array`, `HashMap`, `PerCpuArray`, `PerCpuHashMap`, `PerfEventArray` and `RingBuf`, which are made from a
+//!   map as there; of `MapData` `from_fd`, `from_id`, `from_pin`, `pin` and `fd`, not `create` and `info`.
+//! - `loaded_programs` and `loaded_links`; of `ProgramInfo` all but `program_type`, `loaded_at`, `map_ids`,
+//!   `memory_locked` and `from_pin`.
+//!
+//! All other program types, views and `loaded_maps` are not there. What differs:
 //!
 //! - A map is created when it is first used, so the first call that needs it may say why it could not be.
 //! - Programs of other types can be loaded, as targets, but not attached: see [`programs::OtherProgram`].

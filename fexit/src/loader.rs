@@ -168,7 +168,8 @@ impl EbpfLoader {
     }
 
     /// Lets the programs use a map that exists already in the place of the object's own: one of another object, or of
-    /// another library by [`Map::from_fd`].
+    /// another library by [`Map::from_fd`]. It must be of the same type, sizes and flags. If the object's own would be
+    /// pinned, it is pinned there by [`EbpfLoader::load`], which fails if another map is.
     pub fn reuse_map(&mut self, name: &str, map: &Map) -> &mut Self {
         self.maps.insert(name.to_owned(), map.clone());
         self

@@ -31,10 +31,11 @@ fn create_one(
     object: Option<&Object>,
     inner: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, MapError> {
+    let (key_size, value_size) = sizes(map);
     let mut attr = MapCreate {
         map_type: map.map_type(),
-        key_size: map.key_size(),
-        value_size: map.value_size(),
+        key_size,
+        value_size,
         max_entries: max_entries(map),
         flags: map.map_flags(),
         extra: map.map_extra(),
@@ -42,9 +43,6 @@ fn create_one(
         inner,
         btf: None,
     };
-    if attr.map_type == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32 {
-        (attr.key_size, attr.value_size) = (4, 4);
-    }
     if is_data(map) {
         // Then it can be read and written in place while programs run.
         let mapped = MapCreate {
@@ -91,6 +89,14 @@ fn fill(name: &str, map: &Map, fd: BorrowedFd<'_>) -> Result<(), MapError> {
         sys::map_freeze(fd).map_err(error("BPF_MAP_FREEZE"))?;
     }
     Ok(())
+}
+
+/// The sizes of key and value that the map is created with: those of an array of perf events need not be declared.
+pub(super) fn sizes(map: &Map) -> (u32, u32) {
+    if map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32 {
+        return (4, 4);
+    }
+    (map.key_size(), map.value_size())
 }
 
 pub(super) fn is_data(map: &Map) -> bool {

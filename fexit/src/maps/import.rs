@@ -1,15 +1,18 @@
 //! Maps that were created elsewhere: taken over by descriptor, by id, or from a pin.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use aya_obj::generated::bpf_map_info;
+use aya_obj::generated::{
+    BPF_F_MMAPABLE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, bpf_map_info, bpf_map_type,
+};
 use aya_obj::maps::PinningType;
 
-use super::create::max_entries;
+use super::create::{is_data, max_entries, sizes};
 use super::{Inner, Map, MapError, map_types};
 use crate::programs::pin;
 use crate::sys::{self, IdKind};
@@ -133,11 +136,14 @@ impl Map {
         Ok(there)
     }
 
-    /// The map of an object, replaced by one that exists already.
+    /// The map of an object, replaced by one that exists already; pinned if the object's would be.
     pub(crate) fn replaced_by(self, other: &Self) -> Result<Self, MapError> {
         let failed = |call| self.error(call);
         let fd = other.fd()?.try_clone_to_owned().map_err(failed("dup"))?;
         self.accept(fd.as_fd(), "the map that was given for it")?;
+        if let Some(path) = &self.0.pin {
+            pin_same(fd.as_fd(), path).map_err(|error| self.pin_error(path, error))?;
+        }
         let (name, definition) = (&self.0.name, self.0.definition.clone());
         let inner = Inner::new(name, definition, self.0.object.clone(), Some(fd));
         Ok(Self(Arc::new(inner)))
@@ -146,26 +152,111 @@ impl Map {
     /// Checks that a map has the definition that the object gives.
     fn accept(&self, fd: BorrowedFd<'_>, place: &str) -> Result<(), MapError> {
         let info = info(fd).map_err(self.error("BPF_OBJ_GET_INFO_BY_FD"))?;
-        let wanted = [
-            self.map_type(),
-            self.0.definition.key_size(),
-            self.0.definition.value_size(),
-            max_entries(&self.0.definition),
-        ];
-        let found = [info.type_, info.key_size, info.value_size, info.max_entries];
-        let says = |[map_type, key, value, entries]: [u32; 4]| {
-            let kind = map_types::name(map_type);
-            format!("{kind}, key {key} bytes, value {value} bytes, {entries} entries")
-        };
-        if wanted == found {
+        let found = Definition::of_kernel(&info);
+        let wanted = Definition::of_object(&self.0.definition);
+        if wanted.is_met_by(found, is_data(&self.0.definition)) {
             return Ok(());
         }
         Err(MapError::DefinitionMismatch {
             name: self.name().to_owned(),
             place: place.to_owned(),
-            wanted: says(wanted),
-            found: says(found),
+            wanted: wanted.to_string(),
+            found: found.to_string(),
         })
+    }
+}
+
+/// Pins a map at `path`, unless it is pinned there already.
+fn pin_same(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    match pin::pin(fd, path) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+            let there = pin::open(path)?;
+            if info(there.as_fd())?.id == info(fd)?.id {
+                return Ok(());
+            }
+            Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "another map than the one that was given is pinned there",
+            ))
+        }
+        other => other,
+    }
+}
+
+/// What makes one map stand for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Definition {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    extra: u64,
+}
+
+impl Definition {
+    fn of_object(map: &aya_obj::Map) -> Self {
+        let (key_size, value_size) = sizes(map);
+        Self {
+            map_type: map.map_type(),
+            key_size,
+            value_size,
+            max_entries: max_entries(map),
+            flags: map.map_flags(),
+            extra: map.map_extra(),
+        }
+    }
+
+    fn of_kernel(info: &bpf_map_info) -> Self {
+        Self {
+            map_type: info.type_,
+            key_size: info.key_size,
+            value_size: info.value_size,
+            max_entries: info.max_entries,
+            flags: info.map_flags,
+            extra: info.map_extra,
+        }
+    }
+
+    /// Whether the map `found` is such a one. `is_data` says that it holds variables: whether it can be mapped is found
+    /// out when it is.
+    fn is_met_by(self, found: Self, is_data: bool) -> bool {
+        // Those about a descriptor are no property of a map: the kernel keeps them with the descriptor.
+        let mut ignored = BPF_F_RDONLY | BPF_F_WRONLY;
+        if is_data {
+            ignored |= BPF_F_MMAPABLE;
+        }
+        // The kernel sets it for these by itself.
+        let devices = [
+            bpf_map_type::BPF_MAP_TYPE_DEVMAP as u32,
+            bpf_map_type::BPF_MAP_TYPE_DEVMAP_HASH as u32,
+        ];
+        if devices.contains(&self.map_type) {
+            ignored |= BPF_F_RDONLY_PROG;
+        }
+        let without = |definition: Self| Self {
+            flags: definition.flags & !ignored,
+            ..definition
+        };
+        without(self) == without(found)
+    }
+}
+
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, key {} bytes, value {} bytes, {} entries, flags {:#x}",
+            map_types::name(self.map_type),
+            self.key_size,
+            self.value_size,
+            self.max_entries,
+            self.flags
+        )?;
+        if self.extra != 0 {
+            write!(f, ", map_extra {}", self.extra)?;
+        }
+        Ok(())
     }
 }
 
@@ -180,4 +271,38 @@ fn info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
         ));
     }
     sys::map_info(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_stands_for_another_only_with_its_flags_and_extra() {
+        const NO_PREALLOC: u32 = 1;
+        let of = |map_type: bpf_map_type, flags, extra| Definition {
+            map_type: map_type as u32,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 16,
+            flags,
+            extra,
+        };
+        let hash = |flags| of(bpf_map_type::BPF_MAP_TYPE_HASH, flags, 0);
+        assert!(hash(NO_PREALLOC).is_met_by(hash(NO_PREALLOC), false));
+        assert!(!hash(NO_PREALLOC).is_met_by(hash(0), false));
+        assert!(!hash(0).is_met_by(hash(NO_PREALLOC), false));
+        assert!(hash(BPF_F_RDONLY).is_met_by(hash(0), false));
+        let bloom = |extra| of(bpf_map_type::BPF_MAP_TYPE_BLOOM_FILTER, 0, extra);
+        assert!(bloom(3).is_met_by(bloom(3), false) && !bloom(3).is_met_by(bloom(5), false));
+        assert!(bloom(5).to_string().contains("flags 0x0, map_extra 5"));
+        // Of variables the flag that lets them be mapped is the loader's.
+        let array = |flags| of(bpf_map_type::BPF_MAP_TYPE_ARRAY, flags, 0);
+        assert!(array(0).is_met_by(array(BPF_F_MMAPABLE), true));
+        assert!(array(BPF_F_MMAPABLE).is_met_by(array(0), true));
+        assert!(!array(BPF_F_MMAPABLE).is_met_by(array(0), false));
+        let devices = |flags| of(bpf_map_type::BPF_MAP_TYPE_DEVMAP, flags, 0);
+        assert!(devices(0).is_met_by(devices(BPF_F_RDONLY_PROG), false));
+        assert!(!array(0).is_met_by(array(BPF_F_RDONLY_PROG), true));
+    }
 }

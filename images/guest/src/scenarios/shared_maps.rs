@@ -136,6 +136,29 @@ fn share(dir: &Path) -> Result<()> {
 
     let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
     let map = ebpf.map("calls").context("no map")?;
+    // A map that is given for one that is shared by a name is shared by it.
+    let give = |map: &Map, name: &str| {
+        EbpfLoader::new()
+            .map_pin_path("calls", dir.join(name))
+            .reuse_map("calls", map)
+            .load(objects::COUNT_CALLS)
+    };
+    expect_error(
+        "a map in the place of another",
+        give(map, "shared_calls"),
+        |error| {
+            let text = error.to_string();
+            matches!(error, EbpfError::Map(MapError::Pin { .. })) && text.contains("another map")
+        },
+    )?;
+    ensure!(count()? == before, "the pinned map is another one");
+    give(&Map::from_pin(&path)?, "shared_calls")?;
+    give(map, "given")?;
+    let given: Array<_, u64> = Map::from_pin(dir.join("given"))?.try_into()?;
+    let mut calls: Array<_, u64> = map.clone().try_into()?;
+    calls.set(0, 77, 0)?;
+    ensure!(given.get(&0, 0)? == 77, "another map was pinned");
+
     let error = expect_error("a name that is taken", map.pin(&path), |error| {
         matches!(error, MapError::Pin { .. })
     })?;
