@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::store::StoreArgs;
 
 /// Which kernel to build, and from what.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct BuildArgs {
     /// A series (5.5), of which the newest release is built, or a release (5.5.19)
     #[arg(value_name = "KERNEL", required_unless_present = "source")]

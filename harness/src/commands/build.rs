@@ -32,22 +32,11 @@ pub fn command(args: &BuildArgs) -> Result<u8> {
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(false);
     let line = board.line(args.kernel.as_deref().unwrap_or("build"));
-    let jobs = match args.jobs {
-        Some(jobs) => jobs.into(),
-        None => thread::available_parallelism().map_or(1, usize::from),
+    let work = {
+        let (args, board, interrupt) = (args.clone(), board.clone(), interrupt.clone());
+        move || build(&args, &kernels, &tools, &board, &interrupt)
     };
-    let order = Order {
-        kernel: args.kernel.as_deref(),
-        source: args.source.as_deref(),
-        fragments: &args.config,
-        tools: &tools,
-        jobs,
-        again: args.again,
-        stop: interrupt.stop(),
-    };
-    let prove = |kernel: &Kernel| prove(args, kernel, &board, &interrupt);
-    let built = kernels.build(&order, &line, &prove);
-    match (built, interrupt.exit_code()) {
+    match (interrupt.or_leave(work), interrupt.exit_code()) {
         (Ok(Built { kernel, was_there }), _) => {
             let how = if was_there {
                 "had been built before"
@@ -72,6 +61,32 @@ pub fn command(args: &BuildArgs) -> Result<u8> {
         }
         (Err(error), None) => Err(error),
     }
+}
+
+fn build(
+    args: &BuildArgs,
+    kernels: &Kernels,
+    tools: &Tools,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<Built> {
+    let line = board.line(args.kernel.as_deref().unwrap_or("build"));
+    let jobs = match args.jobs {
+        Some(jobs) => jobs.into(),
+        None => thread::available_parallelism().map_or(1, usize::from),
+    };
+    let order = Order {
+        kernel: args.kernel.as_deref(),
+        source: args.source.as_deref(),
+        fragments: &args.config,
+        tools,
+        jobs,
+        again: args.again,
+        stop: interrupt.stop(),
+    };
+    kernels.build(&order, &line, &|kernel| {
+        prove(args, kernel, board, interrupt)
+    })
 }
 
 /// Runs the scenarios of the proof.

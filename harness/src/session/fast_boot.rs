@@ -8,7 +8,7 @@ use crate::{
     kernels::{Kernel, Kernels},
     report::terminal::Line,
     support::stop::Stop,
-    vm::{Choice, Config, Qemu, Template, Templates, boot_profile::BootProfile},
+    vm::{Choice, Config, Mode, Qemu, Template, Templates, boot_profile::BootProfile},
 };
 
 /// What is booted, and with which arguments besides the usual ones.
@@ -33,6 +33,11 @@ impl Boot {
             accelerator,
             template_of: None,
         }
+    }
+
+    /// What to try when this boot failed: the kernel as it was published, and no KVM that looked well and did not do.
+    pub fn again(&self, kernel: &Kernel, mode: Mode, why: &str) -> Self {
+        Self::plain(kernel, self.accelerator.again(mode, why))
     }
 
     /// The fastest boot of a kernel, as far as its image allows.

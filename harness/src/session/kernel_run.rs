@@ -25,7 +25,7 @@ use crate::{
         tasks::Tasks,
     },
     support::interrupt::{INTERRUPTED, Interrupt},
-    vm::{self, Accelerator, Choice, Mode, Qemu, Templates},
+    vm::{self, Choice, Mode, Qemu, Templates},
 };
 
 /// A failure of the infrastructure is tried once more.
@@ -144,7 +144,7 @@ impl Setup {
     /// Runs one kernel. Whatever goes wrong is in the report, which lists every scenario.
     pub(crate) fn run(&self, target: &Target) -> KernelReport {
         let started = Instant::now();
-        let line = self.board.line(&target.name);
+        let line = Arc::new(self.board.line(&target.name));
         let mut report = KernelReport {
             requested: target.name.clone(),
             ..KernelReport::default()
@@ -164,7 +164,7 @@ impl Setup {
         report
     }
 
-    fn stages(&self, target: &Target, line: &Line, report: &mut KernelReport) -> Result<()> {
+    fn stages(&self, target: &Target, line: &Arc<Line>, report: &mut KernelReport) -> Result<()> {
         anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
         let found = target
             .found
@@ -180,7 +180,7 @@ impl Setup {
         self.vms(&kernel, image, line, report)
     }
 
-    fn fetch(&self, found: &Found, line: &Line, report: &mut KernelReport) -> Result<Kernel> {
+    fn fetch(&self, found: &Found, line: &Arc<Line>, report: &mut KernelReport) -> Result<Kernel> {
         let resolved = match found {
             Found::Here(kernel) => return Ok(kernel.clone()),
             Found::InMatrix(resolved) => resolved,
@@ -188,7 +188,13 @@ impl Setup {
         report.version = Some(resolved.version.clone());
         line.phase("fetching");
         let started = Instant::now();
-        let kernel = self.kernels.fetch(resolved, line)?;
+        let (kernels, resolved, line) = (
+            Arc::clone(&self.kernels),
+            resolved.clone(),
+            Arc::clone(line),
+        );
+        let fetch = move || kernels.fetch(&resolved, &*line);
+        let kernel = self.interrupt.or_leave(fetch)?;
         report.phases_ms.fetch = Some(ms(started.elapsed()));
         Ok(kernel)
     }
@@ -247,7 +253,7 @@ impl Setup {
                     let note = format!("tried once more, because: {why}");
                     line.note(&note);
                     report.warnings.push(note);
-                    boot = Boot::plain(kernel, again(self.mode, &boot.accelerator, &why));
+                    boot = boot.again(kernel, self.mode, &why);
                 }
                 VmEnd::Crashed(restart) if !watch.is_complete() => {
                     if report.restarts.len() == RESTARTS {
@@ -310,18 +316,6 @@ impl Setup {
     }
 }
 
-/// The accelerator for a second attempt: a KVM that looked well and did not do is not tried again, unless asked for.
-fn again(mode: Mode, first: &Choice, why: &str) -> Choice {
-    if mode == Mode::Auto && first.accelerator == Accelerator::Kvm {
-        Choice {
-            accelerator: Accelerator::Tcg,
-            reason: format!("with KVM: {why}"),
-        }
-    } else {
-        first.clone()
-    }
-}
-
 /// A kernel may be asked for by a path or an address.
 fn folder_name(requested: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -330,23 +324,4 @@ fn folder_name(requested: &str) -> String {
         .map(|c| if plain(c) { c } else { '_' })
         .collect();
     name.trim_matches(['_', '.']).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kvm_failure_is_retried_only_if_kvm_was_requested() {
-        let choice = |accelerator| Choice {
-            accelerator,
-            reason: "fast".into(),
-        };
-        let (kvm, tcg) = (choice(Accelerator::Kvm), choice(Accelerator::Tcg));
-        let second = again(Mode::Auto, &kvm, "QEMU failed");
-        assert_eq!(second.accelerator, Accelerator::Tcg);
-        assert_eq!(second.reason, "with KVM: QEMU failed");
-        assert_eq!(again(Mode::Kvm, &kvm, "QEMU failed"), kvm);
-        assert_eq!(again(Mode::Auto, &tcg, "QEMU failed"), tcg);
-    }
 }

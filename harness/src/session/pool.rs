@@ -15,13 +15,11 @@ use crate::session::{
     kernel_run::{Setup, Target},
     outputs::Outputs,
 };
+use crate::support::interrupt::TICK;
 
-/// How long after an interrupt the kernels may take to hand in what they have. A VM takes milliseconds; what takes
-/// longer is a download, and may be left as it is: the cache holds only what is complete.
+/// How long after an interrupt the kernels may take to hand in what they have. A VM takes milliseconds, and a download is
+/// left at once; what takes longer waits for another harness, and may be left as it is.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// How often somebody looks for an interrupt.
-pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// Runs every kernel, `jobs` at once, until all are finished or the user has interrupted.
 pub(crate) fn run(
@@ -53,8 +51,8 @@ pub(crate) fn run(
     }
 }
 
-/// Starts as many threads as VMs may run at once. They belong to nobody: whoever is stuck in a download when the
-/// user interrupts ends with the process.
+/// Starts as many threads as VMs may run at once. They belong to nobody: whoever is stuck when the user
+/// interrupts ends with the process.
 fn start(setup: &Arc<Setup>, jobs: usize, targets: Vec<Target>) -> Receiver<KernelReport> {
     let (sender, finished) = mpsc::channel();
     let next = Arc::new(AtomicUsize::new(0));

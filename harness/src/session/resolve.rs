@@ -1,17 +1,12 @@
 //! Resolves the names of kernels.
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 
-use super::pool::TICK;
 use crate::{
     kernels::Kernels,
     report::terminal::Board,
@@ -22,38 +17,24 @@ use crate::{
     },
 };
 
-/// Only a name that the user must mend is an error. A server that does not answer cannot hold up an interrupt: what was
-/// not found until then is left to the end of the process.
+/// Only a name that the user must mend is an error; an interrupt is what is said of the kernels that were not found by then.
 pub(crate) fn resolve(
     kernels: &Arc<Kernels>,
     names: &[String],
     board: &Board,
     interrupt: &Interrupt,
 ) -> Result<Vec<Target>> {
-    let (sender, found) = mpsc::channel();
-    let (all, kernels, board) = (names.to_vec(), Arc::clone(kernels), board.clone());
-    thread::spawn(move || {
-        for name in all {
-            if sender.send(find(&kernels, name, &board)).is_err() {
-                return; // Nobody listens any more after an interrupt.
+    let one = |name: &String| {
+        let (kernels, board, wanted) = (Arc::clone(kernels), board.clone(), name.clone());
+        match interrupt.or_leave(move || find(&kernels, wanted, &board)) {
+            Err(_) if interrupt.stop().requested() => {
+                let why = Err(INTERRUPTED.to_owned());
+                Ok(Target::new(name.clone(), why, Duration::ZERO))
             }
+            found => found,
         }
-    });
-    let mut targets = Vec::new();
-    while targets.len() < names.len() {
-        match found.recv_timeout(TICK) {
-            Ok(target) => targets.push(target?),
-            Err(RecvTimeoutError::Timeout) if !interrupt.stop().requested() => {}
-            Err(_) => break,
-        }
-    }
-    let lost = |name: &String| {
-        let why = Err(INTERRUPTED.to_owned());
-        Target::new(name.clone(), why, Duration::ZERO)
     };
-    let rest = names.iter().skip(targets.len()).map(lost);
-    targets.extend(rest.collect::<Vec<_>>());
-    Ok(targets)
+    names.iter().map(one).collect()
 }
 
 fn find(kernels: &Kernels, name: String, board: &Board) -> Result<Target> {

@@ -68,6 +68,18 @@ impl Choice {
             reason: "asked for by --icount".to_owned(),
         }
     }
+
+    /// The accelerator for a second attempt: a KVM that looked well and did not do is not tried again, unless asked for.
+    pub fn again(&self, mode: Mode, why: &str) -> Self {
+        if mode == Mode::Auto && self.accelerator == Accelerator::Kvm {
+            Self {
+                accelerator: Accelerator::Tcg,
+                reason: format!("with KVM: {why}"),
+            }
+        } else {
+            self.clone()
+        }
+    }
 }
 
 /// A KVM slower than this, in instructions a second, is an emulated one: TCG is faster. A real one does
@@ -234,6 +246,20 @@ mod tests {
 
     fn unusable() -> Kvm {
         Kvm::Unusable("/dev/kvm is missing".into())
+    }
+
+    #[test]
+    fn kvm_failure_is_retried_only_if_kvm_was_requested() {
+        let choice = |accelerator| Choice {
+            accelerator,
+            reason: "fast".into(),
+        };
+        let (kvm, tcg) = (choice(Accelerator::Kvm), choice(Accelerator::Tcg));
+        let second = kvm.again(Mode::Auto, "QEMU failed");
+        assert_eq!(second.accelerator, Accelerator::Tcg);
+        assert_eq!(second.reason, "with KVM: QEMU failed");
+        assert_eq!(kvm.again(Mode::Kvm, "QEMU failed"), kvm);
+        assert_eq!(tcg.again(Mode::Auto, "QEMU failed"), tcg);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{harness, run};
+use crate::support::{harness, run, stalled::Stalled};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,6 +62,25 @@ fn ctrl_c_leaves_no_make_behind() {
     let (status, stderr) = signalled(Signal::INT);
     assert_eq!(status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("interrupted"), "{stderr}");
+}
+
+#[test]
+fn ctrl_c_does_not_wait_for_kernel_org() {
+    let dir = tempfile::tempdir().unwrap();
+    let stalled = Stalled::new();
+    let (url, matrix) = (&stalled.url, dir.path().join("kernels.toml"));
+    let text = format!(
+        "[source.kernel-org]\nkind = 'kernel-org'\nmirrors = ['{url}/pub']\n\
+         [source.kernel-org.key]\nfingerprint = '{}'\nurl = '{url}/key.asc'\n\
+         [[series]]\nnames = ['5.5']\nsource = 'kernel-org'\n",
+        "0".repeat(40)
+    );
+    fs::write(&matrix, text).unwrap();
+    let path = format!("{}:/usr/bin:/bin", stubs(dir.path(), &TOOLS));
+    let mut build = harness(&["kernels", "build", "5.5", "--matrix"]);
+    build.arg(&matrix).arg("--cache-dir");
+    let ran = stalled.interrupt(build.arg(dir.path().join("cache")).env("PATH", path));
+    ran.says(&["interrupted"]);
 }
 
 #[test]

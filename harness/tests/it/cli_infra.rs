@@ -3,15 +3,14 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, ErrorKind, Write as _},
-    net::{TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
-use crate::support::{Ran, harness, run, workspace};
+use crate::support::{Ran, harness, objects::compile, run, stalled::Stalled, workspace};
 
 /// The report says `infra`, why, and lists the scenario as never reached.
 #[track_caller]
@@ -212,9 +211,8 @@ fn an_index_that_stalls_can_be_interrupted() {
 fn stalls_and_is_interrupted(locked: bool) {
     let cache = tempfile::tempdir().unwrap();
     let kernels = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let matrix = matrix_with_mirror(kernels.path(), &url);
+    let stalled = Stalled::new();
+    let matrix = matrix_with_mirror(kernels.path(), &stalled.url);
     if !locked {
         fs::remove_file(kernels.path().join("kernels.lock")).unwrap();
     }
@@ -229,18 +227,38 @@ fn stalls_and_is_interrupted(locked: bool) {
         "--cache-dir",
         &cache,
     ];
-    let mut command = harness(&args);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let _never_answered = asked(&listener);
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let ran: Ran = child.wait_with_output().unwrap().into();
-    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    let ran = stalled.interrupt(&mut harness(&args));
     assert_eq!(ran.report()["kernels"][0]["error"], "interrupted");
+}
+
+#[test]
+fn so_can_what_a_program_in_a_vm_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"SEC("fexit/vfs_read") int on_read(u64 *ctx) { return 0; }"#;
+    let object = compile(dir.path(), "demo", source).display().to_string();
+    for args in [
+        &["exec", "--kernel", "5.10"][..],
+        &["shell", "--kernel", "5.10"],
+        &["minimum", "--kernel", "5.10", "--object", &object],
+    ] {
+        for locked in [true, false] {
+            let kernels = tempfile::tempdir().unwrap();
+            let stalled = Stalled::new();
+            let matrix = matrix_with_mirror(kernels.path(), &stalled.url);
+            if !locked {
+                fs::remove_file(kernels.path().join("kernels.lock")).unwrap();
+            }
+            let mut command = harness(args);
+            command.args(["--matrix", &matrix, "--cache-dir"]);
+            command.arg(kernels.path().join("cache"));
+            if args[0] == "exec" {
+                command.args(["--", "true"]);
+            }
+            let ran = stalled.interrupt(command.stdin(Stdio::null()));
+            ran.says(&["interrupted"]);
+            assert_eq!(ran.stdout, "", "{args:?}");
+        }
+    }
 }
 
 #[test]
@@ -317,23 +335,6 @@ fn on_small_disk(command: &Command, dir: &Path, size: &str) -> Option<Command> {
         };
     }
     Some(small)
-}
-
-/// The first connection, within a time in which the harness must have come to ask.
-fn asked(listener: &TcpListener) -> TcpStream {
-    listener.set_nonblocking(true).unwrap();
-    let start = Instant::now();
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => return stream,
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
-        }
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the harness never asked"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// A web server that answers every request with `body`; its address.

@@ -11,10 +11,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::support::{harness, report_file, run, scenarios};
+use crate::support::{harness, kernel_options, report_file, run, scenarios};
+use ::harness::kernels::{Kernels, Silent};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -122,6 +123,59 @@ fn second_attempt_counts_and_files_of_the_first_are_kept() {
     }
 }
 
+#[test]
+fn exec_and_a_run_do_without_a_kvm_that_looks_well_and_fails() {
+    if fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_err()
+    {
+        eprintln!("left out: there is no /dev/kvm that could look well");
+        return;
+    }
+    let kernels = Kernels::open(kernel_options()).unwrap();
+    let kernel = kernels.resolve("5.10", &Silent).unwrap();
+    let image = kernels.fetch(&kernel, &Silent).unwrap().image;
+    let image = image.to_str().unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let known = serde_json::json!({ "kvm": {
+        "boot": fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap(),
+        "measured": SystemTime::now(),
+        "instructions_per_second": 1e9,
+    }});
+    let script = dir.path().join("qemu");
+    let text = "#!/bin/sh\n\
+         [ \"$1\" = --version ] && exec qemu-system-x86_64 --version\n\
+         case \" $* \" in *accel*kvm*) echo kvm >> \"$0.log\"; kill -9 $$ ;; esac\n\
+         echo other >> \"$0.log\"; exec qemu-system-x86_64 \"$@\"\n";
+    write_script(&script, text);
+    for (args, last) in [
+        (&["exec"][..], &["--", "echo", "it ran"][..]),
+        (&["--scenario", "attach"], &[]),
+    ] {
+        fs::write(dir.path().join("machine.json"), known.to_string()).unwrap();
+        let mut command = harness(args);
+        command.args(["--kernel-image", image, "--cache-dir"]);
+        command.arg(dir.path()).args(last).env("QEMU", &script);
+        let ran = run(&mut command);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.says(&["tried once more, because: QEMU was killed"]);
+        if last.is_empty() {
+            let kernel = &ran.report()["kernels"][0];
+            assert_eq!(kernel["accelerator"], "tcg");
+            let reason = kernel["accelerator_reason"].as_str().unwrap();
+            assert!(reason.starts_with("with KVM: QEMU was killed"), "{reason}");
+        } else {
+            assert_eq!(ran.stdout, "it ran\n");
+        }
+        let log = dir.path().join("qemu.log");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "kvm\nother\n");
+        fs::remove_file(&log).unwrap();
+    }
+}
+
 /// A QEMU that is killed when it is to start a VM: `always`, or `once`. The first words of the console come from it.
 fn a_qemu_that_dies(dir: &Path, how_often: &str) -> PathBuf {
     let script = dir.join("qemu");
@@ -134,9 +188,13 @@ fn a_qemu_that_dies(dir: &Path, how_often: &str) -> PathBuf {
          echo before it died > \"${{argument##*path=}}\" ;; esac; done\n\
          kill -9 $$\n"
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&script, &text);
     script
+}
+
+fn write_script(script: &Path, text: &str) {
+    fs::write(script, text).unwrap();
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Sends a signal to the harness while its VM hangs in a scenario after one that passed. Makes sure that the VM

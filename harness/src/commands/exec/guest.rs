@@ -41,7 +41,7 @@ const CONSOLE_TAIL: usize = 20;
 pub(super) struct Guest<'a> {
     args: &'a VmArgs,
     name: String,
-    kernels: Kernels,
+    kernels: Arc<Kernels>,
     kernel: Kernel,
     initramfs: Vec<u8>,
     memory_mib: u32,
@@ -83,12 +83,8 @@ impl<'a> Guest<'a> {
         host_files.dir(Path::new("/tmp"), 0o1777)?;
         host_files.dir(Path::new("/run"), 0o755)?;
 
-        let kernels = Kernels::open(args.store.options())?;
-        let kernel = find_kernel(args, &kernels, board)?;
-        anyhow::ensure!(
-            !interrupt.stop().requested(),
-            crate::support::interrupt::INTERRUPTED
-        );
+        let kernels = Arc::new(Kernels::open(args.store.options())?);
+        let kernel = find_kernel(args, &kernels, board, interrupt)?;
         let name = kernel.requested.clone();
         let line = board.line(&name);
         for note in host_files.notes() {
@@ -152,12 +148,12 @@ impl<'a> Guest<'a> {
         if ran.began || interrupt.stop().requested() {
             return Ok(ran);
         }
-        line.note(&format!(
-            "tried once more, because: {}",
-            ran.finished.ending
-        ));
-        config.kernel = &self.kernel.image;
-        config.kernel_args.clear();
+        let why = ran.finished.ending.to_string();
+        line.note(&format!("tried once more, because: {why}"));
+        let again = fastest.again(&self.kernel, self.args.accel, &why);
+        config.kernel = &again.image;
+        config.kernel_args.clone_from(&again.arguments);
+        config.accelerator = again.accelerator.accelerator;
         self.boot(&qemu, &config, board, interrupt)
     }
 
@@ -325,7 +321,12 @@ fn memory_for(files: u64) -> u32 {
 }
 
 /// The kernel that was asked for, with its files here.
-fn find_kernel(args: &VmArgs, kernels: &Kernels, board: &Board) -> Result<Kernel> {
+fn find_kernel(
+    args: &VmArgs,
+    kernels: &Arc<Kernels>,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<Kernel> {
     if let Some(image) = &args.kernel_image {
         return local::open(image, args.modules.as_deref());
     }
@@ -338,9 +339,11 @@ fn find_kernel(args: &VmArgs, kernels: &Kernels, board: &Board) -> Result<Kernel
             "--kernel {wanted} matches {count} kernels: name one"
         )));
     };
-    let line = board.line(name);
-    line.phase("resolving");
-    let resolved = kernels.resolve(name, &line)?;
-    line.phase("fetching");
-    kernels.fetch(&resolved, &line)
+    let (kernels, line, name) = (Arc::clone(kernels), board.line(name), name.clone());
+    interrupt.or_leave(move || {
+        line.phase("resolving");
+        let resolved = kernels.resolve(&name, &line)?;
+        line.phase("fetching");
+        kernels.fetch(&resolved, &line)
+    })
 }

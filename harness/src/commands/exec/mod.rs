@@ -24,13 +24,22 @@ use crate::{
 
 /// Runs the program, and returns the exit status. Nothing is left to the caller to say.
 pub fn run(args: &ExecArgs) -> u8 {
-    program(args).unwrap_or_else(|error| failed(&error))
+    status(|interrupt| program(args, interrupt))
 }
 
-/// Says what kept a program from running to its end, and returns the exit status.
-fn failed(error: &anyhow::Error) -> u8 {
-    eprintln!("error: {}", plain(&format!("{error:#}")));
-    status_of(error)
+/// The exit status of what was run; if something kept it from running to its end, says what.
+fn status(run: impl FnOnce(&Interrupt) -> Result<u8>) -> u8 {
+    let failed = |error: &anyhow::Error| {
+        eprintln!("error: {}", plain(&format!("{error:#}")));
+        status_of(error)
+    };
+    match Interrupt::new().context("cannot listen for signals") {
+        Err(error) => failed(&error),
+        Ok(interrupt) => run(&interrupt).unwrap_or_else(|error| {
+            let failed = failed(&error);
+            interrupt.exit_code().unwrap_or(failed)
+        }),
+    }
 }
 
 /// The exit status for an error that kept the program from running to its end.
@@ -43,8 +52,7 @@ fn status_of(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn program(args: &ExecArgs) -> Result<u8> {
-    let interrupt = Interrupt::new().context("cannot listen for signals")?;
+fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     let mut host_files = HostFiles::new();
     let mut program = host_files.command(&args.command)?;
     // A script is told the path by which it was called.
@@ -68,7 +76,7 @@ fn program(args: &ExecArgs) -> Result<u8> {
         streams,
     };
     let board = Board::new(args.vm.verbose);
-    let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, &interrupt)?;
-    let ran = guest.run(args.timeout, &board, &interrupt)?;
-    ran.tell(&interrupt)
+    let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, interrupt)?;
+    let ran = guest.run(args.timeout, &board, interrupt)?;
+    ran.tell(interrupt)
 }

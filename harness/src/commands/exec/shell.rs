@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use protocol::job;
 
-use super::{environment, failed, guest::Guest, terminal};
+use super::{environment, guest::Guest, status, terminal};
 use crate::{
     cli::exec::ShellArgs,
     initramfs::host_files::{HostFiles, error::ProgramError},
@@ -109,11 +109,10 @@ const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/termi
 
 /// Runs the shell, and returns the exit status. Nothing is left to the caller to say.
 pub fn run(args: &ShellArgs) -> u8 {
-    shell(args).unwrap_or_else(|error| failed(&error))
+    status(|interrupt| shell(args, interrupt))
 }
 
-fn shell(args: &ShellArgs) -> Result<u8> {
-    let interrupt = Interrupt::new().context("cannot listen for signals")?;
+fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
     let mut host_files = HostFiles::new();
     let shell = pack(&mut host_files)?;
     let folder = std::env::current_dir().context("there is no current directory")?;
@@ -140,10 +139,8 @@ fn shell(args: &ShellArgs) -> Result<u8> {
         .into_iter()
         .flat_map(|scenario| scenario.modules)
         .collect();
-    let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, &interrupt)?;
-    guest
-        .run(Duration::MAX, &board, &interrupt)?
-        .tell(&interrupt)
+    let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, interrupt)?;
+    guest.run(Duration::MAX, &board, interrupt)?.tell(interrupt)
 }
 
 /// Brings the best shell that there is, with the tools. Returns its path.

@@ -9,6 +9,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod objects;
+pub(crate) mod stalled;
 
 use std::{
     fs,

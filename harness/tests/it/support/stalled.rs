@@ -1,0 +1,60 @@
+//! A server that takes a connection and never answers, and Ctrl-C for whoever waits for it.
+
+use std::{
+    io::ErrorKind,
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Ran;
+
+pub(crate) struct Stalled {
+    pub(crate) url: String,
+    listener: TcpListener,
+}
+
+impl Stalled {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            listener,
+        }
+    }
+
+    /// Presses Ctrl-C as soon as the command has asked. It must end by that, not by giving the server up: then it would have
+    /// asked again.
+    #[track_caller]
+    pub(crate) fn interrupt(&self, command: &mut Command) -> Ran {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let _never_answered = self.asked();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert_eq!(ran.status, 130, "{}", ran.stderr);
+        let again = self.listener.accept();
+        assert!(again.is_err(), "it did not end until it had asked again");
+        ran
+    }
+
+    /// The first connection, within a time in which the harness must have come to ask.
+    fn asked(&self) -> TcpStream {
+        let start = Instant::now();
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "the harness never asked"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
