@@ -25,8 +25,9 @@ fn main() -> ExitCode {
         Some(Command::Report {
             reports,
             expect,
+            place,
             outputs,
-        }) => reports::merge(reports, expect, outputs),
+        }) => reports::merge(reports, expect, place, outputs),
     };
     match done {
         Ok(status) => status.into(),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::support::size::size;
+
 /// What to do with what is kept.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
@@ -22,6 +24,16 @@ pub enum CacheCommand {
         /// Remove these kernels and builds instead, named as `list` shows them: the only way to remove a built kernel
         #[arg(value_name = "NAME", conflicts_with = "all")]
         names: Vec<String>,
+        /// Which cache.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove templates, unpacked kernels and downloaded kernels, the longest unused first, until the rest is small enough;
+    /// kernels that were built here and builds stay
+    Prune {
+        /// What the cache may take on the disk, as 500M or 2.5G (powers of 1000)
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: u64,
         /// Which cache.
         #[command(flatten)]
         place: Place,

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::{
     build::BuildArgs,
-    cache::CacheCommand,
+    cache::{CacheCommand, Place},
     exec::{ExecArgs, ShellArgs},
     inspect::InspectArgs,
     minimum::MinimumArgs,
@@ -91,6 +91,9 @@ pub enum Command {
         /// Kernels that the reports must contain, named as for --kernel; a missing one counts as not run
         #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
         expect: Vec<String>,
+        /// The cache with the kernels that --expect names by a pattern
+        #[command(flatten)]
+        place: Place,
         /// What to write
         #[command(flatten)]
         outputs: OutputArgs,

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
+    cli::cache::Place,
     kernels::{Kernels, Options},
     report::{KernelReport, compare::Comparison, file, github, merge},
     session::outputs::{OutputArgs, Outputs},
@@ -21,10 +22,19 @@ pub fn compare(old: &Path, new: &Path) -> Result<u8> {
 }
 
 /// Merges reports, as the jobs of a CI write them, renders the result, and returns its exit status.
-pub fn merge(paths: &[PathBuf], expect: &[String], outputs: &OutputArgs) -> Result<u8> {
+pub fn merge(
+    paths: &[PathBuf],
+    expect: &[String],
+    place: &Place,
+    outputs: &OutputArgs,
+) -> Result<u8> {
+    let options = Options {
+        cache_dir: place.cache_dir.clone(),
+        ..Options::default()
+    };
     let expected = match expect {
         [] => Vec::new(),
-        names => Kernels::open(Options::default())?.expand(names)?,
+        names => Kernels::open(options)?.expand(names)?,
     };
     let outputs = Outputs::prepare(outputs)?;
     let reports: Result<Vec<_>> = paths.iter().map(|path| file::read(path)).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
 
-use super::cache::Lookup;
+use super::cache::{Cache, Lookup};
 use super::{Kernel, Kernels, Options};
 use crate::kernels::catalog::matrix::Source as Origin;
 use crate::kernels::catalog::request::Request;
@@ -27,6 +27,7 @@ impl Kernels {
             result => result,
         };
         let mut kernel = obtained.map_err(|error| self.cache.advise(error))?;
+        Cache::mark_used(&kernel);
         kernel.source.notes.extend(notes.take());
         Ok(kernel)
     }

@@ -13,6 +13,7 @@ use object::{Endianness, read::ReadCache};
 
 use crate::kernels::cache::write_atomically;
 use crate::kernels::{Kernel, Kernels};
+use crate::support::last_used;
 
 /// Offsets in the setup header of a bzImage (the kernel's documentation: x86/boot).
 const SETUP_SECTORS: usize = 0x1f1;
@@ -38,6 +39,7 @@ impl Kernels {
         let path = self.cache.uncompressed(&kernel.sha256);
         // Under its name it is complete; a size that differs means that somebody else was at it.
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == payload.unpacked) {
+            last_used::mark(&path);
             return Ok(path);
         }
         let vmlinux = payload.unpack(&mut file)?;

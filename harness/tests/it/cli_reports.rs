@@ -190,7 +190,14 @@ fn expected_kernel_without_a_report_counts_as_infra() {
     assert_eq!(ran.report()["kernels"][1]["error"], lost);
     assert_eq!(ran.stderr, format!("::warning title=6.1::{lost}\n"));
 
-    let ran = run(&mut harness(&["report", "--expect", "all"]));
+    let cache = dir.path().display().to_string();
+    let ran = run(&mut harness(&[
+        "report",
+        "--expect",
+        "all",
+        "--cache-dir",
+        &cache,
+    ]));
     assert_eq!(ran.status, 3, "no job wrote any");
     let kernels = ran.report()["kernels"].as_array().unwrap().len();
     assert!(kernels > 10, "{kernels}");

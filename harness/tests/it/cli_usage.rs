@@ -41,6 +41,11 @@ fn flags_that_do_not_exist_or_make_no_sense() {
     );
     refused(&["--kernel", "5.10", "--jobs", "0"], &["'0'", "--jobs"]);
     refused(&["compare", "only-one.json"], &["required", "<NEW>"]);
+    refused(&["cache", "prune"], &["required", "--max-size"]);
+    refused(
+        &["cache", "prune", "--max-size", "lots"],
+        &["'lots'", "--max-size", "unit"],
+    );
     refused(&["launch"], &["launch"]);
 }
 

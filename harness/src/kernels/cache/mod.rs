@@ -15,8 +15,8 @@ use crate::kernels::download::mirrors::AllFailed;
 use crate::kernels::files::bzimage::Identity;
 use crate::kernels::files::manifest::{self, Record, State};
 use crate::kernels::source::{Artifact, Resolved, Source};
-use crate::support::atomic;
 use crate::support::lock::{Guard, lock};
+use crate::support::{atomic, last_used};
 
 /// The folder of everything that was downloaded.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) enum Lookup {
     Ready(Box<Kernel>),
 }
 
-const ENTRY: &str = "kernel.json";
+pub(crate) const ENTRY: &str = "kernel.json";
 const MANIFEST: &str = "manifest";
 const IMAGE: &str = "vmlinuz";
 
@@ -128,6 +128,11 @@ impl Cache {
             Some(kernel) => Lookup::Ready(Box::new(kernel)),
             None => Lookup::Damaged(format!("{MANIFEST} does not list {IMAGE}")),
         })
+    }
+
+    /// Says that a cached kernel is used now.
+    pub(super) fn mark_used(kernel: &Kernel) {
+        last_used::mark(&kernel.image.with_file_name(ENTRY));
     }
 
     /// What is recorded of a cached kernel.

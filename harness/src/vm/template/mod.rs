@@ -9,7 +9,7 @@ mod key;
 mod save;
 mod store;
 
-use std::fs::{File, FileTimes};
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub use self::store::{Kept, Templates};
 use super::channel::filled_pipe;
 use super::command::{Parts, Role};
 use super::monitor::Monitor;
+use crate::support::last_used;
 
 /// The waiting init, built together with the harness.
 const STAGE1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1"));
@@ -95,9 +96,7 @@ impl Template {
         let found = Note::new(&note.kernel, note.window_bytes, &ram, &state)?;
         ensure!(found == note, "it was changed: {found:?} is not {note:?}");
         // For whoever looks which has not been used for long.
-        if let Ok(file) = File::options().append(true).open(dir.join(NOTE)) {
-            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
-        }
+        last_used::mark(&dir.join(NOTE));
         Ok(Some(Self {
             dir: dir.to_owned(),
             ram,

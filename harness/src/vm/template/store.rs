@@ -13,6 +13,7 @@ use super::save::{Saved, save};
 use super::{NOTE, Note, RAM, STATE, Template, window_for};
 use crate::{
     support::{
+        last_used,
         lock::{Guard, lock, try_lock},
         stop::Stop,
     },
@@ -41,6 +42,10 @@ pub struct Kept {
     pub bytes: u64,
     /// When it was last used.
     pub used: SystemTime,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The name of its lock.
+    pub lock: String,
     key: String,
 }
 
@@ -220,13 +225,15 @@ fn kept(dir: &Path) -> Option<Kept> {
         return None;
     }
     let note = dir.join(NOTE);
-    let used = fs::metadata(&note).ok()?.modified().ok()?;
+    let used = last_used::of(&note)?;
     let note: Note = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
     let size = |name: &str| fs::metadata(dir.join(name)).map_or(0, |file| file.blocks() * 512);
     Some(Kept {
         kernel: note.kernel,
         bytes: [RAM, STATE, NOTE].into_iter().map(size).sum(),
         used,
+        path: dir.to_owned(),
+        lock: lock_name(&key),
         key,
     })
 }

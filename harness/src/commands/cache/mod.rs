@@ -1,14 +1,16 @@
 //! `harness cache`: what is kept on this machine, and its end.
 
+mod items;
+mod prune;
+
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
+use self::items::{entries, is_built, name};
 use crate::{
     cli::cache::CacheCommand, kernels::cache::default_dir, support::error::usage, vm::Templates,
 };
@@ -23,7 +25,9 @@ const DOWNLOADED: [&str; 3] = [BUILDS, "lists", "keys"];
 
 /// Does it, and returns the exit status.
 pub fn command(command: &CacheCommand) -> Result<u8> {
-    let (CacheCommand::List { place } | CacheCommand::Clear { place, .. }) = command;
+    let (CacheCommand::List { place }
+    | CacheCommand::Clear { place, .. }
+    | CacheCommand::Prune { place, .. }) = command;
     let root = match &place.cache_dir {
         Some(dir) => dir.clone(),
         None => default_dir()?,
@@ -34,6 +38,7 @@ pub fn command(command: &CacheCommand) -> Result<u8> {
             .context("cannot write to stdout")?,
         CacheCommand::Clear { names, .. } if !names.is_empty() => remove(&root, names)?,
         CacheCommand::Clear { all, .. } => clear(&root, *all)?,
+        CacheCommand::Prune { max_size, .. } => prune::prune(&root, *max_size)?,
     }
     Ok(0)
 }
@@ -41,34 +46,14 @@ pub fn command(command: &CacheCommand) -> Result<u8> {
 fn list(root: &Path) -> String {
     let mut lines = vec![format!("{}", root.display())];
     let mut total = 0;
-    let mut add = |kind: &str, name: &str, bytes: u64, more: &str| {
-        total += bytes;
-        lines.push(format!("{kind:<9} {:>8}  {name}{more}", megabytes(bytes)));
-    };
-    for (kind, dir) in [
-        ("kernel", KERNELS),
-        ("build", BUILDS),
-        ("unpacked", UNPACKED),
-    ] {
-        for path in entries(&root.join(dir)) {
-            let kind = if dir == KERNELS && is_built(&path) {
-                "built"
-            } else {
-                kind
-            };
-            add(kind, &name(&path), size(&path), "");
-        }
-    }
-    for kept in Templates::new(root).list() {
-        let minutes = SystemTime::now()
-            .duration_since(kept.used)
-            .map_or(0, |since| since.as_secs() / 60);
-        add(
-            "template",
-            &kept.kernel,
-            kept.bytes,
-            &format!(", used {minutes} min ago"),
-        );
+    for item in items::all(root) {
+        total += item.bytes;
+        let size = megabytes(item.bytes);
+        let ago = item.used.map_or_else(String::new, |used| {
+            let since = SystemTime::now().duration_since(used).unwrap_or_default();
+            format!(", used {} min ago", since.as_secs() / 60)
+        });
+        lines.push(format!("{:<9} {size:>8}  {}{ago}", item.kind, item.name));
     }
     lines.push(format!("total     {:>8}", megabytes(total)));
     lines.join("\n") + "\n"
@@ -78,12 +63,12 @@ fn clear(root: &Path, all: bool) -> Result<()> {
     Templates::new(root).clear()?;
     let downloaded = DOWNLOADED.iter().filter(|_| all);
     for name in std::iter::once(&UNPACKED).chain(downloaded) {
-        remove_dir(&root.join(name))?;
+        remove_path(&root.join(name))?;
     }
     if all {
         let kernels = entries(&root.join(KERNELS));
         for kernel in kernels.iter().filter(|kernel| !is_built(kernel)) {
-            remove_dir(kernel)?;
+            remove_path(kernel)?;
         }
     }
     Ok(())
@@ -105,50 +90,25 @@ fn remove(root: &Path, names: &[String]) -> Result<()> {
         })
     };
     let paths = names.iter().map(find).collect::<Result<Vec<_>>>()?;
-    paths.into_iter().try_for_each(|path| remove_dir(path))
+    paths.into_iter().try_for_each(|path| remove_path(path))
 }
 
-fn remove_dir(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
+fn remove_path(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),
     }
 }
 
-/// Whether a cached kernel was built here, so that no download brings it back.
-fn is_built(kernel: &Path) -> bool {
-    let entry = fs::read(kernel.join("kernel.json")).unwrap_or_default();
-    let entry: Value = serde_json::from_slice(&entry).unwrap_or_default();
-    entry["source"]["kind"] == "built"
-}
-
-fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-fn entries(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
-}
-
-/// What a file or a folder takes on the disk.
-fn size(path: &Path) -> u64 {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => entries(path).iter().map(|path| size(path)).sum(),
-        Ok(metadata) => metadata.blocks() * 512,
-        Err(_) => 0,
-    }
 }
 
 #[cfg(test)]
@@ -171,7 +131,10 @@ mod tests {
         clear(root, false).unwrap();
         assert!(!root.join("vmlinux").exists() && root.join("kernels").exists());
         clear(root, true).unwrap();
-        assert_eq!(entries(&root.join(KERNELS)), Vec::<PathBuf>::new());
+        assert_eq!(
+            entries(&root.join(KERNELS)),
+            Vec::<std::path::PathBuf>::new()
+        );
         assert!(!root.join("keys").exists());
         clear(root, true).unwrap();
     }

@@ -1,0 +1,104 @@
+//! What a cache holds.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use serde_json::Value;
+
+use super::{BUILDS, KERNELS, UNPACKED};
+use crate::{kernels::cache::ENTRY, support::last_used, vm::Templates};
+
+/// One thing in a cache.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// What it takes on the disk.
+    pub(super) bytes: u64,
+    pub(super) used: Option<SystemTime>,
+    /// The name of the lock that its maker holds; none for what only its user can bring back.
+    pub(super) lock: Option<String>,
+}
+
+/// Everything, kernels first.
+pub(super) fn all(root: &Path) -> Vec<Item> {
+    let in_folder = |folder| entries(&root.join(folder)).into_iter();
+    let kernels = in_folder(KERNELS).map(|path| {
+        let built = is_built(&path);
+        let used = last_used::of(&path.join(ENTRY));
+        let kind = if built { "built" } else { "kernel" };
+        item(kind, path, used, |name| (!built).then(|| name.to_owned()))
+    });
+    let builds = in_folder(BUILDS).map(|path| item("build", path, None, |_| None));
+    let unpacked = in_folder(UNPACKED).map(|path| {
+        let used = last_used::of(&path);
+        item("unpacked", path, used, |name| {
+            Some(format!("vmlinux-{name}"))
+        })
+    });
+    let templates = Templates::new(root).list().into_iter().map(|kept| Item {
+        kind: "template",
+        name: kept.kernel,
+        path: kept.path,
+        bytes: kept.bytes,
+        used: Some(kept.used),
+        lock: Some(kept.lock),
+    });
+    kernels
+        .chain(builds)
+        .chain(unpacked)
+        .chain(templates)
+        .collect()
+}
+
+fn item(
+    kind: &'static str,
+    path: PathBuf,
+    used: Option<SystemTime>,
+    lock: impl FnOnce(&str) -> Option<String>,
+) -> Item {
+    let name = name(&path);
+    Item {
+        kind,
+        bytes: size(&path),
+        used,
+        lock: lock(&name),
+        name,
+        path,
+    }
+}
+
+/// Whether a cached kernel was built here, so that no download brings it back.
+pub(super) fn is_built(kernel: &Path) -> bool {
+    let entry = fs::read(kernel.join(ENTRY)).unwrap_or_default();
+    let entry: Value = serde_json::from_slice(&entry).unwrap_or_default();
+    entry["source"]["kind"] == "built"
+}
+
+pub(super) fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+pub(super) fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// What a file or a folder takes on the disk.
+fn size(path: &Path) -> u64 {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => entries(path).iter().map(|path| size(path)).sum(),
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    }
+}
