@@ -1,7 +1,6 @@
 //! The errors of this library: what failed, on what, why, and what to do.
 
 mod hints;
-mod link;
 mod map;
 mod verifier_log;
 
@@ -10,13 +9,12 @@ use std::path::PathBuf;
 
 use crate::btf::BtfError;
 use crate::btf::core_spec::CoreRelocationInfo;
-use crate::compat::Helper;
+use crate::compat::{Helper, TooNew};
 use crate::feature::Unsupported;
 use crate::kernel_version::KernelVersion;
-use crate::requirements::TooNew;
 
-use hints::{list, pin_hint, quoted, why_refused};
-pub use link::LinkError;
+pub(crate) use hints::pin_hint;
+use hints::{list, quoted, why_refused};
 pub use map::MapError;
 
 /// Why an object could not be made ready.
@@ -324,7 +322,7 @@ mod tests {
                 call: "BPF_MAP_FREEZE",
                 io_error: io(),
             })),
-            Box::new(LinkError::Pin {
+            Box::new(crate::programs::LinkError::Pin {
                 path: path.clone(),
                 error: io(),
             }),

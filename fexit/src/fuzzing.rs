@@ -1,9 +1,10 @@
 //! Entry points for the fuzzer. Built only by `cargo xtask fuzz`; no system call is made.
 
+use crate::EbpfLoader;
 use crate::btf::Btf;
 use crate::btf::raw::Raw;
+use crate::object::relocation_sites;
 use crate::object::{Globals, Object};
-use crate::{EbpfLoader, requirements};
 
 /// How many programs of an object are looked at: each may mean reading the object again.
 const PROGRAMS: usize = 4;
@@ -16,7 +17,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     for program in object.extra.sections.keys().take(PROGRAMS) {
         if let Ok(relocated) = object.relocated(program, None, || Ok(kernel.clone())) {
             let log = "7: (85) call unknown#195896080\n";
-            let _ = requirements::missing(&object, &relocated, program, log);
+            let _ = relocation_sites::missing(&object, &relocated, program, log);
         }
     }
     let (globals, map_names) = (object.extra.globals.clone(), object.map_names.clone());

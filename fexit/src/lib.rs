@@ -103,14 +103,14 @@ pub mod util;
 pub use ::object::Endianness;
 pub use btf::core_spec::CoreRelocationInfo;
 pub use btf::{AmbiguityPolicy, Btf, BtfError};
-pub use compat::Helper;
+pub use compat::{Helper, TooNew};
 pub use ebpf::{Bpf, Ebpf, GlobalVariable};
 pub use error::EbpfError;
 pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use loader::{BpfLoader, EbpfLoader, GlobalData, VerifierLogLevel};
 pub use maps::{Map, MapError, Pod};
-pub use requirements::{Needs, Requirement, TooNew};
+pub use requirements::{Needs, Requirement};
 
 /// The example of the README, compiled as a test.
 #[cfg(doctest)]

@@ -8,6 +8,7 @@ mod core;
 pub(crate) mod kconfig;
 pub(crate) mod ksyms;
 mod parts;
+pub(crate) mod relocation_sites;
 pub(crate) mod running;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -4,10 +4,14 @@
 //! this table. It is for what must be known without a kernel at hand, and for naming what one lacks.
 
 mod helpers;
+pub(crate) mod instructions;
 mod kfuncs;
 mod map_types;
+mod too_new;
 
 use crate::kernel_version::KernelVersion;
+pub use too_new::TooNew;
+pub(crate) use too_new::too_new;
 
 type KfuncRow = (&'static str, (u16, u16), &'static str);
 type Row = (&'static str, (u16, u16), &'static str, bool, bool);

@@ -4,11 +4,11 @@ use std::io;
 
 use super::verifier_log;
 use crate::btf::core_spec::CoreRelocationInfo;
-use crate::requirements::TooNew;
+use crate::compat::TooNew;
 use crate::sys::ENOTSUPP;
 
 /// What to do when a name in a BPF file system cannot be made or opened.
-pub(super) fn pin_hint(error: &io::Error) -> &'static str {
+pub(crate) fn pin_hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EEXIST) => "; choose a free name, or remove what is there",
         Some(libc::ENOENT) => "; nothing is pinned under that name, or its folder does not exist",

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Shared;
 use super::externs::Instructions;
+use super::shared::Shared;
 use crate::btf::core_spec::CoreRelocationInfo;
 use crate::btf::{Ambiguity, Btf};
+use crate::compat::{self, TooNew};
 use crate::error::ProgramError;
-use crate::requirements::{self, TooNew};
+use crate::object::relocation_sites;
 use crate::sys::{self, ProgLoad, TestRun};
 
 /// The verifier's log starts with this much room and grows until it fits.
@@ -205,10 +206,10 @@ impl ProgramData {
                 if let Some(error) = resolved.refused(&error, &log) {
                     return Err(error);
                 }
-                let missing = requirements::missing(object, &relocated, &self.name, &log);
+                let missing = relocation_sites::missing(object, &relocated, &self.name, &log);
                 let too_new = btf().map_or_else(
                     |_| Vec::new(),
-                    |btf| requirements::too_new(&function.instructions, &log, &btf),
+                    |btf| compat::too_new(&function.instructions, &log, &btf),
                 );
                 return Ok(Err(Refusal {
                     error,

@@ -5,7 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use super::data::{ProgramData, Refusal};
 use super::info;
-use super::target::Resolved;
+use super::permission::permission;
+use super::resolved::Resolved;
 use crate::btf::Btf;
 use crate::capabilities::{self, Lockdown};
 use crate::compat::Helper;
@@ -241,16 +242,6 @@ pub(super) fn never_fires(name: &str, target: Option<&Resolved>) -> ProgramError
         None,
         io::Error::from_raw_os_error(libc::EBUSY),
     )
-}
-
-pub(super) fn permission(action: &'static str, by_id: bool) -> ProgramError {
-    if !by_id && capabilities::only_administrators() {
-        return Feature::Capabilities.unsupported().into();
-    }
-    ProgramError::Permission {
-        action,
-        missing: capabilities::missing(by_id),
-    }
 }
 
 /// Whether the log has no message of the verifier: it is empty, or holds its statistics only.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use aya_obj::generated::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
 };
 
-use super::Shared;
+use super::shared::{Filled, Shared};
 use crate::btf::raw::Raw;
 use crate::btf::{Btf, Symbol};
 use crate::elf::externs::{Extern, ExternKind};
@@ -28,30 +28,6 @@ const LD_IMM64: u8 = 0x18;
 /// What is called in the place of a kernel function that is not there, its number behind it: no helper. The program
 /// must check before, and so never reaches it. The number is libbpf's.
 const ABSENT: i32 = 2_002_000_000;
-
-/// The values of the kernel's configuration that an object asks for.
-#[derive(Debug)]
-pub(crate) struct Kconfig {
-    given: Option<String>,
-    filled: OnceLock<Filled>,
-}
-
-impl Kconfig {
-    /// With the configuration that was given to the loader, if any.
-    pub(crate) fn new(given: Option<String>) -> Self {
-        Self {
-            given,
-            filled: OnceLock::new(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Filled {
-    map: Map,
-    /// The offset of each value by the number of its extern, or why it has none.
-    places: BTreeMap<usize, Result<i32, String>>,
-}
 
 /// The instructions of a program before they are loaded.
 pub(super) struct Instructions<'a> {

@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use super::{FExitLink, FExitLinkId, LinkError, LinkInfo, PinnedLink, ProgramError};
+use super::fexit_link::{FExitLink, FExitLinkId, LinkError, PinnedLink};
+use super::info::LinkInfo;
+use crate::error::ProgramError;
 
 /// What can be detached. Only this library's links implement it.
 pub trait Link: sealed::Sealed {

@@ -8,13 +8,16 @@ use aya_obj::generated::{
 };
 
 use super::data::{Kind, ProgramData};
-use super::links::{Attachment, Links};
-pub use super::links::{FExitLink, FExitLinkId};
-use super::target::{self, Resolved, Target};
-use super::{ProgramError, TestRun, diagnose, info};
+use super::fexit_link::{Attachment, Links};
+pub use super::fexit_link::{FExitLink, FExitLinkId};
+use super::resolved::Resolved;
+use super::target::{self, Target};
+use super::{diagnose, info};
 use crate::btf::Btf;
+use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys;
+use crate::sys::TestRun;
 
 // Newer than the bindings; from include/uapi/linux/bpf.h of 7.0 and 7.2.
 const BPF_TRACE_FSESSION: u32 = 58;

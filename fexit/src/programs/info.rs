@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_TRACING;
 
-use super::{ProgramError, diagnose};
+use super::permission::permission;
+use crate::error::ProgramError;
 use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
 
@@ -55,7 +56,7 @@ fn all(
     calls: [&'static str; 2],
 ) -> impl Iterator<Item = Result<OwnedFd, ProgramError>> {
     let failed = move |io_error: std::io::Error, call| match (kind, io_error.raw_os_error()) {
-        (_, Some(libc::EPERM)) => diagnose::permission("list what the kernel has", true),
+        (_, Some(libc::EPERM)) => permission("list what the kernel has", true),
         (IdKind::Link, Some(libc::EINVAL)) if Feature::LinkInfo.missing().is_some() => {
             Feature::LinkInfo.unsupported().into()
         }
@@ -182,7 +183,7 @@ impl ProgramInfo {
     /// [`ProgramError::Permission`]: it takes `CAP_SYS_ADMIN`; [`ProgramError::SyscallError`] when it is gone.
     pub fn fd(&self) -> Result<OwnedFd, ProgramError> {
         sys::fd_by_id(IdKind::Prog, self.id).map_err(|io_error| match io_error.raw_os_error() {
-            Some(libc::EPERM) => diagnose::permission("look up a program by its id", true),
+            Some(libc::EPERM) => permission("look up a program by its id", true),
             _ => ProgramError::SyscallError {
                 call: "BPF_PROG_GET_FD_BY_ID",
                 io_error,

@@ -5,6 +5,7 @@ mod diagnose;
 mod externs;
 mod fd_link;
 pub mod fexit;
+mod fexit_link;
 #[cfg(test)]
 mod fexit_tests;
 mod info;
@@ -12,7 +13,10 @@ pub mod links;
 #[cfg(test)]
 mod load_tests;
 mod other;
+mod permission;
 pub(crate) mod pin;
+mod resolved;
+mod shared;
 mod target;
 
 use std::collections::BTreeMap;
@@ -21,31 +25,15 @@ use std::sync::Arc;
 
 pub use self::fexit::FExit;
 pub use info::{LinkInfo, ProgramInfo, loaded_links, loaded_programs};
-pub use links::{FExitLink, FExitLinkId, PinnedLink};
+pub use links::{FExitLink, FExitLinkId, LinkError, PinnedLink};
 pub use other::OtherProgram;
 pub use target::Target;
 
-pub use crate::error::{LinkError, ProgramError};
+pub use crate::error::ProgramError;
 pub use crate::sys::TestRun;
 
-use crate::btf::{AmbiguityPolicy, Btf};
-use crate::maps::Map;
-use crate::object::Object;
 use data::ProgramData;
-pub(crate) use externs::Kconfig;
-
-/// What the programs of one object share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) object: Arc<Object>,
-    /// In the order of `object.map_names`.
-    pub(crate) maps: Vec<Map>,
-    /// What CO-RE relocations are resolved against, if not the types that a program is loaded with.
-    pub(crate) btf: Option<Btf>,
-    pub(crate) log_level: u32,
-    pub(crate) kconfig: Kconfig,
-    pub(crate) ambiguity: AmbiguityPolicy,
-}
+pub(crate) use shared::{Kconfig, Shared};
 
 /// A program of an object, of any type.
 ///
@@ -152,6 +140,20 @@ impl Program {
     /// [`ProgramError::NotLoaded`], or what the kernel answered.
     pub fn test_run(&self, data: &[u8]) -> Result<TestRun, ProgramError> {
         self.data().test_run(data)
+    }
+}
+
+impl<'a> Target<'a> {
+    /// A program of this library.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`] when it is not loaded.
+    pub fn program(program: &'a Program, function: Option<&'a str>) -> Result<Self, ProgramError> {
+        Ok(Self::Program {
+            fd: program.fd()?,
+            function,
+        })
     }
 }
 

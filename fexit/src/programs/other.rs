@@ -3,8 +3,9 @@
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 
 use super::data::{Kind, ProgramData};
-use super::{ProgramError, diagnose};
+use super::diagnose;
 use crate::btf::Btf;
+use crate::error::ProgramError;
 
 /// A program that is not fexit. It can be loaded to be a target, and test-run; this library does not attach it.
 #[derive(Debug)]

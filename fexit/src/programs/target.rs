@@ -1,11 +1,12 @@
 //! What an fexit program is attached to.
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::data::ProgramData;
-use super::{Program, diagnose, pin};
+use super::permission::permission;
+use super::pin;
+use super::resolved::Resolved;
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Ambiguity, Btf, BtfError, FuncModel, FunctionId, Module};
 use crate::error::ProgramError;
@@ -93,18 +94,6 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// A program of this library.
-    ///
-    /// # Errors
-    ///
-    /// [`ProgramError::NotLoaded`] when it is not loaded.
-    pub fn program(program: &'a Program, function: Option<&'a str>) -> Result<Self, ProgramError> {
-        Ok(Self::Program {
-            fd: program.fd()?,
-            function,
-        })
-    }
-
     /// The program with this id, as `bpftool prog` lists it.
     ///
     /// # Errors
@@ -112,7 +101,7 @@ impl<'a> Target<'a> {
     /// [`ProgramError::TargetProgram`] when there is none.
     pub fn program_id(id: u32, function: Option<&'a str>) -> Result<Self, ProgramError> {
         let fd = sys::fd_by_id(IdKind::Prog, id).map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM) => diagnose::permission("look up a program by its id", true),
+            Some(libc::EPERM) => permission("look up a program by its id", true),
             _ => ProgramError::TargetProgram {
                 reason: format!("no program with id {id} ({error}); `bpftool prog` lists them"),
             },
@@ -135,40 +124,6 @@ impl<'a> Target<'a> {
             io_error,
         })?;
         Ok(Self::OwnedProgram { fd, function })
-    }
-}
-
-/// A target as `BPF_PROG_LOAD` takes it.
-pub(super) struct Resolved {
-    pub(super) name: String,
-    pub(super) function: FunctionId,
-    /// The program, or the BTF of the module, that the function belongs to.
-    pub(super) owner: Option<OwnedFd>,
-    pub(super) is_program: bool,
-    /// The module that the function belongs to.
-    pub(super) module: Option<String>,
-    /// The functions' type ids, when they are many.
-    pub(super) many: Vec<u32>,
-}
-
-impl Resolved {
-    /// The program that the function belongs to, if it is one's.
-    pub(super) fn owning_program(&self) -> Option<BorrowedFd<'_>> {
-        self.owner
-            .as_ref()
-            .filter(|_| self.is_program)
-            .map(AsFd::as_fd)
-    }
-}
-
-impl fmt::Debug for Resolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolved")
-            .field("name", &self.name)
-            .field("btf_id", &self.function.btf_id)
-            .field("owner", &self.owner)
-            .field("functions", &self.many.len().max(1))
-            .finish_non_exhaustive()
     }
 }
 
@@ -242,9 +197,7 @@ fn function(name: &str, btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, Pro
         };
         match Feature::ModuleTarget.is_in(btf) {
             Some(false) if in_module() => Feature::ModuleTarget.unsupported().into(),
-            _ if error.is_permission() => {
-                diagnose::permission("look up the BTF of a kernel module", true)
-            }
+            _ if error.is_permission() => permission("look up the BTF of a kernel module", true),
             _ => ProgramError::Btf(error),
         }
     })?;
@@ -302,9 +255,7 @@ fn functions(names: &[&str], btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved
 fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, ProgramError> {
     let failed = |call| {
         move |io_error: std::io::Error| match io_error.raw_os_error() {
-            Some(libc::EPERM) => {
-                diagnose::permission("look up the BTF of the target program", true)
-            }
+            Some(libc::EPERM) => permission("look up the BTF of the target program", true),
             _ => ProgramError::SyscallError { call, io_error },
         }
     };

@@ -1,10 +1,7 @@
 //! What the programs of an object require of a kernel, read from the object alone.
 
-mod instructions;
-mod relocation_sites;
 #[cfg(test)]
 mod tests;
-mod too_new;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,19 +9,16 @@ use aya_obj::Object as Parsed;
 
 use crate::Ebpf;
 use crate::btf::core_spec::CoreRelocationInfo;
+use crate::compat::instructions::{Found, Instruction};
 use crate::compat::{self, Helper};
 use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::maps::Map;
+use crate::object::relocation_sites::{Placed, placed};
 use crate::object::{Key, Object};
 use crate::programs::Program;
-use instructions::{Found, Instruction};
-pub(crate) use relocation_sites::missing;
-use relocation_sites::{Placed, placed};
-pub use too_new::TooNew;
-pub(crate) use too_new::too_new;
 
 /// What one fexit program requires of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -220,16 +220,19 @@ fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
     let poisoned = poisoned.filter(|(_, insn)| insn.code == 0x85 && insn.imm == 195_896_080);
     let named = poisoned.map(|(at, _)| {
         let log = format!("{at}: (85) call unknown#195896080\ninvalid func unknown#195896080\n");
-        let missing = super::missing(&object, &relocated, "probe", &log);
+        let missing = crate::object::relocation_sites::missing(&object, &relocated, "probe", &log);
         missing.iter().map(ToString::to_string).collect::<Vec<_>>()
     });
     let mut named: Vec<_> = named.collect();
     named.sort();
     assert_eq!(named, [["struct task.gone"], ["struct task.in.x"]]);
-    assert!(super::missing(&object, &relocated, "probe", "R1 is odd").is_empty());
+    assert!(
+        crate::object::relocation_sites::missing(&object, &relocated, "probe", "R1 is odd")
+            .is_empty()
+    );
     // A log that does not tell where names all of them.
     assert_eq!(
-        super::missing(
+        crate::object::relocation_sites::missing(
             &object,
             &relocated,
             "probe",

@@ -2,23 +2,23 @@
 
 use aya_obj::generated::bpf_insn;
 
+use super::{Key, Object, POISON, Relocated};
 use crate::btf::core::CoreRelocation;
 use crate::btf::core_spec::{self, CoreRelocationInfo};
 use crate::btf::raw::Raw;
-use crate::object::{Key, Object, POISON, Relocated};
 
 const CALL: u8 = 0x85;
 
 /// A CO-RE relocation, and the instruction that it is for.
-pub(super) struct Placed {
-    pub(super) function: Key,
+pub(crate) struct Placed {
+    pub(crate) function: Key,
     /// Counted from the start of the function.
-    pub(super) instruction: usize,
-    pub(super) need: CoreRelocationInfo,
+    pub(crate) instruction: usize,
+    pub(crate) need: CoreRelocationInfo,
 }
 
 /// The CO-RE relocations, each with its place.
-pub(super) fn placed(object: &Object) -> Vec<Placed> {
+pub(crate) fn placed(object: &Object) -> Vec<Placed> {
     let Ok(local) = Raw::parse(object.extra.btf.clone()) else {
         return Vec::new();
     };

@@ -12,23 +12,23 @@ const LD_IMM64: u8 = 0x18;
 const PSEUDO_FUNC: u8 = 4;
 
 /// The address of a function of the program, for a helper to call.
-pub(super) const CALLBACK: &str = "a callback";
+pub(crate) const CALLBACK: &str = "a callback";
 
 /// What, the release, the kernel commit.
-pub(super) type Instruction = (&'static str, (u16, u16), &'static str);
+pub(crate) type Instruction = (&'static str, (u16, u16), &'static str);
 
 /// What a program's instructions refer to.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) helpers: BTreeSet<u32>,
-    pub(super) kfuncs: BTreeSet<i32>,
-    pub(super) externs: BTreeSet<i32>,
-    pub(super) maps: BTreeSet<i32>,
-    pub(super) features: BTreeSet<Instruction>,
+pub(crate) struct Found {
+    pub(crate) helpers: BTreeSet<u32>,
+    pub(crate) kfuncs: BTreeSet<i32>,
+    pub(crate) externs: BTreeSet<i32>,
+    pub(crate) maps: BTreeSet<i32>,
+    pub(crate) features: BTreeSet<Instruction>,
 }
 
 impl Found {
-    pub(super) fn look_at(&mut self, instructions: &[bpf_insn]) {
+    pub(crate) fn look_at(&mut self, instructions: &[bpf_insn]) {
         let mut rest = instructions.iter();
         while let Some(insn) = rest.next() {
             self.features.extend(newer_than_fexit(insn));

@@ -5,9 +5,9 @@ use std::fmt;
 
 use aya_obj::generated::bpf_insn;
 
+use super::Helper;
 use super::instructions::{self, Found};
 use crate::btf::Btf;
-use crate::compat::Helper;
 use crate::kernel_version::KernelVersion;
 
 /// A helper or a kind of instruction that the running kernel does not have.

@@ -1,0 +1,359 @@
+//! Links of fexit programs: what owns an attachment, and how it ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::info::LinkInfo;
+use super::pin::{self, Pin};
+use crate::error::{ProgramError, pin_hint};
+use crate::feature::{Feature, Unsupported};
+
+/// Why a link could not be pinned, found or asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The link could not be pinned, or nothing could be opened under that name.
+    #[error("link at {}: {error}{}", path.display(), pin_hint(error))]
+    Pin {
+        /// The name.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+
+    /// The pin could not be removed; the link is as it was.
+    #[error("the pin at {} stays: {error}", pinned.path().display())]
+    Unpin {
+        /// The link, to try again or to keep.
+        pinned: Box<PinnedLink>,
+        /// Why.
+        error: io::Error,
+    },
+
+    /// What is pinned there is no fexit link.
+    #[error("{} holds {found}, not an fexit link", path.display())]
+    WrongObject {
+        /// The name.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+
+    /// The running kernel lacks a feature.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+
+    /// Another call failed.
+    #[error("`{call}` failed: {error}")]
+    SyscallError {
+        /// The call.
+        call: &'static str,
+        /// What it returned.
+        error: io::Error,
+    },
+}
+
+impl LinkError {
+    /// The refusal in it, if the running kernel lacks a feature.
+    pub fn unsupported(&self) -> Option<&Unsupported> {
+        match self {
+            Self::Unsupported(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+/// Names one attachment of one program, and never another one: not after it was detached, not in another object.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct FExitLinkId(u64);
+
+/// What the program knows of an attachment whose link it may have given away.
+#[derive(Debug, Default)]
+pub(super) struct Attachment {
+    /// Its descriptor was given away.
+    given_away: AtomicBool,
+    pins: Mutex<Vec<Pin>>,
+}
+
+impl Attachment {
+    /// Whether it may live on when no [`FExitLink`] of it is left.
+    pub(super) fn may_live(&self) -> bool {
+        self.given_away.load(Ordering::Relaxed)
+            || self.with_pins(|pins| pins.iter().any(Pin::is_there))
+    }
+
+    fn with_pins<T>(&self, work: impl FnOnce(&mut Vec<Pin>) -> T) -> T {
+        work(&mut self.pins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One attachment: the program runs while this lives. Dropping it detaches, see [`FExit::detach`](super::FExit::detach).
+///
+/// It outlives the program's `unload` and the drop of [`Ebpf`](crate::Ebpf).
+#[derive(Debug)]
+#[must_use = "dropping a link detaches the program"]
+pub struct FExitLink {
+    fd: OwnedFd,
+    id: u64,
+    attachment: Arc<Attachment>,
+}
+
+impl FExitLink {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self::of(fd, Arc::default())
+    }
+
+    fn of(fd: OwnedFd, attachment: Arc<Attachment>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            fd,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            attachment,
+        }
+    }
+
+    /// The id by which its program knows the link; no other link of this process ever has the same.
+    pub fn id(&self) -> FExitLinkId {
+        FExitLinkId(self.id)
+    }
+
+    pub(super) fn attachment(&self) -> Arc<Attachment> {
+        Arc::clone(&self.attachment)
+    }
+
+    /// Detaches, as dropping does.
+    ///
+    /// # Errors
+    ///
+    /// None; the signature is that of [`Link::detach`].
+    pub fn detach(self) -> Result<(), ProgramError> {
+        drop(self);
+        Ok(())
+    }
+
+    /// Pins the link at `path`, a name that is free in a BPF file system: it stays attached when this process is gone.
+    ///
+    /// The link stays yours, also when this fails; dropping it does not detach while the pin is there.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.7. Source: kernel commit 70ed506c3bbc ("bpf: Introduce pinnable bpf_link abstraction").
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Unsupported`] before 5.7, [`LinkError::Pin`] when the name is taken or not in a BPF file system.
+    pub fn pin<P: AsRef<Path>>(&self, path: P) -> Result<PinnedLink, LinkError> {
+        let path = path.as_ref();
+        let failed = |error| LinkError::Pin {
+            path: path.to_owned(),
+            error,
+        };
+        let copy = self.fd.try_clone().map_err(failed)?;
+        let pin = Pin::make(self.fd.as_fd(), path)
+            .map_err(|error| lacking(Feature::Link, error, failed))?;
+        self.attachment.with_pins(|pins| pins.push(pin.clone()));
+        let link = Self::of(copy, self.attachment());
+        Ok(PinnedLink { link, pin })
+    }
+
+    /// The link that is pinned at `path`. The pin stays.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.7.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Pin`] when there is none; [`LinkError::WrongObject`] when something else of BPF is there. Before 5.8
+    /// the kernel does not tell an fexit link from one of fentry.
+    pub fn from_pin<P: AsRef<Path>>(path: P) -> Result<Self, LinkError> {
+        let path = path.as_ref();
+        let failed = |error| LinkError::Pin {
+            path: path.to_owned(),
+            error,
+        };
+        let fd = pin::open(path).map_err(failed)?;
+        match pin::other_than_fexit(fd.as_fd()).map_err(failed)? {
+            Some(found) => Err(LinkError::WrongObject {
+                path: path.to_owned(),
+                found,
+            }),
+            None => Ok(Self::new(fd)),
+        }
+    }
+
+    /// What the kernel knows of the link.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.8; [`LinkInfo::target()`] 5.13. Source: kernel commit f2e10bff16a0 ("bpf: Add support for
+    /// BPF_OBJ_GET_INFO_BY_FD for bpf_link").
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Unsupported`] before 5.8.
+    pub fn info(&self) -> Result<LinkInfo, LinkError> {
+        let failed = |error| LinkError::SyscallError {
+            call: "BPF_OBJ_GET_INFO_BY_FD",
+            error,
+        };
+        LinkInfo::of(self.fd.as_fd()).map_err(|error| lacking(Feature::LinkInfo, error, failed))
+    }
+}
+
+/// The refusal if the kernel lacks `feature`, else the failure itself.
+fn lacking(
+    feature: Feature,
+    error: io::Error,
+    failed: impl FnOnce(io::Error) -> LinkError,
+) -> LinkError {
+    let refusal = match error.raw_os_error() {
+        Some(libc::EINVAL) => feature.missing(),
+        _ => None,
+    };
+    refusal.map_or_else(|| failed(error), LinkError::from)
+}
+
+impl AsFd for FExitLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<FExitLink> for OwnedFd {
+    /// Gives the attachment away: it ends when the last copy of the descriptor is closed.
+    ///
+    /// Whether it still lives, the kernel says from 5.8 on, to a process with `CAP_SYS_ADMIN`. If it does not, the
+    /// program counts as attached until it is unloaded.
+    fn from(link: FExitLink) -> Self {
+        link.attachment.given_away.store(true, Ordering::Relaxed);
+        link.fd
+    }
+}
+
+/// A link with a name in a BPF file system: attached until the name and all its owners are gone.
+#[derive(Debug)]
+#[must_use = "the pin stays, but only this object can remove it safely"]
+pub struct PinnedLink {
+    link: FExitLink,
+    pin: Pin,
+}
+
+impl PinnedLink {
+    /// The link that is pinned at `path`, with its pin.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.7.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FExitLink::from_pin`].
+    pub fn from_pin<P: AsRef<Path>>(path: P) -> Result<Self, LinkError> {
+        let path = path.as_ref();
+        let pin = Pin::of(path);
+        let link = FExitLink::from_pin(path)?;
+        link.attachment.with_pins(|pins| pins.push(pin.clone()));
+        Ok(Self { link, pin })
+    }
+
+    /// Where it is pinned.
+    pub fn path(&self) -> &Path {
+        self.pin.path()
+    }
+
+    /// Removes the pin and returns the link, which detaches when dropped unless another descriptor or pin keeps it.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.7.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Unpin`], which returns the pinned link, when the file cannot be removed, or was replaced by another
+    /// file, which stays.
+    pub fn unpin(self) -> Result<FExitLink, LinkError> {
+        match self.pin.remove() {
+            Ok(()) => {
+                let attachment = &self.link.attachment;
+                attachment.with_pins(|pins| pins.retain(|pin| *pin != self.pin));
+                Ok(self.link)
+            }
+            Err(error) => Err(LinkError::Unpin {
+                pinned: Box::new(self),
+                error,
+            }),
+        }
+    }
+}
+
+impl From<PinnedLink> for FExitLink {
+    /// The link; the pin stays.
+    fn from(pinned: PinnedLink) -> Self {
+        pinned.link
+    }
+}
+
+/// The links that a program owns.
+#[derive(Debug, Default)]
+pub(super) struct Links(BTreeMap<u64, FExitLink>);
+
+impl Links {
+    pub(super) fn insert(&mut self, link: FExitLink) -> FExitLinkId {
+        let id = link.id();
+        self.0.insert(id.0, link);
+        id
+    }
+
+    pub(super) fn take(&mut self, id: &FExitLinkId) -> Result<FExitLink, ProgramError> {
+        self.0.remove(&id.0).ok_or(ProgramError::NotAttached)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> FExitLink {
+        FExitLink::new(std::fs::File::open("/dev/null").unwrap().into())
+    }
+
+    #[test]
+    fn an_id_names_one_link_for_ever() {
+        let mut links = Links::default();
+        let mut others = Links::default();
+        let first = links.insert(link());
+        links.take(&first).unwrap().detach().unwrap();
+        // The descriptor's number is free again and reused, the id is not.
+        let second = links.insert(link());
+        assert_ne!(first, second);
+        assert!(matches!(links.take(&first), Err(ProgramError::NotAttached)));
+        assert!(matches!(
+            others.take(&second),
+            Err(ProgramError::NotAttached)
+        ));
+        assert!(links.take(&second).is_ok());
+    }
+
+    #[test]
+    fn a_taken_link_is_not_the_programs_to_end() {
+        let mut links = Links::default();
+        let kept = link();
+        let attachment = kept.attachment();
+        let id = links.insert(kept);
+        let taken = links.take(&id).unwrap();
+        assert_eq!(taken.id(), id);
+        links.clear();
+        assert_eq!(Arc::strong_count(&attachment), 2);
+        drop(taken);
+        assert_eq!(Arc::strong_count(&attachment), 1);
+    }
+}

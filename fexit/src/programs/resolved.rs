@@ -1,0 +1,40 @@
+//! A target that was found.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::btf::FunctionId;
+
+/// A target as `BPF_PROG_LOAD` takes it.
+pub(super) struct Resolved {
+    pub(super) name: String,
+    pub(super) function: FunctionId,
+    /// The program, or the BTF of the module, that the function belongs to.
+    pub(super) owner: Option<OwnedFd>,
+    pub(super) is_program: bool,
+    /// The module that the function belongs to.
+    pub(super) module: Option<String>,
+    /// The functions' type ids, when they are many.
+    pub(super) many: Vec<u32>,
+}
+
+impl Resolved {
+    /// The program that the function belongs to, if it is one's.
+    pub(super) fn owning_program(&self) -> Option<BorrowedFd<'_>> {
+        self.owner
+            .as_ref()
+            .filter(|_| self.is_program)
+            .map(AsFd::as_fd)
+    }
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved")
+            .field("name", &self.name)
+            .field("btf_id", &self.function.btf_id)
+            .field("owner", &self.owner)
+            .field("functions", &self.many.len().max(1))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+//! What the programs of one object share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::btf::{AmbiguityPolicy, Btf};
+use crate::maps::Map;
+use crate::object::Object;
+
+/// What the programs of one object share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) object: Arc<Object>,
+    /// In the order of `object.map_names`.
+    pub(crate) maps: Vec<Map>,
+    /// What CO-RE relocations are resolved against, if not the types that a program is loaded with.
+    pub(crate) btf: Option<Btf>,
+    pub(crate) log_level: u32,
+    pub(crate) kconfig: Kconfig,
+    pub(crate) ambiguity: AmbiguityPolicy,
+}
+
+/// The values of the kernel's configuration that an object asks for.
+#[derive(Debug)]
+pub(crate) struct Kconfig {
+    pub(super) given: Option<String>,
+    pub(super) filled: OnceLock<Filled>,
+}
+
+impl Kconfig {
+    /// With the configuration that was given to the loader, if any.
+    pub(crate) fn new(given: Option<String>) -> Self {
+        Self {
+            given,
+            filled: OnceLock::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) map: Map,
+    /// The offset of each value by the number of its extern, or why it has none.
+    pub(super) places: BTreeMap<usize, Result<i32, String>>,
+}
