@@ -1,4 +1,4 @@
-//! What the three programs under test share: which objects to load, how to make their programs run, and a clock.
+//! Shared by the three programs under test: the objects to load, how to trigger their programs, and a clock.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use rustix::process::getppid;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// What a program under test says when it is done.
+/// The result of a program under test.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Report {
     /// Microseconds of each phase, in order.
     pub phases: Vec<(String, f64)>,
-    /// Most memory that the process ever had, in kB.
+    /// Peak memory of the process in kB.
     pub peak_kb: u64,
 }
 
@@ -24,7 +24,7 @@ pub fn now() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-/// What a program under test is to do: load its objects one after the other, and measure the last one.
+/// The job of a program under test: load its objects one after the other, and measure the last one.
 pub struct Job {
     fire: String,
     objects: vec::IntoIter<PathBuf>,
@@ -89,7 +89,7 @@ impl Job {
         let status = fs::read_to_string("/proc/self/status")?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let Some(peak) = peak.and_then(|peak| peak.split_whitespace().next()) else {
-            bail!("the kernel does not tell the peak of memory");
+            bail!("/proc/self/status has no VmHWM: the kernel does not report peak memory");
         };
         let report = Report {
             phases: self.phases,

@@ -1,5 +1,5 @@
-//! Runs the programs under test in turn, so that whatever else the machine does hits all of them alike, and prints
-//! medians as JSON. It expects them, and the objects, in its own directory.
+//! Runs the programs under test alternately, so that other load affects all of them equally, and prints medians as JSON.
+//! It expects them, and the objects, in its own directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
                 let number = arguments.next().context("--rounds takes a number")?;
                 rounds = number.parse()?;
             }
-            // The clock counts instructions: a thousand of them where it says a microsecond.
+            // The clock counts instructions: a thousand for each microsecond.
             "--icount" => unit = "thousand_instructions",
             case if CASES.iter().any(|known| known.name == case) => chosen.push(argument),
             other => {
@@ -64,10 +64,10 @@ fn main() -> Result<()> {
             }
         }
     }
-    ensure!(rounds > 0, "no rounds, no medians");
+    ensure!(rounds > 0, "--rounds must be at least 1");
     let is_chosen = |case: &&Case| chosen.is_empty() || chosen.iter().any(|name| name == case.name);
     let cases = CASES.iter().filter(is_chosen);
-    // The first program of a VM makes the kernel take in its own BTF, which is nobody's fault.
+    // The first program load in a VM makes the kernel parse its BTF: do not measure it.
     let here = std::env::current_exe()?;
     let here = here.parent().context("no directory")?;
     drop(run(here, "fexit", &CASES[0]));
@@ -82,7 +82,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The totals, for eyes: each peer's, and fexit's share of it.
+/// Prints the totals for people: each peer's, and fexit's share of it.
 fn table(kernel: &str, unit: &str, cases: &[Value]) {
     eprintln!("{kernel}, {unit}: total, fexit's share of it, peak of memory in kB");
     for case in cases {
@@ -101,7 +101,7 @@ fn table(kernel: &str, unit: &str, cases: &[Value]) {
     }
 }
 
-/// Runs a case with each peer in turn, round after round. A peer that fails is not asked again.
+/// Runs a case with each peer alternately, for all rounds. A peer that fails does not run again.
 fn measure(here: &Path, case: &Case, rounds: usize) -> Value {
     let mut runs: BTreeMap<&str, Result<Vec<Report>>> = BTreeMap::new();
     for _ in 0..rounds {
@@ -133,12 +133,12 @@ fn run(here: &Path, peer: &str, case: &Case) -> Result<Report> {
         .args(case.objects.iter().map(object))
         .output()
         .with_context(|| format!("running with-{peer}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
         "{}: {}",
         output.status,
-        said.trim()
+        stderr.trim()
     );
     Ok(serde_json::from_slice(&output.stdout)?)
 }

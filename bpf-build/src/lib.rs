@@ -13,9 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const NEEDED: &str = "apt-get install clang libbpf-dev linux-libc-dev";
+const INSTALL: &str = "apt-get install clang libbpf-dev linux-libc-dev";
 
-/// Compiles each `NAME.bpf.c` of the folder `sources` to `NAME.bpf.o` in `OUT_DIR`; headers are looked for in
+/// Compiles each `NAME.bpf.c` of the directory `sources` to `NAME.bpf.o` in `OUT_DIR`; headers are looked for in
 /// `includes` as well. Both are relative to the crate. An error is printed, and fails the build.
 pub fn compile_all(sources: &str, includes: &[&str]) -> ExitCode {
     match try_compile_all(sources, includes) {
@@ -49,12 +49,12 @@ fn compile(source: &Path, includes: &[&str], object: &Path) -> Result<(), Box<dy
     let define = match arch.as_str() {
         "x86_64" => "-D__TARGET_ARCH_x86",
         "aarch64" => "-D__TARGET_ARCH_arm64",
-        other => return Err(format!("no BPF programs for the architecture {other}").into()),
+        other => return Err(format!("cannot compile BPF programs for the architecture {other}: only x86_64 and aarch64 are supported").into()),
     };
     let output = Command::new(&clang)
         .args(["-O2", "-g", "-target", "bpf", "-Wall", "-Werror", define])
         .args(includes.iter().map(|dir| format!("-I{dir}")))
-        // Debian keeps asm/types.h in a folder for each architecture, which clang leaves out for this target.
+        // Debian keeps asm/types.h in a directory per architecture, which clang does not search for this target.
         .arg(format!("-idirafter/usr/include/{arch}-linux-gnu"))
         .arg("-c")
         .arg(source)
@@ -62,16 +62,20 @@ fn compile(source: &Path, includes: &[&str], object: &Path) -> Result<(), Box<dy
         .arg(object)
         .output()
         .map_err(|error| {
-            format!("cannot run `{clang}` to compile the BPF programs ({error}): {NEEDED}")
+            format!("cannot run `{clang}` to compile the BPF programs ({error}): {INSTALL}")
         })?;
     if output.status.success() {
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     let hint = if stderr.contains("file not found") {
-        format!("\nheaders are missing: {NEEDED}")
+        format!("\nheaders are missing: {INSTALL}")
     } else {
         String::new()
     };
-    Err(format!("{clang} refused {}:\n{stderr}{hint}", source.display()).into())
+    Err(format!(
+        "{clang} cannot compile {}:\n{stderr}{hint}",
+        source.display()
+    )
+    .into())
 }

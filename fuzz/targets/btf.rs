@@ -1,4 +1,4 @@
-//! Any bytes as BTF: of a kernel, and of a module on top of a kernel's.
+//! Parses any bytes as BTF of a kernel, and as BTF of a module.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What every program here starts from. The kernel's types are declared only as far as a program looks into them:
+ * Included by every program here. The kernel's types are declared only as far as a program looks into them:
  * CO-RE finds the fields in the running kernel.
  */
 #ifndef COMMON_H

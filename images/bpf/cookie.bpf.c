@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The number that an attachment was given. */
+/* The cookie of the attachment. */
 #include "common.h"
 
 __u64 calls = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Counts calls of any function. The count is in a map, not in a global variable, so that user space can read it
- * when the program that counted is gone.
+ * after the program is unloaded.
  */
 #include "common.h"
 

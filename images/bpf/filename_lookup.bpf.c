@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The documentation's example: what a path lookup was asked, and what it answered. */
+/* The documentation's example: the arguments and the result of a path lookup. */
 #include "common.h"
 
 __u64 calls = 0;
@@ -12,7 +12,7 @@ __s32 seen_ret = 0;
 /*
  * int filename_lookup(int dfd, struct filename *name, unsigned flags, struct path *path, struct path *root)
  *
- * `name` is not looked into: before 5.15 the function has freed it by the time it returns. The arguments are read after
+ * `name` is not dereferenced: before 5.15 the function has freed it by the time it returns. The arguments are read after
  * the call of a helper: kept over it they may be put on the stack, and 5.5 forgets there what a pointer points to.
  */
 SEC("fexit/filename_lookup")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Arguments and return value by the helpers for them. */
+/* Arguments and return value, read with helpers. */
 #include "common.h"
 
 __u64 calls = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Values of the kernel's configuration, which the loader fills in. */
+/* __kconfig variables, which the loader fills in. */
 #include "common.h"
 
 extern int LINUX_KERNEL_VERSION __kconfig;
@@ -35,7 +35,7 @@ int kconfig(void *ctx)
 	return 0;
 }
 
-/* Cannot be loaded, which is nothing to the other. */
+/* Cannot be loaded; the other program still can. */
 SEC("?fexit/filename_lookup")
 int strong(void *ctx)
 {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Functions and variables of the kernel, there and not there. */
+/* __ksym functions and variables, existing and missing ones. */
 #include "common.h"
 
 struct task_struct;
 
-/* Since 6.2; before it took no reference, and had no such name. */
+/* Since 6.2; before, it took no reference and had another name. */
 extern struct task_struct *bpf_task_acquire(struct task_struct *task) __ksym __weak;
 extern void bpf_task_release(struct task_struct *task) __ksym __weak;
-/* There on no kernel, or with other arguments. */
+/* On no kernel, or with other arguments. */
 extern int bpf_no_such_function(int number) __ksym __weak;
 extern int bpf_no_such_strong_function(int number) __ksym;
 extern int vfs_open(int number, int of, int other, int arguments) __ksym __weak;
@@ -16,7 +16,7 @@ extern const void vfs_read __ksym;
 extern const void no_such_symbol __ksym __weak;
 extern const void no_such_strong_symbol __ksym;
 
-/* A variable for each CPU. */
+/* A per-CPU variable. */
 extern const int bpf_prog_active __ksym;
 extern const int no_such_variable __ksym __weak;
 
@@ -67,7 +67,7 @@ int variables(void *ctx)
 		return 0;
 	calls++;
 	here = bpf_this_cpu_ptr(&bpf_prog_active);
-	/* This program is being run, which kernels before 5.11 count there. */
+	/* This program runs, which kernels before 5.11 count there. */
 	active = *here + 1;
 	no_variable = (__u64)&no_such_variable;
 	return 0;
@@ -85,7 +85,7 @@ int strong_symbol(void *ctx)
 	return (__u64)&no_such_strong_symbol & 1;
 }
 
-/* Calls without having asked. */
+/* Calls without checking bpf_ksym_exists. */
 SEC("fexit/filename_lookup")
 int unguarded(void *ctx)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Functions that take ten, eleven and twelve arguments: as many as a trampoline passes on. */
+/* Functions with ten, eleven and twelve arguments: as many as a trampoline supports. */
 #include "common.h"
 #include <bpf/bpf_core_read.h>
 
@@ -33,7 +33,7 @@ __u64 routes = 0;
 __u32 route_to = 0, route_port = 0, route_sequence = 0, route_flags = -1;
 __s32 route_ret = -1;
 
-/* The answer to who asks for a route. */
+/* The answer to an RTM_GETROUTE request. */
 SEC("fexit/rt_fill_info")
 int eleven(__u64 *ctx)
 {
@@ -53,7 +53,7 @@ __s32 ack_interface = -1;
 __u8 ack_tos = 0;
 __u32 ack_hash = 0, socket_hash = 0;
 
-/* What is left of a connection acknowledges the other side's end. It returns nothing. */
+/* A timewait socket acknowledges the other side's FIN. The function returns void. */
 SEC("fexit/tcp_v4_send_ack")
 int twelve(__u64 *ctx)
 {
@@ -67,7 +67,7 @@ int twelve(__u64 *ctx)
 	return 0;
 }
 
-/* Fourteen: it is never loaded. */
+/* Fourteen arguments: never loaded. */
 SEC("fexit/rtnl_fill_ifinfo")
 int fourteen(void *ctx)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Maps of types that not every kernel has. By number: the headers at hand may be older. */
+/* Maps of types that not every kernel has, by number: the installed headers may be older. */
 #include "common.h"
 
 #define INODE_STORAGE 28

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Maps that a program fills and user space reads, and the other way round. */
+/* Maps that the program writes and user space reads, and vice versa. */
 #include "common.h"
 
 struct {
@@ -9,7 +9,7 @@ struct {
 	__type(value, __u64);
 } by_result SEC(".maps");
 
-/* Element 0 is for the program to read, 1 and 2 for it to write. */
+/* The program reads element 0, and writes 1 and 2. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Functions of a module, nf_conntrack, which has them for XDP since 5.18. */
+/* kfuncs of the module nf_conntrack, which has them for XDP since 5.18. */
 #include "common.h"
 
 struct nf_conn;
@@ -9,7 +9,7 @@ extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tup
 					 struct bpf_ct_opts *opts, __u32 opts_size) __ksym;
 extern void bpf_ct_release(struct nf_conn *connection) __ksym;
 
-/* struct bpf_ct_opts as far as all kernels have it. */
+/* The fields of struct bpf_ct_opts that all kernels have. */
 struct options {
 	__s32 netns_id;
 	__s32 error;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A function of the module tun: the opening of /dev/net/tun. */
+/* A function of the module tun, which runs when /dev/net/tun is opened. */
 #include "common.h"
 
 __u64 calls = 0;

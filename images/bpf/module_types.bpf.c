@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Types of the module tun, of which the kernel proper knows nothing. */
+/* Types of the module tun, which are not in the BTF of vmlinux. */
 #include "common.h"
 #include <bpf/bpf_core_read.h>
 
-/* The kernel's. Where it lies in the module's own struct is the module's business. */
+/* A type of vmlinux, embedded in a struct of the module. */
 struct socket {
 	struct file *file;
 } KERNEL_TYPE;
@@ -12,7 +12,7 @@ struct tun_file {
 	struct socket socket;
 } KERNEL_TYPE;
 
-/* The same, of a version that never was. */
+/* The same struct in a version that never existed. */
 struct tun_file___never {
 	int no_such_field;
 } KERNEL_TYPE;
@@ -22,7 +22,7 @@ struct file___opened {
 } KERNEL_TYPE;
 
 __u64 calls = 0;
-/* A file of the module's knows itself by its socket. */
+/* struct tun_file contains its socket. */
 __u64 opened = 0, opened_by_socket = 0;
 __u64 type_size = 0;
 __s32 has_socket = -1, has_no_such_field = -1;
@@ -47,7 +47,7 @@ int BPF_PROG(of_module, struct inode *inode, struct file *file, int ret)
 	return 0;
 }
 
-/* A function of the kernel, that opens whatever it is. */
+/* A function of vmlinux that opens any file. */
 SEC("fexit/vfs_open")
 int BPF_PROG(of_kernel, struct path *path, struct file *file, int ret)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The least that a program can do, each of several ways to be called. */
+/* Minimal programs, one for each attach type. */
 #include "common.h"
 
 __u64 calls = 0;

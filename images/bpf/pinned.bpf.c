@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A map that all who load this object share, by its name in a BPF file system. */
+/* A pinned map, shared by all loads of this object. */
 #include "common.h"
 
 struct {

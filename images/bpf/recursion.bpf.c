@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * A program that calls the very function that it is attached to. Only kernels with a recursion guard (5.12) may load
- * it: on older ones it would not end.
+ * A program that calls its own target. Only kernels with a recursion guard (5.12) may load
+ * it: on older ones it recurses without end.
  */
 #include "common.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What a verifier does not take, beside what it does. */
+/* Programs that the verifier refuses, and programs that it accepts. */
 #include "common.h"
 #include <bpf/bpf_core_read.h>
 
@@ -9,7 +9,7 @@ int fine(void *ctx)
 	return 0;
 }
 
-/* The function has five arguments and a return value: there is no twelfth word. */
+/* The function has five arguments and a return value: there is no twelfth slot in the context. */
 SEC("fexit/filename_lookup")
 int beyond(__u64 *ctx)
 {
@@ -30,7 +30,7 @@ int lacking(__u64 *ctx)
 	return name->no_such_field;
 }
 
-/* Asked for first, it does no harm. */
+/* Guarded by bpf_core_field_exists, it loads. */
 SEC("fexit/filename_lookup")
 int careful(__u64 *ctx)
 {
@@ -41,7 +41,7 @@ int careful(__u64 *ctx)
 	return 0;
 }
 
-/* Fine as well, but the verifier walks through every round of the loop, and says so. */
+/* Loads too, but the verifier logs every iteration of the loop. */
 SEC("fexit/filename_lookup")
 int lengthy(void *ctx)
 {
@@ -59,7 +59,7 @@ static long add(__u32 round, void *sum)
 	return 0;
 }
 
-/* bpf_loop is of 5.17, callbacks are of 5.13. */
+/* bpf_loop needs 5.17, callbacks need 5.13. */
 SEC("fexit/filename_lookup")
 int rounds(void *ctx)
 {

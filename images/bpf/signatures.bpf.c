@@ -43,7 +43,7 @@ __u64 option_calls = 0;
 __s32 option_level = 0, option_name = 0, option_value = 0, option_length = 0, option_ret = -1;
 __u64 option_in_kernel = 1;
 
-/* The fourth argument, `sockptr_t`, is a struct of sixteen bytes: it fills two words. */
+/* The fourth argument, `sockptr_t`, is a struct of sixteen bytes: it takes two slots. */
 SEC("fexit/tcp_setsockopt")
 int wide(__u64 *ctx)
 {
@@ -62,7 +62,7 @@ int wide(__u64 *ctx)
 __u32 seen_gid = 0;
 __s32 is_member = 0;
 
-/* `kgid_t` is a struct of one number. */
+/* `kgid_t` is a struct with one integer. */
 SEC("fexit/in_group_p")
 int BPF_PROG(by_value, __u32 gid, int ret)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A program that may sleep: it copies from user space, which may have to be paged in. */
+/* A sleepable program: it copies from user space, which may fault a page in. */
 #include "common.h"
 
-/* Where user space has the bytes. */
+/* The address in user space. */
 __u64 source = 0;
 
 __u64 calls = 0;

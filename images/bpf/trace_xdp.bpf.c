@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What a BPF program and its subprograms were given and returned. */
+/* Arguments and return values of a BPF program and its subprograms. */
 #include "common.h"
 
 __u64 calls = 0;

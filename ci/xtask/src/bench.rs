@@ -1,4 +1,4 @@
-//! The library beside its peers: fexit, libbpf-rs and aya load the same objects in one VM, attach them and run them.
+//! Compares the library with its peers: fexit, libbpf-rs and aya load, attach and run the same objects in one VM.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The kernel, as --kernel of the harness names it
     #[arg(long, default_value = "5.10")]
     kernel: String,
-    /// Count guest instructions in the place of time: the same on a busy machine, but they say nothing of hardware
+    /// Count guest instructions instead of time: independent of other load, but also of the hardware
     #[arg(long)]
     icount: bool,
     /// How often each case runs
@@ -71,7 +71,7 @@ fn require_libraries() -> Result<()> {
     Ok(())
 }
 
-/// Builds the programs and objects that go into the VM; the folder that holds them.
+/// Builds the programs and objects for the VM. Returns their directory.
 fn stage_programs(shell: &Shell, work: &Path) -> Result<PathBuf> {
     let arch = std::env::consts::ARCH;
     let target = format!("{arch}-unknown-linux-gnu");

@@ -1,4 +1,4 @@
-//! Everything that must pass before a change lands.
+//! The checks that must pass before a change lands.
 
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};

@@ -1,4 +1,4 @@
-//! Fuzzing by libFuzzer, with the coverage that a stable rustc can record.
+//! Fuzzing with libFuzzer, with the coverage flags of stable rustc.
 
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
@@ -73,7 +73,7 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Starts from real inputs: the objects that the scenarios load, and the stored BTF.
+/// Seeds the corpus with the objects of the scenarios and the stored BTF.
 fn seed_corpus(shell: &Shell) -> Result<()> {
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let headers = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);

@@ -1,4 +1,4 @@
-//! What developers and CI run on this workspace: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`.
+//! The tasks of developers and CI: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`.
 
 mod bench;
 mod bench_vm;
@@ -24,9 +24,9 @@ struct Cli {
 enum Task {
     /// Run everything that must pass before a change lands: format, lints, docs, tests with real VMs, fuzzing
     Check(check::Args),
-    /// Measure the library beside aya and libbpf-rs in one VM: JSON on stdout, a table on stderr
+    /// Compare the library with aya and libbpf-rs in one VM: JSON on stdout, a table on stderr
     Bench(bench::Args),
-    /// Measure the harness's VMs beside a plain boot: JSON on stdout, Markdown tables on stderr
+    /// Compare the harness's VMs with a plain boot: JSON on stdout, Markdown tables on stderr
     BenchVm(bench_vm::Args),
     /// Break the library on purpose, one mutant at a time, and require that a scenario fails
     Mutants(mutants::Args),

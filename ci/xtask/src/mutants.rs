@@ -55,7 +55,7 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
-/// On which kernel.
+/// The options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The kernel that the scenarios run on
@@ -97,12 +97,15 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
         shell.write_file(mutant.file, original)?;
     }
     if !wrong.is_empty() {
-        bail!("not as required: {}", wrong.join(", "));
+        bail!(
+            "these scenarios must pass unchanged, and these mutants must fail, but did not: {}",
+            wrong.join(", ")
+        );
     }
     Ok(())
 }
 
-/// Copies what git tracks and what it does not ignore.
+/// Copies the tracked and the untracked files, without ignored ones.
 fn copy_tree(shell: &Shell, copy: &Path) -> Result<()> {
     shell.remove_path(copy)?;
     let files = cmd!(

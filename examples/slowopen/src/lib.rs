@@ -1,4 +1,4 @@
-//! How long opening files takes, and what came of it.
+//! The latency and the result of opening files.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Options {
     /// Only opens that failed
     #[arg(long)]
     pub failed: bool,
-    /// Whom to watch.
+    /// Which process to watch.
     #[command(flatten)]
     pub watched: Watched,
 }
@@ -40,11 +40,11 @@ pub struct Open {
     pub path: String,
 }
 
-/// Begins to watch.
+/// Starts watching.
 ///
 /// # Errors
 ///
-/// Those of the library: what is missing, and what to do.
+/// The library's errors, which name what is missing and what to do.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut loader = EbpfLoader::new();
     loader.set_global("min_ns", &options.min_us.saturating_mul(1000), true);

@@ -1,4 +1,4 @@
-//! TCP connections as the kernel's own states tell them: asked for, standing, failed.
+//! TCP connections, from the state changes of their sockets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const AF_INET6: u16 = 10;
 /// What to report.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Whom to watch.
+    /// Which process to watch.
     #[command(flatten)]
     pub watched: Watched,
 }
@@ -47,17 +47,17 @@ pub struct Connection {
     pub remote: SocketAddr,
 }
 
-/// Begins to watch.
+/// Starts watching.
 ///
 /// # Errors
 ///
-/// Those of the library: what is missing, and what to do.
+/// The library's errors, which name what is missing and what to do.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut tracer = Tracer::new(OBJECT, &mut EbpfLoader::new(), &options.watched)?;
     let events = tracer.events()?;
     tracer.attach("state", &["tcp_set_state"])?;
     tracer.attach("connect4", &["tcp_v4_connect"])?;
-    // A kernel may be without IPv6.
+    // The kernel may lack IPv6.
     if let Err(error) = tracer.attach("connect6", &["tcp_v6_connect"]) {
         eprintln!("IPv6 connections that fail at once are not seen: {error:#}");
     }

@@ -1,4 +1,4 @@
-//! Records by whichever way the kernel has.
+//! Reads records from a ring buffer or from perf buffers.
 
 use std::io;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Events {
         }
     }
 
-    /// Hands on each record that is there.
+    /// Passes each available record to `take`.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Events {
                         PerfEvent::Sample { head, tail } if result.is_ok() => {
                             result = take(&[head, tail].concat());
                         }
-                        // What was lost, the programs have counted.
+                        // The programs count lost records themselves.
                         _ => {}
                     });
                 }

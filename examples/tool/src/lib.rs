@@ -23,7 +23,7 @@ pub fn exit(result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Whom to watch, and how to hear of it.
+/// Which process to watch, and how it is reported.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Watched {
     /// Only this process
@@ -60,7 +60,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// Whatever the library says: each error names what is missing and what to do.
+    /// The library's error, which names what is missing and what to do.
     pub fn attach(&mut self, program: &str, functions: &[&str]) -> Result<()> {
         let first = functions.first().copied().unwrap_or_default();
         let known = |function: &&&str| self.btf.has_function(function);
@@ -91,7 +91,7 @@ impl Tracer {
         Events::open(map.clone(), self.by_ring)
     }
 
-    /// How many records found no room since the start.
+    /// How many records were dropped since the start.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! From the bytes of a record to values, and to text that does a terminal no harm.
+//! Parses records, and prints text without control characters.
 
 use std::fmt::Write as _;
 use std::io;
@@ -18,10 +18,10 @@ pub trait Record: Sized {
     /// There are too few.
     fn parse(bytes: &[u8]) -> Result<Self>;
 
-    /// For machines.
+    /// As JSON.
     fn json(&self) -> Value;
 
-    /// For eyes: one line.
+    /// For people: one line.
     fn text(&self) -> String;
 }
 

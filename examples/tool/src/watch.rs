@@ -1,4 +1,4 @@
-//! The loop of a tool: hand on records until it is time to end.
+//! The main loop of a tool: prints records until it ends.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

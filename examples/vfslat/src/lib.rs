@@ -24,7 +24,7 @@ pub struct Options {
     /// Pipes, sockets, terminals and devices too: reading from those is mostly waiting
     #[arg(long)]
     pub all: bool,
-    /// Whom to watch.
+    /// Which process to watch.
     #[command(flatten)]
     pub watched: Watched,
 }
@@ -64,11 +64,11 @@ pub struct Histogram(
     pub [u64; SLOTS],
 );
 
-/// Begins to watch.
+/// Starts watching.
 ///
 /// # Errors
 ///
-/// Those of the library: what is missing, and what to do.
+/// The library's errors, which name what is missing and what to do.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut loader = EbpfLoader::new();
     let slow_ns = options

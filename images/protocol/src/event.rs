@@ -1,9 +1,9 @@
-//! What the guest reports: one JSON object a line.
+//! The events of the guest: one JSON object per line.
 //!
-//! The order is always the same: `ready`; then for each scenario `started` and `finished`, or for a program of the
-//! host's `running` and `exited`; then `done`. Scenarios that run side by side are told of as they come. One that is
-//! tried again has both events again, and one that is blamed afterwards the second: the last counts. A run whose last
-//! event is not `done` did not finish, and whatever it reported before still counts.
+//! The order is fixed: `ready`; then `started` and `finished` for each scenario, or `running` and `exited` for a command of
+//! the host; then `done`. Events of scenarios that run in parallel interleave. A scenario that runs again sends both
+//! events again, and one whose result changes later sends `finished` again: the last result counts. A run whose last event
+//! is not `done` did not finish; its earlier events still count.
 
 use std::collections::BTreeMap;
 
@@ -12,97 +12,97 @@ use serde_json::Value;
 
 use crate::program::ProgramResult;
 
-/// One line on the event channel: an event, and the token of the job that shows who sent it.
+/// One line on the event channel: an event and the token of the job, which proves that `/init` sent it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Signed<E = Event> {
     /// [`crate::job::Job::token`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,
-    /// What is reported.
+    /// The event.
     #[serde(flatten)]
     pub event: E,
 }
 
-/// What happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
-    /// `/init` runs, and what eBPF needs is mounted.
+    /// `/init` runs, and the file systems that eBPF needs are mounted.
     Ready {
         /// `uname -r`.
         release: String,
         /// Microseconds since the kernel started.
         uptime_us: u64,
     },
-    /// A VM that is to be a template waits to be saved. Never comes from `/init` itself.
+    /// A VM template is ready to be saved. `/init` itself never sends this.
     Waiting,
-    /// Something of the set-up did not work; the scenarios that need it will say so.
+    /// A part of the setup failed; the scenarios that need it report so.
     Warning {
-        /// What, and why.
+        /// What failed, and why.
         message: String,
     },
-    /// The guest ends here: it cannot work in this VM. That is no verdict on what it was asked to run.
+    /// The guest cannot continue in this VM, and ends. This is no verdict on its scenarios and programs.
     CannotGoOn {
         /// Why.
         message: String,
     },
-    /// A scenario begins.
+    /// A scenario starts.
     Started {
         /// Its id.
         scenario: String,
     },
-    /// A scenario is over.
+    /// A scenario ended.
     Finished {
         /// Its id.
         scenario: String,
-        /// How it went.
+        /// Its result.
         #[serde(flatten)]
         result: ScenarioResult,
     },
-    /// A program of the host's begins. From now on it may be silent for as long as it likes.
+    /// A command of the host starts. From now on there is no idle timeout.
     Running,
-    /// The program is over, and all its output has been sent.
+    /// The command exited, and all its output is sent.
     Exited {
-        /// Its exit status, or the signal that ended it.
+        /// Its exit status, or the signal that killed it.
         #[serde(flatten)]
         how: Exit,
         /// From start to end, in microseconds.
         duration_us: u64,
     },
-    /// A program of the user's is about to be tried.
+    /// A program of the user's object starts.
     ProgramStarted {
-        /// Its place in the job.
+        /// Its index in the job.
         index: usize,
         /// Its name.
         program: String,
     },
-    /// A program of the user's has been tried.
+    /// A program of the user's object ended.
     ProgramFinished {
-        /// Its place in the job.
+        /// Its index in the job.
         index: usize,
-        /// How it went.
+        /// Its result.
         #[serde(flatten)]
         result: Box<ProgramResult>,
     },
-    /// Every scenario of the job is over.
+    /// All scenarios and programs of the job ended.
     Done {
-        /// How many ran.
+        /// How many scenarios ran.
         scenarios: usize,
     },
 }
 
-/// How a program ended.
+/// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// By itself, with this exit status.
+    /// It exited with this status.
     Code(u8),
-    /// By this signal.
+    /// This signal killed it.
     Signal(u8),
 }
 
-/// How one scenario went, as the guest saw it.
+/// The result of one scenario, as the guest saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScenarioResult {
     /// What happened.
@@ -112,23 +112,23 @@ pub struct ScenarioResult {
     /// Why it did not pass; absent when it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The refusal that the library gave, when the outcome is `unsupported`.
+    /// The library's refusal, if the outcome is `unsupported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
-    /// Whether the kernel is older than the claimed minimum and yet has the feature, and its own types do not say
-    /// otherwise: somebody carried it back.
+    /// Whether the kernel is older than the claimed minimum but has the feature, and its BTF does not contradict: a
+    /// backport.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backported: bool,
-    /// Figures that the scenario took, each with its unit in its name (`fexit_ns`, `programs`).
+    /// Measurements of the scenario, each with its unit in its name (`fexit_ns`, `programs`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Value>,
-    /// The first warning or oops that the kernel printed meanwhile.
+    /// The first warning or oops that the kernel logged meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splat: Option<String>,
 }
 
 impl ScenarioResult {
-    /// Whether nothing went wrong, as far as the guest can say.
+    /// Whether the guest saw nothing wrong.
     pub fn is_well(&self) -> bool {
         let well = [Outcome::Passed, Outcome::Unsupported, Outcome::Skipped];
         well.contains(&self.outcome) && self.splat.is_none()
@@ -148,13 +148,13 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It did what it should.
+    /// It passed.
     Passed,
-    /// The library refused cleanly, naming the feature and its minimum kernel.
+    /// The library refused cleanly, and named the feature and its minimum kernel.
     Unsupported,
-    /// It did not do what it should.
+    /// It failed.
     Failed,
-    /// It did not run, for a reason that is given.
+    /// It did not run, for the given reason.
     Skipped,
     /// It was still running at its time limit.
     TimedOut,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_cut_or_unknown_is_an_error() {
+    fn a_truncated_or_unknown_event_is_an_error() {
         assert!(serde_json::from_str::<Event>(r#"{"event":"started","scen"#).is_err());
         assert!(serde_json::from_str::<Event>(r#"{"event":"launched"}"#).is_err());
     }

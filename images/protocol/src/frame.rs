@@ -1,30 +1,29 @@
-//! What passes over the ports of a program's streams, one for each direction: its output, its input, and how much of
-//! the input it took.
+//! The framing of a command's standard streams on their serial ports, one port for each direction.
 //!
-//! A frame is its kind, the length of its content (two bytes, little-endian), and its content. The guest writes as
-//! fast as the host reads. The other way nothing holds a sender back (the port drops what its buffer cannot hold), so
-//! the host keeps at most [`WINDOW`] bytes of input under way and waits for [`Frame::Taken`].
+//! A frame is a type (one byte), the length of its content (two bytes, little-endian), and the content. The guest writes
+//! as fast as the host reads. The other direction has no flow control (the port drops bytes that exceed its buffer), so the
+//! host sends at most [`WINDOW`] bytes of input ahead and waits for [`Frame::Taken`].
 
-/// The longest content of a frame.
+/// The longest content of a frame, in bytes.
 pub const CONTENT_LIMIT: usize = 4096;
 
-/// Bytes of input that may be under way: well below the 4 KiB that the guest's port buffers.
+/// Bytes of input that may be unread: well below the 4 KiB buffer of the guest's port.
 pub const WINDOW: usize = 1024;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// To the host: standard output, or everything that a terminal shows.
+    /// To the host: standard output, or all output of a terminal.
     Stdout(Vec<u8>),
     /// To the host: standard error.
     Stderr(Vec<u8>),
-    /// To the host: so many bytes of the input have reached the program.
+    /// To the host: the command took this many bytes of input.
     Taken(u16),
-    /// To the guest: standard input, or what is typed.
+    /// To the guest: standard input.
     Stdin(Vec<u8>),
-    /// To the guest: the input is at its end.
+    /// To the guest: end of the input.
     End,
-    /// To the guest: the terminal has another size.
+    /// To the guest: the new size of the terminal.
     Window(Window),
 }
 
@@ -40,7 +39,7 @@ pub struct Window {
 const HEADER: usize = 3;
 
 impl Frame {
-    /// As it passes over the port. Content beyond [`CONTENT_LIMIT`] is the caller's mistake, and is cut.
+    /// The encoded frame. Content beyond [`CONTENT_LIMIT`] is an error of the caller, and is truncated.
     pub fn encode(&self) -> Vec<u8> {
         let window =
             |Window { rows, columns }: Window| [rows.to_le_bytes(), columns.to_le_bytes()].concat();
@@ -77,7 +76,7 @@ impl Frame {
     }
 }
 
-/// Bytes that are no frame. Where the next one would begin nobody can tell.
+/// Invalid bytes. The stream cannot be resynchronized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garbled;
 
@@ -86,7 +85,7 @@ pub struct Garbled;
 pub struct Decoder(Vec<u8>);
 
 impl Decoder {
-    /// Takes the next bytes, and gives each frame that they complete. It never holds more than one frame and `bytes`.
+    /// Decodes the next bytes, and passes each complete frame to `each`. Buffers at most one frame and `bytes`.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Frame)) -> Result<(), Garbled> {
         self.0.extend_from_slice(bytes);
         let mut at = 0;
@@ -126,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_where_the_pieces_break() {
+    fn frames_survive_any_chunking() {
         let bytes = frames().iter().flat_map(Frame::encode).collect::<Vec<_>>();
         for size in [1, 2, 3, 7, 4096, bytes.len()] {
             let (mut decoder, mut read) = (Decoder::default(), Vec::new());
-            for piece in bytes.chunks(size) {
-                decoder.push(piece, |frame| read.push(frame)).unwrap();
+            for chunk in bytes.chunks(size) {
+                decoder.push(chunk, |frame| read.push(frame)).unwrap();
             }
             assert_eq!(read, frames(), "{size}");
             assert!(decoder.0.is_empty());
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused_and_what_came_before_it_counts() {
+    fn invalid_bytes_are_refused_after_the_valid_frames() {
         for garbage in [
             &[0, 0, 0][..],
             &[7, 0, 0],

@@ -1,40 +1,40 @@
-//! How a VM that was saved while it waited gets its archive: through a window of memory that the host hands in as a
-//! PCI device's, and that the waiting init maps.
+//! How a restored VM gets its initramfs: through the shared memory of an ivshmem PCI device, which the waiting init has
+//! mapped.
 //!
-//! The window begins with a [`Header`], and [`HEADER`] bytes on there is the archive, the very initramfs that a cold
-//! boot would have been given. A VM is saved with the window all zero.
+//! The memory starts with a [`Header`]; the archive follows at offset [`HEADER`]: the same initramfs as for a cold boot.
+//! A VM is saved with zeroed memory.
 
-/// What a PCI device is called that offers such a window (`ivshmem`): vendor and device, as sysfs shows them.
+/// PCI vendor and device id of `ivshmem`, as in sysfs.
 pub const DEVICE: (&str, &str) = ("0x1af4", "0x1110");
 
-/// The file of the window in the folder of the device.
+/// The file of the shared memory in the sysfs directory of the device: BAR 2.
 pub const RESOURCE: &str = "resource2";
 
-/// Where the archive begins, in bytes. One page, because only whole pages can be mapped.
+/// Offset of the archive in bytes: one page.
 pub const HEADER: usize = 4096;
 
-/// Bytes of randomness that are handed over.
+/// Bytes of the random seed.
 pub const SEED: usize = 64;
 
-/// What the window begins with once there is an archive.
+/// The first bytes of the memory once it holds an archive.
 pub const MAGIC: [u8; 8] = *b"fexit\0\x01\n";
 
-/// What the host says besides the archive.
+/// What the host passes in addition to the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Length of the archive in bytes.
     pub length: u64,
-    /// The time, in nanoseconds since 1970: the saved VM's clock stands still.
+    /// The time in nanoseconds since 1970: the clock of a saved VM is stopped.
     pub time_ns: u64,
-    /// Randomness: all VMs from one save would draw the same numbers otherwise.
+    /// A random seed: otherwise all VMs from one save would generate the same random numbers.
     pub seed: [u8; SEED],
 }
 
 impl Header {
-    /// Bytes that a header takes.
+    /// Size of a header in bytes.
     pub const SIZE: usize = MAGIC.len() + 8 + 8 + SEED;
 
-    /// As it stands in the window.
+    /// The encoded header.
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[..8].copy_from_slice(&MAGIC);
@@ -44,7 +44,7 @@ impl Header {
         bytes
     }
 
-    /// `None` where there is no header.
+    /// Decodes a header. `None` if there is none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..Self::SIZE)?.strip_prefix(&MAGIC)?;
         let (length, bytes) = bytes.split_first_chunk()?;
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_survives_and_a_window_without_one_has_none() {
+    fn a_header_round_trips_and_zeroed_memory_has_none() {
         let mut seed = [0; SEED];
         seed[63] = 9;
         let header = Header {

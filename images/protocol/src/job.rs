@@ -1,4 +1,4 @@
-//! What the host asks the guest to do: one JSON file in the initramfs.
+//! The job of a VM: one JSON file in the initramfs.
 
 use std::ffi::OsString;
 
@@ -7,101 +7,101 @@ use serde::{Deserialize, Serialize};
 use crate::frame::Window;
 use crate::program::{ProgramTask, ShellCommand};
 
-/// Where the guest finds its job, an absolute path inside the initramfs.
+/// The path of the job in the initramfs.
 pub const JOB_PATH: &str = "/job.json";
 
-/// The folder of the initramfs that holds kernel modules (`NAME.ko`, already uncompressed).
+/// The directory of kernel modules (`NAME.ko`, uncompressed) in the initramfs.
 pub const MODULES_DIR: &str = "/modules";
 
-/// The serial port that carries the events, and nothing else. The console is `ttyS0`.
+/// The serial port for events only. The console is `ttyS0`.
 pub const EVENT_PORT: &str = "/dev/ttyS1";
 
-/// The serial port that carries the output of a [`Command`], as [`crate::frame`] has it.
+/// The serial port for the output of a [`Command`], framed as in [`crate::frame`].
 pub const OUTPUT_PORT: &str = "/dev/ttyS2";
 
-/// The serial port that carries its input, if it has any.
+/// The serial port for its input, if any.
 pub const INPUT_PORT: &str = "/dev/ttyS3";
 
-/// What one VM is given to do.
+/// The job of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// What it is there for.
+    /// The work.
     pub work: Work,
-    /// What every event must bear, so that nobody but `/init` can report anything. It is drawn anew for each run.
+    /// The token in every event, so that only `/init` can report. Random for each run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,
-    /// Modules to load before the work begins, in this order, as names of files in [`MODULES_DIR`] without `.ko`.
+    /// Modules to load first, in this order: names of files in [`MODULES_DIR`] without `.ko`.
     #[serde(default)]
     pub modules: Vec<String>,
 }
 
-/// What `/init` writes into the kernel's log before the first scenario. It must come out on the console: where it does
-/// not, the complaints of the kernel would not either.
+/// The marker that `/init` writes to the kernel's log before the first scenario. It must appear on the console; otherwise
+/// splats would not appear there either.
 pub const LOG_MARK: &str = "fexit: the first scenario is about to begin";
 
 /// The work of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Work {
-    /// To run scenarios, and then to try programs of the user's, one after the other.
+    /// Runs scenarios, then the programs of the user's objects serially.
     Scenarios {
-        /// Their ids.
+        /// The ids of the scenarios.
         ids: Vec<String>,
         /// Whether all scenarios run serially, in that order; otherwise the parallel ones run in parallel.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         serial: bool,
-        /// A longer time limit for each, in seconds; a scenario's own limit holds when it is absent.
+        /// A longer time limit for each, in seconds; by default the scenario's own limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_s: Option<u64>,
-        /// Programs of the user's, to be tried after the scenarios, in this order.
+        /// The programs of the user's objects, which run after the scenarios in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         programs: Vec<ProgramTask>,
-        /// Places in `programs` of those that were tried in another VM: not again in this one.
+        /// Indices in `programs` of those that ran in an earlier VM: they do not run again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tried: Vec<usize>,
-        /// Of these, the ones that ended their VM: they are not attached beside the others either.
+        /// Those of them that crashed their VM: they are not attached together with others either.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         crashed: Vec<usize>,
-        /// The command that runs once before they are tried.
+        /// The command that runs once before the programs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prepare: Option<ShellCommand>,
-        /// The command that runs while each of them is attached.
+        /// The command that runs while each program is attached.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trigger: Option<ShellCommand>,
     },
-    /// To run a program of the host's.
+    /// Runs a command of the host.
     Command(Command),
 }
 
-/// A program to run, and what it is to find. None of it need be Unicode.
+/// A command with its environment. No string needs to be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Its path, absolute or from the working directory.
+    /// Its path, absolute or relative to the working directory.
     pub program: OsString,
-    /// Its arguments, beginning with its own name.
+    /// Its arguments, including argv[0].
     pub arguments: Vec<OsString>,
-    /// Its environment, all of it.
+    /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
     /// Its working directory.
     pub folder: OsString,
-    /// Where its standard streams lead to.
+    /// Its standard streams.
     pub streams: Streams,
 }
 
-/// Where the standard streams of a program lead to.
+/// The standard streams of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Streams {
-    /// Output and errors to the host's, each by itself; there is no input.
+    /// Standard output and standard error go to the host separately; there is no input.
     Output,
-    /// Input comes from the host, too.
+    /// Also standard input comes from the host.
     All,
-    /// All three to a terminal of this size.
+    /// A terminal of this size.
     Terminal(Window),
 }
 
 impl Job {
-    /// A job that needs no modules.
+    /// A job without modules and token.
     pub fn new(work: Work) -> Self {
         Self {
             work,

@@ -1,7 +1,6 @@
-//! What host and guest share: the job that the host gives, the events that the guest sends, what is known of a
-//! scenario, and what a kernel prints when something is wrong with it.
+//! The protocol between host and guest: jobs, events, framing, the descriptions of scenarios, and the patterns of splats.
 //!
-//! Both sides compile this crate, so that there is one definition of each. It knows nothing of BPF.
+//! Host and guest compile this crate, so that each definition exists once. It does not depend on BPF.
 
 pub mod event;
 pub mod frame;

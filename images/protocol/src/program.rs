@@ -1,56 +1,56 @@
-//! Programs of the user's: what is to be done with one, and how it went.
+//! The programs of the user's objects: their tasks and results.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How long one program may take, beside its command: it takes milliseconds, but an emulator is slow.
+/// The time limit of one program, without its command. A program takes milliseconds, but an emulator is slow.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// The folder of the initramfs that holds the objects.
+/// The directory of the objects in the initramfs.
 pub const OBJECTS_DIR: &str = "/objects";
 
-/// One fexit program that is to be loaded, attached and detached.
+/// One fexit program to load, attach and detach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramTask {
     /// Its object, as a file in [`OBJECTS_DIR`].
     pub file: String,
     /// Its name.
     pub program: String,
-    /// What it is loaded for; the function that its section names if absent.
+    /// Its target; by default the function in its section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSpec>,
 }
 
-/// What a program is loaded for, where its section does not say.
+/// The target of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSpec {
     /// A function of the kernel: `FUNCTION` or `MODULE:FUNCTION`.
     Function(String),
-    /// Another program, of this object or another one. It is loaded first.
+    /// Another program, of this or another object. It is loaded first.
     Program {
         /// Its object, as a file in [`OBJECTS_DIR`].
         file: String,
         /// Its name.
         program: String,
-        /// The target of that program, where its section does not say.
+        /// The target of that program; by default that of its section.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<Box<Self>>,
         /// The subprogram; the program itself if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         function: Option<String>,
     },
-    /// A program that is loaded already, by its id.
+    /// A loaded program, by its id.
     Id {
-        /// The id, as `bpftool prog` lists it.
+        /// The id, as in `bpftool prog`.
         id: u32,
         /// The subprogram; the program itself if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         function: Option<String>,
     },
-    /// A program that is pinned at this path in a BPF file system; its subprogram follows as `/SUBPROGRAM`.
+    /// A pinned program, by its path in a BPF file system; `/SUBPROGRAM` may follow.
     Pinned(String),
 }
 
@@ -61,53 +61,53 @@ impl ProgramTask {
     }
 }
 
-/// A command that runs before the programs are tried, or while one is attached.
+/// A command that runs before the programs, or while one is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShellCommand {
     /// The shell, an absolute path.
     pub shell: String,
-    /// What it is told to do.
+    /// The script for `-c`.
     pub script: String,
-    /// For how long, in seconds; then it is killed.
+    /// Its time limit in seconds.
     pub limit_s: u64,
 }
 
 impl ShellCommand {
-    /// How long it may take.
+    /// Its time limit.
     pub fn limit(&self) -> Duration {
         Duration::from_secs(self.limit_s)
     }
 }
 
-/// How one program went on one kernel, as the guest saw it.
+/// The result of one program on one kernel, as the guest saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProgramResult {
     /// What happened.
     pub outcome: ProgramOutcome,
-    /// From start to end, in microseconds; null if it never ran to its end.
+    /// From start to end, in microseconds; null if it did not finish.
     pub duration_us: Option<u64>,
-    /// How far it came.
+    /// The stages that it reached.
     pub stages: Stages,
     /// Why it does not work; null if it does.
     pub reason: Option<Reason>,
-    /// What the verifier said, when it refused.
+    /// The verifier log, if the verifier refused the program.
     pub log: Option<String>,
-    /// The first warning or oops that the kernel printed meanwhile.
+    /// The first warning or oops that the kernel logged meanwhile.
     pub splat: Option<String>,
-    /// How often it ran while it was attached; null if it never was, or the kernel did not count.
+    /// How often it ran while attached; null if it was not attached, or the kernel does not count.
     pub run_count: Option<u64>,
-    /// How long a run took on average, in nanoseconds; null if it never ran.
+    /// The mean time of a run in nanoseconds; null if it did not run.
     pub mean_ns: Option<u64>,
-    /// How the command ended that ran meanwhile; null if there was none.
+    /// The result of the trigger command; null if there was none.
     pub trigger: Option<TriggerResult>,
-    /// The other programs of the object that were attached meanwhile, too.
+    /// The other programs of the object that were attached at the same time.
     #[serde(default)]
     pub alongside: Vec<String>,
-    /// What the maps held afterwards; null if the program was never attached.
+    /// The contents of the maps afterwards; null if the program was not attached.
     pub maps: Option<Vec<MapDump>>,
-    /// What the global variables held afterwards; null if the program was never attached.
+    /// The global variables afterwards; null if the program was not attached.
     pub globals: Option<Vec<GlobalDump>>,
-    /// What was left out of all this because there was too much of it, or could not be had.
+    /// What is missing from this result because it was too long or failed.
     pub notes: Vec<String>,
 }
 
@@ -117,9 +117,9 @@ pub struct ProgramResult {
 pub enum ProgramOutcome {
     /// It loads, attaches and detaches.
     Works,
-    /// It does not, and the reason says why.
+    /// It does not; the reason says why.
     Refused,
-    /// The harness could not try it to the end, or it did something that it must not.
+    /// The harness could not run it to the end, or it did something forbidden.
     Failed,
     /// It was still running at its time limit.
     TimedOut,
@@ -127,38 +127,38 @@ pub enum ProgramOutcome {
     Panicked,
     /// It works, but the kernel printed a warning or an oops meanwhile.
     Splat,
-    /// It was not tried, or not to the end, for a reason that has nothing to do with it.
+    /// It did not run, or not to the end, for a reason unrelated to it.
     Skipped,
 }
 
-/// The stages of a program's life; null for one that was not reached.
+/// The stages of a program; null for a stage that was not reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stages {
-    /// Relocated, and taken by the verifier.
+    /// Relocated, and accepted by the verifier.
     pub load: Option<Stage>,
     /// Attached to its target.
     pub attach: Option<Stage>,
-    /// Detached and gone, with nothing left behind.
+    /// Detached and freed, without leaks.
     pub detach: Option<Stage>,
 }
 
 /// One stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// Whether it was passed.
+    /// Whether it succeeded.
     pub ok: bool,
-    /// How long it took, in microseconds.
+    /// Its duration in microseconds.
     pub us: u64,
 }
 
 /// Why a program does not work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// What sort of reason.
+    /// The type of reason.
     pub kind: ReasonKind,
-    /// In a sentence or two.
+    /// One or two sentences.
     pub text: String,
-    /// What exists and has a similar name, if the target does not exist.
+    /// Existing names that are similar, if the target does not exist.
     #[serde(default)]
     pub nearest: Vec<String>,
     /// The types and fields that this kernel does not have.
@@ -172,47 +172,47 @@ pub struct Reason {
     pub minimum: Option<String>,
 }
 
-/// Sorts of reasons.
+/// Types of reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReasonKind {
-    /// Neither its section nor an option names a target.
+    /// Neither its section nor an option gives a target.
     NoTarget,
     /// The kernel has no such function, or its BTF does not list it.
     TargetMissing,
-    /// Several functions have the target's name.
+    /// The target's name is ambiguous.
     TargetAmbiguous,
-    /// The kernel allows no program on that target.
+    /// The kernel allows no fexit program on that target.
     TargetRefused,
     /// A type or field that the program reads is not in this kernel.
     #[serde(rename = "core-missing")]
     UnresolvedCoreRelocation,
     /// The program needs something that came with a later kernel.
     TooNew,
-    /// The process may not do it, or kernel lockdown forbids it.
+    /// The process lacks a capability, or kernel lockdown forbids it.
     Permission,
     /// The verifier refused it.
     Verifier,
-    /// The object's parts do not fit together, or refer to what is not there.
+    /// A relocation failed: the object is inconsistent, or refers to a missing symbol.
     Relocation,
     /// A map could not be created.
     Map,
     /// It could not be attached.
     Attach,
-    /// It could not be detached, or left something behind.
+    /// It could not be detached, or leaked something.
     Detach,
     /// Anything else.
     Other,
 }
 
-/// How the command ended that ran while the program was attached.
+/// The result of the trigger command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerResult {
-    /// `exit status 0`, `signal 9`, that it was killed at its limit, or why it did not run.
+    /// `exit status 0`, `signal 9`, that it was killed at its time limit, or why it did not run.
     pub ended: String,
     /// Whether it ended with status 0.
     pub ok: bool,
-    /// The end of what it printed.
+    /// The end of its output.
     pub output: String,
 }
 
@@ -224,24 +224,24 @@ pub struct MapDump {
     /// Its type, as `hash`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Keys and values: numbers if they have the size of one, else bytes in hexadecimal digits; for a map with a value
-    /// for each CPU, a list of them. Null if it has no elements to be looked up.
+    /// Keys and values: numbers if they have the size of one, else bytes in hexadecimal; for a per-CPU map a list of
+    /// values. Null if the map type has no elements to look up.
     pub entries: Option<Vec<(Value, Value)>>,
-    /// Whether it holds more than these.
+    /// Whether the map has more elements.
     pub more: bool,
-    /// What was in it, if it is a ring buffer.
+    /// The records, if it is a ring buffer.
     #[serde(default)]
     pub records: Option<Records>,
 }
 
-/// What was in a ring buffer when the programs were gone. Records that had no room were lost before.
+/// The records in a ring buffer after the programs were detached. Records that did not fit are lost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Records {
     /// How many records.
     pub count: u64,
-    /// Their bytes together.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// The first of them: numbers if they have the size of one, else bytes in hexadecimal digits.
+    /// The first records: numbers if they have the size of one, else bytes in hexadecimal.
     pub first: Vec<Value>,
 }
 
@@ -250,12 +250,12 @@ pub struct Records {
 pub struct GlobalDump {
     /// Its name.
     pub name: String,
-    /// A number if it is one, else bytes in hexadecimal digits.
+    /// A number if it is an integer, else bytes in hexadecimal.
     pub value: Value,
 }
 
 impl ProgramResult {
-    /// A result of which nothing is known but how it ended, and why.
+    /// A result with only an outcome and a reason.
     pub fn bare(outcome: ProgramOutcome, kind: ReasonKind, text: impl Into<String>) -> Self {
         Self {
             outcome,
@@ -276,7 +276,7 @@ impl ProgramResult {
 }
 
 impl Reason {
-    /// A reason that is no more than a text.
+    /// A reason with only a text.
     pub fn new(kind: ReasonKind, text: impl Into<String>) -> Self {
         Self {
             kind,
@@ -290,7 +290,7 @@ impl Reason {
 }
 
 impl ProgramOutcome {
-    /// Its name, as the report spells it.
+    /// Its name in the report.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Works => "works",

@@ -1,4 +1,4 @@
-//! What the host knows of a scenario. Its code is the guest's, which writes this list when the harness is built.
+//! The description of a scenario for the host. The guest lists its scenarios when the harness is built.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 pub struct Scenario {
     /// Its name in jobs and reports: `take_link`.
     pub id: String,
-    /// What it shows, as a sentence without a full stop.
+    /// What it tests, as a sentence without a full stop.
     pub title: String,
-    /// The name of the feature that it needs: `cookie`. None if it must pass on every kernel.
+    /// The name of the feature that it needs: `cookie`. `None` if it must pass on every kernel.
     pub feature: Option<String>,
-    /// The first kernel that has the feature, major and minor: the claim that the harness holds against what happens.
+    /// The claimed minimum kernel of the feature, major and minor, which the harness checks.
     pub minimum: Option<(u16, u16)>,
-    /// When the guest kills it.
+    /// Its time limit.
     pub timeout: Duration,
-    /// Kernel modules that must be loaded before.
+    /// Kernel modules that it needs.
     pub modules: Vec<String>,
-    /// Whether it runs only when it is asked for by its whole id: a fault made on purpose.
+    /// Whether it runs only if its whole id is given: a deliberate fault.
     pub hidden: bool,
 }

@@ -1,20 +1,20 @@
-//! What a kernel prints when something is wrong with it: the patterns, as data. The guest looks for them in the
-//! kernel's log while a scenario runs, the host on the console from start to end.
+//! The patterns of splats, as data. The guest looks for them in the kernel's log while a scenario runs, the host on the
+//! console during the whole run.
 
-/// How bad it is. The order is the order of gravity.
+/// The severity of a message, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Something waited far too long. On a busy host that alone can be the cause.
+    /// A stall. A busy host alone can cause it.
     Stall,
-    /// The kernel found itself in a state that should not be, and went on.
+    /// The kernel detected an invalid state, and continued.
     Warning,
-    /// The kernel killed what was running, and went on.
+    /// The kernel killed the running task, and continued.
     Oops,
-    /// The kernel gave up.
+    /// The kernel stopped.
     Panic,
 }
 
-/// Where in a message the text stands.
+/// Where in a message the text occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// At its start, after the time stamp.
@@ -23,25 +23,25 @@ pub enum Place {
     Anywhere,
 }
 
-/// A text that shows something to be wrong.
+/// A text that shows a fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern {
-    /// What is looked for.
+    /// The text.
     pub text: &'static str,
-    /// Where it must stand.
+    /// Where it must occur.
     pub place: Place,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What it says about the run.
+    /// What it means, for people.
     pub meaning: &'static str,
-    /// Why the text is looked for in this form.
+    /// Why the pattern has this form.
     pub reason: &'static str,
 }
 
-/// The marker that the kernel puts before most of its reports; the next line says what it is.
+/// The marker before most reports of the kernel. The next line names the fault.
 pub const CUT_HERE: &str = "------------[ cut here ]------------";
 
-/// What begins the last line of a report.
+/// The start of the last line of a report.
 pub const END_OF_REPORT: &str = "---[ end ";
 
 const fn row(
@@ -63,7 +63,7 @@ const fn row(
 use Place::{Anywhere, Start};
 use Severity::{Oops, Panic, Stall, Warning};
 
-/// The first pattern that fits counts: special ones stand before general ones.
+/// The first match counts: special patterns precede general ones.
 #[rustfmt::skip]
 pub const PATTERNS: &[Pattern] = &[
     row(Panic, Anywhere, "Kernel panic - not syncing", "the kernel panicked",
@@ -81,7 +81,7 @@ pub const PATTERNS: &[Pattern] = &[
     row(Stall, Anywhere, "detected expedited stalls", "RCU stalled",
         "as above, for an expedited grace period"),
     row(Stall, Anywhere, "kthread starved for", "RCU stalled",
-        "its thread did not get to run; on a busy host no wonder"),
+        "the RCU kthread did not run; a busy host causes it too"),
     row(Stall, Anywhere, "rcu_tasks detected stalls", "RCU-tasks stalled",
         "what trampolines wait for before they are freed"),
     row(Stall, Start, "INFO: task ", "a task was blocked",
@@ -99,20 +99,20 @@ pub const PATTERNS: &[Pattern] = &[
     row(Oops, Start, "Unable to handle kernel ", "the kernel oopsed",
         "the form on arm64, and on x86 before 5.1"),
     row(Oops, Start, "general protection fault", "the kernel oopsed",
-        "x86, for a pointer that no address can be; a user's program has its name and PID in front"),
+        "x86, for a non-canonical address; a user program has its name and PID in front"),
     row(Oops, Start, "invalid opcode: 0000", "the kernel oopsed",
-        "x86, for code that is none; with the code, because a user's program has its name in front"),
+        "x86, for an invalid opcode; with the error code, because a user program has its name in front"),
     row(Oops, Start, "divide error: 0000", "the kernel oopsed",
         "x86, as above"),
     row(Oops, Start, "stack segment: 0000", "the kernel oopsed",
         "x86, as above"),
     row(Oops, Start, "int3: 0000", "the kernel oopsed",
-        "x86, a breakpoint that nobody owns: what a half-patched trampoline site gives"),
+        "x86, a breakpoint without owner, as of a half-patched trampoline site"),
     row(Oops, Anywhere, "invoked oom-killer", "the VM ran out of memory",
-        "with the name of whoever asked for memory in front"),
+        "with the name of the allocating task in front"),
     row(Warning, Start, "WARNING: ", "the kernel warned",
         "WARN() in every release, and the lock checker; at the start, because mitigations say `Spectre V2 : WARNING: ` at every boot"),
-    row(Warning, Start, "UBSAN: ", "the kernel did something undefined",
+    row(Warning, Start, "UBSAN: ", "the kernel ran undefined behaviour",
         "the checker for undefined behaviour"),
     row(Warning, Start, "refcount_t: ", "a reference count is wrong",
         "the text that comes with a WARN(), for when that was cut off"),
@@ -122,15 +122,15 @@ pub const PATTERNS: &[Pattern] = &[
         "as above"),
     row(Warning, Anywhere, "new suspected memory leaks", "the kernel leaked memory",
         "kmemleak, with its name and their number in front; its other lines only say that it runs"),
-    row(Warning, Start, "INFO: trying to register non-static key", "the kernel used a lock that is none",
+    row(Warning, Start, "INFO: trying to register non-static key", "the kernel used an uninitialized lock",
         "the lock checker's one report that does not begin with WARNING"),
-    row(Warning, Start, "unchecked MSR access error", "the kernel touched a register that is not there",
+    row(Warning, Start, "unchecked MSR access error", "the kernel accessed an MSR that does not exist",
         "x86; prints a stack trace as WARN() does"),
     row(Warning, Start, "Trying to vfree() ", "the kernel freed memory that it does not own",
         "the text that comes with a WARN() for BPF's own memory"),
 ];
 
-/// The pattern that fits a message (without its time stamp).
+/// The first pattern that matches a message (without its time stamp).
 pub fn find(message: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|pattern| match pattern.place {
         Start => message.starts_with(pattern.text),
@@ -143,12 +143,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pattern_finds_itself_and_says_why_it_is_there() {
+    fn every_pattern_matches_itself_and_has_a_reason() {
         for pattern in PATTERNS {
             let found = find(pattern.text).unwrap();
             assert_eq!(
                 found.text, pattern.text,
-                "hidden by a more general one before it"
+                "shadowed by a more general pattern before it"
             );
             assert!(!pattern.meaning.is_empty() && !pattern.reason.is_empty());
         }

@@ -1,4 +1,4 @@
-//! All kernels in one run of the harness, cold and from templates, beside the sum of their plain boots.
+//! Compares one run of the harness with all kernels, cold and from templates, with the sum of their plain boots.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The VMs of the harness beside a plain boot of the same kernel, in turns, so that a busy moment hits all alike.
+//! Compares the VMs of the harness with a plain boot of the same kernel, alternately, so that load affects all equally.
 
 mod all;
 mod hundred;
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 enum Mode {
     /// One kernel after the other: plain boot, harness cold, harness from a template
     Vm,
-    /// All kernels in one run of the harness, beside the sum of their plain boots
+    /// All kernels in one run of the harness, compared with the sum of their plain boots
     All,
     /// Cold boots in a row; a boot that needs a second attempt counts as failed
     Hundred,

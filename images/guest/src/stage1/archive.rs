@@ -1,4 +1,4 @@
-//! The kernel's own archive format (`newc` cpio), unpacked as the kernel would.
+//! Unpacks a `newc` cpio archive as the kernel does.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -13,9 +13,9 @@ const HEADER: usize = 110;
 const MAGIC: &[u8] = b"070701";
 const END: &str = "TRAILER!!!";
 
-/// Unpacks everything below `/`. What is there already is replaced.
+/// Unpacks the archive to `/`, and replaces existing files.
 pub(crate) fn unpack(archive: &[u8]) -> Result<()> {
-    // What is made with the right permissions needs no other call to get them.
+    // Create each file with its final permissions.
     let before = umask(Mode::empty());
     let unpacked = unpack_below(archive, Path::new("/"));
     umask(before);
@@ -25,7 +25,7 @@ pub(crate) fn unpack(archive: &[u8]) -> Result<()> {
 fn unpack_below(archive: &[u8], root: &Path) -> Result<()> {
     let mut rest = archive;
     loop {
-        let (entry, behind) = Entry::parse(rest).context("the archive is damaged")?;
+        let (entry, next) = Entry::parse(rest).context("the initramfs archive is damaged")?;
         if entry.name == END {
             return Ok(());
         }
@@ -33,7 +33,7 @@ fn unpack_below(archive: &[u8], root: &Path) -> Result<()> {
         entry
             .create(&path)
             .with_context(|| format!("cannot unpack {}", path.display()))?;
-        rest = behind;
+        rest = next;
     }
 }
 
@@ -45,10 +45,10 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The first entry, and what follows it.
+    /// Parses the first entry. Returns it and the rest of the archive.
     fn parse(archive: &'a [u8]) -> Result<(Self, &'a [u8])> {
-        let header = archive.get(..HEADER).context("it ends in a header")?;
-        ensure!(header.starts_with(MAGIC), "no header where one should be");
+        let header = archive.get(..HEADER).context("it ends inside a header")?;
+        ensure!(header.starts_with(MAGIC), "a header has the wrong magic");
         let field = |number: usize| -> Result<u32> {
             let at = MAGIC.len() + 8 * number;
             let text = std::str::from_utf8(&header[at..at + 8])?;
@@ -56,10 +56,12 @@ impl<'a> Entry<'a> {
         };
         let (name_end, size) = (HEADER + field(11)? as usize, field(6)? as usize);
         let start = name_end.next_multiple_of(4);
-        let name = archive.get(HEADER..name_end).context("it ends in a name")?;
+        let name = archive
+            .get(HEADER..name_end)
+            .context("it ends inside a name")?;
         let content = archive
             .get(start..start + size)
-            .context("it ends in a file")?;
+            .context("it ends inside a file")?;
         let entry = Self {
             mode: field(1)?,
             device: (field(9)?, field(10)?),
@@ -70,8 +72,8 @@ impl<'a> Entry<'a> {
         Ok((entry, archive.get(next..).unwrap_or_default()))
     }
 
-    /// Whether a folder or a device is there already just as it is to be.
-    fn is_there(&self, path: &Path) -> bool {
+    /// Whether the same directory or device node exists already.
+    fn exists_already(&self, path: &Path) -> bool {
         let same = |there: &Metadata| match FileType::from_raw_mode(self.mode) {
             FileType::Directory => true,
             FileType::CharacterDevice | FileType::BlockDevice => {
@@ -83,7 +85,7 @@ impl<'a> Entry<'a> {
     }
 
     fn create(&self, path: &Path) -> Result<()> {
-        if self.is_there(path) {
+        if self.exists_already(path) {
             return Ok(());
         }
         let permissions = self.mode & 0o7777;
@@ -97,7 +99,7 @@ impl<'a> Entry<'a> {
                 made => Ok(made?),
             };
         }
-        // This program itself may be in the way; it runs on without its name.
+        // This may unlink the running executable; it runs on.
         match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -117,7 +119,7 @@ impl<'a> Entry<'a> {
                 let device = makedev(self.device.0, self.device.1);
                 mknodat(CWD, path, kind, Mode::from_raw_mode(permissions), device)?;
             }
-            other => bail!("it is a {other:?}"),
+            other => bail!("unsupported file type {other:?}"),
         }
         Ok(())
     }
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn files_folders_and_links_come_out_as_they_were_packed_over_what_was_there() {
+    fn unpacking_replaces_existing_files() {
         let dir = dir("unpack");
         fs::write(dir.join("init"), "the old one").unwrap();
         let archive = [
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_device_is_left_as_it_is() {
+    fn only_an_identical_device_is_kept() {
         let null = fs::metadata("/dev/null").unwrap().mode();
         for (mode, device, there) in [
             (null, (1, 3), true),
@@ -199,12 +201,12 @@ mod tests {
                 name,
                 content,
             };
-            assert_eq!(entry.is_there(Path::new("/dev/null")), there);
+            assert_eq!(entry.exists_already(Path::new("/dev/null")), there);
         }
     }
 
     #[test]
-    fn a_damaged_archive_is_an_error_wherever_it_is_cut() {
+    fn a_truncated_archive_is_an_error() {
         let dir = dir("damaged");
         let archive = [entry(0o100_644, "file", "content"), entry(0, END, "")].concat();
         for length in 0..archive.len() - 3 {

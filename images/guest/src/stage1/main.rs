@@ -1,5 +1,5 @@
-//! The init of a VM template: it does what every `/init` does first, waits, is saved waiting, and in every VM that is
-//! started from that save unpacks the archive it is handed and becomes the `/init` in it.
+//! The init of a VM template. It prepares the VM as `/init` does, and waits while the VM is saved. In each restored VM it
+//! unpacks the initramfs from shared memory and executes its `/init`.
 
 mod archive;
 #[path = "../environment.rs"]
@@ -10,8 +10,8 @@ mod mounts;
 mod network;
 #[path = "../port.rs"]
 mod port;
+mod shared_memory;
 mod sys;
-mod window;
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -26,15 +26,14 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 
 use environment::Missing;
 use port::Port;
-use window::Window;
+use shared_memory::SharedMemory;
 
-/// How long the kernel has for what it puts off until there is nothing else to do: else each VM that starts from the save
-/// would do it.
+/// How long the kernel may finish deferred work before the VM is saved; otherwise each restored VM would do it.
 const SETTLE: Duration = Duration::from_millis(1500);
 
 fn main() -> ExitCode {
     let Err(error) = wait_and_become_init();
-    // The host listens to the event port first, and takes this for what it is: no template of this kernel.
+    // The host reads the event port, and makes no template of this kernel.
     let message = format!("{error:#}");
     if let Ok(mut port) = Port::open("") {
         let _ = port.send(&Event::Warning { message });
@@ -46,23 +45,23 @@ fn main() -> ExitCode {
 
 fn wait_and_become_init() -> Result<std::convert::Infallible> {
     let missing = environment::prepare()?;
-    // The kernel reads its own types when it is first given a program.
+    // The first program load makes the kernel parse its BTF.
     let _ = guest::sys::load_nothing();
-    let window = Window::find()?;
+    let memory = SharedMemory::find()?;
     let mut port = Port::open("")?;
     thread::sleep(SETTLE);
     port.send(&Event::Waiting)?;
     port.drain()?;
 
-    let header = window.wait();
-    // From here on this VM differs from all others that were saved as this one.
-    sys::add_randomness(&header.seed).context("cannot renew the random numbers")?;
-    set_clock(header.time_ns).context("cannot set the clock")?;
-    archive::unpack(window.archive(&header)?)?;
+    let header = memory.wait();
+    // This VM is restored from here on.
+    sys::add_randomness(&header.seed).context("cannot reseed the random number generator")?;
+    set_clock(header.time_ns).context("cannot set the system clock")?;
+    archive::unpack(memory.archive(&header)?)?;
     let mut init = Command::new("/init");
-    // As long as somebody has the port open, it need not be started anew.
+    // An open port need not be initialized again.
     init.args(env::args_os().skip(1)).stdin(port);
-    // What is missing it will try again, and say so.
+    // `/init` tries again what is missing, and warns.
     if missing == Missing::default() {
         init.arg(environment::PREPARED);
     }

@@ -1,4 +1,4 @@
-//! The few calls that the compiler cannot check.
+//! Unsafe calls.
 #![allow(unsafe_code)] // memory of a device and the kernel's random numbers have no safe interface
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use rustix::io::Result;
 use rustix::ioctl::{NoArg, Opcode, Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Memory of a device, mapped for reading.
+/// Memory of a device, mapped read-only.
 pub(crate) struct Mapping {
     start: *const u8,
     length: usize,
@@ -35,13 +35,13 @@ impl Mapping {
         })
     }
 
-    /// Whether the memory begins with `bytes` now: it is read anew each time. `false` if it is shorter.
+    /// Whether the memory starts with `bytes`. Each call reads it again. `false` if it is shorter.
     pub(crate) fn starts_with(&self, bytes: [u8; 8]) -> bool {
         // SAFETY: the mapping lives as long as `self`, begins with a page, and so is aligned and long enough.
         self.length >= 8 && unsafe { self.start.cast::<[u8; 8]>().read_volatile() } == bytes
     }
 
-    /// The memory. To be read only when [`Mapping::starts_with`] has said that the host is done with writing.
+    /// The memory. Call this only after [`Mapping::starts_with`] showed that the host has written all of it.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping has this length and lives as long as `self`; the host writes all of it before the VM
         // runs, and nobody writes to it afterwards.
@@ -64,7 +64,7 @@ struct Pool {
     content: [u8; SEED],
 }
 
-/// Adds to the kernel's random numbers what nobody else knows, and has it take that into account at once.
+/// Adds the seed to the kernel's random number generator, and reseeds it at once.
 pub(crate) fn add_randomness(seed: &[u8; SEED]) -> Result<()> {
     const ADD: Opcode = opcode::write::<[i32; 2]>(b'R', 3);
     const RESEED: Opcode = opcode::none(b'R', 7);

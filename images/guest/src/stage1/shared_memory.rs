@@ -1,4 +1,4 @@
-//! The window through which the host hands in an archive; see [`protocol::handover`].
+//! The shared memory with the initramfs; see [`protocol::handover`].
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use crate::sys::Mapping;
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-/// All of it, mapped before the VM is saved: what is done by then is not done again.
-pub(crate) struct Window(Mapping);
+/// The mapped memory. Mapping it before the VM is saved spares each restored VM the work.
+pub(crate) struct SharedMemory(Mapping);
 
-impl Window {
-    /// Looks through the PCI devices.
+impl SharedMemory {
+    /// Finds and maps the PCI device.
     pub(crate) fn find() -> Result<Self> {
         let device = device()?;
-        // Where the firmware left it off.
+        // The firmware may have left it disabled.
         let _ = fs::write(device.join("enable"), "1");
         let path = device.join(RESOURCE);
         let open = || {
@@ -25,13 +25,13 @@ impl Window {
             let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
             anyhow::Ok(Mapping::new(&file, length)?)
         };
-        let window = open().with_context(|| {
+        let mapping = open().with_context(|| {
             format!("cannot map {} (is the kernel locked down?)", path.display())
         })?;
-        Ok(Self(window))
+        Ok(Self(mapping))
     }
 
-    /// Waits for the header. Without sleeping: a VM that was saved asleep would first have to wake up.
+    /// Waits for the header, spinning: a VM that was saved asleep would first have to wake up.
     pub(crate) fn wait(&self) -> Header {
         loop {
             if self.0.starts_with(MAGIC)
@@ -43,14 +43,14 @@ impl Window {
         }
     }
 
-    /// The archive that the header tells of, behind the header.
+    /// The archive that the header describes.
     pub(crate) fn archive(&self, header: &Header) -> Result<&[u8]> {
         let length = usize::try_from(header.length)?;
         self.0
             .bytes()
             .get(HEADER..)
             .and_then(|behind| behind.get(..length))
-            .with_context(|| format!("an archive of {length} bytes is more than the window holds"))
+            .with_context(|| format!("the archive of {length} bytes exceeds the shared memory"))
     }
 }
 
@@ -59,8 +59,8 @@ fn device() -> Result<PathBuf> {
         fs::read_to_string(path.join(name)).is_ok_and(|text| text.trim() == value)
     };
     fs::read_dir(DEVICES)
-        .context("the kernel has no PCI bus")?
+        .context(format!("cannot list {DEVICES}: the kernel has no PCI bus"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| is(path, "vendor", DEVICE.0) && is(path, "device", DEVICE.1))
-        .context("the kernel sees no device with a window")
+        .context("the kernel has no ivshmem PCI device")
 }
