@@ -129,7 +129,7 @@ impl FExitLink {
     ///
     /// # Errors
     ///
-    /// None; the signature is that of [`Link::detach`].
+    /// None; the signature is that of [`Link::detach`](super::links::Link::detach).
     pub fn detach(self) -> Result<(), ProgramError> {
         drop(self);
         Ok(())
