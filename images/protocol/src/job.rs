@@ -78,7 +78,7 @@ pub enum Work {
 pub struct Command {
     /// Its path, absolute or relative to the working directory.
     pub program: OsString,
-    /// Its arguments, including argv[0].
+    /// Its arguments; the first is the name that the program sees as its own.
     pub arguments: Vec<OsString>,
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
