@@ -133,7 +133,7 @@ fn module_types(_: &mut Context) -> Result<()> {
     need_module()?;
     let btf = Btf::from_sys_fs()?;
     let mut size = 0;
-    for name in ["of_module", "for_kernel"] {
+    for name in ["of_module", "of_kernel"] {
         let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
         let program = fexit(&mut ebpf, name)?;
         program.load_target(&Target::Section, &btf)?;
