@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use aya_obj::generated::{
-    BPF_F_SLEEPABLE, bpf_attach_type::BPF_TRACE_FEXIT, bpf_prog_type::BPF_PROG_TYPE_TRACING,
-};
+use aya_obj::generated::{BPF_F_SLEEPABLE, bpf_prog_type::BPF_PROG_TYPE_TRACING};
 
+use super::attach_types::{
+    BPF_TRACE_FEXIT, BPF_TRACE_FEXIT_MULTI, BPF_TRACE_FSESSION, BPF_TRACE_FSESSION_MULTI,
+};
 use super::data::{Kind, ProgramData};
 use super::fexit_link::{Attachment, Links};
 pub use super::fexit_link::{FExitLink, FExitLinkId};
@@ -18,22 +19,6 @@ use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys;
 use crate::sys::TestRun;
-
-// Newer than the bindings; from include/uapi/linux/bpf.h of 7.0 and 7.2.
-const BPF_TRACE_FSESSION: u32 = 58;
-const BPF_TRACE_FEXIT_MULTI: u32 = 60;
-const BPF_TRACE_FSESSION_MULTI: u32 = 61;
-
-/// Whether programs of this attach type are ours.
-pub(super) fn is_fexit(attach_type: u32) -> bool {
-    [
-        BPF_TRACE_FEXIT as u32,
-        BPF_TRACE_FSESSION,
-        BPF_TRACE_FEXIT_MULTI,
-        BPF_TRACE_FSESSION_MULTI,
-    ]
-    .contains(&attach_type)
-}
 
 /// A program that runs when a function returns, with its arguments and its return value.
 ///
@@ -132,7 +117,7 @@ impl FExit {
 
     fn attach_type(&self, target: &Resolved) -> u32 {
         match (self.is_session(), target.many.is_empty()) {
-            (false, true) => BPF_TRACE_FEXIT as u32,
+            (false, true) => BPF_TRACE_FEXIT,
             (true, true) => BPF_TRACE_FSESSION,
             (false, false) => BPF_TRACE_FEXIT_MULTI,
             (true, false) => BPF_TRACE_FSESSION_MULTI,

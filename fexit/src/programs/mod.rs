@@ -1,5 +1,6 @@
 //! The programs of an object.
 
+mod attach_types;
 mod data;
 mod diagnose;
 mod externs;

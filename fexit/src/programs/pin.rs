@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::attach_types::is_fexit;
 use crate::sys;
 
 /// A file that was made by pinning: which one it is, so that another one of its name is not taken for it.
@@ -84,7 +85,7 @@ pub(super) fn other_than_fexit(fd: BorrowedFd<'_>) -> io::Result<Option<String>>
         }
     }
     match sys::link_info(fd) {
-        Ok((info, _)) if super::fexit::is_fexit(info.attach_type) => Ok(None),
+        Ok((info, _)) if is_fexit(info.attach_type) => Ok(None),
         // 7.2 does not tell the attach type of a link on many functions, 7.3 does.
         Ok((info, _)) if on_many && info.attach_type == 0 => Ok(None),
         Ok((info, _)) => Ok(Some(format!("a link of attach type {}", info.attach_type))),
