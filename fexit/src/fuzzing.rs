@@ -33,7 +33,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     let Ok(ebpf) = loader.load(data) else {
         return;
     };
-    let _ = ebpf.needs();
+    let _ = ebpf.requirements();
     for (_, program) in ebpf.programs() {
         let _ = (program.kind(), format!("{program:?}"));
         if let Some((_, pattern)) = program.section().split_once('/') {

@@ -110,7 +110,7 @@ pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use loader::{BpfLoader, EbpfLoader, GlobalData, VerifierLogLevel};
 pub use maps::{Map, MapError, Pod};
-pub use requirements::{Needs, Requirement};
+pub use requirements::{Requirement, Requirements};
 
 /// The example of the README, compiled as a test.
 #[cfg(doctest)]

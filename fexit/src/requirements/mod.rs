@@ -23,7 +23,7 @@ use crate::programs::Program;
 /// What one fexit program requires of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Needs {
+pub struct Requirements {
     /// How many instructions it has, its subprograms included.
     pub instructions: usize,
     /// Whether it may sleep.
@@ -54,7 +54,7 @@ pub struct Requirement {
     pub source: String,
 }
 
-impl Needs {
+impl Requirements {
     /// The first upstream release that has all that is known to be needed; none if no kernel grants it.
     ///
     /// It is a lower bound: the target and the fields of types may be missing in a newer kernel still, and the verifier
@@ -80,7 +80,7 @@ impl Ebpf {
     /// # Errors
     ///
     /// [`ProgramError::Relocation`] when the parts of the object do not fit together.
-    pub fn needs(&self) -> Result<BTreeMap<String, Needs>, ProgramError> {
+    pub fn requirements(&self) -> Result<BTreeMap<String, Requirements>, ProgramError> {
         let object = &self.shared.object;
         let linked = object.linked()?;
         let survey = Survey::new(object, &self.shared.maps);
@@ -90,7 +90,10 @@ impl Ebpf {
         });
         Ok(fexit
             .filter_map(|(name, program)| {
-                Some((name.to_owned(), survey.needs(&linked, name, program)?))
+                Some((
+                    name.to_owned(),
+                    survey.requirements(&linked, name, program)?,
+                ))
             })
             .collect())
     }
@@ -117,7 +120,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn needs(&self, linked: &Parsed, name: &str, program: &Program) -> Option<Needs> {
+    fn requirements(&self, linked: &Parsed, name: &str, program: &Program) -> Option<Requirements> {
         let key = linked.programs.get(name)?.function_key();
         let function = linked.functions.get(&key)?;
         let reached: HashSet<Key> = function
@@ -134,7 +137,7 @@ impl<'a> Survey<'a> {
             .map(|placed| placed.need.clone())
             .collect();
         let data = program.data();
-        let mut needs = Needs {
+        let mut required = Requirements {
             instructions: function.instructions.len(),
             is_sleepable: data.is_sleepable(),
             helpers: Vec::new(),
@@ -146,12 +149,12 @@ impl<'a> Survey<'a> {
         };
         let mut found = Found::default();
         found.look_at(&function.instructions);
-        self.add(&found, &mut needs);
-        self.section(program, &mut needs.requirements);
-        needs.requirements.sort_by(|a, b| {
+        self.add(&found, &mut required);
+        self.section(program, &mut required.requirements);
+        required.requirements.sort_by(|a, b| {
             (a.minimum.is_some(), b.minimum).cmp(&(b.minimum.is_some(), a.minimum))
         });
-        Some(needs)
+        Some(required)
     }
 
     /// What its section says.
@@ -190,32 +193,32 @@ impl<'a> Survey<'a> {
     }
 
     /// What its instructions show.
-    fn add(&self, found: &Found, needs: &mut Needs) {
-        needs.helpers = found.helpers.iter().copied().collect();
+    fn add(&self, found: &Found, required: &mut Requirements) {
+        required.helpers = found.helpers.iter().copied().collect();
         let externs = self.object.extra.externs.as_slice();
         let of_calls = externs_of(&found.kfuncs, externs);
-        needs.kfuncs = of_calls.iter().map(|e| e.name.clone()).collect();
-        needs.externs = externs_of(&found.externs, externs)
+        required.kfuncs = of_calls.iter().map(|e| e.name.clone()).collect();
+        required.externs = externs_of(&found.externs, externs)
             .into_iter()
             .filter(|e| !matches!(e.kind, ExternKind::Function(_)))
             .map(|e| e.name.clone())
             .collect();
-        needs.maps = pick(&found.maps, &self.object.map_names);
+        required.maps = pick(&found.maps, &self.object.map_names);
         for &number in &found.helpers {
-            needs.requirements.extend(self.helper(number));
+            required.requirements.extend(self.helper(number));
         }
         for function in of_calls.iter().filter(|function| !function.is_weak) {
-            needs.requirements.extend(kfunc(&function.name));
+            required.requirements.extend(kfunc(&function.name));
         }
         let used = self
             .maps
             .iter()
-            .filter(|map| needs.maps.iter().any(|name| name == map.name()));
+            .filter(|map| required.maps.iter().any(|name| name == map.name()));
         for map in used {
-            needs.requirements.extend(map_type(map));
+            required.requirements.extend(map_type(map));
         }
         let features = found.features.iter();
-        needs
+        required
             .requirements
             .extend(features.map(|&feature| instruction(feature)));
     }

@@ -3,20 +3,20 @@
 use crate::Ebpf;
 use crate::kernel_version::KernelVersion;
 use crate::object::{Globals, Object};
-use crate::requirements::Needs;
+use crate::requirements::Requirements;
 use crate::testing::compile;
 
-fn needs(source: &str, program: &str) -> Needs {
+fn requirements(source: &str, program: &str) -> Requirements {
     let object = Ebpf::load(&compile(source)).unwrap();
-    object.needs().unwrap().remove(program).unwrap()
+    object.requirements().unwrap().remove(program).unwrap()
 }
 
-fn reasons(needs: &Needs) -> Vec<String> {
+fn reasons(required: &Requirements) -> Vec<String> {
     let line = |r: &crate::Requirement| {
         let minimum = r.minimum.map_or("never".to_owned(), |m| m.to_string());
         format!("{minimum} {}", r.what)
     };
-    needs.requirements.iter().map(line).collect()
+    required.requirements.iter().map(line).collect()
 }
 
 const TYPES: &str = "
@@ -27,7 +27,7 @@ const TYPES: &str = "
 
 #[test]
 fn each_reason_has_its_release_and_the_newest_comes_first() {
-    let needs = needs(
+    let required = requirements(
         "struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(\".maps\");
          SEC(\"fexit.s/vfs_read\") int p(u64 *ctx) {
              ((long (*)(void *, void *, u64, u64))130)(&ring, ctx, 8, 0);
@@ -35,12 +35,12 @@ fn each_reason_has_its_release_and_the_newest_comes_first() {
          }",
         "p",
     );
-    assert_eq!(needs.helpers, [130, 174]);
-    assert_eq!(needs.maps, ["ring"]);
-    assert!(needs.is_sleepable);
-    assert_eq!(needs.minimum(), Some(KernelVersion::new(5, 19, 0)));
+    assert_eq!(required.helpers, [130, 174]);
+    assert_eq!(required.maps, ["ring"]);
+    assert!(required.is_sleepable);
+    assert_eq!(required.minimum(), Some(KernelVersion::new(5, 19, 0)));
     assert_eq!(
-        reasons(&needs),
+        reasons(&required),
         [
             "5.19 it calls bpf_get_attach_cookie",
             "5.10 it may sleep (section `fexit.s/vfs_read`)",
@@ -54,13 +54,13 @@ fn each_reason_has_its_release_and_the_newest_comes_first() {
 #[test]
 fn a_section_asks_for_what_its_kind_and_its_target_need() {
     let section = |section: &str| {
-        let needs = needs(
+        let required = requirements(
             &format!("SEC(\"{section}\") int p(u64 *ctx) {{ return 0; }}"),
             "p",
         );
         (
-            needs.minimum().unwrap().to_string(),
-            reasons(&needs).remove(0),
+            required.minimum().unwrap().to_string(),
+            reasons(&required).remove(0),
         )
     };
     let expect = |minimum: &str, what: &str| (minimum.to_owned(), format!("{minimum} {what}"));
@@ -87,14 +87,14 @@ fn a_section_asks_for_what_its_kind_and_its_target_need() {
 #[test]
 fn kfuncs_have_the_release_in_which_fexit_programs_may_call_them() {
     let minimum = |kfunc: &str| {
-        let needs = needs(
+        let required = requirements(
             &format!(
                 "extern void {kfunc}(void) SEC(\".ksyms\");
                  SEC(\"fexit/vfs_read\") int p(u64 *ctx) {{ {kfunc}(); return 0; }}"
             ),
             "p",
         );
-        needs.minimum().map(|minimum| minimum.to_string())
+        required.minimum().map(|minimum| minimum.to_string())
     };
     assert_eq!(minimum("bpf_dynptr_is_rdonly").as_deref(), Some("6.5"));
     assert_eq!(minimum("css_rstat_flush").as_deref(), Some("6.16"));
@@ -105,15 +105,15 @@ fn kfuncs_have_the_release_in_which_fexit_programs_may_call_them() {
 #[test]
 fn what_no_kernel_grants_comes_before_everything() {
     // skb_store_bytes is for network programs; 9999 is nothing.
-    let needs = needs(
+    let required = requirements(
         "SEC(\"fexit/vfs_read\") int p(u64 *ctx) {
              return ((long (*)(void *))9)(ctx) + ((long (*)(void *))9999)(ctx);
          }",
         "p",
     );
-    assert_eq!(needs.minimum(), None);
+    assert_eq!(required.minimum(), None);
     assert_eq!(
-        reasons(&needs)[..2],
+        reasons(&required)[..2],
         [
             "never it calls bpf_skb_store_bytes, which fexit programs may not",
             "never it calls helper number 9999, which no kernel has",
@@ -138,9 +138,9 @@ fn types_are_named_down_to_the_field_and_stay_with_their_program() {
          SEC(\"fexit/h\") int three(u64 *ctx) {{ return 0; }}"
     );
     let object = Ebpf::load(&compile(&source)).unwrap();
-    let needs = object.needs().unwrap();
+    let required = object.requirements().unwrap();
     let core = |program: &str| -> Vec<String> {
-        let core = needs[program].core.iter();
+        let core = required[program].core.iter();
         core.map(|need| format!("{need} {} {}", need.what, need.optional))
             .collect()
     };
@@ -163,8 +163,8 @@ fn instructions_that_are_newer_than_fexit_are_seen() {
         asm volatile(\".8byte 0x1000000000106\");                // a long jump
         return old;
     }";
-    let needs = needs(source, "p");
-    let reasons = reasons(&needs);
+    let required = requirements(source, "p");
+    let reasons = reasons(&required);
     assert!(
         reasons.contains(&"6.6 it has a jump of 32 bits".to_owned()),
         "{reasons:?}"
@@ -185,7 +185,7 @@ fn a_licence_counts_where_a_helper_asks_for_it() {
         object[at..at + 3].copy_from_slice(license);
         let object = Ebpf::load(&object).unwrap();
         assert_eq!(object.license().as_bytes(), license);
-        let minimum = object.needs().unwrap()["p"].minimum();
+        let minimum = object.requirements().unwrap()["p"].minimum();
         minimum.map(|minimum| minimum.to_string())
     };
     assert_eq!(minimum(35, b"GPL").as_deref(), Some("5.5"));

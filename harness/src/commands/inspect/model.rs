@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use fexit::programs::Program;
-use fexit::{Helper, KernelVersion, Needs};
+use fexit::{Helper, KernelVersion, Requirements};
 use serde::Serialize;
 
 use crate::initramfs::bpf_objects::{Object, Target, Targets};
@@ -89,17 +89,17 @@ pub(super) struct GlobalInfo {
 pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result<ObjectInfo> {
     let object = objects.get(number).context("no such object")?;
     let parsed = &object.parsed;
-    let needs = parsed
-        .needs()
+    let required = parsed
+        .requirements()
         .map_err(|error| usage(format!("{}: {error}", object.path.display())))?;
     let mut programs = Vec::new();
     let mut minimums = Vec::new();
     for (name, program) in parsed.programs() {
-        let Some(needs) = needs.get(name) else {
+        let Some(required) = required.get(name) else {
             continue;
         };
         let target = targets.of(objects, (number, name))?;
-        let (facts, minimum) = of_program(program, needs, target);
+        let (facts, minimum) = of_program(program, required, target);
         programs.push(facts);
         minimums.push(minimum);
     }
@@ -132,10 +132,10 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
 /// What is found in a program, and the first kernel that may run it.
 fn of_program(
     program: &Program,
-    needs: &Needs,
+    required: &Requirements,
     target: Option<Target>,
 ) -> (ProgramInfo, Option<KernelVersion>) {
-    let helpers = needs.helpers.iter().map(|&number| {
+    let helpers = required.helpers.iter().map(|&number| {
         let helper = Helper::by_number(number);
         HelperInfo {
             number,
@@ -145,13 +145,13 @@ fn of_program(
                 .map(|helper| helper.minimum.to_string()),
         }
     });
-    let core = needs.core.iter().map(|need| CoreInfo {
+    let core = required.core.iter().map(|need| CoreInfo {
         type_name: need.type_name.clone(),
         member: need.member.clone(),
         what: need.what,
         optional: need.optional,
     });
-    let mut requirements: Vec<_> = needs
+    let mut requirements: Vec<_> = required
         .requirements
         .iter()
         .map(|requirement| RequirementInfo {
@@ -160,7 +160,7 @@ fn of_program(
             source: requirement.source.clone(),
         })
         .collect();
-    let mut minimum = needs.minimum();
+    let mut minimum = required.minimum();
     if let Some((feature, what)) = target.as_ref().and_then(|target| target.feature) {
         minimum = minimum.map(|minimum| minimum.max(feature.minimum()));
         requirements.push(RequirementInfo {
@@ -174,12 +174,12 @@ fn of_program(
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),
         target: target.map(|target| target.text),
-        may_sleep: needs.is_sleepable,
-        instructions: needs.instructions,
-        maps: needs.maps.clone(),
+        may_sleep: required.is_sleepable,
+        instructions: required.instructions,
+        maps: required.maps.clone(),
         helpers: helpers.collect(),
-        kfuncs: needs.kfuncs.clone(),
-        externs: needs.externs.clone(),
+        kfuncs: required.kfuncs.clone(),
+        externs: required.externs.clone(),
         core: core.collect(),
         requirements,
         minimum: minimum.map(|minimum| minimum.to_string()),

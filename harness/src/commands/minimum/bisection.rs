@@ -23,10 +23,10 @@ impl Bisection {
     pub(super) fn new(programs: &Programs, booter: &Booter) -> Result<Self> {
         let versions = booter.versions();
         let mut searches = Vec::new();
-        let needs: Vec<_> = programs
+        let required: Vec<_> = programs
             .objects()
             .iter()
-            .map(|object| object.parsed.needs())
+            .map(|object| object.parsed.requirements())
             .collect::<Result<_, _>>()
             .map_err(|error| usage(error.to_string()))?;
         for planned in programs.planned() {
@@ -35,8 +35,8 @@ impl Bisection {
                 .objects()
                 .iter()
                 .position(|o| path(o) == planned.object);
-            let needs = place.and_then(|place| needs.get(place)?.get(&planned.task.program));
-            let minimum = needs.and_then(fexit::Needs::minimum);
+            let required = place.and_then(|place| required.get(place)?.get(&planned.task.program));
+            let minimum = required.and_then(fexit::Requirements::minimum);
             let hint = minimum.and_then(|minimum| first_from(&versions, minimum));
             // Without a target it is tried on none.
             let kernels = planned.target.as_ref().map_or(0, |_| versions.len());
