@@ -124,7 +124,8 @@ pub enum KernelsCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Check every byte of cached kernels; exit status 3 if one is damaged or absent
+    /// Check every byte of cached kernels, of their unpacked forms and of their templates; exit status 1 if one was
+    /// changed, 3 if a kernel is not in the cache
     Verify {
         /// A series (5.10), an exact version, a pattern (6.*), latest, built, or all
         #[arg(required = true, value_name = "KERNEL", value_delimiter = ',')]

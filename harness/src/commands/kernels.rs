@@ -16,12 +16,13 @@ use crate::{
         operations::{self, Change, Health, Series},
     },
     report::{KernelVerdict, terminal::Board},
+    vm::Templates,
 };
 
 /// Does what `harness kernels` was asked to do, and returns the exit status.
 pub fn command(command: &KernelsCommand) -> Result<u8> {
     let kernels = Kernels::open(command.store().options())?;
-    let all_well = match command {
+    let verdict = match command {
         KernelsCommand::List {
             kernels: names,
             json,
@@ -32,11 +33,6 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
         KernelsCommand::Update { series, .. } => update(&kernels, series),
         KernelsCommand::Build(args) => return build::command(args),
     }?;
-    let verdict = if all_well {
-        KernelVerdict::Ok
-    } else {
-        KernelVerdict::Infra
-    };
     Ok(verdict.exit_code())
 }
 
@@ -86,7 +82,7 @@ fn array(series: &[Series]) -> Result<String> {
     Ok(json + "\n")
 }
 
-fn list(kernels: &Kernels, names: &[String], json: bool) -> Result<bool> {
+fn list(kernels: &Kernels, names: &[String], json: bool) -> Result<KernelVerdict> {
     let mut series = operations::list(kernels)?;
     if !names.is_empty() {
         let names = kernels.expand(names)?;
@@ -97,44 +93,55 @@ fn list(kernels: &Kernels, names: &[String], json: bool) -> Result<bool> {
     } else {
         table(&series)
     })?;
-    Ok(true)
+    Ok(KernelVerdict::Ok)
 }
 
-fn fetch(kernels: &Kernels, names: &[String]) -> Result<bool> {
+fn fetch(kernels: &Kernels, names: &[String]) -> Result<KernelVerdict> {
     let board = Board::new(false);
-    let mut all_well = true;
+    let mut verdict = KernelVerdict::Ok;
     for (name, kernel) in operations::fetch(kernels, names, &board.line(""))? {
         let line = board.line(&name);
         match kernel {
             Ok(kernel) => line.note(&format!("{} is in the cache", kernel.release)),
             Err(error) => {
-                all_well = false;
+                verdict = KernelVerdict::Infra;
                 line.note(&format!("{error:#}"));
             }
         }
     }
-    Ok(all_well)
+    Ok(verdict)
 }
 
-fn verify(kernels: &Kernels, names: &[String]) -> Result<bool> {
-    let mut all_well = true;
+fn verify(kernels: &Kernels, names: &[String]) -> Result<KernelVerdict> {
+    let mut verdict = KernelVerdict::Ok;
+    let templates = Templates::new(kernels.cache_dir());
     for (name, health) in operations::verify(kernels, names)? {
-        all_well &= health == Health::Good;
-        print(&match health {
-            Health::Good => format!("{name:<8}  good\n"),
-            Health::Absent => format!("{name:<8}  not in the cache\n"),
-            Health::Damaged(why) => format!("{name:<8}  damaged, to be fetched again: {why}\n"),
-        })?;
+        let health = match health {
+            Health::Good { image_sha256 } => match templates.verify(&image_sha256) {
+                Ok(()) => Health::Good { image_sha256 },
+                Err(reason) => Health::Damaged(format!("{reason:#}")),
+            },
+            health => health,
+        };
+        let (found, line) = match health {
+            Health::Good { .. } => (KernelVerdict::Ok, "good".to_owned()),
+            Health::Absent => (KernelVerdict::Infra, "not in the cache".to_owned()),
+            Health::Damaged(why) => (KernelVerdict::NotOk, format!("damaged: {why}")),
+        };
+        verdict = verdict.max(found);
+        print(&format!("{name:<8}  {line}\n"))?;
     }
-    Ok(all_well)
+    Ok(verdict)
 }
 
-fn update(kernels: &Kernels, series: &[String]) -> Result<bool> {
+fn update(kernels: &Kernels, series: &[String]) -> Result<KernelVerdict> {
     let board = Board::new(false);
-    let mut all_well = true;
+    let mut verdict = KernelVerdict::Ok;
     for Change { series, old, new } in operations::update(kernels, series, &board.line("kernels"))?
     {
-        all_well &= new.is_ok();
+        if new.is_err() {
+            verdict = KernelVerdict::Infra;
+        }
         print(&match (old, new) {
             (Some(old), Ok(new)) if old == new => format!("{series:<5}  {new}\n"),
             (Some(old), Ok(new)) => format!("{series:<5}  {old} -> {new}\n"),
@@ -142,7 +149,7 @@ fn update(kernels: &Kernels, series: &[String]) -> Result<bool> {
             (_, Err(error)) => format!("{series:<5}  not updated: {error:#}\n"),
         })?;
     }
-    Ok(all_well)
+    Ok(verdict)
 }
 
 fn print(text: &str) -> Result<()> {

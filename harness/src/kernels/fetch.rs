@@ -85,8 +85,7 @@ impl Kernels {
 
     fn obtain(&self, resolved: &Resolved, notes: &Notes<'_>) -> Result<Kernel> {
         let name = format!("{} {}", resolved.series, resolved.source.package_version);
-        let thorough = self.options.thorough;
-        let cached = self.cache.lookup(resolved, thorough)?;
+        let cached = self.cache.lookup(resolved, false)?;
         if let Lookup::Ready(kernel) = cached {
             return Ok(*kernel);
         }
@@ -118,7 +117,7 @@ impl Kernels {
             ));
         })?;
         // It may have come while we waited.
-        match self.cache.lookup(resolved, thorough)? {
+        match self.cache.lookup(resolved, false)? {
             Lookup::Ready(kernel) => return Ok(*kernel),
             Lookup::Damaged(why) => notes.add(format!(
                 "the cached kernel {name} is damaged ({why}): fetching it again"

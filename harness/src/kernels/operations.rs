@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result};
 use serde::Serialize;
 
 use super::cache::{Lookup, write_atomically};
-use super::{Build, Kernel, Kernels, Kind, Options};
+use super::{Build, Kernel, Kernels, Kind, Options, uncompressed};
 use crate::kernels::catalog::lock::{Lock, Locked, Package};
 use crate::kernels::catalog::matrix::Source as Origin;
 use crate::kernels::catalog::request::Request;
@@ -83,27 +83,48 @@ pub fn fetch(
     kernels.expand(requests)?.into_iter().map(one).collect()
 }
 
-/// Whether a cached kernel still is what was unpacked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "state", content = "reason")]
+/// Whether a cached kernel is what was downloaded or built.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// Every byte is.
-    Good,
-    /// It is not: the next run will fetch it again.
+    Good {
+        /// SHA-256 of its image, in hexadecimal.
+        image_sha256: String,
+    },
+    /// It is not: what was changed, and what to do.
     Damaged(String),
     /// It is not in the cache.
     Absent,
 }
 
-/// Hashes every byte of cached kernels. Neither fetches nor removes anything.
+/// Hashes every byte of cached kernels, and compares their uncompressed forms with what their images unpack to.
+/// Neither fetches nor removes anything.
 pub fn verify(kernels: &Kernels, requests: &[String]) -> Result<Vec<(String, Health)>> {
     let one = |name: String| {
-        let health = match kernels
-            .cache
-            .lookup(&kernels.resolve(&name, &Silent)?, true)?
-        {
-            Lookup::Ready(_) => Health::Good,
-            Lookup::Damaged(reason) => Health::Damaged(reason),
+        let resolved = kernels.resolve(&name, &Silent)?;
+        let health = match kernels.cache.lookup(&resolved, true)? {
+            Lookup::Ready(kernel) => {
+                let path = kernels.cache.uncompressed(&kernel.sha256);
+                match uncompressed::verify(&kernel.image, &path) {
+                    Ok(()) => Health::Good {
+                        image_sha256: kernel.sha256,
+                    },
+                    Err(reason) => Health::Damaged(format!("{reason:#}")),
+                }
+            }
+            Lookup::Damaged(reason) => {
+                let dir = kernels.cache.entry_dir(&resolved);
+                let entry = dir.file_name().unwrap_or_default().to_string_lossy();
+                let again = match resolved.source.kind {
+                    Kind::Built => {
+                        format!("`harness kernels build {}` builds it", resolved.version)
+                    }
+                    _ => "the next run downloads it".to_owned(),
+                };
+                Health::Damaged(format!(
+                    "{reason}; `harness cache clear {entry}` removes the kernel, and {again} again"
+                ))
+            }
             Lookup::Absent => Health::Absent,
         };
         Ok((name, health))

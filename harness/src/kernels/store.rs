@@ -30,8 +30,6 @@ pub struct Options {
     pub matrix: Option<PathBuf>,
     /// Ask the archives for the newest kernel of a series instead of going by the lock.
     pub newest: bool,
-    /// Hash every byte of a cached kernel before it is used.
-    pub thorough: bool,
     /// How long to wait for servers.
     pub patience: Patience,
 }

@@ -3,7 +3,7 @@
 //! QEMU enters such a kernel by PVH, which the kernel must offer by a note in its ELF file.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -57,6 +57,29 @@ impl Kernels {
         ensure!(pvh?, "the kernel has no PVH entry");
         Ok(path)
     }
+}
+
+/// Compares the uncompressed form at `path`, if there is one, with what the image unpacks to.
+pub(super) fn verify(image: &Path, path: &Path) -> Result<()> {
+    let cached = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let compare = || {
+        let mut file = open(image)?;
+        let payload = Payload::find(&mut file)?.context("the image is not compressed")?;
+        ensure!(
+            payload.unpack(&mut file)? == cached,
+            "its contents have changed"
+        );
+        Ok(())
+    };
+    compare().with_context(|| {
+        format!(
+            "the unpacked kernel {} is damaged; `harness cache clear` removes it, and the next run unpacks it again",
+            path.display()
+        )
+    })
 }
 
 /// Where in a bzImage the packed kernel is.
@@ -218,6 +241,21 @@ mod tests {
                 let error = unpack(&bz_image(&packed, size)).unwrap_err();
                 assert!(format!("{error:#}").contains("bytes, not to"), "{error:#}");
             }
+        }
+    }
+
+    #[test]
+    fn verify_finds_a_changed_byte_in_the_uncompressed_kernel() {
+        let image = bz_image(&lz4(b"ten bytes!"), 10);
+        let cache = tempfile::tempdir().unwrap();
+        let path = cache.path().join("vmlinux");
+        verify(image.path(), &path).unwrap();
+        fs::write(&path, b"ten bytes!").unwrap();
+        verify(image.path(), &path).unwrap();
+        fs::write(&path, b"tem bytes!").unwrap();
+        let error = format!("{:#}", verify(image.path(), &path).unwrap_err());
+        for part in [path.to_str().unwrap(), "changed", "harness cache clear"] {
+            assert!(error.contains(part), "{error}");
         }
     }
 

@@ -5,7 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio, time::SystemTime};
+use std::{
+    fs,
+    os::unix::fs::{FileExt as _, symlink},
+    path::Path,
+    process::Stdio,
+    time::SystemTime,
+};
 
 use crate::support::{Ran, harness, run};
 use harness::{
@@ -114,6 +120,45 @@ fn vms_from_one_template_differ_in_randomness_and_have_the_current_time() {
     let (fifth, said) = on_5_10(cache, &["--no-template"]);
     assert_eq!(fifth["boot"], "cold", "{said}");
     assert!(fifth["phases_ms"]["template"].is_null() && !key.exists());
+}
+
+#[test]
+fn verify_finds_a_changed_byte_in_what_is_booted() {
+    let cache = cache();
+    let cache = cache.path();
+    let (report, said) = on_5_10(cache, &[]);
+    assert_eq!(report["boot"], "template", "{said}");
+    let verify = || {
+        run(harness(&["kernels", "verify", "5.10", "--cache-dir"])
+            .arg(cache)
+            .arg("--offline"))
+    };
+    assert_eq!(verify().status, 0);
+    let template = template(cache);
+    let unpacked = fs::read_dir(cache.join("vmlinux")).unwrap().next();
+    for file in [
+        unpacked.unwrap().unwrap().path(),
+        template.join("ram"),
+        template.join("state"),
+    ] {
+        let time = fs::metadata(&file).unwrap().modified().unwrap();
+        let flip = || {
+            let opened = fs::File::options().read(true).write(true).open(&file);
+            let opened = opened.unwrap();
+            let mut byte = [0];
+            opened.read_exact_at(&mut byte, 3000).unwrap();
+            opened.write_all_at(&[byte[0] ^ 1], 3000).unwrap();
+            opened.set_modified(time).unwrap();
+        };
+        flip();
+        let Ran { status, stdout, .. } = verify();
+        assert_eq!(status, 1, "{}: {stdout}", file.display());
+        for part in ["5.10", "damaged", "`harness cache clear`"] {
+            assert!(stdout.contains(part), "{}: {stdout}", file.display());
+        }
+        flip();
+        assert_eq!(verify().status, 0, "{}", file.display());
+    }
 }
 
 #[test]

@@ -7,11 +7,17 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::{Hex, STAGE1};
+use super::STAGE1;
+use crate::support::hex::hex;
 use crate::vm::{Config, Qemu, command};
 
-/// Changes whenever templates of before would be of no use.
-const FORMAT: &str = "1";
+/// Raised when older templates become useless.
+const FORMAT: &str = "2";
+
+/// What the name of each template of a kernel begins with.
+pub(super) fn prefix(kernel_sha256: &str) -> String {
+    format!("{kernel_sha256:.16}_")
+}
 
 /// The name of the template for such a VM of this kernel. It covers kernel, waiting init, QEMU, CPU model,
 /// accelerator, memory, devices and command line: all that QEMU is told, but for where its files are.
@@ -49,7 +55,7 @@ pub(super) fn key(
         add(argument.as_encoded_bytes());
     }
     let digest = hash.finalize();
-    Ok(format!("{:x}", Hex(&digest[..16])))
+    Ok(prefix(kernel_sha256) + &hex(&digest[..16]))
 }
 
 #[cfg(test)]

@@ -11,13 +11,16 @@ mod store;
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use protocol::handover::{HEADER, Header, SEED};
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SeekFrom, fallocate, fstat, ftruncate, memfd_create, seek,
+};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,7 +28,7 @@ pub use self::store::{Kept, Templates};
 use super::channel::filled_pipe;
 use super::command::{Parts, Role};
 use super::monitor::Monitor;
-use crate::support::last_used;
+use crate::support::{hex::hex, last_used};
 
 /// The waiting init, built together with the harness.
 const STAGE1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1"));
@@ -44,14 +47,17 @@ pub struct Template {
     dir: PathBuf,
     ram: File,
     state: Vec<u8>,
-    window_bytes: u64,
+    note: Note,
 }
 
 /// What the files of a template must look like.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
+    /// The release of the kernel.
     kernel: String,
     window_bytes: u64,
+    /// Only [`Template::verify`] checks this one: a restore does not read all of the memory.
+    ram_sha256: String,
     ram_bytes: u64,
     ram_inode: u64,
     ram_modified_ns: i64,
@@ -59,31 +65,49 @@ struct Note {
 }
 
 impl Note {
-    fn new(kernel: &str, window_bytes: u64, ram: &File, state: &[u8]) -> Result<Self> {
+    fn new(
+        kernel: &str,
+        window_bytes: u64,
+        (ram, ram_sha256): (&File, String),
+        state: &[u8],
+    ) -> Result<Self> {
         let metadata = ram.metadata()?;
         Ok(Self {
             kernel: kernel.to_owned(),
             window_bytes,
+            ram_sha256,
             ram_bytes: metadata.len(),
             ram_inode: metadata.ino(),
             ram_modified_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
-            state_sha256: format!("{:x}", Hex(&Sha256::digest(state))),
+            state_sha256: hex(&Sha256::digest(state)),
         })
     }
 }
 
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// SHA-256 over the blocks of the memory that are not zero, each after its offset. Most of the file is holes, which are
+/// not read.
+fn ram_sha256(ram: &File) -> std::io::Result<String> {
+    const BLOCK: usize = 1 << 16;
+    let (mut hash, mut block, mut offset) = (Sha256::new(), vec![0; BLOCK], 0);
+    loop {
+        match seek(ram, SeekFrom::Data(offset)) {
+            Ok(data) => offset = data - data % BLOCK as u64,
+            Err(Errno::NXIO) => return Ok(hex(&hash.finalize())),
+            Err(error) => return Err(error.into()),
+        }
+        let length = ram.read_at(&mut block, offset)?;
+        if block[..length].iter().any(|&byte| byte != 0) {
+            hash.update(offset.to_le_bytes());
+            hash.update(&block[..length]);
+        }
+        offset += BLOCK as u64;
     }
 }
 
 impl Template {
     /// Opens the template in `dir`; `None` if there is none, and an error if it is not as it was left.
     ///
-    /// The memory is not read: a file that still has its time, size and place is taken for unchanged, as with kernels.
+    /// The memory is not read: a file that still has its time, size and inode counts as unchanged, as with kernels.
     fn open(dir: &Path) -> Result<Option<Self>> {
         let note = match std::fs::read(dir.join(NOTE)) {
             Ok(bytes) => bytes,
@@ -93,16 +117,30 @@ impl Template {
         let note: Note = serde_json::from_slice(&note).context("its note is damaged")?;
         let state = std::fs::read(dir.join(STATE)).context("its state cannot be read")?;
         let ram = File::open(dir.join(RAM)).context("its memory cannot be read")?;
-        let found = Note::new(&note.kernel, note.window_bytes, &ram, &state)?;
+        let ram_sha256 = (&ram, note.ram_sha256.clone());
+        let found = Note::new(&note.kernel, note.window_bytes, ram_sha256, &state)?;
         ensure!(found == note, "it was changed: {found:?} is not {note:?}");
-        // For whoever looks which has not been used for long.
-        last_used::mark(&dir.join(NOTE));
         Ok(Some(Self {
             dir: dir.to_owned(),
             ram,
             state,
-            window_bytes: note.window_bytes,
+            note,
         }))
+    }
+
+    /// Reads all of the memory, and compares it with what was saved.
+    fn verify(&self) -> Result<()> {
+        let found = ram_sha256(&self.ram).context("its memory cannot be read")?;
+        ensure!(
+            found == self.note.ram_sha256,
+            "the contents of its memory have changed"
+        );
+        Ok(())
+    }
+
+    /// Records the use, for [`Templates::list`].
+    fn mark_used(&self) {
+        last_used::mark(&self.dir.join(NOTE));
     }
 
     /// What a VM that starts from this needs, to be handed `archive`.
@@ -112,7 +150,8 @@ impl Template {
             time_ns: now_ns()?,
             seed: seed()?,
         };
-        let window = window(self.window_bytes)?;
+        let window_bytes = self.note.window_bytes;
+        let window = window(window_bytes)?;
         write_at(&window, &header.to_bytes(), 0)?;
         write_at(&window, archive, HEADER as u64)?;
         let state = filled_pipe(&self.state).context("QEMU cannot be handed the state")?;
@@ -121,7 +160,7 @@ impl Template {
         let parts = Parts {
             ram: self.ram.try_clone()?.into(),
             window,
-            window_bytes: self.window_bytes,
+            window_bytes,
             monitor: monitor_end,
             state: Some(state),
         };
@@ -157,7 +196,6 @@ pub(super) fn empty(window: &OwnedFd) -> Result<()> {
 }
 
 fn write_at(window: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
-    use std::os::unix::fs::FileExt as _;
     let file = File::from(window.try_clone()?);
     file.write_all_at(bytes, offset)
         .context("cannot create a memfd for the archive")
@@ -191,7 +229,6 @@ mod tests {
 
     #[test]
     fn cleared_window_is_empty() {
-        use std::os::unix::fs::FileExt as _;
         let window = window(SMALLEST_WINDOW).unwrap();
         write_at(&window, &[7; 10_000], HEADER as u64).unwrap();
         empty(&window).unwrap();
@@ -202,13 +239,36 @@ mod tests {
         assert_eq!(file.metadata().unwrap().len(), SMALLEST_WINDOW);
     }
 
-    fn saved(dir: &Path) -> Note {
+    fn saved(dir: &Path) {
         let ram = File::create(dir.join(RAM)).unwrap();
         ram.set_len(1 << 20).unwrap();
         std::fs::write(dir.join(STATE), "state").unwrap();
-        let note = Note::new("5.10", SMALLEST_WINDOW, &ram, b"state").unwrap();
+        let sum = ram_sha256(&ram).unwrap();
+        let note = Note::new("5.10", SMALLEST_WINDOW, (&ram, sum), b"state").unwrap();
         std::fs::write(dir.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
-        note
+    }
+
+    #[test]
+    fn digest_of_the_memory_covers_every_byte_but_not_where_its_holes_are() {
+        let digest = |blocks: &[(u64, &[u8])]| {
+            let ram = tempfile::tempfile().unwrap();
+            for (offset, bytes) in blocks {
+                ram.write_all_at(bytes, *offset).unwrap();
+            }
+            ram.set_len(1 << 20).unwrap();
+            ram_sha256(&ram).unwrap()
+        };
+        let saved = digest(&[(5, b"one"), (1 << 19, b"two")]);
+        assert_eq!(
+            saved,
+            digest(&[(0, &[0; 1 << 18]), (5, b"one"), (1 << 19, b"two")])
+        );
+        assert_ne!(saved, digest(&[(5, b"one"), (1 << 18, b"two")]));
+        assert_ne!(saved, digest(&[(5, b"one"), (1 << 19, b"twO")]));
+        assert_ne!(
+            saved,
+            digest(&[(5, b"one"), (1 << 19, b"two"), ((1 << 20) - 1, b"x")])
+        );
     }
 
     #[test]
@@ -218,11 +278,12 @@ mod tests {
         assert!(Template::open(dir).unwrap().is_none());
         saved(dir);
         assert_eq!(
-            Template::open(dir).unwrap().unwrap().window_bytes,
+            Template::open(dir).unwrap().unwrap().note.window_bytes,
             SMALLEST_WINDOW
         );
         // Using it does not change it.
-        assert!(Template::open(dir).unwrap().is_some());
+        Template::open(dir).unwrap().unwrap().mark_used();
+        Template::open(dir).unwrap().unwrap().verify().unwrap();
         for (why, file, content) in [
             ("its note", NOTE, Some("{}")),
             ("its state", STATE, None),

@@ -8,9 +8,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use super::key::key;
+use serde_json::Value;
+
+use super::key::{key, prefix};
 use super::save::{Saved, save};
-use super::{NOTE, Note, RAM, STATE, Template, window_for};
+use super::{NOTE, Note, RAM, STATE, Template, ram_sha256, window_for};
 use crate::{
     support::{
         last_used,
@@ -83,6 +85,7 @@ impl Templates {
         let window = window_for(config.initramfs)?;
         let key = key(qemu, config, &kernel.sha256, window)?;
         if let Ok(Some(template)) = Template::open(&self.root().join(&key)) {
+            template.mark_used();
             return Ok(template);
         }
         let never = self.root().join(format!("{key}.{NEVER}"));
@@ -96,7 +99,10 @@ impl Templates {
         let dir = self.root().join(&key);
         // It may have come while we waited for the lock.
         match Template::open(&dir) {
-            Ok(Some(template)) => return Ok(template),
+            Ok(Some(template)) => {
+                template.mark_used();
+                return Ok(template);
+            }
             Ok(None) => {}
             Err(why) => say(&format!(
                 "the template is thrown away and made again: {why:#}"
@@ -141,6 +147,26 @@ impl Templates {
         let mut all: Vec<_> = dirs.filter_map(|dir| kept(&dir.path())).collect();
         all.sort_by_key(|kept| kept.used);
         all
+    }
+
+    /// Reads every byte of the templates of the kernel whose image has this SHA-256. The error names the first that was
+    /// changed, and what to do.
+    pub fn verify(&self, kernel_sha256: &str) -> Result<()> {
+        let prefix = prefix(kernel_sha256);
+        for kept in self.list() {
+            if !kept.key.starts_with(&prefix) {
+                continue;
+            }
+            Template::open(&kept.path)
+                .and_then(|template| template.map_or(Ok(()), |template| template.verify()))
+                .with_context(|| {
+                    format!(
+                        "the template {} is damaged; `harness cache clear` removes it, and the next run makes a new one",
+                        kept.path.display()
+                    )
+                })?;
+        }
+        Ok(())
     }
 
     /// Throws all templates away, and forgets which kernels cannot have one.
@@ -214,7 +240,8 @@ fn make(
         Saved::Never(why) => return Ok(Some(why)),
     };
     fs::write(dir.join(STATE), &state).with_context(context)?;
-    let note = Note::new(kernel, window, &ram, &state)?;
+    let sum = ram_sha256(&ram).with_context(context)?;
+    let note = Note::new(kernel, window, (&ram, sum), &state)?;
     fs::write(dir.join(NOTE), serde_json::to_vec_pretty(&note)?).with_context(context)?;
     Ok(None)
 }
@@ -226,10 +253,11 @@ fn kept(dir: &Path) -> Option<Kept> {
     }
     let note = dir.join(NOTE);
     let used = last_used::of(&note)?;
-    let note: Note = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
+    // One of an older harness is listed too, so that it can go.
+    let note: Value = serde_json::from_slice(&fs::read(note).ok()?).unwrap_or_default();
     let size = |name: &str| fs::metadata(dir.join(name)).map_or(0, |file| file.blocks() * 512);
     Some(Kept {
-        kernel: note.kernel,
+        kernel: note["kernel"].as_str().unwrap_or("unknown").to_owned(),
         bytes: [RAM, STATE, NOTE].into_iter().map(size).sum(),
         used,
         path: dir.to_owned(),
@@ -268,7 +296,9 @@ mod tests {
             fs::create_dir_all(&dir).unwrap();
             fs::write(dir.join(RAM), vec![1; 1 << 16]).unwrap();
             let ram = File::open(dir.join(RAM)).unwrap();
-            let note = Note::new("5.10", 1, &ram, b"").unwrap();
+            fs::write(dir.join(STATE), "state").unwrap();
+            let sum = ram_sha256(&ram).unwrap();
+            let note = Note::new("5.10", 1, (&ram, sum), b"state").unwrap();
             fs::write(dir.join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(3600 * u64::from(number));
             let file = File::options().append(true).open(dir.join(NOTE)).unwrap();
@@ -293,6 +323,35 @@ mod tests {
         assert_eq!(keys(&templates), "a");
         templates.clear().unwrap();
         assert_eq!(keys(&templates), "");
+    }
+
+    #[test]
+    fn verify_finds_a_changed_byte_in_every_file_of_a_template() {
+        let (_cache, templates) = filled(1);
+        let sum = "0123456789abcdef01234567";
+        let dir = templates.root().join("0123456789abcdef_key");
+        fs::rename(templates.root().join("a"), &dir).unwrap();
+        templates.verify(sum).unwrap();
+        for name in [RAM, STATE, NOTE] {
+            let path = dir.join(name);
+            let before = fs::read(&path).unwrap();
+            let time = fs::metadata(&path).unwrap().modified().unwrap();
+            let change = |content: &[u8]| {
+                fs::write(&path, content).unwrap();
+                let file = File::options().append(true).open(&path).unwrap();
+                file.set_modified(time).unwrap();
+            };
+            let mut changed = before.clone();
+            changed[0] ^= 1;
+            change(&changed);
+            let error = format!("{:#}", templates.verify(sum).unwrap_err());
+            for part in [dir.to_str().unwrap(), "damaged", "harness cache clear"] {
+                assert!(error.contains(part), "{name}: {error}");
+            }
+            templates.verify("another kernel").unwrap();
+            change(&before);
+            templates.verify(sum).unwrap();
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use harness::{
 use super::archive::Archive;
 use super::server::Reply;
 use super::{assert_contains, get, infra};
+use crate::support::{harness, run};
 
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
@@ -143,32 +144,6 @@ fn damaged_kernel_is_detected_and_downloaded_again() {
 }
 
 #[test]
-fn only_verify_detects_a_change_that_keeps_size_and_time() {
-    let archive = Archive::new();
-    let kernel = get(&archive.open(), "6.1").unwrap();
-    let before = fs::metadata(&kernel.image).unwrap().modified().unwrap();
-    let mut bytes = fs::read(&kernel.image).unwrap();
-    bytes[1000] ^= 1;
-    fs::write(&kernel.image, bytes).unwrap();
-    fs::File::options()
-        .append(true)
-        .open(&kernel.image)
-        .unwrap()
-        .set_modified(before)
-        .unwrap();
-    get(&archive.offline(), "6.1").unwrap();
-    let thorough = Options {
-        thorough: true,
-        offline: true,
-        ..archive.options()
-    };
-    assert_contains(
-        &infra(&Kernels::open(thorough).unwrap(), "6.1"),
-        &["contents have changed"],
-    );
-}
-
-#[test]
 fn list_fetch_and_verify_report_the_cache() {
     let mut archive = Archive::new();
     let cached = |archive: &Archive| operations::list(&archive.open()).unwrap()[0].clone();
@@ -194,6 +169,12 @@ fn list_fetch_and_verify_report_the_cache() {
     );
 
     let verify = |archive: &Archive| operations::verify(&archive.open(), &["6.1".into()]).unwrap();
+    let status = |archive: &Archive| {
+        let mut verify = harness(&["kernels", "verify", "6.1", "--offline", "--matrix"]);
+        verify.arg(archive.path("kernels.toml"));
+        run(verify.arg("--cache-dir").arg(archive.path("cache"))).status
+    };
+    assert_eq!(status(&archive), 3);
     assert_eq!(verify(&archive), [("6.1".into(), Health::Absent)]);
     archive.add("6.1.6");
     let error = operations::fetch(&archive.open(), &["6.1.7".into()], &Silent).unwrap_err();
@@ -206,23 +187,44 @@ fn list_fetch_and_verify_report_the_cache() {
         .collect();
     assert_eq!(versions, [Some("6.1.5"), Some("6.1.6")]);
     assert!(cached(&archive).cached);
-    assert_eq!(verify(&archive), [("6.1".into(), Health::Good)]);
-
-    let image = &fetched[0].1.as_ref().unwrap().image;
-    let before = fs::metadata(image).unwrap().modified().unwrap();
-    let mut bytes = fs::read(image).unwrap();
-    bytes[1000] ^= 1;
-    fs::write(image, bytes).unwrap();
-    fs::File::options()
-        .append(true)
-        .open(image)
-        .unwrap()
-        .set_modified(before)
-        .unwrap();
-    let [(_, Health::Damaged(reason))] = &verify(&archive)[..] else {
-        panic!("not damaged")
+    let kernel = fetched[0].1.as_ref().unwrap();
+    let image_sha256 = kernel.sha256.clone();
+    let good = || Health::Good {
+        image_sha256: image_sha256.clone(),
     };
-    assert_contains(reason, &["vmlinuz", "contents have changed"]);
+    assert_eq!(verify(&archive), [("6.1".into(), good())]);
+
+    assert_eq!(status(&archive), 0);
+
+    // What no run sees: size and time stay.
+    let before = fs::metadata(&kernel.image).unwrap().modified().unwrap();
+    let write = |bytes: &[u8]| {
+        fs::write(&kernel.image, bytes).unwrap();
+        let image = fs::File::options().append(true).open(&kernel.image);
+        image.unwrap().set_modified(before).unwrap();
+    };
+    let intact = fs::read(&kernel.image).unwrap();
+    let mut changed = intact.clone();
+    changed[1000] ^= 1;
+    write(&changed);
+    get(&archive.offline(), "6.1").unwrap();
+    let damage = || match verify(&archive).remove(0).1 {
+        Health::Damaged(reason) => reason,
+        health => panic!("{health:?}"),
+    };
+    let entry = kernel.image.parent().unwrap().file_name().unwrap();
+    let remove = format!("`harness cache clear {}` removes", entry.display());
+    assert_contains(&damage(), &["vmlinuz", "contents have changed", &remove]);
+    assert_eq!(status(&archive), 1);
+    write(&intact);
+    assert_eq!(verify(&archive), [("6.1".into(), good())]);
+
+    // The image of this archive has no payload, so nothing can have been unpacked from it.
+    let unpacked = archive.path(&format!("cache/vmlinux/{}", kernel.sha256));
+    fs::create_dir(unpacked.parent().unwrap()).unwrap();
+    fs::write(&unpacked, "x").unwrap();
+    assert_contains(&damage(), &["vmlinux", "payload", "`harness cache clear`"]);
+    assert_eq!(status(&archive), 1);
 }
 
 #[test]
