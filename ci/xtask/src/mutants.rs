@@ -18,38 +18,38 @@ struct Mutant {
     replace: &'static str,
 }
 
-const FEXIT: &str = "fexit/src/programs/fexit.rs";
+const TRAMPOLINE: &str = "fexit/src/programs/trampoline.rs";
 
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "attach does nothing",
         scenario: "attach",
-        file: FEXIT,
+        file: TRAMPOLINE,
         find: "let mut fd = self.try_attach(cookie);",
         replace: r#"let mut fd = std::fs::File::open("/dev/null").map(OwnedFd::from);"#,
     },
     Mutant {
         name: "detach leaves the link open",
         scenario: "detach",
-        file: FEXIT,
+        file: TRAMPOLINE,
         find: "        link.detach()\n",
         replace: "        std::mem::forget(link);\n        Ok(())\n",
     },
     Mutant {
         name: "take_link hands out another descriptor",
         scenario: "take_link",
-        file: FEXIT,
-        find: "self.links.take(&link_id)",
-        replace: r#"let link = self.links.take(&link_id)?;
+        file: TRAMPOLINE,
+        find: "self.links.take(link_id)",
+        replace: r#"let link = self.links.take(link_id)?;
         self.links.insert(link);
         std::fs::File::open("/dev/null")
-            .map(|file| FExitLink::new(file.into()))
+            .map(|file| TracingLink::new(file.into()))
             .map_err(|_| ProgramError::NotAttached)"#,
     },
     Mutant {
         name: "unload closes nothing",
         scenario: "unload",
-        file: FEXIT,
+        file: TRAMPOLINE,
         find: "self.links.clear();\n        self.data.unload()?;",
         replace: "",
     },

@@ -1,15 +1,15 @@
-//! Attach types of fexit programs and sessions.
+//! Attach types of the programs that this library attaches.
 
-use aya_obj::generated::bpf_attach_type;
+use aya_obj::generated::bpf_attach_type as t;
 
-pub(super) const BPF_TRACE_FEXIT: u32 = bpf_attach_type::BPF_TRACE_FEXIT as u32;
+pub(super) const BPF_TRACE_FEXIT: u32 = t::BPF_TRACE_FEXIT as u32;
 // Newer than aya-obj's bindings; from include/uapi/linux/bpf.h of 7.0 and 7.2.
 pub(super) const BPF_TRACE_FSESSION: u32 = 58;
 pub(super) const BPF_TRACE_FEXIT_MULTI: u32 = 60;
 pub(super) const BPF_TRACE_FSESSION_MULTI: u32 = 61;
 
-/// Whether a link of this attach type belongs to an fexit program or a session.
-pub(super) fn is_fexit(attach_type: u32) -> bool {
+/// Whether a link of this attach type belongs to a program that this library attaches.
+pub(super) fn is_attachable(attach_type: u32) -> bool {
     [
         BPF_TRACE_FEXIT,
         BPF_TRACE_FSESSION,

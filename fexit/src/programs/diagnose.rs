@@ -7,6 +7,7 @@ use super::data::{ProgramData, Refusal};
 use super::info;
 use super::permission::permission;
 use super::resolved::Resolved;
+use super::tracing_type::TracingType;
 use crate::btf::Btf;
 use crate::capabilities::{self, Lockdown};
 use crate::compat::Helper;
@@ -92,8 +93,13 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     }
 }
 
-/// A refused load of an fexit program.
-pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -> ProgramError {
+/// A refused load of a program with a target.
+pub(super) fn load(
+    program: &ProgramData,
+    kind: &TracingType,
+    target: &Resolved,
+    refusal: Refusal,
+) -> ProgramError {
     let errno = refusal.error.raw_os_error();
     let log = refusal.log.as_str();
     let target_refused = |reason: &str| ProgramError::TargetRefused {
@@ -101,11 +107,11 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
         reason: reason.to_owned(),
     };
     if errno == Some(libc::EPERM) {
-        return permission("load an fexit program", false);
+        return permission(kind.actions[0], false);
     }
     // A kernel that has not begun to verify logs nothing.
     if is_silent(log)
-        && let Some(refusal) = Feature::Fexit.missing()
+        && let Some(refusal) = kind.feature.missing()
     {
         return refusal.into();
     }
@@ -178,6 +184,7 @@ pub(super) fn load(program: &ProgramData, target: &Resolved, refusal: Refusal) -
 /// A refused attach of `program`, by its name and, while it is loaded, its descriptor.
 pub(super) fn attach(
     program: (&str, Option<BorrowedFd<'_>>),
+    kind: &TracingType,
     target: Option<&Resolved>,
     cookie: Option<u64>,
     io_error: io::Error,
@@ -185,11 +192,11 @@ pub(super) fn attach(
     let errno = io_error.raw_os_error();
     let target_name = target.map_or("its target", |target| target.name.as_str());
     if errno == Some(libc::EPERM) {
-        return permission("attach an fexit program", false);
+        return permission(kind.actions[1], false);
     }
     if cookie.is_some()
         && errno == Some(libc::EINVAL)
-        && let Some(refusal) = Feature::Cookie.missing()
+        && let Some(refusal) = kind.cookie.missing()
     {
         return refusal.into();
     }
@@ -227,21 +234,24 @@ pub(super) fn attach(
     }
 }
 
-/// Whether functions of the kernel can be patched at present.
+/// The error to give in the place of an attachment that the kernel would take, and that would never fire.
 ///
 /// With ftrace off, 5.x refuses an attach, but 6.1 and 6.12 take it and never call the program.
-pub(super) fn ftrace_is_off() -> bool {
-    std::fs::read_to_string("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
+pub(super) fn never_fires(
+    name: &str,
+    kind: &TracingType,
+    target: Option<&Resolved>,
+) -> Option<ProgramError> {
+    let patched = target.is_some_and(|target| !target.is_program);
+    (patched && ftrace_is_off()).then(|| {
+        let error = io::Error::from_raw_os_error(libc::EBUSY);
+        attach((name, None), kind, target, None, error)
+    })
 }
 
-/// What to say of an attachment that the kernel took, and that will never fire.
-pub(super) fn never_fires(name: &str, target: Option<&Resolved>) -> ProgramError {
-    attach(
-        (name, None),
-        target,
-        None,
-        io::Error::from_raw_os_error(libc::EBUSY),
-    )
+/// Whether functions of the kernel cannot be patched at present.
+fn ftrace_is_off() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
 }
 
 /// Whether the log has no message of the verifier: it is empty, or holds its statistics only.

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use super::fexit_link::{FExitLink, FExitLinkId, LinkError, PinnedLink};
 use super::info::LinkInfo;
+use super::link::{LinkError, LinkId, PinnedLink, TracingLink};
 use crate::error::ProgramError;
 
 /// What can be detached. Only this library's links implement it.
@@ -25,14 +25,14 @@ pub trait Link: sealed::Sealed {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::FExitLink {}
+    impl Sealed for super::TracingLink {}
     impl Sealed for super::FdLink {}
 }
 
-impl Link for FExitLink {
-    type Id = FExitLinkId;
+impl Link for TracingLink {
+    type Id = LinkId;
 
-    fn id(&self) -> FExitLinkId {
+    fn id(&self) -> LinkId {
         Self::id(self)
     }
 
@@ -43,9 +43,9 @@ impl Link for FExitLink {
 }
 
 impl Link for FdLink {
-    type Id = FExitLinkId;
+    type Id = LinkId;
 
-    fn id(&self) -> FExitLinkId {
+    fn id(&self) -> LinkId {
         self.0.id()
     }
 
@@ -55,17 +55,17 @@ impl Link for FdLink {
     }
 }
 
-/// An [`FExitLink`] that pinning uses up. Minimum kernel 5.7.
+/// A [`TracingLink`] that pinning uses up. Minimum kernel 5.7.
 #[derive(Debug)]
 #[must_use = "dropping a link detaches the program"]
-pub struct FdLink(FExitLink);
+pub struct FdLink(TracingLink);
 
 impl FdLink {
-    /// Pins the link, as [`FExitLink::pin`]; when that fails it is detached.
+    /// Pins the link, as [`TracingLink::pin`]; when that fails it is detached.
     ///
     /// # Errors
     ///
-    /// Those of [`FExitLink::pin`].
+    /// Those of [`TracingLink::pin`].
     pub fn pin<P: AsRef<Path>>(self, path: P) -> Result<PinnedLink, LinkError> {
         self.0.pin(path)
     }
@@ -74,7 +74,7 @@ impl FdLink {
     ///
     /// # Errors
     ///
-    /// Those of [`FExitLink::info`].
+    /// Those of [`TracingLink::info`].
     pub fn info(&self) -> Result<LinkInfo, LinkError> {
         self.0.info()
     }
@@ -86,13 +86,13 @@ impl AsFd for FdLink {
     }
 }
 
-impl From<FExitLink> for FdLink {
-    fn from(link: FExitLink) -> Self {
+impl From<TracingLink> for FdLink {
+    fn from(link: TracingLink) -> Self {
         Self(link)
     }
 }
 
-impl From<FdLink> for FExitLink {
+impl From<FdLink> for TracingLink {
     fn from(link: FdLink) -> Self {
         link.0
     }

@@ -1,4 +1,5 @@
-//! Links: those of fexit programs, and the traits and types that aya has for them.
+//! Links: what owns an attachment, and the traits and types that aya has for them.
 
 pub use super::fd_link::{FdLink, Link};
-pub use super::fexit_link::{FExitLink, FExitLinkId, LinkError, PinnedLink};
+pub use super::fexit::{FExitLink, FExitLinkId};
+pub use super::link::{LinkError, LinkId, PinnedLink, TracingLink};

@@ -6,10 +6,10 @@ mod diagnose;
 mod externs;
 mod fd_link;
 pub mod fexit;
-mod fexit_link;
 #[cfg(test)]
 mod fexit_tests;
 mod info;
+mod link;
 pub mod links;
 #[cfg(test)]
 mod load_tests;
@@ -19,6 +19,8 @@ pub(crate) mod pin;
 mod resolved;
 mod shared;
 mod target;
+mod tracing_type;
+mod trampoline;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -26,7 +28,7 @@ use std::sync::Arc;
 
 pub use self::fexit::FExit;
 pub use info::{LinkInfo, ProgramInfo, loaded_links, loaded_programs};
-pub use links::{FExitLink, FExitLinkId, LinkError, PinnedLink};
+pub use links::{FExitLink, FExitLinkId, LinkError, LinkId, PinnedLink, TracingLink};
 pub use other::OtherProgram;
 pub use target::Target;
 
@@ -159,7 +161,7 @@ impl<'a> Target<'a> {
 }
 
 macro_rules! conversions {
-    ($variant:ident, $type:ident, $expected:literal) => {
+    ($variant:ident, $type:ident, $expected:literal, $($data:ident).+) => {
         impl<'a> TryFrom<&'a Program> for &'a $type {
             type Error = ProgramError;
 
@@ -184,12 +186,12 @@ macro_rules! conversions {
 
         impl $type {
             pub(super) fn data(&self) -> &ProgramData {
-                &self.data
+                &self.$($data).+
             }
 
             /// The name of its C function.
             pub fn name(&self) -> &str {
-                &self.data.name
+                &self.data().name
             }
 
             /// Its descriptor once it is loaded.
@@ -198,12 +200,12 @@ macro_rules! conversions {
             ///
             /// [`ProgramError::NotLoaded`] before `load` and after `unload`.
             pub fn fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
-                self.data.fd()
+                self.data().fd()
             }
 
             /// The number of its descriptor while it is loaded.
             pub fn raw_fd(&self) -> Option<std::os::fd::RawFd> {
-                self.data.fd().ok().map(|fd| fd.as_raw_fd())
+                self.data().fd().ok().map(|fd| fd.as_raw_fd())
             }
 
             /// Pins it at `path`, a name that is free in a BPF file system: it stays loaded until that is removed.
@@ -216,7 +218,7 @@ macro_rules! conversions {
             ///
             /// [`ProgramError::NotLoaded`]; [`ProgramError::Pin`] when the name is taken or not in a BPF file system.
             pub fn pin<P: AsRef<std::path::Path>>(&self, path: P) -> Result<(), ProgramError> {
-                self.data.pin(path.as_ref())
+                self.data().pin(path.as_ref())
             }
 
             /// What the kernel knows of it: id, run count and time, target.
@@ -235,14 +237,14 @@ macro_rules! conversions {
             /// What the verifier said when it accepted the program; empty unless
             /// [`EbpfLoader::verifier_log_level`](crate::EbpfLoader::verifier_log_level) asked for it.
             pub fn verifier_log(&self) -> &str {
-                self.data.verifier_log()
+                self.data().verifier_log()
             }
         }
     };
 }
 
-conversions!(FExit, FExit, "fexit");
-conversions!(Other, OtherProgram, "any but fexit");
+conversions!(FExit, FExit, "fexit", program.data);
+conversions!(Other, OtherProgram, "any but fexit", data);
 
 fn wrong_kind(program: &Program, expected: &'static str) -> ProgramError {
     ProgramError::UnexpectedProgramType {

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::attach_types::is_fexit;
+use super::attach_types::is_attachable;
 use crate::sys;
 
 /// A file that was made by pinning: which one it is, so that another one of its name is not taken for it.
@@ -72,8 +72,8 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     sys::obj_get(&c_path(path)?)
 }
 
-/// What an object of BPF is, if the kernel says that it is no fexit link.
-pub(super) fn other_than_fexit(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
+/// What an object of BPF is, if the kernel says that it is no link of a program that this library attaches.
+pub(super) fn other_than_link(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
     let mut on_many = false;
     // Asked for its information, a program or map gives its own, which looks much like a link's.
     if let Ok(text) = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())) {
@@ -85,7 +85,7 @@ pub(super) fn other_than_fexit(fd: BorrowedFd<'_>) -> io::Result<Option<String>>
         }
     }
     match sys::link_info(fd) {
-        Ok((info, _)) if is_fexit(info.attach_type) => Ok(None),
+        Ok((info, _)) if is_attachable(info.attach_type) => Ok(None),
         // 7.2 does not tell the attach type of a link on many functions, 7.3 does.
         Ok((info, _)) if on_many && info.attach_type == 0 => Ok(None),
         Ok((info, _)) => Ok(Some(format!("a link of attach type {}", info.attach_type))),

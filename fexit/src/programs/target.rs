@@ -7,6 +7,7 @@ use super::data::ProgramData;
 use super::permission::permission;
 use super::pin;
 use super::resolved::Resolved;
+use super::tracing_type::TracingType;
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Ambiguity, Btf, BtfError, FuncModel, FunctionId, Module};
 use crate::error::ProgramError;
@@ -87,9 +88,9 @@ pub enum Target<'a> {
 
 impl<'a> Target<'a> {
     /// What a kernel must have for the least of its kind.
-    pub(super) fn feature(&self) -> Feature {
+    pub(super) fn feature(&self, kind: &TracingType) -> Feature {
         match self {
-            Self::Section | Self::Function(_) | Self::Functions(_) => Feature::Fexit,
+            Self::Section | Self::Function(_) | Self::Functions(_) => kind.feature,
             Self::Program { .. } | Self::OwnedProgram { .. } => Feature::ProgramTarget,
         }
     }

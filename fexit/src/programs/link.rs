@@ -1,4 +1,4 @@
-//! Links of fexit programs: what owns an attachment, and how it ends.
+//! Links of programs: what owns an attachment, and how it ends.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,8 +34,8 @@ pub enum LinkError {
         error: io::Error,
     },
 
-    /// What is pinned there is no fexit link.
-    #[error("{} holds {found}, not an fexit link", path.display())]
+    /// What is pinned there is no link of a program that this library attaches.
+    #[error("{} holds {found}, not a link of fexit or another type of program that this library attaches", path.display())]
     WrongObject {
         /// The name.
         path: PathBuf,
@@ -69,7 +69,7 @@ impl LinkError {
 
 /// Names one attachment of one program, and never another one: not after it was detached, not in another object.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct FExitLinkId(u64);
+pub struct LinkId(u64);
 
 /// What the program knows of an attachment whose link it may have given away.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
-    /// Whether it may live on when no [`FExitLink`] of it is left.
+    /// Whether it may live on when no [`TracingLink`] of it is left.
     pub(super) fn may_live(&self) -> bool {
         self.given_away.load(Ordering::Relaxed)
             || self.with_pins(|pins| pins.iter().any(Pin::is_there))
@@ -93,16 +93,18 @@ impl Attachment {
 
 /// One attachment: the program runs while this lives. Dropping it detaches, see [`FExit::detach`](super::FExit::detach).
 ///
+/// The links of all types of programs are of this type; [`FExitLink`](super::FExitLink) and its like are other names.
+///
 /// It outlives the program's `unload` and the drop of [`Ebpf`](crate::Ebpf).
 #[derive(Debug)]
 #[must_use = "dropping a link detaches the program"]
-pub struct FExitLink {
+pub struct TracingLink {
     fd: OwnedFd,
     id: u64,
     attachment: Arc<Attachment>,
 }
 
-impl FExitLink {
+impl TracingLink {
     pub(super) fn new(fd: OwnedFd) -> Self {
         Self::of(fd, Arc::default())
     }
@@ -117,8 +119,8 @@ impl FExitLink {
     }
 
     /// The id by which its program knows the link; no other link of this process ever has the same.
-    pub fn id(&self) -> FExitLinkId {
-        FExitLinkId(self.id)
+    pub fn id(&self) -> LinkId {
+        LinkId(self.id)
     }
 
     pub(super) fn attachment(&self) -> Arc<Attachment> {
@@ -168,8 +170,8 @@ impl FExitLink {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Pin`] when there is none; [`LinkError::WrongObject`] when something else of BPF is there. Before 5.8
-    /// the kernel does not tell an fexit link from one of fentry.
+    /// [`LinkError::Pin`] when there is none; [`LinkError::WrongObject`] when something else of BPF is there. Of which
+    /// type its program is, [`info`](Self::info) tells.
     pub fn from_pin<P: AsRef<Path>>(path: P) -> Result<Self, LinkError> {
         let path = path.as_ref();
         let failed = |error| LinkError::Pin {
@@ -177,7 +179,7 @@ impl FExitLink {
             error,
         };
         let fd = pin::open(path).map_err(failed)?;
-        match pin::other_than_fexit(fd.as_fd()).map_err(failed)? {
+        match pin::other_than_link(fd.as_fd()).map_err(failed)? {
             Some(found) => Err(LinkError::WrongObject {
                 path: path.to_owned(),
                 found,
@@ -218,18 +220,18 @@ fn lacking(
     refusal.map_or_else(|| failed(error), LinkError::from)
 }
 
-impl AsFd for FExitLink {
+impl AsFd for TracingLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl From<FExitLink> for OwnedFd {
+impl From<TracingLink> for OwnedFd {
     /// Gives the attachment away: it ends when the last copy of the descriptor is closed.
     ///
     /// Whether it still lives, the kernel says from 5.8 on, to a process with `CAP_SYS_ADMIN`. If it does not, the
     /// program counts as attached until it is unloaded.
-    fn from(link: FExitLink) -> Self {
+    fn from(link: TracingLink) -> Self {
         link.attachment.given_away.store(true, Ordering::Relaxed);
         link.fd
     }
@@ -239,7 +241,7 @@ impl From<FExitLink> for OwnedFd {
 #[derive(Debug)]
 #[must_use = "the pin stays, but only this object can remove it safely"]
 pub struct PinnedLink {
-    link: FExitLink,
+    link: TracingLink,
     pin: Pin,
 }
 
@@ -252,11 +254,11 @@ impl PinnedLink {
     ///
     /// # Errors
     ///
-    /// Those of [`FExitLink::from_pin`].
+    /// Those of [`TracingLink::from_pin`].
     pub fn from_pin<P: AsRef<Path>>(path: P) -> Result<Self, LinkError> {
         let path = path.as_ref();
         let pin = Pin::of(path);
-        let link = FExitLink::from_pin(path)?;
+        let link = TracingLink::from_pin(path)?;
         link.attachment.with_pins(|pins| pins.push(pin.clone()));
         Ok(Self { link, pin })
     }
@@ -276,7 +278,7 @@ impl PinnedLink {
     ///
     /// [`LinkError::Unpin`], which returns the pinned link, when the file cannot be removed, or was replaced by another
     /// file, which stays.
-    pub fn unpin(self) -> Result<FExitLink, LinkError> {
+    pub fn unpin(self) -> Result<TracingLink, LinkError> {
         match self.pin.remove() {
             Ok(()) => {
                 let attachment = &self.link.attachment;
@@ -291,7 +293,7 @@ impl PinnedLink {
     }
 }
 
-impl From<PinnedLink> for FExitLink {
+impl From<PinnedLink> for TracingLink {
     /// The link; the pin stays.
     fn from(pinned: PinnedLink) -> Self {
         pinned.link
@@ -300,16 +302,16 @@ impl From<PinnedLink> for FExitLink {
 
 /// The links that a program owns.
 #[derive(Debug, Default)]
-pub(super) struct Links(BTreeMap<u64, FExitLink>);
+pub(super) struct Links(BTreeMap<u64, TracingLink>);
 
 impl Links {
-    pub(super) fn insert(&mut self, link: FExitLink) -> FExitLinkId {
+    pub(super) fn insert(&mut self, link: TracingLink) -> LinkId {
         let id = link.id();
         self.0.insert(id.0, link);
         id
     }
 
-    pub(super) fn take(&mut self, id: &FExitLinkId) -> Result<FExitLink, ProgramError> {
+    pub(super) fn take(&mut self, id: &LinkId) -> Result<TracingLink, ProgramError> {
         self.0.remove(&id.0).ok_or(ProgramError::NotAttached)
     }
 
@@ -322,8 +324,8 @@ impl Links {
 mod tests {
     use super::*;
 
-    fn link() -> FExitLink {
-        FExitLink::new(std::fs::File::open("/dev/null").unwrap().into())
+    fn link() -> TracingLink {
+        TracingLink::new(std::fs::File::open("/dev/null").unwrap().into())
     }
 
     #[test]
