@@ -12,6 +12,7 @@ use crate::btf::core_spec::CoreRelocationInfo;
 use crate::btf::{Ambiguity, Btf};
 use crate::compat::{self, TooNew};
 use crate::error::ProgramError;
+use crate::loader::VerifierLogLevel;
 use crate::object::relocation_sites;
 use crate::sys::{self, ProgLoad, TestRun};
 
@@ -20,6 +21,10 @@ const LOG_SIZE: usize = 64 << 10;
 
 /// A longer log is cut off: at its end, from Linux 6.4 on at its beginning.
 const MAX_LOG_SIZE: usize = 16 << 20;
+
+/// The bits of the log level that ask for the steps of the verifier, not for figures alone.
+const TRACE: u32 = VerifierLogLevel::VERBOSE.bits();
+const DEBUG: u32 = VerifierLogLevel::DEBUG.bits();
 
 pub(crate) struct ProgramData {
     pub(crate) name: String,
@@ -31,6 +36,17 @@ pub(crate) struct ProgramData {
 struct Loaded {
     fd: OwnedFd,
     log: String,
+    size: ProgramSize,
+}
+
+/// The size of a program as it was loaded, before the verifier changed it, in instructions of 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProgramSize {
+    /// All of it, with the functions that it calls.
+    pub instructions: usize,
+    /// Its longest function.
+    pub longest_function: usize,
 }
 
 /// What the program type and the target add to a load.
@@ -104,6 +120,10 @@ impl ProgramData {
 
     pub(crate) fn verifier_log(&self) -> &str {
         self.loaded.as_ref().map_or("", |loaded| &loaded.log)
+    }
+
+    pub(crate) fn size(&self) -> Option<ProgramSize> {
+        self.loaded.as_ref().map(|loaded| loaded.size)
     }
 
     pub(crate) fn unload(&mut self) -> Result<(), ProgramError> {
@@ -201,7 +221,12 @@ impl ProgramData {
             log_level: self.shared.log_level,
         };
         match load_with_log(&attr) {
-            Ok((fd, log)) => self.loaded = Some(Loaded { fd, log }),
+            Ok((fd, log)) => {
+                let starts = function.func_info.func_info.iter();
+                let starts = starts.map(|info| info.insn_off as usize);
+                let size = program_size(resolved.insns.len(), starts);
+                self.loaded = Some(Loaded { fd, log, size });
+            }
             Err((error, log)) => {
                 if let Some(error) = resolved.refused(&error, &log) {
                     return Err(error);
@@ -234,7 +259,18 @@ impl fmt::Debug for ProgramData {
     }
 }
 
-/// Loads without a log first, which is faster, and again with one if that was refused.
+/// The size of a program whose functions begin at these instructions.
+fn program_size(instructions: usize, starts: impl Iterator<Item = usize>) -> ProgramSize {
+    let mut starts: Vec<usize> = starts.chain([0, instructions]).collect();
+    starts.sort_unstable();
+    let lengths = starts.windows(2).map(|pair| pair[1] - pair[0]);
+    ProgramSize {
+        instructions,
+        longest_function: lengths.max().unwrap_or(instructions),
+    }
+}
+
+/// Loads without the verifier's trace first, which is faster, and again with it if that was refused.
 ///
 /// A log that has no room for all that the verifier says fails the load, whatever comes of it else: that decides
 /// nothing here.
@@ -243,20 +279,22 @@ fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, S
         sys::with_memlock(|| sys::prog_load(&ProgLoad { log_level, ..*attr }, log))
     };
     let silently = || load(0, &mut []);
+    let is_full = |result: &io::Result<_>| matches!(result, Err(error) if error.raw_os_error() == Some(libc::ENOSPC));
     let mut verdict = None;
-    if attr.log_level == 0 {
-        match silently() {
-            Ok(fd) => return Ok((fd, String::new())),
+    if attr.log_level & TRACE == 0 {
+        let mut log = vec![0; if attr.log_level == 0 { 0 } else { LOG_SIZE }];
+        match load(attr.log_level, &mut log) {
+            Ok(fd) => return Ok((fd, log_text(&log))),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 return Err((error, String::new()));
             }
-            Err(error) => verdict = Some(Err(error)),
+            refused => verdict = (attr.log_level == 0 || !is_full(&refused)).then_some(refused),
         }
     }
     let mut log = vec![0; LOG_SIZE];
     loop {
-        let result = load(attr.log_level.max(1), &mut log);
-        let full = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOSPC));
+        let result = load(attr.log_level | DEBUG, &mut log);
+        let full = is_full(&result);
         if full && log.len() < MAX_LOG_SIZE {
             log = vec![0; log.len() * 4];
             continue;
@@ -283,6 +321,18 @@ fn log_text(log: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn longest_function_is_the_largest_gap_between_starts() {
+        let size = |instructions, starts: &[usize]| {
+            let size = program_size(instructions, starts.iter().copied());
+            (size.instructions, size.longest_function)
+        };
+        assert_eq!(size(10, &[]), (10, 10));
+        assert_eq!(size(10, &[0]), (10, 10));
+        assert_eq!(size(10, &[0, 3]), (10, 7));
+        assert_eq!(size(10, &[0, 8, 9]), (10, 8));
+    }
 
     #[test]
     fn a_log_is_text_whatever_the_kernel_wrote() {

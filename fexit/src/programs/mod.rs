@@ -21,6 +21,7 @@ mod shared;
 mod target;
 mod tracing_type;
 mod trampoline;
+mod verifier_stats;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -31,9 +32,12 @@ pub use info::{LinkInfo, ProgramInfo, loaded_links, loaded_programs};
 pub use links::{FExitLink, FExitLinkId, LinkError, LinkId, PinnedLink, TracingLink};
 pub use other::OtherProgram;
 pub use target::Target;
+pub use verifier_stats::VerifierStats;
 
 pub use crate::error::ProgramError;
 pub use crate::sys::TestRun;
+
+pub use data::ProgramSize;
 
 use data::ProgramData;
 pub(crate) use shared::{Kconfig, Shared};
@@ -129,6 +133,18 @@ impl Program {
     /// [`ProgramError::NotLoaded`], [`ProgramError::Pin`].
     pub fn pin<P: AsRef<std::path::Path>>(&self, path: P) -> Result<(), ProgramError> {
         self.data().pin(path.as_ref())
+    }
+
+    /// The verifier log of the load that succeeded; empty unless
+    /// [`EbpfLoader::verifier_log_level`](crate::EbpfLoader::verifier_log_level) is set. [`VerifierStats::parse`] reads
+    /// the figures in it.
+    pub fn verifier_log(&self) -> &str {
+        self.data().verifier_log()
+    }
+
+    /// Its size as it was loaded; `None` if it is not loaded.
+    pub fn size(&self) -> Option<ProgramSize> {
+        self.data().size()
     }
 
     /// Runs it once on `data`, an Ethernet frame for a network program. See [`FExit::test_run`].

@@ -7,6 +7,7 @@ mod reason;
 mod shell;
 mod target;
 mod trigger;
+mod verifier;
 
 pub(crate) use process::{COMMAND, run};
 

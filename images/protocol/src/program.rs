@@ -92,6 +92,9 @@ pub struct ProgramResult {
     pub reason: Option<Reason>,
     /// The verifier log, if the verifier refused the program.
     pub log: Option<String>,
+    /// What the verifier spent on it; null if it was not verified, or the kernel prints no figures (before 5.2).
+    #[serde(default)]
+    pub verifier: Option<VerifierFigures>,
     /// The first warning or oops that the kernel logged meanwhile.
     pub splat: Option<String>,
     /// How often it ran while attached; null if it was not attached, or the kernel does not count.
@@ -205,6 +208,33 @@ pub enum ReasonKind {
     Other,
 }
 
+/// What the verifier spent on a program, and the size of the program. Sizes are null for a refused program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifierFigures {
+    /// The instructions that it processed, over all paths.
+    pub instructions_processed: u64,
+    /// The instructions that it may process.
+    pub instruction_limit: u64,
+    /// The states that it kept, over all of the verification.
+    pub total_states: u64,
+    /// The most states that it kept at a time.
+    pub peak_states: u64,
+    /// The most states that it kept for one instruction.
+    pub max_states_per_instruction: u64,
+    /// The largest stack of a function in bytes; null if the kernel does not print it.
+    pub stack_depth: Option<u32>,
+    /// The duration of the verification in microseconds; null if the kernel does not print it.
+    pub verification_time_us: Option<u64>,
+    /// The instructions of the program as it was loaded.
+    pub instructions: Option<u64>,
+    /// The instructions of its longest function.
+    pub longest_function: Option<u64>,
+    /// The instructions after the verifier rewrote it.
+    pub instructions_translated: Option<u64>,
+    /// The size of its machine code in bytes; 0 if it is interpreted.
+    pub jited_bytes: Option<u64>,
+}
+
 /// The result of the trigger command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerResult {
@@ -263,6 +293,7 @@ impl ProgramResult {
             stages: Stages::default(),
             reason: Some(Reason::new(kind, text)),
             log: None,
+            verifier: None,
             splat: None,
             run_count: None,
             mean_ns: None,

@@ -9,7 +9,7 @@ use protocol::program::{ProgramOutcome, ProgramResult, ProgramTask, Reason, Reas
 
 use super::target::Objects;
 use super::trigger::Trigger;
-use super::{dump, reason};
+use super::{dump, reason, verifier};
 use crate::concurrency::Concurrency;
 use crate::leak_check::LeakCheck;
 
@@ -66,6 +66,7 @@ fn attempt(
     let loaded = load(&mut objects, task, &btf, result);
     result.stages.load = Some(stage(loaded.is_ok(), start));
     loaded?;
+    result.verifier = verifier::accepted(objects.program(&task.file, &task.program).map_err(of)?);
     if let Some(trigger) = trigger {
         trigger.load(&mut objects, &btf, &mut result.notes);
     }
@@ -124,6 +125,7 @@ fn load(
     objects.load(task, btf).map_err(|error| {
         if let ProgramError::LoadError { verifier_log, .. } = &error {
             result.log = Some(verifier_log.clone());
+            result.verifier = verifier::refused(verifier_log);
         }
         Box::new(reason::at_load(task, &error))
     })

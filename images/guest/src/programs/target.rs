@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use fexit::programs::{FExit, Program, ProgramError, Target};
-use fexit::{Btf, Ebpf, EbpfError};
+use fexit::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use protocol::program::{OBJECTS_DIR, ProgramTask, TargetSpec};
 
 /// Objects by file name, each loaded on first use.
@@ -15,7 +15,9 @@ pub(super) struct Objects(BTreeMap<String, Ebpf>);
 impl Objects {
     pub(super) fn get(&mut self, file: &str) -> Result<&mut Ebpf, EbpfError> {
         if !self.0.contains_key(file) {
-            let object = Ebpf::load_file(Path::new(OBJECTS_DIR).join(file))?;
+            let object = EbpfLoader::new()
+                .verifier_log_level(VerifierLogLevel::STATS)
+                .load_file(Path::new(OBJECTS_DIR).join(file))?;
             self.0.insert(file.to_owned(), object);
         }
         self.0.get_mut(file).ok_or_else(|| EbpfError::Malformed {
@@ -92,7 +94,7 @@ impl Objects {
         })
     }
 
-    fn program(&mut self, file: &str, name: &str) -> Result<&mut Program, ProgramError> {
+    pub(super) fn program(&mut self, file: &str, name: &str) -> Result<&mut Program, ProgramError> {
         let refused = |reason: String| ProgramError::TargetProgram { reason };
         let object = self
             .get(file)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::maps::HashMap;
-use fexit::programs::{FExit, ProgramError, Target};
+use fexit::programs::{FExit, ProgramError, ProgramInfo, ProgramSize, Target, VerifierStats};
 use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion, VerifierLogLevel};
 use rustix::mount::{MountFlags, mount};
 
@@ -47,6 +47,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "the verifier log of an accepted program is complete if requested, and empty if not",
         Feature::Fexit,
         verifier_log,
+    )
+    .parallel(),
+    Scenario::new(
+        "verifier_figures",
+        "the verifier figures of a program are those that the kernel keeps, and its sizes fit together",
+        Feature::Fexit,
+        verifier_figures,
     )
     .parallel(),
     Scenario::new(
@@ -206,6 +213,53 @@ fn verifier_log(_: &mut Context) -> Result<()> {
         log.len(),
         log.lines().last().unwrap_or_default()
     );
+    Ok(())
+}
+
+fn verifier_figures(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let load = |name: &str| -> Result<(VerifierStats, ProgramSize, ProgramInfo)> {
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .load(objects::REFUSED)?;
+        program(&mut ebpf, name)?.load_target(&Target::Section, &btf)?;
+        let program = ebpf.program(name).context("no such program")?;
+        let stats = VerifierStats::parse(program.verifier_log()).context("no figures")?;
+        Ok((stats, program.size().context("no size")?, program.info()?))
+    };
+    let (fine, size, _) = load("fine")?;
+    ensure!(
+        fine.instructions_processed >= 1
+            && fine.instruction_limit == 1_000_000
+            && fine.verification_time_us.is_some(),
+        "{fine:?}"
+    );
+    let (lengthy, longer, info) = load("lengthy")?;
+    // It loops 800 times: the verifier processes each iteration.
+    ensure!(
+        lengthy.instructions_processed > 800 && longer.instructions < 800,
+        "{lengthy:?} {longer:?}"
+    );
+    ensure!(
+        longer.longest_function == longer.instructions && longer.instructions > size.instructions,
+        "{longer:?} {size:?}"
+    );
+    if let Some(verified) = info.verified_instructions {
+        ensure!(
+            u64::from(verified) == lengthy.instructions_processed,
+            "the kernel keeps {verified}, {lengthy:?}"
+        );
+    }
+    // A refused program is verified again with the whole log.
+    let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .load(objects::REFUSED)?;
+    let load = program(&mut ebpf, "beyond")?.load_target(&Target::Section, &btf);
+    let error = expect_error("a read beyond the arguments", load, |error| {
+        matches!(error, ProgramError::LoadError { verifier_log, .. }
+            if verifier_log.contains("0: ") && VerifierStats::parse(verifier_log).is_some())
+    })?;
+    ensure!(error.to_string().contains("beyond"), "{error}");
     Ok(())
 }
 
