@@ -1,7 +1,10 @@
 //! What an fexit program is attached to.
 
+use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use aya_obj::generated::bpf_prog_info;
 
 use super::data::ProgramData;
 use super::permission::permission;
@@ -87,8 +90,8 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// What a kernel must have for the least of its kind.
-    pub(super) fn feature(&self, kind: &TracingType) -> Feature {
+    /// What a kernel must have for any target of this variant.
+    fn feature(&self, kind: &TracingType) -> Feature {
         match self {
             Self::Section | Self::Function(_) | Self::Functions(_) => kind.feature,
             Self::Program { .. } | Self::OwnedProgram { .. } => Feature::ProgramTarget,
@@ -131,11 +134,31 @@ impl<'a> Target<'a> {
 /// From this number of programs on, an object's targets are looked up together.
 const MANY: usize = 3;
 
+/// Finds the target in the kernel.
+///
+/// An error in the choice of a target program (an unknown subprogram, no BTF) is reported on every kernel. A kernel
+/// without targets is refused before anything else is looked up.
+pub(super) fn find(
+    target: &Target<'_>,
+    kind: &TracingType,
+    tracer: &ProgramData,
+    btf: &Btf,
+) -> Result<Resolved, ProgramError> {
+    let feature = target.feature(kind);
+    let found = match feature {
+        Feature::ProgramTarget => Some(resolve(target, tracer, btf)?),
+        _ => None,
+    };
+    feature.require_targets()?;
+    prefetch_names(target, tracer, btf)?;
+    found.map_or_else(|| resolve(target, tracer, btf), Ok)
+}
+
 /// Looks up the names that this load, and likely those of the object's other programs, need in the kernel's BTF.
 ///
 /// One function alone is better found by itself: most of the types need not be read for it. So nothing is done at the
 /// first load, which may stay the only one, unless all types are read anyway.
-pub(super) fn prefetch_names(
+fn prefetch_names(
     target: &Target<'_>,
     tracer: &ProgramData,
     btf: &Btf,
@@ -164,11 +187,7 @@ pub(super) fn prefetch_names(
     tracer.prefetch_names(btf, &names)
 }
 
-pub(super) fn resolve(
-    target: &Target<'_>,
-    tracer: &ProgramData,
-    btf: &Btf,
-) -> Result<Resolved, ProgramError> {
+fn resolve(target: &Target<'_>, tracer: &ProgramData, btf: &Btf) -> Result<Resolved, ProgramError> {
     let ambiguity = tracer.ambiguity();
     match target {
         Target::Section => {
@@ -260,9 +279,13 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
             _ => ProgramError::SyscallError { call, io_error },
         }
     };
-    let (info, _) = sys::prog_info(fd).map_err(|error| ProgramError::TargetProgram {
+    let (info, known) = sys::prog_info(fd).map_err(|error| ProgramError::TargetProgram {
         reason: format!("the descriptor is not a BPF program's ({error})"),
     })?;
+    if known <= offset_of!(bpf_prog_info, btf_id) {
+        // Before 5.0 programs have no BTF.
+        return Err(Feature::ProgramTarget.unsupported().into());
+    }
     if info.btf_id == 0 {
         let reason =
             "it was loaded without BTF; compile it with `clang -g`, and load it with its BTF";

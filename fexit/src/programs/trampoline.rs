@@ -50,9 +50,7 @@ impl Trampoline {
         if self.kind.feature.minimum() > Feature::Fexit.minimum() {
             self.kind.feature.require(btf)?;
         }
-        target.feature(self.kind).require_targets()?;
-        target::prefetch_names(target, &self.data, btf)?;
-        let target = target::resolve(target, &self.data, btf)?;
+        let target = target::find(target, self.kind, &self.data, btf)?;
         self.load_resolved(&target, || Ok(btf.clone()))?;
         self.target = Some(target);
         self.attached = None;

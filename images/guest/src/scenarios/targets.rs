@@ -38,10 +38,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         subprogram_target,
     )
     .parallel(),
-    Scenario::new(
+    Scenario::on_every_kernel(
         "unknown_subprogram",
         "the error names an unknown subprogram, and says so if the target has no BTF",
-        Feature::ProgramTarget,
         unknown_subprogram,
     )
     .parallel(),
