@@ -10,22 +10,21 @@ pub(crate) mod ksyms;
 mod parts;
 pub(crate) mod relocation_sites;
 pub(crate) mod running;
+mod sanitized_btf;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use aya_obj::btf::BtfFeatures;
 use aya_obj::{Function, Object as Parsed};
 
 use crate::btf::{Btf, BtfError, Identity, min_core_btf, raw::Raw};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
-use crate::sys;
 use parts::Part;
+use sanitized_btf::{SanitizedBtf, sanitize};
 
 pub(crate) use self::core::POISON;
 
@@ -43,7 +42,8 @@ pub(crate) struct Object {
     pub(crate) maps: BTreeMap<String, Arc<aya_obj::Map>>,
     /// Names of the maps; a map's number is its place here.
     pub(crate) map_names: Vec<String>,
-    sanitized_btf: OnceLock<SanitizedBtf>,
+    /// None once the kernel has refused every form of the object's BTF.
+    sanitized_btf: OnceLock<Option<SanitizedBtf>>,
     relocated: Mutex<Relocations>,
 }
 
@@ -78,13 +78,6 @@ impl Relocations {
             .or_else(|| self.alone.get(&(program.to_owned(), module)))
             .cloned()
     }
-}
-
-/// The object's BTF as this kernel takes it.
-#[derive(Default)]
-struct SanitizedBtf {
-    btf: Option<aya_obj::btf::Btf>,
-    fd: Option<OwnedFd>,
 }
 
 /// The functions, ready but for what stands outside of them: maps, and what is the kernel's.
@@ -135,20 +128,24 @@ impl Object {
 
     /// The object's BTF in the kernel; none when it has none, or none that this kernel takes.
     pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.sanitized_btf().ok()?.fd.as_ref().map(AsFd::as_fd)
+        Some(self.sanitized_btf().ok()??.fd.as_fd())
     }
 
-    /// What came of a try is kept, but for a shortage, which may pass.
-    fn sanitized_btf(&self) -> Result<&SanitizedBtf, ProgramError> {
-        if let Some(sanitized_btf) = self.sanitized_btf.get() {
-            return Ok(sanitized_btf);
+    /// Loads the object's BTF into the kernel once. The result is kept, except an error that may not last.
+    ///
+    /// Without the rights to load BTF the object goes on without it: programs of some types are loaded all the same.
+    fn sanitized_btf(&self) -> Result<Option<&SanitizedBtf>, ProgramError> {
+        if let Some(known) = self.sanitized_btf.get() {
+            return Ok(known.as_ref());
         }
-        let sanitized_btf =
-            sanitize(&self.parsed).map_err(|io_error| ProgramError::SyscallError {
+        match sanitize(&self.parsed) {
+            Ok(sanitized) => Ok(self.sanitized_btf.get_or_init(|| sanitized).as_ref()),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(None),
+            Err(io_error) => Err(ProgramError::SyscallError {
                 call: "BPF_BTF_LOAD",
                 io_error,
-            })?;
-        Ok(self.sanitized_btf.get_or_init(|| sanitized_btf))
+            }),
+        }
     }
 
     /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, once for the
@@ -197,7 +194,9 @@ impl Object {
         module: Option<&str>,
     ) -> Result<Arc<Relocated>, ProgramError> {
         let mut object = self.copy(part)?;
-        object.btf.clone_from(&self.sanitized_btf()?.btf);
+        if let Some(sanitized) = self.sanitized_btf()? {
+            object.btf = Some(sanitized.btf.clone());
+        }
         if let Some(kernel) = kernel {
             self.apply_core(&mut object, part, kernel, module)?;
         }
@@ -290,62 +289,6 @@ fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<
             .copy_from_slice(value);
     }
     Ok(())
-}
-
-/// Finds the form of the object's BTF with the most kinds that this kernel accepts.
-///
-/// Kernels learned the kinds of BTF one after the other, so leaving them out from the newest down finds it in a few
-/// cheap calls. The kernel decides; only a lack of memory or descriptors gives no answer.
-fn sanitize(parsed: &Parsed) -> io::Result<SanitizedBtf> {
-    const KINDS: usize = 8;
-    let bare = || SanitizedBtf {
-        btf: parsed.btf.clone(),
-        fd: None,
-    };
-    if parsed.btf.is_none() {
-        return Ok(SanitizedBtf::default());
-    }
-    for known in (0..=KINDS).rev() {
-        // func 5.0, datasec 5.2, global func 5.6, empty datasec 5.12, float 5.13, decl_tag 5.16, type_tag 5.17, enum64 6.0
-        let has = |kind: usize| kind < known;
-        let features = BtfFeatures::new(
-            has(0),
-            has(2),
-            has(1),
-            has(3),
-            has(4),
-            has(5),
-            has(6),
-            has(7),
-        );
-        let mut object = parsed.clone();
-        let bytes = catch_parser_panic(|| {
-            object
-                .fixup_and_sanitize_btf(&features)
-                .ok()
-                .flatten()
-                .map(aya_obj::btf::Btf::to_bytes)
-        });
-        let Ok(Some(bytes)) = bytes else {
-            return Ok(bare());
-        };
-        match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
-            Ok(fd) => {
-                return Ok(SanitizedBtf {
-                    btf: object.btf,
-                    fd: Some(fd),
-                });
-            }
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EPERM) => return Ok(bare()),
-                Some(libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EAGAIN) => {
-                    return Err(error);
-                }
-                _ => {}
-            },
-        }
-    }
-    Ok(bare())
 }
 
 /// Runs code of the parser that may panic on a hostile file; the panic becomes an error.
