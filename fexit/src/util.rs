@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::maps::create;
+use crate::sys::cpus;
 
 /// The CPUs that are on: those whose perf buffers get records.
 ///
@@ -10,7 +10,7 @@ use crate::maps::create;
 ///
 /// The file that could not be read, and why.
 pub fn online_cpus() -> Result<Vec<u32>, (&'static str, io::Error)> {
-    create::online_cpus().map_err(|error| (create::ONLINE, error))
+    cpus::online_cpus().map_err(|error| (cpus::ONLINE, error))
 }
 
 /// How many CPUs the kernel may ever bring up: a value of a per-CPU map has one for each.
@@ -19,6 +19,6 @@ pub fn online_cpus() -> Result<Vec<u32>, (&'static str, io::Error)> {
 ///
 /// The file that could not be read, and why.
 pub fn nr_cpus() -> Result<usize, (&'static str, io::Error)> {
-    let cpus = create::possible_cpus().map_err(|error| (create::POSSIBLE, error))?;
-    Ok(cpus as usize)
+    let cpus = cpus::possible_cpus().map_err(|error| (cpus::POSSIBLE, error))?;
+    Ok(cpus.len())
 }

@@ -1,8 +1,7 @@
 //! Creating a map from its definition.
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use aya_obj::{EbpfSectionKind, Map};
@@ -13,15 +12,15 @@ use crate::error::MapError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::object::Object;
-use crate::sys::{self, MapCreate};
+use crate::sys::{self, MapCreate, MapFd, cpus};
 
-pub(super) fn create(name: &str, map: &Map, object: Option<&Object>) -> Result<OwnedFd, MapError> {
+pub(super) fn create(name: &str, map: &Map, object: Option<&Object>) -> Result<MapFd, MapError> {
     let inner = map
         .inner()
         .map(|inner| create_one(&format!("{name}.inner"), &inner, object, None))
         .transpose()?;
     let fd = create_one(name, map, object, inner.as_ref().map(AsFd::as_fd))?;
-    fill(name, map, fd.as_fd())?;
+    fill(name, map, &fd)?;
     Ok(fd)
 }
 
@@ -30,7 +29,7 @@ fn create_one(
     map: &Map,
     object: Option<&Object>,
     inner: Option<BorrowedFd<'_>>,
-) -> Result<OwnedFd, MapError> {
+) -> Result<MapFd, MapError> {
     let (key_size, value_size) = sizes(map);
     let mut attr = MapCreate {
         map_type: map.map_type(),
@@ -70,7 +69,7 @@ fn create_one(
 }
 
 /// Puts the initial values of globals into the map, and closes constants to further writing.
-fn fill(name: &str, map: &Map, fd: BorrowedFd<'_>) -> Result<(), MapError> {
+fn fill(name: &str, map: &Map, fd: &MapFd) -> Result<(), MapError> {
     if !is_data(map) {
         return Ok(());
     }
@@ -86,7 +85,7 @@ fn fill(name: &str, map: &Map, fd: BorrowedFd<'_>) -> Result<(), MapError> {
             .map_err(error("BPF_MAP_UPDATE_ELEM"))?;
     }
     if map.section_kind() == EbpfSectionKind::Rodata {
-        sys::map_freeze(fd).map_err(error("BPF_MAP_FREEZE"))?;
+        sys::map_freeze(fd.as_fd()).map_err(error("BPF_MAP_FREEZE"))?;
     }
     Ok(())
 }
@@ -129,40 +128,11 @@ pub(super) fn max_entries(map: &Map) -> u32 {
     let per_cpu = map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32;
     match declared_entries(map) {
         0 if per_cpu => {
-            let cpus = cpu_list(POSSIBLE).unwrap_or_default();
+            let cpus = cpus::possible_cpus().unwrap_or_default();
             cpus.last().map_or(1, |last| last + 1)
         }
         given => given,
     }
-}
-
-pub(crate) const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
-pub(crate) const ONLINE: &str = "/sys/devices/system/cpu/online";
-
-/// How many CPUs the kernel may ever bring up: a value of a per-CPU map has a slot for each.
-pub(crate) fn possible_cpus() -> io::Result<u32> {
-    let list = cpu_list(POSSIBLE)?;
-    Ok(u32::try_from(list.len()).unwrap_or(1))
-}
-
-/// The CPUs that are on.
-pub(crate) fn online_cpus() -> io::Result<Vec<u32>> {
-    cpu_list(ONLINE)
-}
-
-fn cpu_list(path: &str) -> io::Result<Vec<u32>> {
-    let text = fs::read_to_string(path)?;
-    parse_cpu_list(&text).ok_or_else(|| io::Error::other(format!("{path} holds no list of CPUs")))
-}
-
-/// Reads `0-3,7`.
-fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
-    let mut cpus = Vec::new();
-    for range in text.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        cpus.extend(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?);
-    }
-    Some(cpus)
 }
 
 fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
@@ -226,13 +196,5 @@ mod tests {
         assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_USER_RINGBUF, 1), size);
         assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_RINGBUF, 0), 0);
         assert_eq!(entries(bpf_map_type::BPF_MAP_TYPE_ARRAY, 1), 1);
-    }
-
-    #[test]
-    fn cpu_lists_are_ranges() {
-        assert_eq!(parse_cpu_list("0\n"), Some(vec![0]));
-        assert_eq!(parse_cpu_list("0-2,5\n"), Some(vec![0, 1, 2, 5]));
-        assert_eq!(parse_cpu_list(""), None);
-        assert_eq!(parse_cpu_list("0-x"), None);
     }
 }

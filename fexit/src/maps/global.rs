@@ -85,9 +85,7 @@ impl Map {
 
     /// All variables of the map.
     fn all_data(&self) -> Result<Vec<u8>, MapError> {
-        let mut all = vec![0; self.value_size()];
-        self.lookup_bytes(&FIRST, &mut all, 0)?;
-        Ok(all)
+        self.lookup_bytes(&FIRST, 0)
     }
 
     fn is_constant(&self) -> bool {

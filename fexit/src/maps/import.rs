@@ -15,7 +15,7 @@ use aya_obj::maps::PinningType;
 use super::create::{is_data, max_entries, sizes};
 use super::{Inner, Map, MapError, map_types};
 use crate::programs::pin;
-use crate::sys::{self, IdKind};
+use crate::sys::{self, IdKind, MapFd};
 
 impl Map {
     /// The map of a descriptor: of another library, or received from another process.
@@ -30,8 +30,9 @@ impl Map {
     ///
     /// [`MapError::SyscallError`] when the descriptor is not a map's.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, MapError> {
-        let info = info(fd.as_fd()).map_err(|io_error| MapError::SyscallError {
-            name: format!("descriptor {}", fd.as_raw_fd()),
+        let number = fd.as_raw_fd();
+        let (fd, info) = import(fd).map_err(|io_error| MapError::SyscallError {
+            name: format!("descriptor {number}"),
             call: "BPF_OBJ_GET_INFO_BY_FD",
             io_error,
         })?;
@@ -117,7 +118,7 @@ impl Map {
     }
 
     /// The map that is pinned at `path`; if there is none, a new one that is pinned there.
-    pub(super) fn pinned(&self, path: &Path) -> Result<OwnedFd, MapError> {
+    pub(super) fn pinned(&self, path: &Path) -> Result<MapFd, MapError> {
         let open = || pin::open(path);
         let there = match open() {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
@@ -132,15 +133,14 @@ impl Map {
             other => other,
         };
         let there = there.map_err(|error| self.pin_error(path, error))?;
-        self.accept(there.as_fd(), &path.display().to_string())?;
-        Ok(there)
+        self.accept(there, &path.display().to_string())
     }
 
     /// The map of an object, replaced by one that exists already; pinned if the object's would be.
     pub(crate) fn replaced_by(self, other: &Self) -> Result<Self, MapError> {
         let failed = |call| self.error(call);
         let fd = other.fd()?.try_clone_to_owned().map_err(failed("dup"))?;
-        self.accept(fd.as_fd(), "the map that was given for it")?;
+        let fd = self.accept(fd, "the map that was given for it")?;
         if let Some(path) = &self.0.pin {
             pin_same(fd.as_fd(), path).map_err(|error| self.pin_error(path, error))?;
         }
@@ -150,12 +150,12 @@ impl Map {
     }
 
     /// Checks that a map has the definition that the object gives.
-    fn accept(&self, fd: BorrowedFd<'_>, place: &str) -> Result<(), MapError> {
-        let info = info(fd).map_err(self.error("BPF_OBJ_GET_INFO_BY_FD"))?;
+    fn accept(&self, fd: OwnedFd, place: &str) -> Result<MapFd, MapError> {
+        let (fd, info) = import(fd).map_err(self.error("BPF_OBJ_GET_INFO_BY_FD"))?;
         let found = Definition::of_kernel(&info);
         let wanted = Definition::of_object(&self.0.definition);
         if wanted.is_met_by(found, is_data(&self.0.definition)) {
-            return Ok(());
+            return Ok(fd);
         }
         Err(MapError::DefinitionMismatch {
             name: self.name().to_owned(),
@@ -171,7 +171,8 @@ fn pin_same(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     match pin::pin(fd, path) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
             let there = pin::open(path)?;
-            if info(there.as_fd())?.id == info(fd)?.id {
+            let (there, wanted) = (sys::map_info(there.as_fd())?, sys::map_info(fd)?);
+            if there.id == wanted.id {
                 return Ok(());
             }
             Err(io::Error::new(
@@ -260,8 +261,8 @@ impl fmt::Display for Definition {
     }
 }
 
-/// What the kernel knows of a map.
-fn info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
+/// Takes over the descriptor of a map, with what the kernel knows of it.
+fn import(fd: OwnedFd) -> io::Result<(MapFd, bpf_map_info)> {
     // Asked for its information, a program or link gives its own, which looks much like a map's.
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
     if text.is_ok_and(|text| !text.lines().any(|line| line.starts_with("map_type:"))) {
@@ -270,7 +271,7 @@ fn info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
             "it is not a map's",
         ));
     }
-    sys::map_info(fd)
+    MapFd::import(fd)
 }
 
 #[cfg(test)]

@@ -88,10 +88,7 @@ impl<'a> RawKeyIter<'a> {
         self.left = left.ok_or_else(|| MapError::IterationLimit {
             name: map.name().to_owned(),
         })?;
-        let mut next = vec![0; map.key_size()];
-        let more = sys::map_next_key(map.fd()?, key, &mut next)
-            .map_err(map.error("BPF_MAP_GET_NEXT_KEY"))?;
-        Ok(more.then_some(next))
+        sys::map_next_key(map.created()?, key).map_err(map.error("BPF_MAP_GET_NEXT_KEY"))
     }
 
     fn step(&mut self) -> Result<Option<Vec<u8>>, MapError> {

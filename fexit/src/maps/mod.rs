@@ -33,7 +33,7 @@ mod ring_buf;
 mod tests;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +49,7 @@ pub use crate::error::MapError;
 pub use crate::sys::Pod;
 
 use crate::object::Object;
-use crate::sys;
+use crate::sys::{self, MapFd};
 use global::Data;
 
 /// A map: of an object, or created elsewhere. Clones are the same map.
@@ -66,7 +66,7 @@ struct Inner {
     object: Option<Arc<Object>>,
     /// Where it is found if it is pinned there, and pinned otherwise.
     pin: Option<PathBuf>,
-    fd: OnceLock<OwnedFd>,
+    fd: OnceLock<MapFd>,
     data: OnceLock<Data>,
 }
 
@@ -76,7 +76,7 @@ impl Inner {
         name: &str,
         definition: Arc<aya_obj::Map>,
         object: Option<Arc<Object>>,
-        fd: Option<OwnedFd>,
+        fd: Option<MapFd>,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -139,18 +139,22 @@ impl Map {
     ///
     /// [`MapError::Unsupported`] when the kernel lacks the map type, else [`MapError::CreateError`].
     pub fn fd(&self) -> Result<BorrowedFd<'_>, MapError> {
+        self.created().map(AsFd::as_fd)
+    }
+
+    fn created(&self) -> Result<&MapFd, MapError> {
         if let Some(fd) = self.0.fd.get() {
-            return Ok(fd.as_fd());
+            return Ok(fd);
         }
         let fd = match &self.0.pin {
             Some(path) => self.pinned(path)?,
             None => self.create()?,
         };
         // Another thread may have been faster: its map is the one that counts.
-        Ok(self.0.fd.get_or_init(|| fd).as_fd())
+        Ok(self.0.fd.get_or_init(|| fd))
     }
 
-    fn create(&self) -> Result<OwnedFd, MapError> {
+    fn create(&self) -> Result<MapFd, MapError> {
         create::create(&self.0.name, &self.0.definition, self.0.object.as_deref())
     }
 
@@ -181,26 +185,25 @@ impl Map {
         }
     }
 
-    fn lookup_bytes(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), MapError> {
-        sys::map_lookup(self.fd()?, key, value, flags)
+    fn lookup_bytes(&self, key: &[u8], flags: u64) -> Result<Vec<u8>, MapError> {
+        sys::map_lookup(self.created()?, key, flags)
             .map_err(self.element_error("BPF_MAP_LOOKUP_ELEM"))
     }
 
     fn lookup<V: Pod>(&self, key: &[u8], flags: u64) -> Result<V, MapError> {
-        let mut value = vec![0; size_of::<V>()];
-        self.lookup_bytes(key, &mut value, flags)?;
+        let value = self.lookup_bytes(key, flags)?;
         sys::from_bytes(&value).ok_or_else(|| MapError::KeyNotFound {
             name: self.0.name.clone(),
         })
     }
 
     fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), MapError> {
-        sys::map_update(self.fd()?, key, value, flags)
+        sys::map_update(self.created()?, key, value, flags)
             .map_err(self.element_error("BPF_MAP_UPDATE_ELEM"))
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), MapError> {
-        sys::map_delete(self.fd()?, key).map_err(self.element_error("BPF_MAP_DELETE_ELEM"))
+        sys::map_delete(self.created()?, key).map_err(self.element_error("BPF_MAP_DELETE_ELEM"))
     }
 
     fn expect_kind(&self, kinds: &[u32], expected: &'static str) -> Result<(), MapError> {

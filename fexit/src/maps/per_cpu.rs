@@ -9,9 +9,8 @@ use aya_obj::generated::bpf_map_type::{
     BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH,
 };
 
-use super::create::possible_cpus;
 use super::{Map, MapError, MapKeys, Pod, views};
-use crate::sys;
+use crate::sys::{self, cpus};
 
 /// The values of one element, one for each possible CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ impl<V: Pod> TryFrom<Vec<V>> for PerCpuValues<V> {
 
     /// Fails unless there are as many as there are possible CPUs: see [`nr_cpus`](crate::util::nr_cpus).
     fn try_from(values: Vec<V>) -> Result<Self, io::Error> {
-        let cpus = possible_cpus()? as usize;
+        let cpus = cpus::possible_cpus()?.len();
         if values.len() == cpus {
             return Ok(Self(values.into()));
         }
@@ -47,9 +46,7 @@ fn slot<V>() -> usize {
 }
 
 fn get<V: Pod>(map: &Map, key: &[u8], flags: u64) -> Result<PerCpuValues<V>, MapError> {
-    let cpus = possible_cpus().map_err(map.error("reading the list of CPUs"))?;
-    let mut values = vec![0; slot::<V>() * cpus as usize];
-    map.lookup_bytes(key, &mut values, flags)?;
+    let values = map.lookup_bytes(key, flags)?;
     let values = values.chunks(slot::<V>());
     let values = values.filter_map(|value| sys::from_bytes(&value[..size_of::<V>()]));
     Ok(PerCpuValues(values.collect()))

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY;
 
-use super::create::online_cpus;
 use super::{Map, MapError, views};
+use crate::sys::cpus;
 use crate::sys::perf::{bpf_output_event, wait_readable};
 pub use crate::sys::perf_ring::PerfEvent;
 use crate::sys::perf_ring::Ring;
@@ -94,7 +94,7 @@ impl<T: BorrowMut<Map>> PerfEventArray<T> {
         page_count: Option<usize>,
     ) -> Result<Vec<PerfEventArrayBuffer<T>>, PerfBufferError> {
         let map: &Map = (*self.map).borrow();
-        let cpus = online_cpus().map_err(map.error("reading the list of CPUs"))?;
+        let cpus = cpus::online_cpus().map_err(map.error("reading the list of CPUs"))?;
         let open = |cpu| self.open(cpu, page_count);
         cpus.into_iter().map(open).collect()
     }

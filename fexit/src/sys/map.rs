@@ -1,11 +1,12 @@
 //! Maps: creating them, and their elements.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya_obj::generated::bpf_cmd;
+use aya_obj::generated::{bpf_cmd, bpf_map_info, bpf_map_type};
 
-use super::{Attr, BPF_OBJ_NAME_LEN, addr, addr_mut, attr, bpf, bpf_fd, object_name, raw};
+use super::object::map_info;
+use super::{Attr, BPF_OBJ_NAME_LEN, addr, addr_mut, attr, bpf, bpf_fd, cpus, object_name, raw};
 
 attr!(MapCreateAttr {
     map_type: u32,
@@ -47,11 +48,79 @@ pub(crate) struct MapCreate<'a> {
     pub(crate) btf: Option<(BorrowedFd<'a>, u32, u32)>,
 }
 
-pub(crate) fn map_create(map: &MapCreate<'_>) -> io::Result<OwnedFd> {
+/// A map in the kernel, with the sizes of its keys and values there: the kernel reads and writes that many bytes,
+/// whatever the length of a buffer.
+#[derive(Debug)]
+pub(crate) struct MapFd {
+    fd: OwnedFd,
+    map_type: u32,
+    key_size: usize,
+    value_size: usize,
+}
+
+impl MapFd {
+    /// Takes over the descriptor of a map that was created elsewhere.
+    pub(crate) fn import(fd: OwnedFd) -> io::Result<(Self, bpf_map_info)> {
+        let info = map_info(fd.as_fd())?;
+        let (map_type, key_size, value_size) = (info.type_, info.key_size, info.value_size);
+        Ok((Self::new(fd, map_type, key_size, value_size), info))
+    }
+
+    fn new(fd: OwnedFd, map_type: u32, key_size: u32, value_size: u32) -> Self {
+        Self {
+            fd,
+            map_type,
+            key_size: key_size as usize,
+            value_size: value_size as usize,
+        }
+    }
+
+    /// Bytes that the kernel reads or writes of an element: for a per-CPU map a slot for each possible CPU.
+    fn value_len(&self) -> io::Result<usize> {
+        use bpf_map_type::*;
+        let per_cpu = [
+            BPF_MAP_TYPE_PERCPU_ARRAY,
+            BPF_MAP_TYPE_PERCPU_HASH,
+            BPF_MAP_TYPE_LRU_PERCPU_HASH,
+            BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE_DEPRECATED,
+        ];
+        if !per_cpu.iter().any(|&kind| kind as u32 == self.map_type) {
+            return Ok(self.value_size);
+        }
+        let cpus = cpus::possible_cpus()
+            .map_err(|error| io::Error::other(format!("cannot read the list of CPUs: {error}")))?;
+        Ok(self.value_size.next_multiple_of(8) * cpus.len())
+    }
+
+    fn check_key(&self, key: &[u8]) -> io::Result<()> {
+        check_len("key", key, self.key_size)
+    }
+}
+
+impl AsFd for MapFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn check_len(what: &str, bytes: &[u8], expected: usize) -> io::Result<()> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!(
+            "a {what} of the map has {expected} bytes, not {}",
+            bytes.len()
+        ),
+    ))
+}
+
+pub(crate) fn map_create(map: &MapCreate<'_>) -> io::Result<MapFd> {
     let (btf_fd, btf_key_type_id, btf_value_type_id) = map
         .btf
         .map_or((0, 0, 0), |(fd, key, value)| (raw(fd), key, value));
-    bpf_fd(
+    let fd = bpf_fd(
         bpf_cmd::BPF_MAP_CREATE,
         &mut MapCreateAttr {
             map_type: map.map_type,
@@ -67,43 +136,38 @@ pub(crate) fn map_create(map: &MapCreate<'_>) -> io::Result<OwnedFd> {
             map_extra: map.extra,
             ..MapCreateAttr::default()
         },
-    )
+    )?;
+    Ok(MapFd::new(fd, map.map_type, map.key_size, map.value_size))
 }
 
-/// Reads the value of `key` into `value`, whose length must be what the kernel writes: the caller knows the map.
-pub(crate) fn map_lookup(
-    map: BorrowedFd<'_>,
-    key: &[u8],
-    value: &mut [u8],
-    flags: u64,
-) -> io::Result<()> {
-    let value = addr_mut(value);
-    elem(bpf_cmd::BPF_MAP_LOOKUP_ELEM, map, key, value, flags)
+/// The value of `key`; of a per-CPU map the values of all possible CPUs, each on a multiple of eight bytes.
+pub(crate) fn map_lookup(map: &MapFd, key: &[u8], flags: u64) -> io::Result<Vec<u8>> {
+    map.check_key(key)?;
+    let mut value = vec![0; map.value_len()?];
+    let to = addr_mut(&mut value);
+    elem(bpf_cmd::BPF_MAP_LOOKUP_ELEM, map, key, to, flags)?;
+    Ok(value)
 }
 
-pub(crate) fn map_update(
-    map: BorrowedFd<'_>,
-    key: &[u8],
-    value: &[u8],
-    flags: u64,
-) -> io::Result<()> {
+pub(crate) fn map_update(map: &MapFd, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
+    map.check_key(key)?;
+    check_len("value", value, map.value_len()?)?;
     elem(bpf_cmd::BPF_MAP_UPDATE_ELEM, map, key, addr(value), flags)
 }
 
-pub(crate) fn map_delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
+pub(crate) fn map_delete(map: &MapFd, key: &[u8]) -> io::Result<()> {
+    map.check_key(key)?;
     elem(bpf_cmd::BPF_MAP_DELETE_ELEM, map, key, 0, 0)
 }
 
-/// The key after `key` (the first one for `None`) into `next`; `false` at the end.
-pub(crate) fn map_next_key(
-    map: BorrowedFd<'_>,
-    key: Option<&[u8]>,
-    next: &mut [u8],
-) -> io::Result<bool> {
-    let key = key.unwrap_or_default();
-    match elem(bpf_cmd::BPF_MAP_GET_NEXT_KEY, map, key, addr_mut(next), 0) {
-        Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+/// The key after `key`, the first one for `None`; `None` at the end.
+pub(crate) fn map_next_key(map: &MapFd, key: Option<&[u8]>) -> io::Result<Option<Vec<u8>>> {
+    key.map_or(Ok(()), |key| map.check_key(key))?;
+    let mut next = vec![0; map.key_size];
+    let (key, to) = (key.unwrap_or_default(), addr_mut(&mut next));
+    match elem(bpf_cmd::BPF_MAP_GET_NEXT_KEY, map, key, to, 0) {
+        Ok(()) => Ok(Some(next)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -119,9 +183,10 @@ pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn elem(cmd: bpf_cmd, map: BorrowedFd<'_>, key: &[u8], value: u64, flags: u64) -> io::Result<()> {
+/// The callers check or make buffers of the sizes that the kernel reads and writes.
+fn elem(cmd: bpf_cmd, map: &MapFd, key: &[u8], value: u64, flags: u64) -> io::Result<()> {
     let mut attr = MapElemAttr {
-        map_fd: raw(map),
+        map_fd: raw(map.as_fd()),
         pad: 0,
         key: addr(key),
         value,
@@ -134,6 +199,57 @@ fn elem(cmd: bpf_cmd, map: BorrowedFd<'_>, key: &[u8], value: u64, flags: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fake;
+
+    #[test]
+    fn buffers_of_another_size_than_the_maps_never_reach_the_kernel() {
+        fake::kernel(|_| Some(fake::fd()));
+        let create = |map_type: bpf_map_type| {
+            let map = MapCreate {
+                map_type: map_type as u32,
+                key_size: 4,
+                value_size: 12,
+                max_entries: 1,
+                ..MapCreate::default()
+            };
+            map_create(&map).unwrap()
+        };
+        let map = create(bpf_map_type::BPF_MAP_TYPE_HASH);
+        let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+        let calls = std::rc::Rc::clone(&asked);
+        fake::kernel(move |_| {
+            calls.set(calls.get() + 1);
+            Some(Ok(0))
+        });
+        for key in [&[0; 3][..], &[0; 5], &[]] {
+            assert!(map_lookup(&map, key, 0).is_err());
+            assert!(map_update(&map, key, &[0; 12], 0).is_err());
+            assert!(map_delete(&map, key).is_err());
+            assert!(map_next_key(&map, Some(key)).is_err());
+        }
+        assert!(map_update(&map, &[0; 4], &[0; 11], 0).is_err());
+        assert_eq!(asked.get(), 0);
+        assert_eq!(map_lookup(&map, &[0; 4], 0).unwrap().len(), 12);
+        assert_eq!(map_next_key(&map, None).unwrap().unwrap().len(), 4);
+        map_update(&map, &[0; 4], &[0; 12], 0).unwrap();
+        assert_eq!(asked.get(), 3);
+    }
+
+    #[test]
+    fn a_value_of_a_per_cpu_map_has_a_slot_for_each_possible_cpu() {
+        fake::kernel(|_| Some(fake::fd()));
+        let map = MapCreate {
+            map_type: bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32,
+            key_size: 4,
+            value_size: 12,
+            max_entries: 1,
+            ..MapCreate::default()
+        };
+        let map = map_create(&map).unwrap();
+        fake::kernel(|_| Some(Ok(0)));
+        let cpus = cpus::possible_cpus().unwrap().len();
+        assert_eq!(map_lookup(&map, &[0; 4], 0).unwrap().len(), 16 * cpus);
+    }
 
     #[test]
     fn attributes_have_the_size_that_the_kernel_knows() {

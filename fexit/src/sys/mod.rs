@@ -5,6 +5,7 @@
 //! unless the caller used a newer struct on purpose: it would refuse those only when they are not zero.
 #![allow(unsafe_code)]
 
+pub(crate) mod cpus;
 #[cfg(test)]
 pub(crate) mod fake;
 mod map;
@@ -16,7 +17,7 @@ mod program;
 pub(crate) mod ring;
 
 pub(crate) use map::{
-    MapCreate, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,
+    MapCreate, MapFd, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,
 };
 pub(crate) use object::{
     IdKind, btf_info, btf_load, fd_by_id, kernel_btf, link_info, map_info, next_id, obj_get,
