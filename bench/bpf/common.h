@@ -8,5 +8,5 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* How often the programs of the object ran: the only variable, so that any library finds it in .bss. */
+/* The number of runs of the object's programs. It is the only variable in .bss, so that every library finds it. */
 __u64 calls = 0;

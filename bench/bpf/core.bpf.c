@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* One function, and reads that follow the kernel's own types: CO-RE relocations of every common kind. */
+/* One function, and reads of the kernel's structs: CO-RE relocations of every common kind. */
 #include "common.h"
 
 #define KERNEL_TYPE __attribute__((preserve_access_index))
@@ -38,7 +38,7 @@ struct task_struct {
 	char comm[16];
 } KERNEL_TYPE;
 
-/* What a kernel of another age may have in its place. */
+/* The field before 5.14. */
 struct task_struct___old {
 	long state;
 } KERNEL_TYPE;

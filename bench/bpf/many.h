@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Programs on many functions: system calls that every kernel has, and that nothing waits in. */
+/* Programs on many functions: system calls that every kernel has, and that do not block. */
 #include "common.h"
 
 #define ON(function)                              \

@@ -53,7 +53,7 @@ impl Job {
         Ok(job)
     }
 
-    /// The next object. What was done for the one before it does not count any more.
+    /// The next object. Discards the measurements of the previous one.
     pub fn next_object(&mut self) -> Option<PathBuf> {
         let object = self.objects.next()?;
         if self.phases.iter().any(|(name, _)| name == "fire") {
@@ -71,7 +71,7 @@ impl Job {
         self.since = now;
     }
 
-    /// Calls a function that a program is attached to; then `count` says how often the programs ran.
+    /// Calls the target of a program, and checks with `count` that the programs ran.
     pub fn fire(&mut self, count: impl FnOnce() -> Result<u64>) -> Result<()> {
         match self.fire.as_str() {
             "getppid" => {

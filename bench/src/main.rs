@@ -1,5 +1,5 @@
 //! Runs the programs under test alternately, so that other load affects all of them equally, and prints medians as JSON.
-//! It expects them, and the objects, in its own directory.
+//! The programs and the objects must be in the directory of this one.
 
 use std::collections::BTreeMap;
 use std::path::Path;

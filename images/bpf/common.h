@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Included by every program here. The kernel's types are declared only as far as a program looks into them:
- * CO-RE finds the fields in the running kernel.
+ * Included by every program here. The kernel's types are declared only with the fields that a program reads:
+ * CO-RE relocates them.
  */
 #ifndef COMMON_H
 #define COMMON_H

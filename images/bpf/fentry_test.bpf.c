@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The kernel's own test functions, which a test run calls with known arguments: one, and six of different sizes. */
+/* The kernel's test functions, which a test run calls with known arguments: one, and six of different sizes. */
 #include "common.h"
 
 __u64 calls_of_one = 0;

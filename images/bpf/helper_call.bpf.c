@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A call of a helper whose number is put in before it is loaded. What the helper wants is not there: that is refused too,
- * but in other words than a helper that there is not. */
+/* A call of a helper; the scenario replaces its number. Its arguments are missing, for which the verifier has another
+ * message than for an unknown helper. */
 #include "common.h"
 
 SEC("fexit/filename_lookup")

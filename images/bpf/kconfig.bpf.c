@@ -35,7 +35,7 @@ int kconfig(void *ctx)
 	return 0;
 }
 
-/* Cannot be loaded; the other program still can. */
+/* Cannot be loaded; the other program can. */
 SEC("?fexit/filename_lookup")
 int strong(void *ctx)
 {

@@ -4,7 +4,7 @@
 
 struct task_struct;
 
-/* Since 6.2; before, it took no reference and had another name. */
+/* Since 6.2; earlier kernels have another name for it, and it takes no reference. */
 extern struct task_struct *bpf_task_acquire(struct task_struct *task) __ksym __weak;
 extern void bpf_task_release(struct task_struct *task) __ksym __weak;
 /* On no kernel, or with other arguments. */
@@ -67,7 +67,7 @@ int variables(void *ctx)
 		return 0;
 	calls++;
 	here = bpf_this_cpu_ptr(&bpf_prog_active);
-	/* This program runs, which kernels before 5.11 count there. */
+	/* Kernels before 5.11 count running programs here. */
 	active = *here + 1;
 	no_variable = (__u64)&no_such_variable;
 	return 0;

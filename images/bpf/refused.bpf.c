@@ -59,7 +59,7 @@ static long add(__u32 round, void *sum)
 	return 0;
 }
 
-/* bpf_loop needs 5.17, callbacks need 5.13. */
+/* bpf_loop requires 5.17, callbacks require 5.13. */
 SEC("fexit/filename_lookup")
 int rounds(void *ctx)
 {

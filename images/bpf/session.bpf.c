@@ -8,7 +8,7 @@ __u64 cookie = 0;
 
 extern _Bool bpf_session_is_return(void *ctx) __attribute__((section(".ksyms")));
 
-/* The name of the program is the tail of its section's: they share their bytes in the object. */
+/* The program's name is a suffix of the section's name: they share bytes of the string table. */
 SEC("fsession")
 int BPF_PROG(session, int a, int ret)
 {

@@ -1,4 +1,4 @@
-//! With aya, which does not keep what a section says of the target: the program's name tells it here.
+//! With aya, which ignores the target in a section: the program's name has the target.
 
 use anyhow::{Context as _, Result};
 use aya::maps::Array;

@@ -1,5 +1,5 @@
-//! What a crate looks like whose tests need root, and a kernel that they may load programs into: [`Opens`] counts
-//! what this process opens, and `tests/opens.rs` shows that it does, in a VM. From the root of the workspace:
+//! An example of a crate with tests that require root and load BPF programs: [`Opens`] counts the files that this process
+//! opens, and `tests/opens.rs` tests it in a VM. From the root of the workspace:
 //!
 //! ```sh
 //! cargo build -p harness
@@ -12,12 +12,12 @@ use fexit::{Bpf, Btf, programs::FExit};
 
 const OBJECT: &[u8] = fexit::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/opens.bpf.o"));
 
-/// Counts as long as it lives.
+/// Counts until it is dropped.
 #[derive(Debug)]
 pub struct Opens(Bpf);
 
 impl Opens {
-    /// Begins to count. It needs root, and Linux 5.6 or later, which has `do_sys_openat2`.
+    /// Starts counting. Requires root and Linux 5.6 or later, which has `do_sys_openat2`.
     pub fn count() -> Result<Self> {
         let mut bpf = Bpf::load(OBJECT)?;
         bpf.set_global("tgid", std::process::id())?;
@@ -27,7 +27,7 @@ impl Opens {
         Ok(Self(bpf))
     }
 
-    /// How many openings worked so far, and how many failed.
+    /// The number of opens that succeeded, and of those that failed.
     pub fn counts(&self) -> Result<(u64, u64)> {
         Ok((self.0.global("opened")?, self.0.global("failed")?))
     }

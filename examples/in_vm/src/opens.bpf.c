@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Counts what a process opens, and how often that fails. */
+/* Counts the files that a process opens, and the opens that fail. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -23,10 +23,10 @@ pub struct Options {
     pub watched: Watched,
 }
 
-/// An open that has ended.
+/// A finished open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// From the descriptor, which is taken first, to the file or the error.
+    /// From the allocation of the descriptor to the file or the error.
     pub latency: Duration,
     /// Why it failed.
     pub errno: Option<i32>,

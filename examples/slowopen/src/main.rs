@@ -7,7 +7,7 @@ use clap::Parser;
 use slowopen::{Open, Options, start};
 use tool::{Output, watch};
 
-/// Shows which files are slow to open, and which cannot be opened; needs root.
+/// Shows which files are slow to open, and which cannot be opened; requires root.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * How long it takes to open a file, and what came of it.
+ * The latency and the result of opening a file.
  *
- * Two returns make a latency: open(2) and its like take a free descriptor first, then walk the path and open the file.
- * So an open begins when get_unused_fd_flags returns, and ends when do_filp_open does (do_file_open from 7.0 on).
+ * The latency is measured between two returns: open(2) and its variants first allocate a descriptor
+ * (get_unused_fd_flags), then look up the path and open the file (do_filp_open, do_file_open from 7.0 on).
  */
 #include "tool.h"
 
@@ -22,11 +22,11 @@ struct open {
 	char path[PATH_LEN];
 };
 
-/* Opens that took less are not reported. */
+/* Faster opens are not reported. */
 const volatile __u64 min_ns = 0;
 const volatile __u8 failed_only = 0;
 
-/* By thread. One that takes a descriptor for another purpose leaves its time behind, until it takes the next. */
+/* By thread. A descriptor for another purpose leaves a stale entry, which the thread's next descriptor replaces. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);

@@ -19,31 +19,31 @@ pub struct Options {
     pub watched: Watched,
 }
 
-/// What came of a connection.
+/// The result of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It stands.
+    /// It is established.
     Connected,
-    /// The other side, the network or this machine refused it.
+    /// The remote host, the network or this machine refused it.
     Failed(i32),
-    /// The process closed the socket before there was an answer.
+    /// The process closed the socket before it got an answer.
     GaveUp,
 }
 
-/// A connection that stands now, or never will.
+/// A connection that was established or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// From the first packet sent to the answer: on an idle network, the round trip. Zero if none was sent.
+    /// From the first packet to the answer: on an idle network, the round trip. Zero if no packet was sent.
     pub latency: Duration,
     /// What came of it.
     pub outcome: Outcome,
-    /// The process that asked for it.
+    /// The process that called connect(2).
     pub pid: u32,
     /// The name of its thread.
     pub comm: String,
-    /// This end; unspecified if it never got an address.
+    /// The local address; unspecified if it has none.
     pub local: SocketAddr,
-    /// The other end.
+    /// The remote address.
     pub remote: SocketAddr,
 }
 
@@ -59,7 +59,7 @@ pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     tracer.attach("connect4", &["tcp_v4_connect"])?;
     // The kernel may lack IPv6.
     if let Err(error) = tracer.attach("connect6", &["tcp_v6_connect"]) {
-        eprintln!("IPv6 connections that fail at once are not seen: {error:#}");
+        eprintln!("IPv6 connections that fail at once are not shown: {error:#}");
     }
     Ok((tracer, events))
 }
@@ -128,7 +128,7 @@ impl Record for Connection {
 
 fn address(bytes: [u8; 16], v6: bool) -> IpAddr {
     if v6 {
-        // An IPv4 address may be written as one of IPv6.
+        // It may be an IPv4-mapped address.
         return Ipv6Addr::from(bytes).to_canonical();
     }
     let [a, b, c, d, ..] = bytes;

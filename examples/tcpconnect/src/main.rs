@@ -1,4 +1,4 @@
-//! Shows TCP connections that this machine asks for: where to, how long it took, or why it failed.
+//! Shows the TCP connections that this machine opens: remote address, latency, or why it failed.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use clap::Parser;
 use tcpconnect::{Connection, Options, start};
 use tool::{Output, watch};
 
-/// Shows TCP connections that this machine asks for: where to, how long it took, or why it failed; needs root.
+/// Shows the TCP connections that this machine opens: remote address, latency, or why it failed; requires root.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

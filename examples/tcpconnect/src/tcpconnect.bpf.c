@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Every TCP connection that a process of this machine asks for: where to, how long until it stood, or why not.
+ * TCP connections that processes of this machine open: remote address, latency, or error.
  *
- * The kernel moves a socket from state to state by tcp_set_state: to SYN_SENT when it asks, in the context of the
- * process, and later to ESTABLISHED or back to CLOSE. What fails before SYN_SENT, for want of a route say, is seen by
- * what connect's own function returns.
+ * tcp_set_state changes the state of a socket: to SYN_SENT in the context of the process that calls connect(2), and
+ * later to ESTABLISHED or back to CLOSE. A connection that fails before SYN_SENT, for example without a route, is
+ * reported by the return value of tcp_v4_connect or tcp_v6_connect.
  */
 #include "tool.h"
 
@@ -34,7 +34,7 @@ struct sock {
 	int sk_err;
 } KERNEL_TYPE;
 
-/* What connect(2) is given, of either family: a part of the ABI. */
+/* The address that connect(2) is called with: a prefix of sockaddr_in and sockaddr_in6. */
 struct address {
 	__u16 family;
 	__be16 port;
@@ -44,7 +44,7 @@ struct address {
 
 struct connection {
 	__u64 latency_ns;
-	__s32 error; /* a positive errno; 0 if it stands; -1 if the process gave up */
+	__s32 error; /* a positive errno; 0 if established; -1 if the process gave up */
 	__u32 pid;
 	__u16 family;
 	__u16 local_port;
@@ -55,11 +55,11 @@ struct connection {
 	char comm[COMM_LEN];
 };
 
-/* A connection that was asked for. */
+/* A connection in SYN_SENT. */
 struct pending {
 	__u64 since;
 	__u32 pid;
-	__u32 connecting; /* connect's function has not returned */
+	__u32 connecting; /* tcp_v4_connect or tcp_v6_connect has not returned */
 	char comm[COMM_LEN];
 };
 
@@ -70,17 +70,17 @@ struct {
 	__type(value, struct pending);
 } pending SEC(".maps");
 
-static __always_inline void asked(__u64 sock)
+static __always_inline void on_syn_sent(__u64 sock)
 {
-	struct pending pending_ = {};
+	struct pending new = {};
 
 	if (!is_watched())
 		return;
-	pending_.since = bpf_ktime_get_ns();
-	pending_.pid = bpf_get_current_pid_tgid() >> 32;
-	pending_.connecting = 1;
-	bpf_get_current_comm(pending_.comm, sizeof(pending_.comm));
-	bpf_map_update_elem(&pending, &sock, &pending_, BPF_ANY);
+	new.since = bpf_ktime_get_ns();
+	new.pid = bpf_get_current_pid_tgid() >> 32;
+	new.connecting = 1;
+	bpf_get_current_comm(new.comm, sizeof(new.comm));
+	bpf_map_update_elem(&pending, &sock, &new, BPF_ANY);
 }
 
 /* void tcp_set_state(struct sock *sk, int state) */
@@ -89,29 +89,29 @@ static __always_inline int on_state(__u64 *ctx, int by_ring)
 	__u64 sock = number(ctx, 0);
 	int state = ctx[1];
 	struct connection connection = {};
-	struct pending *asked_for;
+	struct pending *found;
 	struct sock *sk;
 
 	if (state == TCP_SYN_SENT) {
-		asked(sock);
+		on_syn_sent(sock);
 		return 0;
 	}
-	asked_for = bpf_map_lookup_elem(&pending, &sock);
-	if (!asked_for)
+	found = bpf_map_lookup_elem(&pending, &sock);
+	if (!found)
 		return 0;
 	sk = (struct sock *)ctx[0];
 	connection.error = sk->sk_err;
 	if (state == TCP_ESTABLISHED)
 		connection.error = 0;
 	else if (!connection.error) {
-		/* Closed without an error: connect failed after all and will say why, or the process closed it. */
-		if (asked_for->connecting)
+		/* Closed without an error: connect(2) fails and on_connect reports it, or the process closed the socket. */
+		if (found->connecting)
 			return 0;
 		connection.error = -1;
 	}
-	connection.latency_ns = bpf_ktime_get_ns() - asked_for->since;
-	connection.pid = asked_for->pid;
-	__builtin_memcpy(connection.comm, asked_for->comm, sizeof(connection.comm));
+	connection.latency_ns = bpf_ktime_get_ns() - found->since;
+	connection.pid = found->pid;
+	__builtin_memcpy(connection.comm, found->comm, sizeof(connection.comm));
 	bpf_map_delete_elem(&pending, &sock);
 
 	sk = (struct sock *)ctx[0];
@@ -130,23 +130,23 @@ static __always_inline int on_state(__u64 *ctx, int by_ring)
 	return 0;
 }
 
-/* int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len), and its like for IPv6 */
+/* int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len), and tcp_v6_connect */
 static __always_inline int on_connect(__u64 *ctx, int by_ring)
 {
 	__u64 sock = number(ctx, 0), now = bpf_ktime_get_ns();
 	int error = ctx[3];
 	struct connection connection = {};
 	struct address address = {};
-	struct pending *asked_for;
+	struct pending *found;
 
-	asked_for = bpf_map_lookup_elem(&pending, &sock);
+	found = bpf_map_lookup_elem(&pending, &sock);
 	if (!error) {
-		if (asked_for)
-			asked_for->connecting = 0;
+		if (found)
+			found->connecting = 0;
 		return 0;
 	}
-	if (asked_for) {
-		connection.latency_ns = now - asked_for->since;
+	if (found) {
+		connection.latency_ns = now - found->since;
 		bpf_map_delete_elem(&pending, &sock);
 	}
 	if (!is_watched())
@@ -158,7 +158,7 @@ static __always_inline int on_connect(__u64 *ctx, int by_ring)
 	connection.family = address.family;
 	connection.remote_port = address.port;
 	if (address.family == AF_INET6)
-		/* Behind the port: four bytes of flow information, then the address. */
+		/* After the port: four bytes of flow information, then the address. */
 		bpf_probe_read_kernel(connection.remote, 16, (void *)number(ctx, 1) + 8);
 	else
 		*(__be32 *)connection.remote = address.v4;

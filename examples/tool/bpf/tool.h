@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the programs of the tools start from: a way for records to reach user space, and whom to watch.
+ * Shared by the programs of the tools: buffers for records, and a filter by process.
  *
- * A program that reports has two forms, NAME for a ring buffer and NAME_perf for perf events, which a kernel before 5.8
- * has to do with. Each refers to its own map only, and `fexit` creates just the maps of the programs that it loads.
+ * A program that sends records has two variants: NAME for a ring buffer, and NAME_perf for perf events on kernels before
+ * 5.8. Each uses one of the maps, and `fexit` creates only the maps of the programs that it loads.
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -11,7 +11,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* The kernel's types are declared only as far as a program looks into them: CO-RE finds the fields at load. */
+/* The kernel's types are declared only with the fields that a program reads: CO-RE relocates them. */
 #define KERNEL_TYPE __attribute__((preserve_access_index))
 
 #define COMM_LEN 16
@@ -27,7 +27,7 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } perf SEC(".maps");
 
-/* Records that found no room. */
+/* Records that did not fit into the buffer. */
 __u64 dropped = 0;
 
 /* The only process to watch; 0 for all. */
@@ -51,8 +51,8 @@ static __always_inline void report(void *ctx, int by_ring, void *record, __u64 s
 }
 
 /*
- * An argument, or behind the last one the return value, as a number. Read as memory: a verifier that took it for a
- * pointer would not let it be sorted, stored or sent.
+ * An argument as a number; the return value follows the last one. Read as memory, since the verifier does not let a
+ * program store or send a pointer.
  */
 static __always_inline __u64 number(__u64 *ctx, int index)
 {
@@ -62,7 +62,7 @@ static __always_inline __u64 number(__u64 *ctx, int index)
 	return value;
 }
 
-/* Both forms of a program; FUNCTION(ctx, by_ring, ...) does the work. */
+/* Both variants of a program, which call FUNCTION(ctx, by_ring, ...). */
 #define REPORTS(target, name, function, ...)                                                                          \
 	SEC("fexit/" target)                                                                                           \
 	int name(__u64 *ctx)                                                                                           \

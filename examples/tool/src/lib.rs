@@ -1,5 +1,5 @@
-//! What the example tools share: a tracer that takes whichever form of a program the kernel can run, the records that
-//! it sends, and the loop that ends with Ctrl-C, after a time, or with a command.
+//! Shared by the example tools: a tracer that loads the variant of a program for this kernel, the records that it sends,
+//! and the main loop, which ends with Ctrl-C, after a time, or with a command.
 
 mod events;
 mod record;
@@ -15,7 +15,7 @@ pub use events::Events;
 pub use record::{Fields, Record, errno, printable};
 pub use watch::{Output, print, watch};
 
-/// What `main` returns: an error is one line on stderr, whatever `RUST_BACKTRACE` says.
+/// The exit status for `main`. Prints an error as one line on stderr, without a backtrace.
 pub fn exit(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -13,11 +13,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{Events, Record, Tracer};
 
-/// How soon the end of the command is noticed; without one, a signal that came between look and wait.
+/// How soon the end of the command is noticed, or a signal that arrives just before the wait.
 const TICK: Duration = Duration::from_millis(20);
 const IDLE_TICK: Duration = Duration::from_millis(500);
 
-/// How a tool shows what it sees, and when it ends; with Ctrl-C if nothing is given.
+/// The format of the output, and when the tool ends: by default with Ctrl-C.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Output {
     /// One JSON object a line
@@ -36,13 +36,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-/// Prints each record until it is time to end; what the programs could not send is told on stderr.
+/// Prints records until the end, and on stderr the number of lost ones.
 ///
-/// Gives the command's exit status as `perf stat` does, or success.
+/// Returns the exit status of the command, as `perf stat` does, or success.
 ///
 /// # Errors
 ///
-/// The command cannot be run, or stdout not written; but a pipe that nobody reads any more is an end like others.
+/// The command cannot be run, or stdout cannot be written. A closed pipe ends the loop without an error.
 pub fn watch<R: Record>(output: &Output, tracer: &Tracer, events: &mut Events) -> Result<ExitCode> {
     let mut out = io::stdout();
     let mut take = |bytes: &[u8]| {
@@ -80,7 +80,7 @@ pub fn watch<R: Record>(output: &Output, tracer: &Tracer, events: &mut Events) -
             over = true;
         }
         let left = deadline.map_or(tick, |end| end.saturating_duration_since(Instant::now()));
-        // The records are read once more after the end was seen, so that none that came before it is left.
+        // Read the records once more after the end was noticed, so that no earlier one is missed.
         match events.drain(&mut take) {
             Err(error) if is_broken_pipe(&error) => break,
             other => other?,
@@ -97,11 +97,11 @@ pub fn watch<R: Record>(output: &Output, tracer: &Tracer, events: &mut Events) -
     Ok(code.unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Prints; that nobody reads any more is no error.
+/// Prints. A closed pipe is not an error.
 ///
 /// # Errors
 ///
-/// Another failure of stdout, as a full disk.
+/// Other failures to write stdout, for example a full disk.
 pub fn print(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_seconds_and_never_negative() {
+    fn duration_is_parsed_as_seconds_that_are_not_negative() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for wrong in ["-1", "x", "inf"] {
             assert!(seconds(wrong).is_err(), "{wrong}");

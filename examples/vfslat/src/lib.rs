@@ -12,7 +12,7 @@ use tool::{Events, Fields, Record, Tracer, Watched, errno, printable};
 
 const OBJECT: &[u8] = fexit::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vfslat.bpf.o"));
 
-/// How many classes a histogram has.
+/// The number of classes of a histogram.
 pub const SLOTS: usize = 32;
 
 /// What to report.
@@ -32,22 +32,22 @@ pub struct Options {
 /// Read or write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
-    /// `read(2)` and its like.
+    /// `read(2)` and its variants.
     Read,
-    /// `write(2)` and its like.
+    /// `write(2)` and its variants.
     Write,
 }
 
-/// One that took long.
+/// A slow read or write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slow {
-    /// From the moment at which it was permitted to its end.
+    /// From the permission check to the end.
     pub latency: Duration,
     /// Bytes, or a negative errno.
     pub result: i64,
     /// The process.
     pub pid: u32,
-    /// What it did.
+    /// Read or write.
     pub operation: Operation,
     /// The thread's name.
     pub comm: String,
@@ -57,10 +57,10 @@ pub struct Slow {
     pub name: String,
 }
 
-/// How many took how long.
+/// A histogram of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram(
-    /// Class n has those of 2^(n-1) up to 2^n microseconds; the first one those of less than one, the last one the rest.
+    /// Class n counts latencies from 2^(n-1) to 2^n microseconds; class 0 less than one microsecond, the last one the rest.
     pub [u64; SLOTS],
 );
 
@@ -170,14 +170,14 @@ impl fmt::Display for Operation {
 }
 
 impl Histogram {
-    /// How many in all.
+    /// The total count.
     pub fn count(&self) -> u64 {
         self.0.iter().sum()
     }
 }
 
 impl fmt::Display for Histogram {
-    /// A line a class, from the first one that has any to the last one.
+    /// A line for each class, from the first to the last that is not empty.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const WIDTH: u64 = 40;
         let most = self.0.iter().copied().max().unwrap_or(0).max(1);
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_histogram_shows_its_classes_from_the_first_to_the_last() {
+    fn histogram_omits_empty_classes_at_both_ends() {
         let mut histogram = Histogram([0; SLOTS]);
         assert_eq!(histogram.to_string(), "          0 us..          0 \n");
         histogram.0[3] = 80;

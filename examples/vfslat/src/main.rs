@@ -8,7 +8,7 @@ use serde_json::json;
 use tool::{Output, print, watch};
 use vfslat::{Options, Slow, histograms, start};
 
-/// Shows how long reads and writes of files take, by file system; needs root.
+/// Shows how long reads and writes of files take, by file system; requires root.
 ///
 /// The histograms come at the end: with Ctrl-C, after --duration, or when COMMAND ends.
 #[derive(Parser)]

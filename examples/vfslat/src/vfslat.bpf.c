@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * How long reads and writes of files take, by file system: a histogram, and each one that was slow.
+ * The latency of reads and writes of files, by file system: a histogram, and each slow one.
  *
- * Two returns make a latency: vfs_read and vfs_write first ask whether they may, so one begins when
- * security_file_permission returns, and ends when it returns itself.
+ * The latency is measured between two returns: vfs_read and vfs_write first call security_file_permission.
  */
 #include "tool.h"
 
@@ -44,13 +43,13 @@ struct file {
 	struct path f_path;
 } KERNEL_TYPE;
 
-/* File systems call each other for the same thread, so that alone would not do. */
+/* The thread is not enough: one file system may call another for the same read or write. */
 struct key {
 	__u64 file;
 	__u64 tid;
 };
 
-/* Whose latency it is. */
+/* The key of a histogram. */
 struct kind {
 	char fs[FS_LEN];
 	__u32 write;
@@ -66,7 +65,7 @@ struct slow {
 	char name[NAME_LEN];
 };
 
-/* Those that took at least this long are reported one by one; none if it is the largest number. */
+/* Reads and writes that take at least this long are reported one by one; the maximum means none. */
 const volatile __u64 slow_ns = -1;
 /* Whether pipes, sockets, terminals and devices count: reading from those is mostly waiting. */
 const volatile __u8 all_kinds = 0;
@@ -90,10 +89,10 @@ struct {
 	__type(value, struct histogram);
 } latencies SEC(".maps");
 
-/* What a new histogram starts from: too large for the stack. */
+/* A new histogram. It is too large for the stack. */
 static const struct histogram none;
 
-/* How many bits it takes to write `value` down. */
+/* The number of significant bits of `value`. */
 static __always_inline __u32 bits(__u64 value)
 {
 	__u32 bits = 0;

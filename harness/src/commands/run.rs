@@ -108,7 +108,7 @@ pub fn boot(
         Arc::new(kernels),
         board,
     )?;
-    Ok(setup.run(&Target::here(kernel.clone())))
+    Ok(setup.run(&Target::local(kernel.clone())))
 }
 
 /// Leaves out of a baseline what this run was not asked for: scenarios that `--scenario` does not select, or all of them

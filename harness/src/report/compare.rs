@@ -3,59 +3,47 @@
 use std::fmt;
 
 use super::{
-    KernelReport, KernelVerdict, ProgramReport, Report, ScenarioReport, ScenarioVerdict,
+    KernelReport, KernelVerdict, Report, ResultSummary, ScenarioVerdict,
     instructions::{MoreInstructions, more_instructions},
     slowdown::{self, Slowdown},
-    verdict::outcome_name,
 };
 
-/// A scenario on a kernel, or a kernel as a whole, whose verdict is another than before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A scenario or program on a kernel, or a kernel as a whole, whose verdict changed.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The kernel, as it was asked for.
+    /// The requested name of the kernel.
     pub kernel: String,
-    /// The scenario's id; `None` for the kernel as a whole.
-    pub scenario: Option<String>,
-    /// What happened before, a scenario's outcome or a kernel's verdict; `None` when the old report does not have it.
-    pub before: Option<String>,
-    /// What happened now; `None` when the new report does not have it.
-    pub now: Option<String>,
-    /// Why, in the new report's words.
-    pub error: Option<String>,
+    /// The result in the old report; `None` when it has none.
+    pub before: Option<ResultSummary>,
+    /// The result in the new report; `None` when it has none.
+    pub now: Option<ResultSummary>,
 }
 
-/// All that changed. What is compared is in one of the first seven lists at most.
+/// All changes. A result is in one of the first seven lists at most.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparison {
-    /// Not-ok now, and not known to be so before.
+    /// Not-ok now, and ok, unknown or absent before.
     pub regressed: Vec<Change>,
     /// Not-ok before, ok now.
     pub fixed: Vec<Change>,
-    /// Judged before, not now: skipped, or never reached. Also a kernel that is new, and could not be judged.
+    /// Judged before, not now: skipped or not reached. Also a new kernel without a verdict.
     pub lost: Vec<Change>,
-    /// Kernels that could be judged neither before nor now.
+    /// Kernels that were not judged, neither before nor now.
     pub unjudged: Vec<Change>,
     /// Not in the old report.
     pub new: Vec<Change>,
-    /// Scenarios and programs that the new report does not have, of kernels that it has.
+    /// Scenarios and programs that the new report lacks, on kernels that it has.
     pub gone: Vec<Change>,
-    /// Kernels that the new report does not have: they were not asked for.
-    pub not_asked: Vec<Change>,
-    /// Ok in both, yet slower.
+    /// Kernels that the new report lacks: they were not requested.
+    pub not_requested: Vec<Change>,
+    /// Ok in both, but slower.
     pub slower: Vec<Slowdown>,
     /// Figures that grew, where time was counted in instructions.
     pub more_instructions: Vec<MoreInstructions>,
 }
 
-/// A scenario, or a kernel as a whole, in one of the two reports.
-struct Side {
-    verdict: ScenarioVerdict,
-    name: String,
-    error: Option<String>,
-}
-
 impl Comparison {
-    /// Holds `new` against `old`. A kernel is the same if it was asked for by the same name.
+    /// Compares `new` with `old`. Kernels are matched by the names that were requested.
     pub fn new(old: &Report, new: &Report) -> Self {
         let mut comparison = Self {
             slower: slowdown::slowdowns(old, new),
@@ -63,41 +51,25 @@ impl Comparison {
             ..Self::default()
         };
         for kernel in &new.kernels {
-            let before = same_kernel(old, kernel);
-            comparison.sort_in(kernel, None, before.map(whole), whole(kernel));
-            for scenario in &kernel.scenarios {
-                let before = before.and_then(|before| before.scenario(&scenario.id));
-                let id = Some(scenario.id.as_str());
-                comparison.sort_in(kernel, id, before.map(part), part(scenario));
-            }
-            for program in &kernel.programs {
-                let id = program.id();
-                let before = before.and_then(|before| before.program(&id));
-                comparison.sort_in(
-                    kernel,
-                    Some(&id),
-                    before.map(program_side),
-                    program_side(program),
-                );
+            let before = old.kernel(&kernel.requested);
+            comparison.add(kernel, before.map(whole), whole(kernel));
+            for now in kernel.results() {
+                let before = before.and_then(|before| before.result(now.name()));
+                comparison.add(kernel, before, now);
             }
         }
         for kernel in &old.kernels {
-            let Some(now) = same_kernel(new, kernel) else {
-                let change = change(kernel, None, Some(whole(kernel)), None);
-                comparison.not_asked.push(change);
-                continue;
+            let change = |before| Change {
+                kernel: kernel.requested.clone(),
+                before: Some(before),
+                now: None,
             };
-            let gone = |s: &&ScenarioReport| now.scenario(&s.id).is_none();
-            for scenario in kernel.scenarios.iter().filter(gone) {
-                let id = Some(scenario.id.as_str());
-                let change = change(kernel, id, Some(part(scenario)), None);
-                comparison.gone.push(change);
-            }
-            for program in &kernel.programs {
-                let id = program.id();
-                if now.program(&id).is_none() {
-                    let change = change(kernel, Some(&id), Some(program_side(program)), None);
-                    comparison.gone.push(change);
+            match new.kernel(&kernel.requested) {
+                None => comparison.not_requested.push(change(whole(kernel))),
+                Some(now) => {
+                    let gone = kernel.results();
+                    let gone = gone.filter(|result| now.result(result.name()).is_none());
+                    comparison.gone.extend(gone.map(change));
                 }
             }
         }
@@ -115,91 +87,58 @@ impl Comparison {
         }
     }
 
-    fn sort_in(
-        &mut self,
-        kernel: &KernelReport,
-        scenario: Option<&str>,
-        before: Option<Side>,
-        now: Side,
-    ) {
+    /// Adds a result to the list of its change, if its verdict changed.
+    fn add(&mut self, kernel: &KernelReport, before: Option<ResultSummary>, now: ResultSummary) {
         use ScenarioVerdict::{NotOk, Ok, Unknown};
-        let is_kernel = scenario.is_none();
+        let is_kernel = now.id.is_none();
         let list = match (before.as_ref().map(|before| before.verdict), now.verdict) {
             (None | Some(Ok | Unknown), NotOk) => &mut self.regressed,
             (Some(NotOk), Ok) => &mut self.fixed,
             (Some(Ok | NotOk), Unknown) => &mut self.lost,
             (None, Unknown) if is_kernel => &mut self.lost,
             (Some(Unknown), Unknown) if is_kernel => &mut self.unjudged,
-            // Its scenarios say that it is new.
+            // Its scenarios are listed as new.
             (None, Ok) if is_kernel => return,
             (None, Ok | Unknown) => &mut self.new,
             (Some(Ok), Ok) | (Some(NotOk), NotOk) | (Some(Unknown), Ok | Unknown) => return,
         };
-        list.push(change(kernel, scenario, before, Some(now)));
+        list.push(Change {
+            kernel: kernel.requested.clone(),
+            before,
+            now: Some(now),
+        });
     }
 }
 
-/// What is wrong with a kernel as a whole, not-ok scenarios apart: it complained and nobody answers for it, it broke
-/// off, or nothing was learned.
-fn whole(kernel: &KernelReport) -> Side {
-    Side {
-        verdict: match (kernel.verdict, &kernel.error) {
-            (KernelVerdict::Infra, _) => ScenarioVerdict::Unknown,
-            (KernelVerdict::NotOk, Some(_)) => ScenarioVerdict::NotOk,
-            (KernelVerdict::NotOk, None) | (KernelVerdict::Ok, _) => ScenarioVerdict::Ok,
-        },
-        name: kernel.verdict.to_string(),
-        error: kernel.error.clone(),
+/// The kernel as a whole. It is ok if only its scenarios and programs are not: they are compared one by one.
+fn whole(kernel: &KernelReport) -> ResultSummary {
+    let mut whole = ResultSummary::from(kernel);
+    if kernel.verdict == KernelVerdict::NotOk && kernel.error.is_none() {
+        whole.verdict = ScenarioVerdict::Ok;
     }
+    whole
 }
 
-fn part(scenario: &ScenarioReport) -> Side {
-    Side {
-        verdict: scenario.verdict,
-        name: outcome_name(scenario.outcome).to_owned(),
-        error: scenario.error.clone(),
-    }
-}
-
-fn program_side(program: &ProgramReport) -> Side {
-    Side {
-        verdict: program.verdict,
-        name: program.result.outcome.name().to_owned(),
-        error: program.why().map(str::to_owned),
-    }
-}
-
-fn same_kernel<'a>(report: &'a Report, kernel: &KernelReport) -> Option<&'a KernelReport> {
-    report
-        .kernels
-        .iter()
-        .find(|other| other.requested == kernel.requested)
-}
-
-fn change(
-    kernel: &KernelReport,
-    scenario: Option<&str>,
-    before: Option<Side>,
-    now: Option<Side>,
-) -> Change {
-    Change {
-        kernel: kernel.requested.clone(),
-        scenario: scenario.map(str::to_owned),
-        before: before.map(|before| before.name),
-        error: now.as_ref().and_then(|now| now.error.clone()),
-        now: now.map(|now| now.name),
+impl Change {
+    /// The newer of the two results.
+    fn result(&self) -> Option<&ResultSummary> {
+        self.now.as_ref().or(self.before.as_ref())
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "absent".to_owned());
-        match &self.scenario {
-            Some(scenario) => write!(f, "{scenario} on {}", self.kernel)?,
+        let outcome = |result: &Option<ResultSummary>| {
+            let outcome = result.as_ref().map(|result| result.outcome.clone());
+            outcome.unwrap_or_else(|| "absent".to_owned())
+        };
+        match self.result().and_then(|result| result.id.as_deref()) {
+            Some(id) => write!(f, "{id} on {}", self.kernel)?,
             None => write!(f, "kernel {}", self.kernel)?,
         }
-        write!(f, ": {} -> {}", name(&self.before), name(&self.now))?;
-        match self.error.as_deref().and_then(|error| error.lines().next()) {
+        write!(f, ": {} -> {}", outcome(&self.before), outcome(&self.now))?;
+        let error = self.now.as_ref().and_then(|now| now.error().lines().next());
+        match error {
             Some(error) => write!(f, " ({error})"),
             None => Ok(()),
         }
@@ -214,7 +153,7 @@ impl fmt::Display for Comparison {
         section(f, "judged neither before nor now", &self.unjudged)?;
         section(f, "new", &self.new)?;
         section(f, "gone", &self.gone)?;
-        section(f, "not asked for this time", &self.not_asked)?;
+        section(f, "not requested this time", &self.not_requested)?;
         section(f, "slower", &self.slower)?;
         section(f, "more instructions", &self.more_instructions)?;
         if *self == Self::default() {
@@ -234,28 +173,18 @@ fn section(f: &mut fmt::Formatter<'_>, title: &str, lines: &[impl fmt::Display])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::testing;
+    use crate::report::testing::report;
     use protocol::event::Outcome;
 
     use Outcome::{Failed, Passed, Skipped, TimedOut};
 
-    fn report(scenarios: &[(&str, Outcome)]) -> Report {
-        let scenarios = scenarios
-            .iter()
-            .map(|(id, outcome)| testing::scenario(id, "fexit", "5.5", "6.1.0", *outcome))
-            .collect();
-        Report::new(vec![testing::kernel("6.1", scenarios)])
-    }
-
-    fn ids(changes: &[Change]) -> Vec<&str> {
-        changes
-            .iter()
-            .map(|change| change.scenario.as_deref().unwrap_or("the kernel"))
-            .collect()
+    fn ids<'a>(changes: &'a [Change]) -> Vec<&'a str> {
+        let name = |change: &'a Change| change.result().unwrap().name();
+        changes.iter().map(name).collect()
     }
 
     #[test]
-    fn compare_sorts_each_pair_into_its_list() {
+    fn each_change_is_in_the_list_of_its_kind() {
         let old = report(&[
             ("same", Passed),
             ("broken", Passed),
@@ -317,7 +246,7 @@ mod tests {
         let comparison = Comparison::new(&old, &new);
         assert_eq!(ids(&comparison.gone), Vec::<&str>::new());
         let text = comparison.to_string();
-        let line = "not asked for this time:\n  kernel 6.1: not-ok -> absent\n";
+        let line = "not requested this time:\n  kernel 6.1: not-ok -> absent\n";
         assert!(text.ends_with(line), "{text}");
         assert_eq!(comparison.exit_code(), 0);
     }
@@ -330,7 +259,7 @@ mod tests {
         assert_eq!(comparison.exit_code(), 3);
     }
 
-    /// A kernel whose scenarios are all ok, with this verdict of its own.
+    /// A kernel with this verdict, whose scenarios are all ok.
     fn kernel(verdict: KernelVerdict, error: Option<&str>) -> Report {
         let mut report = report(&[("a", Passed)]);
         report.kernels[0].verdict = verdict;

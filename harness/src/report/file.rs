@@ -1,4 +1,4 @@
-//! Reading reports, and writing files so that a reader never sees half of one.
+//! Reads reports, and replaces output files atomically.
 
 use std::{
     fs,
@@ -11,7 +11,11 @@ use serde::Deserialize;
 use super::{Report, SCHEMA_VERSION};
 use crate::support::{atomic, error::usage};
 
-/// Reads a report; whatever is wrong with it is the user's to mend.
+/// Reads a report.
+///
+/// # Errors
+///
+/// All are usage errors: the file cannot be read, or is not a report of this format.
 pub fn read(path: &Path) -> Result<Report> {
     #[derive(Deserialize)]
     struct Version {
@@ -26,28 +30,32 @@ pub fn read(path: &Path) -> Result<Report> {
             "{name} has format {schema_version}; this harness reads format {SCHEMA_VERSION}"
         )));
     }
-    serde_json::from_slice(&text)
-        .map_err(|e| usage(format!("{name} is not a whole report of the harness: {e}")))
+    serde_json::from_slice(&text).map_err(|e| {
+        usage(format!(
+            "{name} is not a complete report of the harness: {e}"
+        ))
+    })
 }
 
 /// The report as JSON text.
 pub fn json(report: &Report) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(report).context("the report has no JSON form")?;
+    let mut text =
+        serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
     text.push('\n');
     Ok(text)
 }
 
-/// A file that is replaced as a whole, again and again: a reader sees the old content or the new one.
+/// An output file that is replaced atomically: a reader sees either the old content or the new one.
 #[derive(Clone, Debug)]
 pub struct OutputFile {
     path: PathBuf,
 }
 
 impl OutputFile {
-    /// Finds out at once, before anything is booted for it, whether the file can be written.
+    /// Checks that the file can be written, before anything is booted.
     pub fn prepare(path: &Path) -> Result<Self> {
         let name = path.display();
-        // Renaming would replace a device or a pipe by a file, and a link by what it should lead to.
+        // Renaming would replace a device or a pipe, and a symbolic link instead of its target.
         let path = match fs::canonicalize(path) {
             Ok(existing) if !existing.is_file() => {
                 return Err(usage(format!(
@@ -58,7 +66,6 @@ impl OutputFile {
             Err(_) => path.to_owned(),
         };
         let file = Self { path };
-        // It has no name, so nothing can be left of it.
         tempfile::tempfile_in(file.folder())
             .map_err(|e| usage(format!("cannot write {name}: {e}")))?;
         Ok(file)
@@ -132,22 +139,22 @@ mod tests {
     fn invalid_report_error_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
-        let whole = json(&report()).unwrap();
-        for (content, wanted) in [
+        let text = json(&report()).unwrap();
+        for (content, part) in [
             ("not json", "not a report"),
             (
                 r#"{"schema_version": 99}"#,
                 "has format 99; this harness reads format 1",
             ),
-            (r#"{"schema_version": 1}"#, "not a whole report"),
-            (&whole[..whole.len() / 2], "not a report"),
+            (r#"{"schema_version": 1}"#, "not a complete report"),
+            (&text[..text.len() / 2], "not a report"),
         ] {
             fs::write(&path, content).unwrap();
             let error = read(&path).unwrap_err();
             assert_eq!(exit_code(&error), 2);
             let message = error.to_string();
             assert!(
-                message.contains(wanted) && message.contains("x.json"),
+                message.contains(part) && message.contains("x.json"),
                 "{message}"
             );
         }

@@ -8,15 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    KernelReport, KernelVerdict, Report, ScenarioVerdict, markdown, verdict::outcome_name,
-};
+use super::{KernelReport, KernelVerdict, Report, markdown};
 use crate::support::error::usage;
-
-/// Whether this is a job of GitHub Actions.
-fn is_here() -> bool {
-    env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
-}
 
 /// The file that GitHub shows as the job's summary.
 pub fn summary_path() -> Result<PathBuf> {
@@ -35,44 +28,28 @@ pub fn append_summary(report: &Report, path: &PathBuf) -> Result<()> {
         .with_context(|| format!("cannot append to the job's summary {}", path.display()))
 }
 
-/// Where it is a job of GitHub Actions, marks on the run's page whatever is not ok.
+/// In a job of GitHub Actions, prints an annotation for everything that is not ok.
 pub fn annotate(kernels: &[KernelReport]) {
-    if is_here() {
+    if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         for line in annotations(kernels) {
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
 }
 
-/// One workflow command for each thing that is not ok.
+/// One workflow command for each result that is not ok, and for each kernel with an error.
 fn annotations(kernels: &[KernelReport]) -> Vec<String> {
     let mut lines = Vec::new();
     for kernel in kernels {
-        for scenario in kernel
-            .scenarios
-            .iter()
-            .filter(|s| s.verdict == ScenarioVerdict::NotOk)
-        {
-            let title = format!("{} on {}", scenario.id, kernel.title());
-            let error = scenario.error.as_deref().unwrap_or_default();
-            let outcome = outcome_name(scenario.outcome);
-            lines.push(command("error", &title, &format!("{outcome}: {error}")));
-        }
-        for program in kernel
-            .programs
-            .iter()
-            .filter(|program| program.verdict == ScenarioVerdict::NotOk)
-        {
-            let title = format!("{} on {}", program.id(), kernel.title());
-            let why = program.why().unwrap_or_default();
-            let outcome = program.result.outcome.name();
-            lines.push(command("error", &title, &format!("{outcome}: {why}")));
-        }
+        lines.extend(kernel.not_ok().map(|result| {
+            let title = format!("{} on {}", result.name(), kernel.title());
+            let message = format!("{}: {}", result.outcome, result.error());
+            command("error", &title, &message)
+        }));
         if let Some(error) = &kernel.error {
-            let level = if kernel.verdict == KernelVerdict::Infra {
-                "warning"
-            } else {
-                "error"
+            let level = match kernel.verdict {
+                KernelVerdict::Infra => "warning",
+                KernelVerdict::Ok | KernelVerdict::NotOk => "error",
             };
             lines.push(command(level, &kernel.title(), error));
         }
@@ -80,7 +57,7 @@ fn annotations(kernels: &[KernelReport]) -> Vec<String> {
     lines
 }
 
-/// Percent-encodes what would end a command, or one of its properties, early.
+/// A workflow command; characters that would end it or its title early are percent-encoded.
 fn command(level: &str, title: &str, message: &str) -> String {
     let data = |text: &str| {
         text.replace('%', "%25")

@@ -1,23 +1,23 @@
-//! Which figures grew, where time was counted in instructions.
+//! Finds measurements that grew in runs that counted instructions (`--icount`).
 //!
-//! Then a nanosecond is an instruction of the guest, and a figure repeats to a percent however busy the machine is: a
-//! few percent more are real, which no wall clock could tell.
+//! There a nanosecond is one instruction of the guest, and a measurement repeats to within a percent however busy the
+//! machine is. So a growth of a few percent is real.
 
 use std::fmt;
 
 use super::Report;
 
-/// What such figures are called: nanoseconds.
-const UNIT: &str = "_ns";
+/// The suffix of measurements in nanoseconds.
+const SUFFIX: &str = "_ns";
 
-/// A figure that grew by less than this factor, or by fewer instructions, is the same.
-const FACTOR: f64 = 1.03;
-const INSTRUCTIONS: f64 = 3.0;
+/// A measurement grew if it is larger by this factor and by this many instructions.
+const MIN_FACTOR: f64 = 1.03;
+const MIN_INSTRUCTIONS: f64 = 3.0;
 
-/// A measurement of a scenario that takes more instructions than before.
+/// A measurement that has more instructions than before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MoreInstructions {
-    /// The kernel, as it was asked for.
+    /// The requested name of the kernel.
     pub kernel: String,
     /// The scenario's id.
     pub scenario: String,
@@ -29,12 +29,12 @@ pub struct MoreInstructions {
     pub now: f64,
 }
 
-/// The figures that grew, of kernels that ran with `--icount` both times.
+/// The measurements that grew, on kernels that ran with `--icount` both times.
 pub(super) fn more_instructions(before: &Report, now: &Report) -> Vec<MoreInstructions> {
     let mut grown = Vec::new();
     for kernel in now.kernels.iter().filter(|kernel| kernel.icount) {
-        let same = |old: &&super::KernelReport| old.icount && old.requested == kernel.requested;
-        let Some(old) = before.kernels.iter().find(same) else {
+        let old = before.kernel(&kernel.requested);
+        let Some(old) = old.filter(|old| old.icount) else {
             continue;
         };
         for scenario in &kernel.scenarios {
@@ -43,10 +43,10 @@ pub(super) fn more_instructions(before: &Report, now: &Report) -> Vec<MoreInstru
                     .scenario(&scenario.id)
                     .and_then(|old| old.measurements.get(name));
                 let both = was.and_then(|was| was.as_f64().zip(value.as_f64()));
-                let (Some((was, is)), true) = (both, name.ends_with(UNIT)) else {
+                let (Some((was, is)), true) = (both, name.ends_with(SUFFIX)) else {
                     continue;
                 };
-                if is > was * FACTOR && is >= was + INSTRUCTIONS {
+                if is > was * MIN_FACTOR && is >= was + MIN_INSTRUCTIONS {
                     grown.push(MoreInstructions {
                         kernel: kernel.requested.clone(),
                         scenario: scenario.id.clone(),

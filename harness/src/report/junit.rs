@@ -1,22 +1,22 @@
-//! The report as JUnit XML: a kernel is a suite, a scenario is a case.
+//! The report as JUnit XML: a suite for each kernel, a case for each scenario and program.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::{
-    KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, verdict::outcome_name,
-};
+use super::{KernelReport, Report, ResultSummary, ScenarioVerdict};
 
-/// The test case for the kernel itself, so that one that never booted is not a suite without errors.
+/// The case of the kernel itself, so that the suite of a kernel that did not boot has an error.
 const KERNEL_CASE: &str = "kernel";
 
 /// Renders the report.
 pub fn xml(report: &Report) -> Result<String> {
     let mut junit = quick_junit::Report::new("harness");
     junit.add_test_suites(report.kernels.iter().map(suite));
-    junit.to_string().context("the report has no JUnit form")
+    junit
+        .to_string()
+        .context("cannot write the report as JUnit XML")
 }
 
 fn suite(kernel: &KernelReport) -> TestSuite {
@@ -25,18 +25,14 @@ fn suite(kernel: &KernelReport) -> TestSuite {
         suite.set_time(Duration::from_millis(ms));
     }
     suite.add_test_case(kernel_case(kernel));
-    suite.add_test_cases(
-        kernel
-            .scenarios
-            .iter()
-            .map(|scenario| case(kernel, scenario)),
-    );
-    suite.add_test_cases(
-        kernel
-            .programs
-            .iter()
-            .map(|program| program_case(kernel, program)),
-    );
+    for s in &kernel.scenarios {
+        suite.add_test_case(case(kernel, &s.into(), s.splat.as_deref(), s.duration_us));
+    }
+    for program in &kernel.programs {
+        let result = &program.result;
+        let details = result.log.as_deref().or(result.splat.as_deref());
+        suite.add_test_case(case(kernel, &program.into(), details, result.duration_us));
+    }
     suite
 }
 
@@ -55,79 +51,55 @@ fn kernel_case(kernel: &KernelReport) -> TestCase {
     case.set_classname(&kernel.requested);
     let mut lines = kernel.console_tail.clone();
     lines.extend(other_results(kernel, None));
-    say(&mut case, &lines);
+    set_output(&mut case, &lines);
     case
 }
 
-/// What other reports of a merged one have for this scenario or program, or for the kernel as a whole.
-fn other_results(kernel: &KernelReport, id: Option<&str>) -> Vec<String> {
-    kernel
-        .contradicting_results()
-        .filter(|other| other.id.as_deref() == id)
-        .map(|other| {
-            let error = other.error.iter().map(|error| format!(" ({error})"));
-            let error: String = error.collect();
-            format!("another report has {}{error}", other.outcome)
-        })
-        .collect()
+fn case(
+    kernel: &KernelReport,
+    result: &ResultSummary,
+    details: Option<&str>,
+    duration_us: Option<u64>,
+) -> TestCase {
+    let mut status = match result.verdict {
+        ScenarioVerdict::Ok => TestCaseStatus::success(),
+        ScenarioVerdict::Unknown => TestCaseStatus::skipped(),
+        ScenarioVerdict::NotOk => TestCaseStatus::non_success(NonSuccessKind::Failure),
+    };
+    if result.verdict != ScenarioVerdict::Ok {
+        status
+            .set_type(&*result.outcome)
+            .set_message(result.error());
+    }
+    if let Some(details) = details {
+        status.set_description(details);
+    }
+    let mut case = TestCase::new(result.name(), status);
+    case.set_classname(&kernel.requested);
+    if let Some(us) = duration_us {
+        case.set_time(Duration::from_micros(us));
+    }
+    set_output(&mut case, &other_results(kernel, result.id.as_deref()));
+    case
 }
 
-fn say(case: &mut TestCase, lines: &[String]) {
+/// The results of other reports, in a merged one, that differ from the one that counts. No id means the kernel as a
+/// whole.
+fn other_results(kernel: &KernelReport, id: Option<&str>) -> Vec<String> {
+    let others = kernel.contradicting_results();
+    let others = others.filter(|other| other.id.as_deref() == id);
+    let line = |other: &ResultSummary| {
+        let error = other.error.as_ref().map(|error| format!(" ({error})"));
+        let error = error.unwrap_or_default();
+        format!("another report has {}{error}", other.outcome)
+    };
+    others.map(line).collect()
+}
+
+fn set_output(case: &mut TestCase, lines: &[String]) {
     if !lines.is_empty() {
         case.set_system_out(lines.join("\n"));
     }
-}
-
-fn case(kernel: &KernelReport, scenario: &ScenarioReport) -> TestCase {
-    let why = scenario.error.as_deref().unwrap_or_default();
-    let mut status = match scenario.verdict {
-        ScenarioVerdict::Ok => TestCaseStatus::success(),
-        ScenarioVerdict::Unknown => TestCaseStatus::skipped(),
-        ScenarioVerdict::NotOk => TestCaseStatus::non_success(NonSuccessKind::Failure),
-    };
-    if scenario.verdict != ScenarioVerdict::Ok {
-        status
-            .set_type(outcome_name(scenario.outcome))
-            .set_message(why);
-    }
-    if let Some(splat) = &scenario.splat {
-        status.set_description(splat);
-    }
-    let mut case = TestCase::new(&scenario.id, status);
-    case.set_classname(&kernel.requested);
-    if let Some(us) = scenario.duration_us {
-        case.set_time(Duration::from_micros(us));
-    }
-    say(&mut case, &other_results(kernel, Some(&scenario.id)));
-    case
-}
-
-fn program_case(kernel: &KernelReport, program: &ProgramReport) -> TestCase {
-    let mut status = match program.verdict {
-        ScenarioVerdict::Ok => TestCaseStatus::success(),
-        ScenarioVerdict::Unknown => TestCaseStatus::skipped(),
-        ScenarioVerdict::NotOk => TestCaseStatus::non_success(NonSuccessKind::Failure),
-    };
-    if program.verdict != ScenarioVerdict::Ok {
-        status
-            .set_type(program.result.outcome.name())
-            .set_message(program.why().unwrap_or_default());
-    }
-    if let Some(log) = program
-        .result
-        .log
-        .as_ref()
-        .or(program.result.splat.as_ref())
-    {
-        status.set_description(log);
-    }
-    let mut case = TestCase::new(program.id(), status);
-    case.set_classname(&kernel.requested);
-    if let Some(us) = program.result.duration_us {
-        case.set_time(Duration::from_micros(us));
-    }
-    say(&mut case, &other_results(kernel, Some(&program.id())));
-    case
 }
 
 #[cfg(test)]

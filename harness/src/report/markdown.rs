@@ -1,4 +1,4 @@
-//! The report as Markdown: kernels across, scenarios down, for a job summary or a pull request.
+//! The report as Markdown, for a job summary or a pull request: a column for each kernel, a row for each scenario.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,9 @@ use protocol::event::Outcome;
 
 use super::{
     KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,
-    verdict::outcome_name,
 };
 
-/// So many characters of an error are shown.
+/// The characters of an error that are shown.
 const LINE_WIDTH: usize = 400;
 
 /// Renders the report.
@@ -34,19 +33,17 @@ fn matrix(report: &Report, page: &mut String) {
             .chain(kernels.iter().map(|k| k.requested.as_str())),
     );
     row(page, std::iter::repeat_n("---", kernels.len() + 2));
-    for (id, minimum) in scenarios(report) {
-        let cells = kernels
-            .iter()
-            .map(|kernel| kernel.scenario(id).map_or("", cell));
-        row(page, [id, minimum].into_iter().chain(cells));
-    }
-    for id in programs(report) {
+    for (id, minimum) in row_titles(report) {
         let cells: Vec<_> = kernels
             .iter()
-            .map(|kernel| kernel.program(&id).map_or_else(String::new, program_cell))
+            .map(|kernel| {
+                let program = || kernel.program(&id).map(program_cell);
+                let cell = kernel.scenario(&id).map(|s| cell(s).to_owned());
+                cell.or_else(program).unwrap_or_default()
+            })
             .collect();
         let cells = cells.iter().map(String::as_str);
-        row(page, [id.as_str(), "program"].into_iter().chain(cells));
+        row(page, [id.as_str(), minimum].into_iter().chain(cells));
     }
     let verdicts: Vec<_> = kernels
         .iter()
@@ -64,26 +61,19 @@ fn matrix(report: &Report, page: &mut String) {
     row(page, ["release", ""].into_iter().chain(releases));
 }
 
-/// Every scenario that any kernel lists, in the order of first sight.
-fn scenarios(report: &Report) -> Vec<(&str, &str)> {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for scenario in report.kernels.iter().flat_map(|kernel| &kernel.scenarios) {
-        if !seen.iter().any(|(id, _)| *id == scenario.id) {
-            seen.push((&scenario.id, scenario.minimum.as_deref().unwrap_or("any")));
+/// Every scenario with its minimum, then every program, in the order of the kernels.
+fn row_titles(report: &Report) -> Vec<(String, &str)> {
+    let scenarios = report.kernels.iter().flat_map(|kernel| &kernel.scenarios);
+    let scenarios = scenarios.map(|s| (s.id.clone(), s.minimum.as_deref().unwrap_or("any")));
+    let programs = report.kernels.iter().flat_map(|kernel| &kernel.programs);
+    let programs = programs.map(|program| (program.id(), "program"));
+    let mut titles: Vec<(String, &str)> = Vec::new();
+    for title in scenarios.chain(programs) {
+        if titles.iter().all(|(id, _)| *id != title.0) {
+            titles.push(title);
         }
     }
-    seen
-}
-
-/// Every program that any kernel lists, in the order of first sight.
-fn programs(report: &Report) -> Vec<String> {
-    let mut seen: Vec<String> = Vec::new();
-    for program in report.kernels.iter().flat_map(|kernel| &kernel.programs) {
-        if !seen.contains(&program.id()) {
-            seen.push(program.id());
-        }
-    }
-    seen
+    titles
 }
 
 fn program_cell(program: &ProgramReport) -> String {
@@ -116,47 +106,18 @@ fn cell(scenario: &ScenarioReport) -> &'static str {
 fn problems(report: &Report, page: &mut String) {
     let mut lines = Vec::new();
     for kernel in &report.kernels {
+        let name = &kernel.requested;
         if let Some(error) = &kernel.error {
-            lines.push(format!("- **{}**: {}", kernel.requested, one_line(error)));
+            lines.push(format!("- **{name}**: {}", one_line(error)));
         }
-        for scenario in kernel
-            .scenarios
-            .iter()
-            .filter(|s| s.verdict == ScenarioVerdict::NotOk)
-        {
-            lines.push(format!(
-                "- **{}**, `{}` {}: {}",
-                kernel.requested,
-                scenario.id,
-                outcome_name(scenario.outcome),
-                one_line(scenario.error.as_deref().unwrap_or_default())
-            ));
-        }
-    }
-    for kernel in &report.kernels {
-        lines.extend(kernel.contradicting_results().map(|other| {
-            format!(
-                "- **{}**, `{}`: another report has {}",
-                kernel.requested,
-                one_line(other.id.as_deref().unwrap_or("kernel")),
-                other.outcome
-            )
+        lines.extend(kernel.not_ok().map(|result| {
+            let (id, error) = (one_line(result.name()), one_line(result.error()));
+            format!("- **{name}**, `{id}` {}: {error}", result.outcome)
         }));
-    }
-    for kernel in &report.kernels {
-        for program in kernel
-            .programs
-            .iter()
-            .filter(|p| p.verdict == ScenarioVerdict::NotOk)
-        {
-            lines.push(format!(
-                "- **{}**, `{}` {}: {}",
-                kernel.requested,
-                one_line(&program.id()),
-                program.result.outcome.name(),
-                one_line(program.why().unwrap_or_default())
-            ));
-        }
+        lines.extend(kernel.contradicting_results().map(|other| {
+            let id = one_line(other.name());
+            format!("- **{name}**, `{id}`: another report has {}", other.outcome)
+        }));
     }
     if !lines.is_empty() {
         let _ = write!(page, "\n### What is not ok\n\n{}\n", lines.join("\n"));
@@ -225,11 +186,11 @@ fn row<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
     page.push('\n');
 }
 
-/// Text that neither ends a table's cell nor starts markup of its own, and is no longer than a page can bear.
+/// Shortens a text to one line, and escapes what ends a table's cell or starts markup.
 fn one_line(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut line: String = words.chars().take(LINE_WIDTH).collect();
-    if line.len() < words.len() {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line: String = joined.chars().take(LINE_WIDTH).collect();
+    if line.len() < joined.len() {
         line.push_str("...");
     }
     line.replace('|', "\\|").replace('<', "&lt;")

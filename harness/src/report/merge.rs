@@ -1,9 +1,9 @@
-//! Several reports as one: every kernel, every scenario and every program that any of them has.
+//! Merges several reports into one: every kernel, every scenario and every program that any of them has.
 //!
-//! Of two results of one scenario or program the worse counts: not-ok before ok. One that is unknown says nothing, so it
-//! counts only if no report has another. What does not count is listed in [`KernelReport::other_results`].
+//! Of two results of one scenario or program the worse counts: not-ok before ok. An unknown result counts only if no
+//! report has another. [`KernelReport::other_results`] lists the results that do not count.
 
-use super::{KernelReport, KernelVerdict, OtherResult, ProgramReport, Report, ScenarioVerdict};
+use super::{KernelReport, KernelVerdict, Report, ResultSummary, ScenarioVerdict};
 
 /// Merges reports in the order given.
 pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
@@ -29,10 +29,10 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
 
 /// Adds another report's results of the same kernel.
 fn add(known: &mut KernelReport, mut other: KernelReport) {
-    // What is said of the kernel as a whole (its error, its console) comes from the report that counts.
+    // The fields of the kernel as a whole (its error, its console) come from the report that counts.
     if outweighs(&other, known) {
         std::mem::swap(known, &mut other);
-        // Results stay in the order in which they were first seen.
+        // Results stay in the order of the first report.
         std::mem::swap(&mut known.scenarios, &mut other.scenarios);
         std::mem::swap(&mut known.programs, &mut other.programs);
     }
@@ -45,76 +45,54 @@ fn add(known: &mut KernelReport, mut other: KernelReport) {
             name(&other.release)
         ));
     }
+    if other.error != known.error {
+        known.other_results.push(ResultSummary::from(&other));
+    }
     for warning in other.warnings {
         if !known.warnings.contains(&warning) {
             known.warnings.push(warning);
         }
     }
-    if other.error != known.error {
-        known.other_results.push(OtherResult {
-            id: None,
-            outcome: other.verdict.to_string(),
-            verdict: match other.verdict {
-                KernelVerdict::Ok => ScenarioVerdict::Ok,
-                KernelVerdict::NotOk => ScenarioVerdict::NotOk,
-                KernelVerdict::Infra => ScenarioVerdict::Unknown,
-            },
-            error: other.error,
-        });
-    }
-    known.other_results.append(&mut other.other_results);
-    for scenario in other.scenarios {
-        let other = keep_worse(
-            &mut known.scenarios,
-            scenario,
-            |s| s.id.clone(),
-            |s| s.verdict,
-        );
-        let other = other.as_ref().map(OtherResult::of_scenario);
-        known.other_results.extend(other);
-    }
-    for program in other.programs {
-        let other = keep_worse(&mut known.programs, program, ProgramReport::id, |p| {
-            p.verdict
-        });
-        let other = other.as_ref().map(OtherResult::of_program);
-        known.other_results.extend(other);
-    }
+    let others = &mut known.other_results;
+    others.append(&mut other.other_results);
+    keep_worse(&mut known.scenarios, other.scenarios, others);
+    keep_worse(&mut known.programs, other.programs, others);
 }
 
-/// Whether of two reports of one kernel the verdict of `new` counts: the worse one, but a run that was not finished says
-/// nothing if the other report has all that this one did not reach.
+/// Whether the verdict of `new` counts: the worse one. An unfinished run does not count if the other report has all
+/// that it did not reach.
 fn outweighs(new: &KernelReport, known: &KernelReport) -> bool {
     match (new.verdict, known.verdict) {
-        (KernelVerdict::Infra, KernelVerdict::Ok) => !has_the_rest_of(known, new),
-        (KernelVerdict::Ok, KernelVerdict::Infra) => has_the_rest_of(new, known),
+        (KernelVerdict::Infra, KernelVerdict::Ok) => !completes(known, new),
+        (KernelVerdict::Ok, KernelVerdict::Infra) => completes(new, known),
         (new, known) => new > known,
     }
 }
 
-fn has_the_rest_of(finished: &KernelReport, unfinished: &KernelReport) -> bool {
-    let unknown = |verdict| verdict == ScenarioVerdict::Unknown;
-    let mut scenarios = unfinished.scenarios.iter().filter(|s| unknown(s.verdict));
-    let mut programs = unfinished.programs.iter().filter(|p| unknown(p.verdict));
-    scenarios.all(|scenario| finished.scenario(&scenario.id).is_some())
-        && programs.all(|program| finished.program(&program.id()).is_some())
+fn completes(finished: &KernelReport, unfinished: &KernelReport) -> bool {
+    let mut unknown = unfinished
+        .results()
+        .filter(|result| result.verdict == ScenarioVerdict::Unknown);
+    unknown.all(|result| finished.result(result.name()).is_some())
 }
 
-/// Adds a result, or puts it in the place of a better one with the same id. Returns the one that does not count.
-fn keep_worse<T>(
-    results: &mut Vec<T>,
-    mut result: T,
-    id: impl Fn(&T) -> String,
-    verdict: impl Fn(&T) -> ScenarioVerdict,
-) -> Option<T> {
-    let Some(known) = results.iter_mut().find(|known| id(known) == id(&result)) else {
-        results.push(result);
-        return None;
-    };
-    if badness(verdict(&result)) > badness(verdict(known)) {
-        std::mem::swap(known, &mut result);
+/// Adds results. Of two with the same id the worse stays in `known`, the better goes to `others`.
+fn keep_worse<T>(known: &mut Vec<T>, new: Vec<T>, others: &mut Vec<ResultSummary>)
+where
+    for<'a> ResultSummary: From<&'a T>,
+{
+    for mut result in new {
+        let summary = ResultSummary::from(&result);
+        let same = |known: &&mut T| ResultSummary::from(&**known).id == summary.id;
+        let Some(known) = known.iter_mut().find(same) else {
+            known.push(result);
+            continue;
+        };
+        if badness(summary.verdict) > badness(ResultSummary::from(&*known).verdict) {
+            std::mem::swap(known, &mut result);
+        }
+        others.push(ResultSummary::from(&result));
     }
-    Some(result)
 }
 
 fn badness(verdict: ScenarioVerdict) -> u8 {
@@ -130,15 +108,7 @@ mod tests {
     use protocol::event::Outcome::{self, Failed, Passed, Skipped};
 
     use super::*;
-    use crate::report::testing;
-
-    fn report(scenarios: &[(&str, Outcome)]) -> Report {
-        let scenarios = scenarios
-            .iter()
-            .map(|(id, outcome)| testing::scenario(id, "fexit", "5.5", "6.1.0", *outcome))
-            .collect();
-        Report::new(vec![testing::kernel("6.1", scenarios)])
-    }
+    use crate::report::{testing::report, verdict::outcome_name};
 
     fn outcomes(report: &Report) -> Vec<(&str, Outcome)> {
         let scenarios = report.kernels[0].scenarios.iter();
@@ -167,12 +137,9 @@ mod tests {
                     .iter()
                     .map(|other| (other.id.as_deref(), other.outcome.as_str()))
                     .collect();
-                let better = super::super::verdict::outcome_name(better);
-                assert_eq!(
-                    others,
-                    [(Some("a"), better), (Some("b"), "passed")],
-                    "{pair:?}"
-                );
+                let better = outcome_name(better);
+                let expected = [(Some("a"), better), (Some("b"), "passed")];
+                assert_eq!(others, expected, "{pair:?}");
             }
         }
     }

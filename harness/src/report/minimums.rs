@@ -1,4 +1,4 @@
-//! What all kernels of a report together say about each feature's claimed minimum.
+//! Compares each feature's claimed minimum with the results on all kernels of a report.
 
 use fexit::KernelVersion;
 use protocol::event::Outcome;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KernelReport, ScenarioReport};
 
-/// One feature: the claim, and what was observed.
+/// A feature, its claimed minimum, and the kernels that confirm it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Minimum {
     /// The feature's name.
@@ -17,28 +17,28 @@ pub struct Minimum {
     pub refused_up_to: Option<String>,
     /// The oldest kernel that it passed on.
     pub passed_from: Option<String>,
-    /// The kernels below the claim that have it because a distribution backported it. They do not contradict the claim.
+    /// The kernels below the claim to which a distribution backported it. They do not contradict the claim.
     #[serde(default)]
     pub backported_on: Vec<String>,
-    /// What the two together say of the claim.
+    /// Whether the two confirm the claim.
     pub confirmed: Confirmed,
 }
 
-/// How well a claimed minimum is established.
+/// Whether a claimed minimum is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confirmed {
     /// Refused below the claim, and passed at or above it.
     Both,
-    /// Only one of the two was seen.
+    /// Only one of the two was observed.
     OneSide,
     /// A kernel below the claim passed, or one at or above it refused.
     Contradicted,
-    /// No kernel of this run says anything about it.
+    /// Neither was observed.
     Unconfirmed,
 }
 
-/// Sums up every feature, in the order of the first kernel's scenarios.
+/// The minimums of all features, in the order of the scenarios.
 pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {
     let mut features: Vec<(&str, &str)> = Vec::new();
     for scenario in kernels.iter().flat_map(|kernel| &kernel.scenarios) {
@@ -59,7 +59,7 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
     let mut passed: Option<KernelVersion> = None;
     let mut backported: Vec<KernelVersion> = Vec::new();
     for kernel in kernels {
-        let Some(version) = kernel.version.as_deref().and_then(|v| v.parse().ok()) else {
+        let Some(version) = kernel.kernel_version() else {
             continue;
         };
         let of_feature = |s: &&ScenarioReport| {
@@ -89,7 +89,7 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
     }
 }
 
-/// Whether it was refused for want of its own feature, and without a complaint of the kernel.
+/// Whether the refusal names the scenario's own feature, and the kernel printed no warning.
 fn is_clean(scenario: &ScenarioReport) -> bool {
     let refusal = scenario.refusal.as_ref();
     let own = scenario.feature.as_ref();

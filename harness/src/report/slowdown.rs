@@ -1,26 +1,25 @@
-//! Which scenarios got slower beyond noise.
+//! Finds scenarios that are slower than before, beyond noise.
 //!
-//! Two reports rarely come from equally busy machines, and a burst of load can stretch a single scenario tenfold. So
-//! no figure is taken by itself. The scenarios of one kernel, each held against itself, show how much slower the
-//! machine was as a whole: the median of the ratios. What a scenario is slower by besides, the kernels must agree on:
-//! again the median, over all kernels that both reports have. How far these medians stray from scenario to scenario is
-//! the noise, and what strays further is slower.
+//! Two reports rarely come from equally busy machines, and a burst of load can slow a single scenario tenfold. So the
+//! figures are corrected twice. The median ratio of all scenarios of a kernel is how much slower the machine was; each
+//! ratio is divided by it. The median of a scenario's ratios over all kernels is the scenario's own factor. The
+//! deviation of these factors is the noise; a scenario whose factor exceeds it several times is slower.
 
 use std::fmt;
 
 use super::{KernelReport, Report, ScenarioVerdict};
 
-/// Fewer scenarios than this say nothing about noise.
-const ENOUGH: usize = 5;
+/// The noise cannot be computed from fewer scenarios.
+const MIN_SCENARIOS: usize = 5;
 
-/// How many deviations are beyond chance.
+/// A slower scenario exceeds the noise by this factor.
 const DEVIATIONS: f64 = 4.0;
 
-/// A scenario is never called slower for less than this factor.
-const FACTOR: f64 = 1.5;
+/// A slower scenario takes at least this many times as long.
+const MIN_FACTOR: f64 = 1.5;
 
-/// Nor for less than this: timers and the scheduler alone take as much.
-const MICROSECONDS: u64 = 20_000;
+/// A slower scenario takes at least this much longer: timers and the scheduler alone cause smaller differences.
+const MIN_MICROSECONDS: u64 = 20_000;
 
 /// Scales the median absolute deviation to a standard deviation of normally distributed noise.
 const TO_SIGMA: f64 = 1.4826;
@@ -30,9 +29,9 @@ const TO_SIGMA: f64 = 1.4826;
 pub struct Slowdown {
     /// The scenario's id.
     pub scenario: String,
-    /// How many times as long it takes, the machines' difference taken out.
+    /// How many times as long it takes, corrected by the difference between the machines.
     pub factor: f64,
-    /// On how many kernels it was measured.
+    /// The number of kernels on which it was measured.
     pub kernels: usize,
 }
 
@@ -40,7 +39,7 @@ pub struct Slowdown {
 struct Ratio<'a> {
     scenario: &'a str,
     ln: f64,
-    /// Whether the difference is worth a word.
+    /// Whether the difference is at least [`MIN_MICROSECONDS`].
     noticeable: bool,
 }
 
@@ -48,11 +47,9 @@ struct Ratio<'a> {
 pub(super) fn slowdowns(before: &Report, now: &Report) -> Vec<Slowdown> {
     let mut ratios = Vec::new();
     for kernel in &now.kernels {
+        // In parallel a scenario takes longer, some more than others.
         let same = before
-            .kernels
-            .iter()
-            .find(|old| old.requested == kernel.requested)
-            // Beside others a scenario takes longer, some more than others.
+            .kernel(&kernel.requested)
             .filter(|old| old.side_by_side == kernel.side_by_side);
         ratios.extend(same.map(|old| of_kernel(old, kernel)).unwrap_or_default());
     }
@@ -61,7 +58,7 @@ pub(super) fn slowdowns(before: &Report, now: &Report) -> Vec<Slowdown> {
         .map(|id| of_scenario(id, &ratios))
         .collect();
     let noise = TO_SIGMA * median(scenarios.iter().map(|(ratio, _)| ratio.ln.abs()).collect());
-    let limit = FACTOR.ln().max(DEVIATIONS * noise);
+    let limit = MIN_FACTOR.ln().max(DEVIATIONS * noise);
     scenarios
         .into_iter()
         .filter(|(ratio, _)| ratio.noticeable && ratio.ln > limit)
@@ -73,7 +70,7 @@ pub(super) fn slowdowns(before: &Report, now: &Report) -> Vec<Slowdown> {
         .collect()
 }
 
-/// The ratios of one kernel's scenarios, the machine's own taken out.
+/// The ratios of one kernel's scenarios, divided by that of the machine.
 fn of_kernel<'a>(before: &KernelReport, now: &'a KernelReport) -> Vec<Ratio<'a>> {
     let ok = |verdict| verdict == ScenarioVerdict::Ok;
     let mut ratios = Vec::new();
@@ -84,11 +81,11 @@ fn of_kernel<'a>(before: &KernelReport, now: &'a KernelReport) -> Vec<Ratio<'a>>
             ratios.push(Ratio {
                 scenario: &scenario.id,
                 ln: (new_us as f64 / old_us as f64).ln(),
-                noticeable: new_us > old_us + MICROSECONDS,
+                noticeable: new_us > old_us + MIN_MICROSECONDS,
             });
         }
     }
-    if ratios.len() < ENOUGH {
+    if ratios.len() < MIN_SCENARIOS {
         return Vec::new();
     }
     let machine = median(ratios.iter().map(|ratio| ratio.ln).collect());
@@ -106,7 +103,7 @@ fn ids<'a>(ratios: &[Ratio<'a>]) -> Vec<&'a str> {
     ids
 }
 
-/// What all kernels together say of a scenario, and how many they are.
+/// The median ratio of a scenario, and the number of kernels on which it was measured.
 fn of_scenario<'a>(id: &'a str, ratios: &[Ratio<'a>]) -> (Ratio<'a>, usize) {
     let of_it: Vec<_> = ratios.iter().filter(|ratio| ratio.scenario == id).collect();
     let ratio = Ratio {
@@ -117,7 +114,7 @@ fn of_scenario<'a>(id: &'a str, ratios: &[Ratio<'a>]) -> (Ratio<'a>, usize) {
     (ratio, of_it.len())
 }
 
-/// The lower one of two middles, so that one of two kernels alone does not decide; 0 of nothing.
+/// The median; of an even number of values the lower middle one, so that two kernels must agree. 0 of no value.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values

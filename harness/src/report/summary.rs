@@ -1,33 +1,32 @@
-//! The end of a run, for people: a table, what to look into, and how well the minimums are established.
+//! The summary that ends a run: a table of kernels, the problems, and the minimums that are not confirmed.
 
 use crate::{
     report::{
         KernelReport, Minimum, Report, ScenarioVerdict,
         minimums::Confirmed,
         terminal::{NAME_WIDTH, excerpt},
-        verdict::outcome_name,
     },
     support::interrupt::INTERRUPTED,
 };
 
-/// The whole run in lines.
+/// The lines of the summary.
 pub fn lines(report: &Report) -> Vec<String> {
     let mut lines = vec![String::new(), heading()];
     lines.extend(report.kernels.iter().map(line));
     lines.extend(report.kernels.iter().flat_map(problems));
-    let doubts: Vec<_> = report.minimums.iter().filter_map(doubt).collect();
     for object in &report.objects {
         lines.extend(object.not_ours.iter().map(|program| {
             format!(
-                "{}: {} is not fexit but {}, and was left alone",
+                "{}: {} is not fexit but {}, and was skipped",
                 object.path, program.name, program.kind
             )
         }));
     }
-    // One kernel can confirm nothing from both sides.
-    if report.kernels.len() > 1 && !doubts.is_empty() {
+    let unconfirmed: Vec<_> = report.minimums.iter().filter_map(unconfirmed).collect();
+    // One kernel cannot confirm a minimum from both sides.
+    if report.kernels.len() > 1 && !unconfirmed.is_empty() {
         lines.push("\nminimum kernels that this run does not confirm from both sides:".to_owned());
-        lines.extend(doubts);
+        lines.extend(unconfirmed);
     }
     lines
 }
@@ -62,42 +61,30 @@ fn line(kernel: &KernelReport) -> String {
 fn problems(kernel: &KernelReport) -> Vec<String> {
     let name = &kernel.requested;
     let mut lines = Vec::new();
-    for scenario in kernel
-        .scenarios
-        .iter()
-        .filter(|s| s.verdict == ScenarioVerdict::NotOk)
-    {
-        // The whole of it was printed when it happened.
-        let why = excerpt(scenario.error.as_deref().unwrap_or_default(), 1).concat();
+    for result in kernel.not_ok() {
+        // The whole error was printed when the scenario or program ended.
+        let error = excerpt(result.error(), 1).concat();
         lines.push(format!(
-            "{name}: {} {}: {why}",
-            scenario.id,
-            outcome_name(scenario.outcome)
+            "{name}: {} {}: {error}",
+            result.name(),
+            result.outcome
         ));
-    }
-    for program in kernel
-        .programs
-        .iter()
-        .filter(|program| program.verdict == ScenarioVerdict::NotOk)
-    {
-        let why = excerpt(program.why().unwrap_or_default(), 1).concat();
-        let outcome = program.result.outcome.name();
-        lines.push(format!("{name}: {} {outcome}: {why}", program.name()));
     }
     if let Some(error) = &kernel.error {
         lines.push(format!("{name}: {error}"));
         if error != INTERRUPTED {
             lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
             let command = kernel.qemu_command.iter();
-            lines
-                .extend(command.map(|c| format!("  again by hand, with the files of --keep: {c}")));
+            lines.extend(
+                command.map(|c| format!("  to repeat it by hand, with the files of --keep: {c}")),
+            );
         }
     }
     lines
 }
 
-/// What is lacking to a claimed minimum that is not confirmed from both sides.
-fn doubt(minimum: &Minimum) -> Option<String> {
+/// A line about a claimed minimum that is not confirmed from both sides.
+fn unconfirmed(minimum: &Minimum) -> Option<String> {
     let Minimum {
         feature,
         claimed,
@@ -118,7 +105,7 @@ fn doubt(minimum: &Minimum) -> Option<String> {
         }
         (_, Some(refused), _) => format!("refused up to {refused}, passed on none"),
         (_, _, Some(passed)) => format!("passed from {passed} on, refused on none"),
-        (_, None, None) => "no kernel says anything".to_owned(),
+        (_, None, None) => "neither refused nor passed on any kernel".to_owned(),
     };
     Some(format!("  {feature}, from {claimed} on: {why}"))
 }
@@ -145,15 +132,15 @@ mod tests {
             broken_kernel("9.9", "no such kernel"),
         ]);
         let lines = lines(&report);
-        for wanted in [
+        for expected in [
             "6.1.2: attach failed: why <it> did",
             "9.9: no such kernel",
             "  fexit, from 5.5 on: passed from 5.10 on, refused on none",
             "  fsession, from 7.0 on: refused up to 6.1, passed on none",
         ] {
             assert!(
-                lines.iter().any(|line| line == wanted),
-                "no `{wanted}` in {lines:#?}"
+                lines.iter().any(|line| line == expected),
+                "no `{expected}` in {lines:#?}"
             );
         }
         assert!(

@@ -1,4 +1,4 @@
-//! Everything for people, on stderr: a live board on a terminal, plain lines elsewhere.
+//! Progress and results on stderr: live lines on a terminal, plain lines elsewhere.
 
 use std::{
     fmt::Display,
@@ -14,17 +14,17 @@ use crate::{
     support::sanitize::{one_line, plain},
 };
 
-/// Enough for `mainline-5.15` and the like.
+/// The width of the column for a kernel's name.
 pub(crate) const NAME_WIDTH: usize = 8;
 
-/// Of an error so many lines are shown, and of each so many characters.
+/// The lines of an error that are shown, and the characters of each line.
 const ERROR_LINES: usize = 24;
 const LINE_WIDTH: usize = 200;
 
-/// How often a live line moves.
+/// How often a live line is redrawn.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Where all kernels of a run show what they do.
+/// Shows the progress of all kernels of a run.
 #[derive(Clone, Debug)]
 pub struct Board {
     live: Option<MultiProgress>,
@@ -56,12 +56,12 @@ impl Board {
         }
     }
 
-    /// Prints one line, above whatever moves.
+    /// Prints one line, above the live lines.
     pub fn say(&self, line: impl Display) {
-        // Names in an object and what a guest says come from anywhere.
+        // Names in an object and messages of a guest may contain control characters.
         let line = line.to_string();
         let line = plain(&line);
-        // Nobody is left to be told that stderr is closed.
+        // An error means that stderr is closed: there is no other place to report it.
         let _ = match &self.live {
             Some(live) => live.println(line),
             None => writeln!(stderr(), "{line}"),
@@ -69,7 +69,7 @@ impl Board {
     }
 }
 
-/// The first lines of a text, none of them endless; the report has it all.
+/// The first lines of a text, each shortened. The report has the full text.
 pub(crate) fn excerpt(text: &str, count: usize) -> Vec<String> {
     let shortened = |line: &str| match line.char_indices().nth(LINE_WIDTH) {
         Some((end, _)) => format!("{}...", &line[..end]),
@@ -83,7 +83,7 @@ pub(crate) fn excerpt(text: &str, count: usize) -> Vec<String> {
     lines
 }
 
-/// Adds the first lines of a text, each below the other.
+/// Adds the first lines of a text, indented.
 fn indent(text: &str, line: &mut String) {
     for part in excerpt(text, ERROR_LINES) {
         line.push_str("\n    ");
@@ -91,7 +91,7 @@ fn indent(text: &str, line: &mut String) {
     }
 }
 
-/// How often a program ran, in words.
+/// A text about how often a program ran.
 pub(crate) fn fired(program: &ProgramReport) -> Option<String> {
     let count = program.result.run_count?;
     Some(match program.result.mean_ns {
@@ -100,7 +100,7 @@ pub(crate) fn fired(program: &ProgramReport) -> Option<String> {
     })
 }
 
-/// One kernel's line on the board. It goes when this is dropped.
+/// One kernel's line on the board. Dropping it removes the line.
 #[derive(Debug)]
 pub struct Line {
     board: Board,
@@ -109,18 +109,18 @@ pub struct Line {
 }
 
 impl Line {
-    /// Shows what is being done now.
+    /// Shows the current phase.
     pub fn phase(&self, phase: &str) {
         self.bar.set_message(phase.to_owned());
     }
 
-    /// Shows where the scenarios are.
+    /// Shows which scenario runs.
     pub fn scenario(&self, id: &str, number: usize, of: usize) {
         self.bar
             .set_message(format!("{number}/{of} {}", one_line(id)));
     }
 
-    /// Prints how a scenario went.
+    /// Prints the result of a scenario.
     pub fn finished(&self, scenario: &ScenarioReport) {
         let time = scenario
             .duration_us
@@ -138,7 +138,7 @@ impl Line {
         self.board.say(line);
     }
 
-    /// Prints how a program of the user's went.
+    /// Prints the result of a program.
     pub fn program_finished(&self, program: &ProgramReport) {
         let mut line = format!(
             "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}",
@@ -164,13 +164,13 @@ impl Line {
         self.board.say(line);
     }
 
-    /// Prints something worth knowing.
+    /// Prints a message.
     pub fn note(&self, message: &str) {
         self.board
             .say(format_args!("{:<NAME_WIDTH$}  {message}", self.kernel));
     }
 
-    /// Prints what only a curious user wants to see.
+    /// Prints a message of `--verbose`.
     pub fn detail(&self, message: &str) {
         if self.board.verbose {
             self.note(message);
@@ -223,7 +223,7 @@ const DOWNLOAD: &str =
 const STREAM: &str = "{prefix:<8}  {spinner} {msg} {bytes} {bytes_per_sec}";
 
 fn style(template: &str) -> ProgressStyle {
-    // A test makes sure that the templates are sound.
+    // A test parses the templates.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 

@@ -7,9 +7,9 @@ use protocol::{
     scenario::Scenario,
 };
 
-use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
+use super::{KernelReport, KernelVerdict, Report, ScenarioReport, verdict};
 
-/// A scenario that is to run.
+/// A scenario of a plan.
 pub(crate) fn planned(id: &str, feature: &str, minimum: (u16, u16)) -> Scenario {
     Scenario {
         id: id.into(),
@@ -62,7 +62,7 @@ pub(crate) fn kernel(version: &str, scenarios: Vec<ScenarioReport>) -> KernelRep
     }
 }
 
-/// A kernel about which nothing could be learned.
+/// A kernel that did not boot.
 pub(crate) fn broken_kernel(requested: &str, error: &str) -> KernelReport {
     KernelReport {
         requested: requested.into(),
@@ -70,4 +70,13 @@ pub(crate) fn broken_kernel(requested: &str, error: &str) -> KernelReport {
         error: Some(error.into()),
         ..KernelReport::default()
     }
+}
+
+/// A report on 6.1 with scenarios of fexit.
+pub(crate) fn report(scenarios: &[(&str, Outcome)]) -> Report {
+    let scenarios = scenarios
+        .iter()
+        .map(|(id, outcome)| scenario(id, "fexit", "5.5", "6.1.0", *outcome))
+        .collect();
+    Report::new(vec![kernel("6.1", scenarios)])
 }

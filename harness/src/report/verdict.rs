@@ -1,4 +1,4 @@
-//! Holding what happened against what was claimed.
+//! Verdicts: outcomes compared with the claimed minimum kernels.
 
 use std::fmt;
 
@@ -8,42 +8,42 @@ use serde::{Deserialize, Serialize};
 
 use super::ScenarioReport;
 
-/// What a scenario's claimed minimum says of the running kernel.
+/// The outcome that a scenario's claimed minimum predicts on the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// The kernel is at or above the minimum.
     Passed,
-    /// The kernel is below it: the library must refuse, and say why.
+    /// The kernel is below the minimum: the library must refuse, and say why.
     Unsupported,
 }
 
-/// Outcome against expectation.
+/// The verdict on one scenario or program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScenarioVerdict {
-    /// It happened as claimed.
+    /// The outcome is the expected one.
     Ok,
-    /// It did not, in either direction.
+    /// The outcome is not the expected one, in either direction.
     NotOk,
-    /// It did not run, so nothing is known.
+    /// It did not run.
     Unknown,
 }
 
-/// What the scenarios of a kernel, or the kernels of a report, add up to.
+/// The verdict on a kernel, or on a whole report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelVerdict {
-    /// All that ran is ok, and the run finished.
+    /// Everything that ran is ok, and the run finished.
     Ok,
-    /// The run did not finish for a reason that says nothing about fexit: download, QEMU, boot.
+    /// The run did not finish for a reason that is not fexit's: download, QEMU, boot.
     #[default]
     Infra,
     /// Something is not-ok.
     NotOk,
 }
 
-/// What the claim says of a kernel; without a minimum, that it passes on every one.
+/// The expected outcome on the running kernel; without a minimum, `passed` on every one.
 pub fn expected(minimum: Option<KernelVersion>, running: KernelVersion) -> Expected {
     if minimum.is_none_or(|minimum| running >= minimum) {
         Expected::Passed
@@ -52,7 +52,7 @@ pub fn expected(minimum: Option<KernelVersion>, running: KernelVersion) -> Expec
     }
 }
 
-/// Holds an outcome against what was expected; `None` when the running kernel's version is not known.
+/// Compares an outcome with the expected one, which is `None` when the running kernel's version is not known.
 pub fn scenario(expected: Option<Expected>, outcome: Outcome) -> ScenarioVerdict {
     match (outcome, expected) {
         (Outcome::Skipped, _) => ScenarioVerdict::Unknown,
@@ -63,7 +63,7 @@ pub fn scenario(expected: Option<Expected>, outcome: Outcome) -> ScenarioVerdict
     }
 }
 
-/// Why a refusal is not a clean one, if so: it must name a kernel that is newer than the running one.
+/// Why a refusal is not a clean one, if so: it must name a minimum kernel newer than the running one.
 pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Option<String> {
     let Some(Refusal { feature, minimum }) = refusal else {
         return Some("refused without naming a feature and its minimum kernel".to_owned());
@@ -71,7 +71,7 @@ pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Opt
     match minimum.parse::<KernelVersion>() {
         Ok(named) if named > running => None,
         Ok(_) => Some(format!(
-            "refused because {feature} needs {minimum}, yet the kernel is {running}: the library's claim is wrong"
+            "refused because {feature} needs {minimum}, but the kernel is {running}: the library's claim is wrong"
         )),
         Err(_) => Some(format!(
             "refused, naming \"{minimum}\", which is no kernel version"
@@ -79,7 +79,7 @@ pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Opt
     }
 }
 
-/// What the scenarios of one kernel add up to. `finished` says that the guest reported `done`.
+/// The verdict on the scenarios of one kernel. `finished` means that the guest reported `done`.
 pub fn kernel(scenarios: &[ScenarioReport], finished: bool) -> KernelVerdict {
     let any = |verdict| scenarios.iter().any(|scenario| scenario.verdict == verdict);
     if any(ScenarioVerdict::NotOk) {
@@ -87,12 +87,12 @@ pub fn kernel(scenarios: &[ScenarioReport], finished: bool) -> KernelVerdict {
     } else if finished && any(ScenarioVerdict::Ok) {
         KernelVerdict::Ok
     } else {
-        KernelVerdict::Infra // also when all were skipped: nothing was learned
+        KernelVerdict::Infra // also when all were skipped
     }
 }
 
 impl KernelVerdict {
-    /// The worst of several; `infra` when there is none, for nothing was learned.
+    /// The worst of these verdicts; `infra` if there are none.
     pub fn worst(verdicts: impl Iterator<Item = Self>) -> Self {
         verdicts.max().unwrap_or(Self::Infra)
     }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn kernel_at_its_minimum_is_expected_to_pass() {
-        for (minimum, running, wanted) in [
+        for (minimum, running, outcome) in [
             ("5.5", "5.4.302", Expected::Unsupported),
             ("5.5", "5.5.0", Expected::Passed),
             ("5.10", "5.9.16", Expected::Unsupported), // as numbers, not as text
@@ -227,7 +227,7 @@ mod tests {
         ] {
             assert_eq!(
                 expected(Some(version(minimum)), version(running)),
-                wanted,
+                outcome,
                 "{minimum} on {running}"
             );
         }
@@ -244,7 +244,7 @@ mod tests {
         for (given, part) in [
             (
                 Some(refusal("5.10")),
-                "cookie needs 5.10, yet the kernel is 5.10.262",
+                "cookie needs 5.10, but the kernel is 5.10.262",
             ),
             (Some(refusal("soon")), "no kernel version"),
             (None, "without naming a feature"),

@@ -1,4 +1,4 @@
-//! One VM: by the fastest way that there is to where its guest runs.
+//! Runs one VM, from a template if there is one.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use crate::{
     vm::{Config, Limits, Template, Vm},
 };
 
-/// The memory of a VM.
+/// The memory of a VM, in MiB.
 pub(crate) const MEMORY_MIB: u32 = 512;
 
-/// A guest may be silent as long as its slowest scenario, and this much longer.
-const GRACE: Duration = Duration::from_secs(60);
+/// The default idle timeout is at least the time limit of the slowest scenario and this.
+const IDLE_MARGIN: Duration = Duration::from_secs(60);
 
 impl Setup {
     /// One VM, from start to end.
@@ -30,7 +30,7 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<VmEnd> {
-        let keep = self.kept(&report.requested);
+        let keep = self.keep_dir(&report.requested);
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
         config.kernel_args.clone_from(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
@@ -46,7 +46,7 @@ impl Setup {
 
         if let Some(template) = self.template(boot, &config, line, report) {
             report.boot = Some("template".to_owned());
-            match self.watched(&config.starting_from(&template), watch, line) {
+            match self.observe(&config.starting_from(&template), watch, line) {
                 Ok(Some(end)) => return Ok(end),
                 Ok(None) => {}
                 Err(why) => line.detail(&format!("the template cannot be used: {why:#}")),
@@ -58,11 +58,11 @@ impl Setup {
             }
         }
         report.boot = Some("cold".to_owned());
-        let end = self.watched(&config, watch, line)?;
+        let end = self.observe(&config, watch, line)?;
         Ok(end.unwrap_or(VmEnd::Over))
     }
 
-    /// The template that this VM can start from, if there is one.
+    /// The template for this VM, if there is one.
     fn template(
         &self,
         boot: &Boot,
@@ -79,9 +79,8 @@ impl Setup {
         template
     }
 
-    /// Stays with one VM to its end. `None` if it started from a template and the guest never came to report: that says
-    /// nothing of the kernel.
-    fn watched(
+    /// Observes one VM to its end. `None` if restoring it from a template failed: the guest has not reported anything.
+    fn observe(
         &self,
         config: &Config<'_>,
         watch: &mut Watch<'_>,
@@ -112,7 +111,7 @@ impl Setup {
             time_limit: self.timeout,
             idle_timeout: self
                 .idle_timeout
-                .unwrap_or_else(|| usual.idle_timeout.max(slowest + GRACE)),
+                .unwrap_or_else(|| usual.idle_timeout.max(slowest + IDLE_MARGIN)),
             ..usual
         }
     }

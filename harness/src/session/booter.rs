@@ -1,4 +1,4 @@
-//! One kernel after the other, as somebody asks for them.
+//! Boots single kernels on request, for `harness minimum`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -18,15 +18,14 @@ use crate::{
     support::interrupt::Interrupt,
 };
 
-/// Kernels that can be booted, from the oldest to the newest.
+/// The kernels, from the oldest to the newest.
 pub struct Booter {
     setup: Setup,
     targets: Vec<Target>,
 }
 
 impl Booter {
-    /// Finds out what the kernels are, those of these names and the user's `own` images. Nothing is
-    /// booted, and nothing downloaded, before it is asked for.
+    /// Resolves the named kernels, and reads the user's `own` images. Nothing is downloaded or booted yet.
     pub fn new(
         (kernels, names, own): (Kernels, &[String], &[PathBuf]),
         options: &RunOptions,
@@ -51,7 +50,7 @@ impl Booter {
         })
     }
 
-    /// The upstream versions of the kernels, as far as they are known.
+    /// The upstream versions of the kernels; `None` if unknown.
     pub fn versions(&self) -> Vec<Option<KernelVersion>> {
         self.targets.iter().map(Target::version).collect()
     }
@@ -61,7 +60,7 @@ impl Booter {
         self.targets.iter().map(|target| target.name.as_str())
     }
 
-    /// Boots one of them, and tries every program.
+    /// Boots a kernel by its index, and tries every program.
     pub fn boot(&self, kernel: usize) -> KernelReport {
         self.targets
             .get(kernel)
@@ -69,7 +68,7 @@ impl Booter {
             .unwrap_or_default()
     }
 
-    /// Whether the user wants no more of it.
+    /// Whether the user has interrupted.
     pub fn interrupted(&self) -> bool {
         self.setup.interrupt.stop().requested()
     }

@@ -1,4 +1,4 @@
-//! The fastest boot of a kernel: its image, its arguments, and a template to start from.
+//! The fastest boot of a kernel: image, kernel arguments, template.
 
 use std::path::PathBuf;
 
@@ -11,21 +11,21 @@ use crate::{
     vm::{Choice, Config, Mode, Qemu, Template, Templates, boot_profile::BootProfile},
 };
 
-/// What is booted, and with which arguments besides the usual ones.
+/// How a kernel boots.
 #[derive(Clone, Debug)]
 pub struct Boot {
     /// The kernel, in a form that QEMU loads.
     pub image: PathBuf,
-    /// More arguments for it.
+    /// Kernel arguments in addition to the usual ones.
     pub arguments: Vec<String>,
-    /// What runs the guest's instructions.
+    /// The accelerator, and why it was chosen.
     pub accelerator: Choice,
-    /// The kernel, if a VM of it may start from a template.
+    /// The kernel, if its VM may start from a template.
     pub template_of: Option<Kernel>,
 }
 
 impl Boot {
-    /// The kernel as it was published.
+    /// Boots the published image, without a boot profile.
     pub fn plain(kernel: &Kernel, accelerator: Choice) -> Self {
         Self {
             image: kernel.image.clone(),
@@ -35,12 +35,12 @@ impl Boot {
         }
     }
 
-    /// What to try when this boot failed: the kernel as it was published, and no KVM that looked well and did not do.
+    /// The second attempt after this boot failed: the published image, and TCG if KVM failed.
     pub fn again(&self, kernel: &Kernel, mode: Mode, why: &str) -> Self {
         Self::plain(kernel, self.accelerator.again(mode, why))
     }
 
-    /// The fastest boot of a kernel, as far as its image allows.
+    /// Boots by the boot profile, with the uncompressed image if it can be unpacked.
     pub fn fastest(
         kernels: &Kernels,
         kernel: &Kernel,
@@ -60,7 +60,7 @@ impl Boot {
         Ok(boot)
     }
 
-    /// The template that such a VM can start from. Without one it boots: no template is worth an error.
+    /// The template for such a VM; a failure is not an error, since the VM can boot.
     pub fn template(
         &self,
         templates: &Templates,
@@ -69,7 +69,7 @@ impl Boot {
         line: &Line,
     ) -> Option<Template> {
         let kernel = self.template_of.as_ref()?;
-        line.phase("looking for its template");
+        line.phase("finding its template");
         let mut say = |what: &str| {
             line.phase(what);
             line.detail(what);

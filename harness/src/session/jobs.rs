@@ -1,13 +1,13 @@
-//! How many VMs at once.
+//! The default number of VMs that run at once.
 
 use std::{fs, path::Path, thread};
 
 use super::boot::MEMORY_MIB;
 
-/// What QEMU itself needs besides the memory of its VM, in MiB.
+/// The memory that QEMU needs in addition to that of its VM, in MiB.
 const OVERHEAD_MIB: u64 = 150;
 
-/// As many as this machine has cores and free memory for.
+/// The number of VMs for the cores and the free memory of this machine.
 pub(crate) fn default() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let machine = fs::read_to_string("/proc/meminfo");
@@ -17,14 +17,13 @@ pub(crate) fn default() -> usize {
     fitting(cores, machine.into_iter().chain(own).min())
 }
 
-/// One more than there are cores, for a VM keeps one busy but waits for its kernel now and then, and no more than the free
-/// memory has room for; at least one.
+/// One more than the number of cores, since a VM sometimes waits; no more than fit into the free memory; at least one.
 fn fitting(cores: usize, free_mib: Option<u64>) -> usize {
     let room = free_mib.map_or(usize::MAX, |free| room(free, MEMORY_MIB.into()));
     (cores + 1).min(room)
 }
 
-/// What the control groups of this process leave it (version 2), as in a container: the tightest counts.
+/// The memory that the control groups (version 2) of this process have left: the smallest of all.
 fn group_mib(groups: &str) -> Option<u64> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let root = Path::new("/sys/fs/cgroup");
@@ -39,9 +38,9 @@ fn group_mib(groups: &str) -> Option<u64> {
     Path::new(own).ancestors().filter_map(left).min()
 }
 
-/// Cached files count as used there, and yet give way.
+/// The kernel counts the page cache as used, but frees it when needed.
 fn left_mib(max: &str, current: &str, stat: &str) -> Option<u64> {
-    let max: u64 = max.trim().parse().ok()?; // else it is "max"
+    let max: u64 = max.trim().parse().ok()?; // no number for "max"
     let current: u64 = current.trim().parse().ok()?;
     let cached = stat.lines().find_map(|line| line.strip_prefix("file "));
     let cached: u64 = cached.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! One kernel: resolved, fetched, booted, observed.
+//! Runs one kernel: fetches it, packs the initramfs, boots VMs and observes them.
 
 use std::{
     fs, io,
@@ -28,13 +28,13 @@ use crate::{
     vm::{self, Choice, Mode, Qemu, Templates},
 };
 
-/// A failure of the infrastructure is tried once more.
+/// After a failure of the infrastructure the harness tries once more.
 const ATTEMPTS: u32 = 2;
 
-/// So many times at most a new VM goes on with what a crash has left over.
-const RESTARTS: usize = 10;
+/// The maximum number of VMs that run the rest after a crash.
+const MAX_RESTARTS: usize = 10;
 
-/// What all kernels of a run have in common.
+/// What all kernels of a run share.
 pub(crate) struct Setup {
     pub(crate) timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
@@ -47,7 +47,7 @@ pub(crate) struct Setup {
     pub(crate) qemu: Qemu,
     pub(crate) accelerator: Choice,
     mode: Mode,
-    /// `None` where every VM is to boot.
+    /// `None` if every VM boots.
     pub(crate) templates: Option<Templates>,
     pub(crate) icount: bool,
     serial: bool,
@@ -61,10 +61,10 @@ pub(crate) struct Target {
 }
 
 enum Found {
-    /// It may have to be downloaded.
+    /// A named kernel, which may have to be downloaded.
     InMatrix(Resolved),
-    /// The user's own.
-    Here(Kernel),
+    /// A kernel on this machine.
+    Local(Kernel),
 }
 
 impl Target {
@@ -72,12 +72,12 @@ impl Target {
     pub(crate) fn version(&self) -> Option<KernelVersion> {
         let version = match self.found.as_ref().ok()? {
             Found::InMatrix(resolved) => &resolved.version,
-            Found::Here(kernel) => &kernel.version,
+            Found::Local(kernel) => &kernel.version,
         };
         version.parse().ok()
     }
 
-    /// A kernel that was looked for, so long.
+    /// The result of resolving a name, and how long that took.
     pub(crate) fn new(name: String, found: Result<Resolved, String>, took: Duration) -> Self {
         Self {
             name,
@@ -86,20 +86,20 @@ impl Target {
         }
     }
 
-    /// A kernel that need not be looked for.
-    pub(crate) fn here(kernel: Kernel) -> Self {
+    /// A kernel on this machine.
+    pub(crate) fn local(kernel: Kernel) -> Self {
         Self {
             name: kernel.requested.clone(),
-            found: Ok(Found::Here(kernel)),
+            found: Ok(Found::Local(kernel)),
             resolve_ms: 0,
         }
     }
 }
 
-/// Takes a kernel of the user's own.
+/// A kernel image of the user's.
 pub(crate) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
     let started = Instant::now();
-    let target = Target::here(kernels::sources::local::open(image, modules)?);
+    let target = Target::local(kernels::sources::local::open(image, modules)?);
     Ok(Target {
         resolve_ms: ms(started.elapsed()),
         ..target
@@ -107,7 +107,7 @@ pub(crate) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
 }
 
 impl Setup {
-    /// Looks for QEMU, and decides how it is to run.
+    /// Finds QEMU, and chooses the accelerator.
     pub(crate) fn new(
         options: &RunOptions,
         plan: &Plan,
@@ -141,7 +141,7 @@ impl Setup {
         })
     }
 
-    /// Runs one kernel. Whatever goes wrong is in the report, which lists every scenario.
+    /// Runs one kernel. Errors are in the report, which lists every scenario.
     pub(crate) fn run(&self, target: &Target) -> KernelReport {
         let started = Instant::now();
         let line = Arc::new(self.board.line(&target.name));
@@ -152,11 +152,8 @@ impl Setup {
         report.phases_ms.resolve = Some(target.resolve_ms);
         if let Err(error) = self.stages(target, &line, &mut report) {
             let why = format!("{error:#}");
-            let version = report
-                .version
-                .as_deref()
-                .and_then(|version| version.parse().ok());
-            self.plan.none_reached(version, &why, &mut report);
+            self.plan
+                .none_reached(report.kernel_version(), &why, &mut report);
             report.verdict = KernelVerdict::Infra;
             report.error = Some(why);
         }
@@ -182,7 +179,7 @@ impl Setup {
 
     fn fetch(&self, found: &Found, line: &Arc<Line>, report: &mut KernelReport) -> Result<Kernel> {
         let resolved = match found {
-            Found::Here(kernel) => return Ok(kernel.clone()),
+            Found::Local(kernel) => return Ok(kernel.clone()),
             Found::InMatrix(resolved) => resolved,
         };
         report.version = Some(resolved.version.clone());
@@ -199,7 +196,7 @@ impl Setup {
         Ok(kernel)
     }
 
-    /// All of the plan, for the first VM.
+    /// The whole plan, for the first VM.
     fn first(&self) -> Rest {
         Rest {
             scenarios: self.plan.planned.clone(),
@@ -228,7 +225,7 @@ impl Setup {
         Ok(image)
     }
 
-    /// One VM after the other, until all of the plan is done or there is no use in another.
+    /// Runs VMs until the plan is done or another VM cannot do more.
     fn vms(
         &self,
         kernel: &Kernel,
@@ -256,20 +253,17 @@ impl Setup {
                     boot = boot.again(kernel, self.mode, &why);
                 }
                 VmEnd::Crashed(restart) if !watch.is_complete() => {
-                    if report.restarts.len() == RESTARTS {
-                        watch.no_more(&format!("{RESTARTS} new VMs came to such an end before"));
+                    if report.restarts.len() == MAX_RESTARTS {
+                        watch.no_more(&format!("{MAX_RESTARTS} VMs crashed before it"));
                         break;
                     }
-                    line.note(&format!(
-                        "a new VM goes on with the rest: {}",
-                        restart.reason
-                    ));
+                    line.note(&format!("a new VM runs the rest: {}", restart.reason));
                     report.restarts.push(restart);
                 }
                 _ => break,
             }
-            let moved = self.put_aside(&report.requested, report.attempts);
-            let moved = moved.map(|moved| watch.kept_elsewhere(moved));
+            let moved = self.rename_kept_files(&report.requested, report.attempts);
+            let moved = moved.map(|names| watch.files_renamed(names));
             match moved.and_then(|()| self.pack(kernel, &watch.rest(), line, report)) {
                 Ok(rest) => image = rest,
                 Err(error) => {
@@ -282,15 +276,16 @@ impl Setup {
         Ok(())
     }
 
-    /// Where the files of a kernel's VM are kept.
-    pub(crate) fn kept(&self, requested: &str) -> Option<PathBuf> {
+    /// The folder for the files of a kernel's VM, with `--keep`.
+    pub(crate) fn keep_dir(&self, requested: &str) -> Option<PathBuf> {
         let dir = self.keep.as_ref()?;
         Some(dir.join(folder_name(requested)))
     }
 
-    /// Saves what was kept of an attempt from the next one: what to replace in the command that repeats it.
-    fn put_aside(&self, requested: &str, attempt: u32) -> Result<Option<[String; 2]>> {
-        let Some(kept) = self.kept(requested) else {
+    /// Renames the folder of an attempt, so that the next one does not overwrite it. Returns the path to replace in its
+    /// QEMU command, and the new one.
+    fn rename_kept_files(&self, requested: &str, attempt: u32) -> Result<Option<[String; 2]>> {
+        let Some(kept) = self.keep_dir(requested) else {
             return Ok(None);
         };
         let folder = folder_name(requested);
@@ -300,7 +295,7 @@ impl Setup {
             _ => fs::rename(&kept, &aside),
         };
         match moved {
-            // It failed before it kept anything.
+            // The attempt failed before it wrote a file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             moved => moved.with_context(|| {
                 format!("cannot move {} to {}", kept.display(), aside.display())
@@ -316,7 +311,7 @@ impl Setup {
     }
 }
 
-/// A kernel may be asked for by a path or an address.
+/// The name of a folder for a kernel, which may be requested by a path or an address.
 fn folder_name(requested: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name: String = requested

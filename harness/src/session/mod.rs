@@ -1,4 +1,4 @@
-//! Stage 4: the kernels of a run, some at once, into one report.
+//! Stage 4: runs the kernels, some in parallel, and collects their results.
 
 pub mod boot;
 pub mod booter;

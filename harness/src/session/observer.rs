@@ -1,7 +1,8 @@
-//! Staying with the VMs of one kernel: what they tell goes to the board at once, and to the report at the end.
+//! Observes the VMs of one kernel: shows their events on the board at once, and adds them to the report at the end.
+
+mod console;
 
 use std::{
-    collections::HashSet,
     mem,
     time::{Duration, Instant},
 };
@@ -12,37 +13,36 @@ use crate::{
     initramfs::job::Rest,
     kernels::Source,
     report::{
-        KernelReport, KernelVerdict, Restart, ScenarioVerdict, ms,
-        observed::{Ending, LastWords, Observed},
-        program::ObservedPrograms,
+        KernelReport, KernelVerdict, Restart, ms,
+        observed::{
+            Observed,
+            ending::{ConsoleExcerpt, Ending},
+            programs::ObservedPrograms,
+        },
         terminal::Line,
     },
     session::{plan::Plan, tasks::Tasks},
     support::interrupt::INTERRUPTED,
-    vm::{self, Finished, Observer, Severity, Splat, VmEvent},
+    vm::{self, Finished, Observer, Splat, VmEvent},
 };
 
-/// Lines of the console that the report keeps when something is not ok, and that an error has in it.
+/// The last lines of the console that the report has when something is not ok.
 const CONSOLE_TAIL: usize = 40;
-const LAST_LINES: usize = 10;
 
-/// The kernel's reports that a result has in it are cut here, in bytes.
-const REPORTS: usize = 16 << 10;
+/// The report shows this many lines that are not events.
+const MAX_INVALID_LINES: usize = 20;
 
-/// So many lines that are no events are told of.
-const GARBAGE_LINES: usize = 20;
-
-/// How a VM came to its end, as far as it matters for what comes next.
+/// How a VM ended, and whether another one follows.
 pub(crate) enum VmEnd {
-    /// The guest was done, or there is no use in another VM.
+    /// The guest was done, or another VM cannot do more.
     Over,
-    /// The kernel or the guest broke down.
+    /// The kernel or the guest crashed.
     Crashed(Restart),
     /// The infrastructure failed.
     Infra(String),
 }
 
-/// Stays with the VMs of one kernel.
+/// Observes the VMs of one kernel.
 pub(crate) struct Watch<'a> {
     plan: &'a Plan,
     observed: Observed,
@@ -52,42 +52,47 @@ pub(crate) struct Watch<'a> {
     serial: bool,
     started: Instant,
     ready: Option<Instant>,
-    /// Of the first VM: from its start to its first event, and from there to where the first scenario or program began.
+    /// Of the first VM: the time from its start to its first event, and from there to the first scenario or program.
     boot: Option<(Duration, Option<Duration>)>,
-    /// When the first VM came to its first event.
+    /// The time of the first VM's first event.
     first_ready: Option<Instant>,
+    /// The number of scenarios and programs that have started.
     count: usize,
-    vm: InVm,
-    /// What ran when the last VM ended, and may run again in the next.
-    cut_off: Vec<String>,
-    /// Whether a scenario or program has come to its end.
+    vm: CurrentVm,
+    /// The scenarios that ran when the last VM ended. They may run again in the next.
+    interrupted: Vec<String>,
+    /// Whether a scenario or program has finished.
     has_result: bool,
-    /// Why the guest could not do anything that it was asked to.
+    /// Why the guest could not run anything.
     unable: Option<String>,
-    garbage: Vec<String>,
-    /// What the kernel complained about; whether it did so at boot.
-    complaints: Vec<(Splat, bool)>,
-    /// Of the VM that the report shows: one that crashed rather than one that did not.
-    evidence: Option<Evidence>,
+    invalid_lines: Vec<String>,
+    /// The splats that were printed while no scenario or program ran, and whether at boot.
+    splats: Vec<(Splat, bool)>,
+    /// The VM that the report shows.
+    shown: Option<ShownVm>,
+    /// Whether the console of a VM did not carry the kernel's log.
     unmarked: bool,
 }
 
-/// What the VM sent that runs now.
+/// What the current VM has sent.
 #[derive(Debug, Default)]
-struct InVm {
+struct CurrentVm {
     rest: Vec<Scenario>,
-    /// Lines of the console so far; so many when the first event came, and when something began to run.
+    /// The number of lines that the console has printed.
     lines: usize,
+    /// That number at the guest's first event.
     at_ready: Option<usize>,
+    /// That number when the scenarios or the program that run now started.
     at_start: usize,
+    /// Whether the console has carried [`LOG_MARK`].
     marked: bool,
     command: String,
 }
 
-struct Evidence {
+struct ShownVm {
     tail: Vec<String>,
     command: String,
-    cut_off: bool,
+    is_done: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -98,15 +103,11 @@ impl<'a> Watch<'a> {
         serial: bool,
         tasks: Tasks,
     ) -> Self {
-        let version = report
-            .version
-            .as_deref()
-            .and_then(|version| version.parse().ok());
         let source = report.source.as_ref();
         let upstream = source.is_some_and(Source::is_upstream);
         Self {
             plan,
-            observed: Observed::new(&plan.planned, version).upstream(upstream),
+            observed: Observed::new(&plan.planned, report.kernel_version()).upstream(upstream),
             programs: ObservedPrograms::new(&plan.programs),
             tasks,
             line,
@@ -116,13 +117,13 @@ impl<'a> Watch<'a> {
             boot: None,
             first_ready: None,
             count: 0,
-            vm: InVm::default(),
-            cut_off: Vec::new(),
+            vm: CurrentVm::default(),
+            interrupted: Vec::new(),
             has_result: false,
             unable: None,
-            garbage: Vec::new(),
-            complaints: Vec::new(),
-            evidence: None,
+            invalid_lines: Vec::new(),
+            splats: Vec::new(),
+            shown: None,
             unmarked: false,
         }
     }
@@ -142,12 +143,12 @@ impl<'a> Watch<'a> {
         self.observed.rest().is_empty() && self.programs.next().is_none()
     }
 
-    /// A VM is about to be started, for what is left; `command` repeats it by hand.
+    /// A VM has started, with [`Watch::rest`]; `command` repeats it by hand.
     pub(crate) fn vm_started(&mut self, command: &str) {
-        self.vm = InVm {
+        self.vm = CurrentVm {
             rest: self.observed.rest(),
             command: command.to_owned(),
-            ..InVm::default()
+            ..CurrentVm::default()
         };
         self.observed.vm_started();
         self.tasks.clear();
@@ -173,17 +174,18 @@ impl<'a> Watch<'a> {
         };
         if !known {
             let line = format!("{event:?}");
-            return self.garbage("it is about nothing that this VM was given", &line);
+            return self.invalid_line("it is not about the job of this VM", &line);
         }
         if let Event::Started { .. } | Event::ProgramStarted { .. } = event {
-            if self.observed.running_now().is_empty() {
+            if self.observed.running_names().is_empty() {
                 self.vm.at_start = self.vm.lines;
             }
             if let (Some(ready), Some((_, setup))) = (self.ready, &mut self.boot) {
                 setup.get_or_insert_with(|| ready.elapsed());
             }
         }
-        let again = matches!(event, Event::Started { scenario } if self.observed.knows(scenario));
+        let again =
+            matches!(event, Event::Started { scenario } if self.observed.has_seen(scenario));
         self.observed.event(event);
         if let Some(program) = self.programs.event(event) {
             self.line.program_finished(&program);
@@ -226,17 +228,16 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn garbage(&mut self, reason: &str, line: &str) {
-        if self.garbage.len() < GARBAGE_LINES {
+    fn invalid_line(&mut self, reason: &str, line: &str) {
+        if self.invalid_lines.len() < MAX_INVALID_LINES {
             let line: String = line.chars().take(300).collect();
-            self.garbage.push(format!(
-                "the guest sent what is no event ({reason}): {line}"
+            self.invalid_lines.push(format!(
+                "the guest sent a line that is not an event ({reason}): {line}"
             ));
         }
     }
 
-    /// A VM has ended: whatever ran then gets its outcome. What was reported counts, also if the harness could not stay to
-    /// the end.
+    /// A VM has ended: what ran then gets its outcome. An error of the harness keeps what was reported before.
     pub(crate) fn vm_ended(&mut self, finished: Result<&Finished, &anyhow::Error>) -> VmEnd {
         let ending = match (finished, self.unable.take()) {
             (Ok(_), Some(why)) => {
@@ -245,28 +246,29 @@ impl<'a> Watch<'a> {
             (Ok(finished), None) => ending(&finished.ending),
             (Err(error), _) => Ending::Infra(format!("{error:#}")),
         };
-        let running = self.observed.running_now();
+        let running = self.observed.running_names();
         let ids = self.observed.running().to_vec();
         let crashed = self.is_ready() && !matches!(ending, Ending::Done | Ending::Infra(_));
-        let mut words = LastWords::default();
+        let mut excerpt = ConsoleExcerpt::default();
+        let mut tail = Vec::new();
         if let Ok(finished) = finished {
             let since = if crashed && !running.is_empty() {
-                words = last_words(finished, self.vm.at_start);
+                excerpt = console::excerpt(&finished.console, self.vm.at_start);
                 self.vm.at_start
             } else {
                 usize::MAX
             };
             self.take_console(finished, since);
+            tail = finished.console.last_lines(CONSOLE_TAIL);
         }
-        let tail = finished.map(|finished| finished.console.last_lines(CONSOLE_TAIL));
-        self.keep_evidence(tail.unwrap_or_default(), ending != Ending::Done);
-        self.observed.vm_ended(&ending, &words);
-        if let Some(program) = self.programs.vm_ended(&ending, &words) {
+        self.show_vm(tail, ending == Ending::Done);
+        self.observed.vm_ended(&ending, &excerpt);
+        if let Some(program) = self.programs.vm_ended(&ending, &excerpt) {
             self.line.program_finished(&program);
         }
         match ids.as_slice() {
             [id] if crashed => self.finished(id),
-            _ => self.cut_off = ids,
+            _ => self.interrupted = ids,
         }
         let reason = self.observed.problem().unwrap_or_default().to_owned();
         let at_the_limit = matches!(
@@ -277,8 +279,8 @@ impl<'a> Watch<'a> {
             Ending::Done => VmEnd::Over,
             Ending::Infra(_) => VmEnd::Infra(reason),
             _ if !self.is_ready() => VmEnd::Infra(reason),
-            // Where nothing even began, nothing will in the next VM.
-            _ if at_the_limit || !self.observed.has_begun() => VmEnd::Over,
+            // If nothing started in this VM, nothing will in the next.
+            _ if at_the_limit || !self.observed.has_started() => VmEnd::Over,
             _ => {
                 self.serial = true;
                 VmEnd::Crashed(Restart { running, reason })
@@ -286,65 +288,64 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Keeps what the console has to say; what it said `since` that line belongs to those that ran then.
+    /// Keeps the splats before line `since`: later ones belong to what ran when the VM ended.
     fn take_console(&mut self, finished: &Finished, since: usize) {
         let at_ready = self.vm.at_ready.unwrap_or(usize::MAX);
         let splats = finished.console.splats().iter();
-        let others = splats.filter(|splat| splat.at < since);
-        self.complaints
-            .extend(others.map(|splat| (splat.clone(), splat.at < at_ready)));
+        let splats = splats.filter(|splat| splat.at < since);
+        self.splats
+            .extend(splats.map(|splat| (splat.clone(), splat.at < at_ready)));
         self.unmarked |= finished.ending == vm::Ending::Done && !self.vm.marked;
     }
 
-    /// Of a VM that was cut off there is more to see than of one that was not.
-    fn keep_evidence(&mut self, tail: Vec<String>, cut_off: bool) {
+    /// Shows this VM in the report, unless it is done and an earlier one is not.
+    fn show_vm(&mut self, tail: Vec<String>, is_done: bool) {
         let command = mem::take(&mut self.vm.command);
-        let better = cut_off || self.evidence.as_ref().is_none_or(|kept| !kept.cut_off);
-        if better && !command.is_empty() {
-            self.evidence = Some(Evidence {
+        let replaces = !is_done || self.shown.as_ref().is_none_or(|shown| shown.is_done);
+        if replaces && !command.is_empty() {
+            self.shown = Some(ShownVm {
                 tail,
                 command,
-                cut_off,
+                is_done,
             });
         }
     }
 
-    /// The files of the last VM are kept under another name.
-    pub(crate) fn kept_elsewhere(&mut self, names: Option<[String; 2]>) {
-        if let (Some([from, to]), Some(evidence)) = (names, &mut self.evidence) {
-            evidence.command = evidence.command.replace(&from, &to);
+    /// The files of the last VM were renamed.
+    pub(crate) fn files_renamed(&mut self, names: Option<[String; 2]>) {
+        if let (Some([from, to]), Some(shown)) = (names, &mut self.shown) {
+            shown.command = shown.command.replace(&from, &to);
         }
     }
 
-    /// Says why no other VM follows.
+    /// Records why no other VM follows.
     pub(crate) fn no_more(&mut self, why: &str) {
         self.observed.no_more(why);
     }
 
-    /// Puts everything into the report.
+    /// Completes the report.
     pub(crate) fn conclude(self, report: &mut KernelReport) {
         let end = Instant::now();
         report.phases_ms.boot = self.boot.map(|(boot, _)| ms(boot));
         report.phases_ms.setup = self.boot.and_then(|(_, setup)| setup).map(ms);
         report.phases_ms.scenarios = self.first_ready.map(|ready| ms(end - ready));
         let problem = self.observed.problem().map(str::to_owned);
-        for id in &self.cut_off {
+        for id in &self.interrupted {
             self.finished(id);
         }
         self.observed.conclude(report);
         self.programs.conclude(problem.as_deref(), report);
-        report.warnings.extend(self.garbage);
-        splats(&self.complaints, report);
+        report.warnings.extend(self.invalid_lines);
+        console::report_splats(&self.splats, report);
         if self.unmarked {
-            complain(
-                report,
-                "the console did not carry what the kernel logs: kernel warnings would have been missed",
-            );
+            let error =
+                "the console did not carry the kernel's log: kernel warnings may be missing";
+            console::kernel_error(report, error);
         }
-        if let Some(evidence) = self.evidence {
-            report.qemu_command = Some(evidence.command);
+        if let Some(shown) = self.shown {
+            report.qemu_command = Some(shown.command);
             if report.verdict != KernelVerdict::Ok {
-                report.console_tail = evidence.tail;
+                report.console_tail = shown.tail;
             }
         }
     }
@@ -359,7 +360,7 @@ impl Observer for Watch<'_> {
                 self.vm.marked |= text.contains(LOG_MARK);
                 self.vm.lines += 1;
             }
-            VmEvent::Garbage { line, reason } => self.garbage(&reason, &line),
+            VmEvent::Garbage { line, reason } => self.invalid_line(&reason, &line),
         }
     }
 
@@ -368,67 +369,19 @@ impl Observer for Watch<'_> {
     }
 }
 
-/// What the console said since that line, each report once.
-fn last_words(finished: &Finished, since: usize) -> LastWords {
-    let splats = finished.console.splats().iter();
-    let mut seen = HashSet::new();
-    let splats = splats.filter(|splat| splat.at >= since && seen.insert(&splat.message));
-    let mut reports = String::new();
-    for line in splats.flat_map(|splat| &splat.lines) {
-        if reports.len() + line.len() < REPORTS {
-            reports.push_str(line);
-            reports.push('\n');
-        }
-    }
-    LastWords {
-        reports: (!reports.is_empty()).then(|| reports.trim_end().to_owned()),
-        tail: finished.console.last_lines(LAST_LINES),
-    }
-}
-
 fn ending(ending: &vm::Ending) -> Ending {
-    let words = ending.to_string();
+    let text = ending.to_string();
     match ending {
         vm::Ending::Done => Ending::Done,
         vm::Ending::KernelPanic { message } => Ending::Panicked(message.clone()),
-        vm::Ending::EndedEarly | vm::Ending::Flooded { .. } => Ending::Broke(words),
+        vm::Ending::EndedEarly | vm::Ending::Flooded { .. } => Ending::Broke(text),
         vm::Ending::TimedOut { .. }
         | vm::Ending::IdleTimeout { .. }
         | vm::Ending::KernelHung { .. }
-        | vm::Ending::Overdue { .. } => Ending::TimedOut(words),
-        vm::Ending::QemuFailed { .. } | vm::Ending::Lost { .. } => Ending::Infra(words),
+        | vm::Ending::Overdue { .. } => Ending::TimedOut(text),
+        vm::Ending::QemuFailed { .. } | vm::Ending::Lost { .. } => Ending::Infra(text),
         vm::Ending::Interrupted => Ending::Infra(INTERRUPTED.to_owned()),
     }
-}
-
-/// What the kernel complained about and no scenario answers for.
-fn splats(complaints: &[(Splat, bool)], report: &mut KernelReport) {
-    for (splat, at_boot) in complaints {
-        let at_boot = *at_boot;
-        let scenarios = report.scenarios.iter().map(|s| (s.verdict, &s.splat));
-        let programs = report.programs.iter().map(|p| (p.verdict, &p.result.splat));
-        let claimed = scenarios.chain(programs).any(|(verdict, text)| {
-            let text = text.as_deref().unwrap_or_default();
-            verdict == ScenarioVerdict::NotOk && text.contains(&splat.message)
-        });
-        if claimed || splat.severity == Severity::Panic {
-            continue;
-        }
-        let when = if at_boot { " at boot" } else { "" };
-        let complaint = format!("{}{when}: {}", splat.meaning, splat.message);
-        match splat.severity {
-            Severity::Stall => report.warnings.push(complaint),
-            // A warning that comes before fexit has done anything says nothing about it.
-            Severity::Warning if at_boot => report.warnings.push(complaint),
-            _ => complain(report, &complaint),
-        }
-    }
-}
-
-/// Something is wrong with the kernel as a whole.
-fn complain(report: &mut KernelReport, complaint: &str) {
-    report.verdict = KernelVerdict::NotOk;
-    report.error.get_or_insert_with(|| complaint.to_owned());
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{support::seconds::seconds, vm::Mode};
 
-/// The options that every run has, from the command line or from another command.
+/// The options of every command that runs VMs.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct RunOptions {
     /// Time limit for each scenario, for a slow machine

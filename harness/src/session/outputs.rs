@@ -1,4 +1,4 @@
-//! Where the report of a run goes.
+//! The outputs of a report.
 
 use std::{
     io::{self, Write as _},
@@ -15,7 +15,7 @@ use crate::report::{
     github, junit, markdown,
 };
 
-/// Where a report goes, and in which form.
+/// The files for a report, and their formats.
 #[derive(Debug, Default, Args)]
 pub struct OutputArgs {
     /// Write the JSON report to this file instead of stdout, and update it after each kernel
@@ -35,7 +35,7 @@ pub struct OutputArgs {
     pub summary: bool,
 }
 
-/// All the places that a report is written to.
+/// The prepared outputs of a report.
 #[derive(Debug)]
 pub struct Outputs {
     json: Option<OutputFile>,
@@ -45,7 +45,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Finds out whether each place can be written to.
+    /// Checks that every output can be written.
     pub fn prepare(outputs: &OutputArgs) -> Result<Self> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::prepare).transpose();
         Ok(Self {
@@ -56,7 +56,7 @@ impl Outputs {
         })
     }
 
-    /// Brings the JSON file up to date, so that what is finished survives whatever comes.
+    /// Updates the JSON file, so that finished kernels are kept if the harness is killed.
     pub fn update(&self, report: &Report) -> Result<()> {
         match &self.json {
             Some(file) => file.replace(&file::json(report)?),
@@ -64,7 +64,7 @@ impl Outputs {
         }
     }
 
-    /// Writes everything. Where the JSON file cannot be written, the report goes to stdout: it is not lost.
+    /// Writes all outputs. If the JSON file cannot be written, the report goes to stdout.
     pub fn finish(&self, report: &Report) -> Result<()> {
         let json = file::json(report)?;
         let written = match &self.json {

@@ -1,4 +1,4 @@
-//! What to run on each kernel: scenarios, and programs of the user's.
+//! The plan of a run: which scenarios and programs run on each kernel.
 
 use anyhow::Context as _;
 use fexit::KernelVersion;
@@ -7,41 +7,53 @@ use protocol::scenario::Scenario;
 
 use crate::{
     initramfs::bpf_objects::Programs,
-    report::{KernelReport, Report, observed, program},
+    report::{
+        KernelReport, Report,
+        observed::{self, programs},
+        program,
+    },
     support::error::usage,
 };
 
-/// The list that the built guest writes of its scenarios.
+/// The list of scenarios, which the guest writes at build time.
 const CATALOG: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scenarios.json"));
 
-/// How much two names must have in common for one to be offered for the other.
+/// The minimum similarity of a suggested name.
 const SIMILAR: f64 = 0.75;
 
-/// The scenarios that `patterns` name, in the order asked, or all that are not hidden if there are none.
+/// The scenarios that match `patterns`, in that order, or all that are not hidden if there are no patterns.
 ///
-/// A hidden scenario, one that is made to fail, runs only when its whole id is given.
+/// A hidden scenario fails on purpose. It is selected only by its exact id.
 pub fn select(patterns: &[String]) -> anyhow::Result<Vec<Scenario>> {
     select_from(&catalog()?, patterns)
 }
 
-/// Every scenario that the guest has, the hidden ones among them, in the order in which a full run takes them.
+/// Every scenario of the guest, hidden ones included, in the order of a full run.
 pub fn catalog() -> anyhow::Result<Vec<Scenario>> {
     serde_json::from_slice(CATALOG).context("the built-in list of scenarios cannot be read")
 }
 
 fn select_from(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Scenario>> {
-    let all = || all.iter();
+    let visible = || all.iter().filter(|scenario| !scenario.hidden);
     if patterns.is_empty() {
-        return Ok(all().filter(|scenario| !scenario.hidden).cloned().collect());
+        return Ok(visible().cloned().collect());
     }
     let mut selected: Vec<Scenario> = Vec::new();
     for text in patterns {
-        let wanted = Wanted::new(text)?;
-        let mut taken = all().filter(|scenario| wanted.takes(scenario)).peekable();
-        if taken.peek().is_none() {
-            return Err(usage(unknown(&wanted, all())));
+        let pattern = Pattern::new(text).map_err(|e| {
+            usage(format!(
+                "`{text}` is not a pattern for scenarios: {}",
+                e.msg
+            ))
+        })?;
+        let is_match = |scenario: &&Scenario| {
+            scenario.id == *text || (!scenario.hidden && pattern.matches(&scenario.id))
+        };
+        let mut matches = all.iter().filter(is_match).peekable();
+        if matches.peek().is_none() {
+            return Err(usage(unknown(text, visible())));
         }
-        for scenario in taken {
+        for scenario in matches {
             if !selected.iter().any(|known| known.id == scenario.id) {
                 selected.push(scenario.clone());
             }
@@ -50,45 +62,23 @@ fn select_from(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Scen
     Ok(selected)
 }
 
-struct Wanted<'a> {
-    text: &'a str,
-    pattern: Pattern,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(text: &'a str) -> anyhow::Result<Self> {
-        let pattern = Pattern::new(text).map_err(|e| {
-            usage(format!(
-                "`{text}` is not a pattern for scenarios: {}",
-                e.msg
-            ))
-        })?;
-        Ok(Self { text, pattern })
-    }
-
-    fn takes(&self, scenario: &Scenario) -> bool {
-        scenario.id == self.text || (!scenario.hidden && self.pattern.matches(&scenario.id))
-    }
-}
-
-fn unknown<'a>(wanted: &Wanted<'_>, all: impl Iterator<Item = &'a Scenario>) -> String {
-    let mut near: Vec<_> = all
-        .filter(|scenario| !scenario.hidden)
+fn unknown<'a>(text: &str, visible: impl Iterator<Item = &'a Scenario>) -> String {
+    let mut similar: Vec<_> = visible
         .map(|scenario| scenario.id.as_str())
-        .map(|id| (strsim::jaro_winkler(wanted.text, id), id))
-        .filter(|(likeness, id)| *likeness >= SIMILAR || id.contains(wanted.text))
+        .map(|id| (strsim::jaro_winkler(text, id), id))
+        .filter(|(similarity, id)| *similarity >= SIMILAR || id.contains(text))
         .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let near: Vec<_> = near.into_iter().take(3).map(|(_, id)| id).collect();
-    let hint = if near.is_empty() {
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let similar: Vec<_> = similar.into_iter().take(3).map(|(_, id)| id).collect();
+    let hint = if similar.is_empty() {
         "--list shows all".to_owned()
     } else {
-        format!("did you mean {}? --list shows all", near.join(", "))
+        format!("did you mean {}? --list shows all", similar.join(", "))
     };
-    format!("no scenario is called `{}`; {hint}", wanted.text)
+    format!("no scenario is called `{text}`; {hint}")
 }
 
-/// What is to be run on each kernel.
+/// The scenarios and programs that run on each kernel.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) planned: Vec<Scenario>,
@@ -96,7 +86,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A report on kernels of which nothing is known but why.
+    /// A report on kernels that were not run, and why.
     pub(crate) fn unfinished(&self, names: &[String], why: &str) -> Report {
         let kernels = names.iter().map(|name| self.not_run(name, why));
         let mut report = Report::new(kernels.collect());
@@ -104,7 +94,7 @@ impl Plan {
         report
     }
 
-    /// A kernel about which nothing is known but why.
+    /// A kernel that was not run, and why.
     pub(crate) fn not_run(&self, name: &str, why: &str) -> KernelReport {
         let mut report = KernelReport {
             requested: name.to_owned(),
@@ -123,7 +113,7 @@ impl Plan {
         report: &mut KernelReport,
     ) {
         report.scenarios = observed::none_reached(&self.planned, version, why);
-        report.programs = program::none_reached(&self.programs, why);
+        report.programs = programs::none_reached(&self.programs, why);
     }
 }
 
@@ -144,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn scenario_list_is_written_by_the_guest() {
+    fn built_in_list_has_the_scenarios_of_the_guest() {
         let all = catalog().unwrap();
         let attach = all.iter().find(|scenario| scenario.id == "attach").unwrap();
         assert_eq!(attach.feature.as_deref(), Some("fexit"));

@@ -1,4 +1,4 @@
-//! Several kernels at once, and the report brought up to date after each.
+//! Runs kernels in parallel, and updates the report after each.
 
 use std::{
     sync::{
@@ -17,11 +17,11 @@ use crate::session::{
 };
 use crate::support::interrupt::TICK;
 
-/// How long after an interrupt the kernels may take to hand in what they have. A VM takes milliseconds, and a download is
-/// left at once; what takes longer waits for another harness, and may be left as it is.
+/// How long the kernels may take after an interrupt to return their results. Ending a VM or a download takes milliseconds;
+/// a kernel that waits for another harness may take longer, and is abandoned.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs every kernel, `jobs` at once, until all are finished or the user has interrupted.
+/// Runs every kernel, `jobs` at once, until all are finished or the user interrupts.
 pub(crate) fn run(
     setup: &Arc<Setup>,
     jobs: usize,
@@ -38,21 +38,27 @@ pub(crate) fn run(
     };
     update(report);
     let finished = start(setup, jobs, targets);
-    let mut patience = Patience::new(setup);
+    let mut interrupted = None;
     loop {
         match finished.recv_timeout(TICK) {
             Ok(kernel) => {
                 put(report, kernel);
                 update(report);
             }
-            Err(RecvTimeoutError::Timeout) if patience.lasts() => {}
-            Err(_) => return,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                if setup.interrupt.stop().requested() {
+                    let since: &mut Instant = interrupted.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= GRACE {
+                        return;
+                    }
+                }
+            }
         }
     }
 }
 
-/// Starts as many threads as VMs may run at once. They belong to nobody: whoever is stuck when the user
-/// interrupts ends with the process.
+/// Starts a thread for each VM that may run at once. Threads that still run after an interrupt end with the process.
 fn start(setup: &Arc<Setup>, jobs: usize, targets: Vec<Target>) -> Receiver<KernelReport> {
     let (sender, finished) = mpsc::channel();
     let next = Arc::new(AtomicUsize::new(0));
@@ -62,7 +68,7 @@ fn start(setup: &Arc<Setup>, jobs: usize, targets: Vec<Target>) -> Receiver<Kern
         let (sender, next) = (sender.clone(), Arc::clone(&next));
         thread::spawn(move || {
             while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Nobody listens any more after an interrupt.
+                // After an interrupt the receiver is gone.
                 let _ = sender.send(setup.run(target));
             }
         });
@@ -79,26 +85,4 @@ fn put(report: &mut Report, kernel: KernelReport) {
         *place = kernel;
     }
     report.conclude();
-}
-
-/// Endless until the user interrupts.
-struct Patience<'a> {
-    setup: &'a Setup,
-    interrupted: Option<Instant>,
-}
-
-impl<'a> Patience<'a> {
-    fn new(setup: &'a Setup) -> Self {
-        Self {
-            setup,
-            interrupted: None,
-        }
-    }
-
-    fn lasts(&mut self) -> bool {
-        if self.interrupted.is_none() && self.setup.interrupt.stop().requested() {
-            self.interrupted = Some(Instant::now());
-        }
-        self.interrupted.is_none_or(|since| since.elapsed() < GRACE)
-    }
 }

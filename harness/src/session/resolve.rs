@@ -1,4 +1,4 @@
-//! Resolves the names of kernels.
+//! Resolves the requested names of kernels.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Only a name that the user must mend is an error; an interrupt is what is said of the kernels that were not found by then.
+/// Only a usage error is an error. Another failure, or an interrupt, is kept in the [`Target`] of its kernel.
 pub(crate) fn resolve(
     kernels: &Arc<Kernels>,
     names: &[String],
@@ -25,8 +25,8 @@ pub(crate) fn resolve(
     interrupt: &Interrupt,
 ) -> Result<Vec<Target>> {
     let one = |name: &String| {
-        let (kernels, board, wanted) = (Arc::clone(kernels), board.clone(), name.clone());
-        match interrupt.or_leave(move || find(&kernels, wanted, &board)) {
+        let (kernels, board, owned) = (Arc::clone(kernels), board.clone(), name.clone());
+        match interrupt.or_leave(move || find(&kernels, owned, &board)) {
             Err(_) if interrupt.stop().requested() => {
                 let why = Err(INTERRUPTED.to_owned());
                 Ok(Target::new(name.clone(), why, Duration::ZERO))

@@ -11,7 +11,10 @@ use crate::support::{Ran, harness, report_file, run, scenarios};
 use harness::report::{
     KernelReport, Report,
     file::json,
-    observed::{Ending, LastWords, Observed},
+    observed::{
+        Observed,
+        ending::{ConsoleExcerpt, Ending},
+    },
 };
 use protocol::{
     event::{Event, Outcome, ScenarioResult},
@@ -57,7 +60,7 @@ fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBu
         version: Some(version),
         ..KernelReport::default()
     };
-    observed.vm_ended(&Ending::Done, &LastWords::default());
+    observed.vm_ended(&Ending::Done, &ConsoleExcerpt::default());
     observed.conclude(&mut report);
     let path = dir.join(name);
     fs::write(&path, json(&Report::new(vec![report])).unwrap()).unwrap();

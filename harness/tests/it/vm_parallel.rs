@@ -101,7 +101,7 @@ fn a_panic_that_nobody_makes_alone_is_told_of_the_kernel() {
     let why = kernel["error"].as_str().unwrap();
     assert!(
         why.starts_with("the kernel panicked while selftest_wait, selftest_panic_crowded ran")
-            && why.contains("did not come back"),
+            && why.contains("did not recur"),
         "{why}"
     );
 }

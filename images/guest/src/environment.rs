@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{mounts, network};
 
-/// The argument that tells `/init` that the VM is prepared already: it was saved in that state.
+/// The argument of `/init` in a VM that was prepared before it was saved.
 pub(crate) const PREPARED: &str = "prepared";
 
 /// What could not be prepared, as warnings.

@@ -25,9 +25,9 @@ use crate::port::{self, Port};
 use crate::{child_exit, session, supervise};
 
 /// Runs the command and reports how it ended.
-pub(crate) fn run(wanted: &Command, port: &mut Port) -> Result<()> {
+pub(crate) fn run(spec: &Command, port: &mut Port) -> Result<()> {
     let start = Instant::now();
-    let how = relay(wanted, || port.send(&Event::Running))?;
+    let how = relay(spec, || port.send(&Event::Running))?;
     let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     port.send(&Event::Exited { how, duration_us })?;
     port.send(&Event::Done { scenarios: 0 })
@@ -35,10 +35,10 @@ pub(crate) fn run(wanted: &Command, port: &mut Port) -> Result<()> {
 
 /// Runs the command and waits until the host has received its output. Calls `ready` once the ports are open: input that
 /// the host sends earlier is lost.
-fn relay(wanted: &Command, ready: impl FnOnce() -> Result<()>) -> Result<Exit> {
-    let ports = Ports::open(wanted.streams)?;
+fn relay(spec: &Command, ready: impl FnOnce() -> Result<()>) -> Result<Exit> {
+    let ports = Ports::open(spec.streams)?;
     ready()?;
-    let mut relay = Relay::start(wanted, ports)?;
+    let mut relay = Relay::start(spec, ports)?;
     let status = relay.run()?;
     supervise::kill_descendants();
     // What descendants wrote before they were killed.
@@ -92,9 +92,9 @@ struct Input {
 }
 
 impl Relay {
-    fn start(wanted: &Command, ports: Ports) -> Result<Self> {
-        let mut command = session::command(wanted);
-        let (outputs, input) = match wanted.streams {
+    fn start(spec: &Command, ports: Ports) -> Result<Self> {
+        let mut command = session::command(spec);
+        let (outputs, input) = match spec.streams {
             Streams::Terminal(size) => {
                 let (ours, theirs) = terminal(size).context("cannot create a pseudo-terminal")?;
                 command
@@ -136,7 +136,7 @@ impl Relay {
                 to: input,
                 waiting: Vec::new(),
                 ended: false,
-                is_terminal: matches!(wanted.streams, Streams::Terminal(_)),
+                is_terminal: matches!(spec.streams, Streams::Terminal(_)),
             },
         })
     }

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_leaked_descriptor_is_named() {
         let before = LeakCheck::for_process(Concurrency::Parallel);
-        // Other tests open files meanwhile: look for this file only.
+        // Other tests open files at the same time: look for this file only.
         let file = fs::File::open("/dev/null").unwrap();
         let leaks = before.leaks();
         assert!(

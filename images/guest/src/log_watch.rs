@@ -7,7 +7,7 @@ use crate::kmsg::KernelLog;
 /// The kernel's log, or why it cannot be read.
 pub(crate) type Log = Result<KernelLog, String>;
 
-/// Calls `run`. Returns its result, and the first splat that was logged meanwhile or why the log cannot be read.
+/// Calls `run`. Returns its result, and the first splat that was logged during the call, or why the log cannot be read.
 pub(crate) fn watch<T>(
     log: &mut Log,
     run: impl FnOnce() -> T,

@@ -104,12 +104,12 @@ fn within_bounds(mut result: ScenarioResult, last_lines: &str) -> ScenarioResult
     result
 }
 
-/// The result of a scenario that gave no result of its own.
+/// The result of a scenario that did not report one.
 pub(crate) fn failed(error: &str, duration: Duration) -> ScenarioResult {
     result_of(Outcome::Failed, Some(bounded(error, TEXT_LIMIT)), duration)
 }
 
-/// Adds a splat that the kernel logged meanwhile. It also turns a skipped scenario into `splat`.
+/// Adds a splat that the kernel logged while the scenario ran. It also turns a skipped scenario into `splat`.
 pub(crate) fn note_splat(result: &mut ScenarioResult, splat: Option<String>) {
     let Some(splat) = splat else { return };
     if let Outcome::Passed | Outcome::Skipped = result.outcome {

@@ -23,7 +23,7 @@ pub(crate) const COMMAND: &str = "scenario";
 /// The argument that says that other scenarios run at the same time.
 const PARALLEL: &str = "parallel";
 
-/// The command that runs the scenario `id` in a process of its own.
+/// The command that runs the scenario `id` in its own process.
 pub(crate) fn command(id: &str, concurrency: Concurrency) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args([COMMAND, id]);

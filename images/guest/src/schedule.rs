@@ -1,6 +1,6 @@
 //! Schedules scenarios: those marked `parallel` run in parallel, the others serially.
 //!
-//! A scenario spends most of its time waiting, for example for a grace period of the kernel; others can run meanwhile.
+//! A scenario spends most of its time waiting, for example for a grace period of the kernel; others can run then.
 //! A scenario that fails in parallel runs once more serially, to find which one is at fault. A splat or leak that does
 //! not recur then is attributed to every scenario that can have caused it, so that none is lost.
 
@@ -106,7 +106,7 @@ impl<'a> Scheduler<'a> {
         };
         let worker = || -> Result<Vec<Ran>> {
             let mut ran = Vec::new();
-            // Every worker reads the whole log: a splat is reported for each scenario that runs meanwhile.
+            // Every worker reads the full log: a splat is reported for each scenario that runs at that time.
             let mut log = KernelLog::reopen(KMSG);
             while let Some(id) = next() {
                 started(&mut port(), id)?;

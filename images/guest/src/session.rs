@@ -17,13 +17,13 @@ const NOT_FOUND: u8 = 127;
 
 /// The process that runs a command in a new session. If its standard input is a terminal, that is the controlling
 /// terminal.
-pub(crate) fn command(wanted: &protocol::job::Command) -> Command {
+pub(crate) fn command(spec: &protocol::job::Command) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
-        .args([COMMAND.as_ref(), wanted.folder.as_os_str(), &wanted.program])
-        .args(&wanted.arguments)
+        .args([COMMAND.as_ref(), spec.folder.as_os_str(), &spec.program])
+        .args(&spec.arguments)
         .env_clear()
-        .envs(wanted.environment.iter().map(|(name, value)| (name, value)));
+        .envs(spec.environment.iter().map(|(name, value)| (name, value)));
     command
 }
 

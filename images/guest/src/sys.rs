@@ -71,7 +71,7 @@ pub fn load_nothing() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the kernel answers; `EOPNOTSUPP` where it is built without FPROBE.
+/// The error of bpf(2): `EOPNOTSUPP` if the kernel is built without FPROBE.
 pub(crate) fn attach_kretprobe_multi(function: &CStr) -> io::Result<OwnedFd> {
     let program = load(BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI)?;
     let symbols = [function.as_ptr()];
@@ -105,10 +105,10 @@ fn load(prog_type: u32, expected_attach_type: u32) -> io::Result<OwnedFd> {
 /// One of the two commands above: both return a descriptor.
 fn bpf<A>(command: u32, attr: &mut A) -> io::Result<OwnedFd> {
     // SAFETY: `attr` is a live struct of the size that is passed; what its addresses point to lives in the caller or for
-    // ever, and is as long as the counts beside them say.
+    // ever, and is as long as the counts in `attr` say.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<A>()) };
     match i32::try_from(fd) {
-        // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+        // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }

@@ -6,7 +6,7 @@ use fexit::{Helper, KernelVersion, Requirements};
 use serde::Serialize;
 
 use crate::initramfs::bpf_objects::{Object, Target, Targets};
-use crate::report::program::{Foreign, foreign};
+use crate::report::program::{OtherProgram, other_programs};
 use crate::support::error::usage;
 
 /// One object.
@@ -15,7 +15,7 @@ pub(super) struct ObjectInfo {
     pub(super) path: String,
     pub(super) license: String,
     pub(super) programs: Vec<ProgramInfo>,
-    pub(super) not_ours: Vec<Foreign>,
+    pub(super) not_ours: Vec<OtherProgram>,
     pub(super) maps: Vec<MapInfo>,
     pub(super) globals: Vec<GlobalInfo>,
     /// The first kernel that may run all fexit programs.
@@ -122,7 +122,7 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
         path: object.path.display().to_string(),
         license: parsed.license(),
         programs,
-        not_ours: foreign(parsed),
+        not_ours: other_programs(parsed),
         maps: maps.collect(),
         globals: globals.collect(),
         minimum: minimum.map(|minimum| minimum.to_string()),

@@ -1,4 +1,4 @@
-//! From one scenario's result to its part of the report.
+//! Judges one scenario's result for the report.
 
 use fexit::{Feature, KernelVersion};
 use protocol::{
@@ -8,7 +8,7 @@ use protocol::{
 
 use super::super::{Expected, ScenarioReport, ScenarioVerdict, verdict};
 
-/// Holds a result against what its scenario claims.
+/// Compares a result with the claim of its scenario.
 pub(super) fn judge(
     planned: &Scenario,
     result: ScenarioResult,
@@ -45,8 +45,8 @@ pub(super) fn judge(
     }
 }
 
-/// A scenario can end as it should and still not be ok: it proves a claim wrong, its own or the library's, or the
-/// kernel complained.
+/// Why an outcome without a failure is not ok: a claim of the scenario or of the library is wrong, or the kernel printed
+/// a warning.
 fn flaw(
     planned: &Scenario,
     expected: Expected,
@@ -75,14 +75,10 @@ fn flaw(
     }
 }
 
-/// A refusal that names another feature than the scenario is about proves nothing about that; but where there is no
-/// fexit, there is nothing of it.
+/// A refusal that names another feature than the scenario's does not confirm the minimum. One that names fexit does:
+/// without it no other feature works.
 fn another_feature(planned: &Scenario, refusal: &Refusal) -> Option<String> {
     let own = planned.feature.as_deref()?;
-    (![own, Feature::Fexit.name()].contains(&&*refusal.feature)).then(|| {
-        format!(
-            "refused for want of {}, before it came to {own}",
-            refusal.feature
-        )
-    })
+    (![own, Feature::Fexit.name()].contains(&&*refusal.feature))
+        .then(|| format!("refused because {} is missing, not {own}", refusal.feature))
 }

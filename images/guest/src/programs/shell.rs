@@ -8,8 +8,8 @@ use crate::concurrency::Concurrency;
 use crate::supervise;
 
 /// The process that runs the shell command.
-pub(super) fn command(wanted: &ShellCommand) -> Command {
-    let ShellCommand { shell, script, .. } = wanted;
+pub(super) fn command(spec: &ShellCommand) -> Command {
+    let ShellCommand { shell, script, .. } = spec;
     let mut command = Command::new(shell);
     // `supervise` passes a pipe as the standard input; the command gets none.
     command
@@ -22,23 +22,23 @@ pub(super) fn command(wanted: &ShellCommand) -> Command {
     command
 }
 
-/// Runs `command`, the process of `wanted`, within its time limit.
-pub(super) fn run(wanted: &ShellCommand, mut command: Command) -> TriggerResult {
-    match supervise::run(&mut command, wanted.limit(), Concurrency::Serial) {
+/// Runs `command`, the process of `spec`, within its time limit.
+pub(super) fn run(spec: &ShellCommand, mut command: Command) -> TriggerResult {
+    match supervise::run(&mut command, spec.limit(), Concurrency::Serial) {
         Ok(ended) => TriggerResult {
             ok: ended.status.is_some_and(|status| status.success()),
             ended: match ended.status {
                 Some(status) => status.to_string(),
                 None => format!(
                     "it was still running after {} s and was killed",
-                    wanted.limit_s
+                    spec.limit_s
                 ),
             },
             output: ended.output.lines(usize::MAX),
         },
         Err(error) => TriggerResult {
             ok: false,
-            ended: format!("cannot run {}: {error:#}", wanted.shell),
+            ended: format!("cannot run {}: {error:#}", spec.shell),
             output: String::new(),
         },
     }

@@ -60,7 +60,7 @@ fn ask(object: &[u8], number: u32, (xdp, btf): (&Program, &Btf)) -> Result<Answe
             | ProgramError::Unsupported(_),
         ) => Answer::Withheld,
         Err(ProgramError::LoadError { verifier_log, .. }) => {
-            if UNKNOWN.iter().any(|words| verifier_log.contains(words)) {
+            if UNKNOWN.iter().any(|message| verifier_log.contains(message)) {
                 Answer::Withheld
             } else if verifier_log.contains("GPL") {
                 Answer::ForGpl

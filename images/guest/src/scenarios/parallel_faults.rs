@@ -56,8 +56,12 @@ fn another() -> Result<Option<String>> {
     for entry in fs::read_dir("/proc")? {
         let pid = entry?.file_name().into_string().unwrap_or_default();
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut words = command.split(|byte| *byte == 0);
-        if pid != "self" && pid != "thread-self" && pid != me && words.nth(1) == Some(b"scenario") {
+        let mut arguments = command.split(|byte| *byte == 0);
+        if pid != "self"
+            && pid != "thread-self"
+            && pid != me
+            && arguments.nth(1) == Some(b"scenario")
+        {
             return Ok(Some(String::from_utf8_lossy(&command).replace('\0', " ")));
         }
     }

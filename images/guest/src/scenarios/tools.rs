@@ -56,13 +56,13 @@ fn both(run: fn(&Watched) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The next record that `wanted` accepts.
-fn next<R: Record>(events: &mut Events, what: &str, wanted: impl Fn(&R) -> bool) -> Result<R> {
+/// The next record that `is_match` accepts.
+fn next<R: Record>(events: &mut Events, what: &str, is_match: impl Fn(&R) -> bool) -> Result<R> {
     poll_until(what, TIMEOUT, || {
         let mut found = None;
         events.drain(|record| {
             let record = R::parse(record)?;
-            if wanted(&record) {
+            if is_match(&record) {
                 found.get_or_insert(record);
             }
             Ok(())
@@ -113,7 +113,7 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
         watched: watched.clone(),
     };
     let (tracer, mut events) = tcpconnect::start(&options)?;
-    let mut told = |to: SocketAddr, outcome: Outcome| {
+    let mut expect = |to: SocketAddr, outcome: Outcome| {
         let same = |connection: &Connection| connection.remote == to;
         let connection = next(&mut events, &to.to_string(), same)?;
         ensure!(
@@ -126,7 +126,7 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let stream = TcpStream::connect(address)?;
-    let connection = told(address, Outcome::Connected)?;
+    let connection = expect(address, Outcome::Connected)?;
     ensure!(connection.local == stream.local_addr()?, "{connection:?}");
 
     drop(listener);
@@ -134,19 +134,19 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
         TcpStream::connect(address).is_err(),
         "the port must be closed"
     );
-    told(address, Outcome::Failed(ECONNREFUSED))?;
+    expect(address, Outcome::Failed(ECONNREFUSED))?;
 
     // There is no route, so no packet is sent.
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 80));
     ensure!(TcpStream::connect(nowhere).is_err(), "there is a network");
-    let connection = told(nowhere, Outcome::Failed(ENETUNREACH))?;
+    let connection = expect(nowhere, Outcome::Failed(ENETUNREACH))?;
     ensure!(connection.latency.is_zero(), "{connection:?}");
 
     let (_listener, address) = listener_for_two()?;
     let mut queued = Vec::new();
     for _ in 0..2 {
         queued.push(TcpStream::connect(address)?);
-        told(address, Outcome::Connected)?;
+        expect(address, Outcome::Connected)?;
     }
     // The queue is full, so this connection gets no answer.
     let error = TcpStream::connect_timeout(&address, Duration::from_millis(50));
@@ -154,7 +154,7 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
         error.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut),
         "the queue has room"
     );
-    let connection = told(address, Outcome::GaveUp)?;
+    let connection = expect(address, Outcome::GaveUp)?;
     // The timeout, measured with a coarse clock.
     ensure!(!connection.latency.is_zero(), "{connection:?}");
 
@@ -162,7 +162,7 @@ fn tcp_connect(watched: &Watched) -> Result<()> {
     if let Ok(listener) = TcpListener::bind("[::1]:0") {
         let address = listener.local_addr()?;
         let _stream = TcpStream::connect(address)?;
-        told(address, Outcome::Connected)?;
+        expect(address, Outcome::Connected)?;
     }
     ensure!(tracer.dropped()? == 0, "records were dropped");
     Ok(())
@@ -188,17 +188,17 @@ fn vfs_latency(watched: &Watched) -> Result<()> {
     let (tracer, mut events) = vfslat::start(&options)?;
     let path = "/tmp/vfslat";
     let mut data = vec![7; SIZE];
-    let mut told = |operation| {
+    let mut expect = |operation| {
         let same = |slow: &Slow| slow.name == "vfslat" && slow.operation == operation;
         let slow = next(&mut events, "a slow one", same)?;
         ensure!(slow.result == SIZE as i64 && slow.fs == "tmpfs", "{slow:?}");
         anyhow::Ok(())
     };
     File::create(path)?.write_all(&data)?;
-    told(Operation::Write)?;
+    expect(Operation::Write)?;
     for _ in 0..READS {
         File::open(path)?.read_exact(&mut data)?;
-        told(Operation::Read)?;
+        expect(Operation::Read)?;
     }
     let all = vfslat::histograms(&tracer)?;
     for (operation, expected) in [(Operation::Write, 1), (Operation::Read, READS)] {

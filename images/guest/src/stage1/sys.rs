@@ -44,14 +44,14 @@ impl Mapping {
     /// The memory. Call this only after [`Mapping::starts_with`] showed that the host has written all of it.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping has this length and lives as long as `self`; the host writes all of it before the VM
-        // runs, and nobody writes to it afterwards.
+        // runs, and nothing writes to it afterwards.
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: nothing borrows from the mapping any more, and nobody else unmaps it.
+        // SAFETY: nothing borrows from the mapping any more, and nothing else unmaps it.
         let _ = unsafe { munmap(self.start.cast_mut().cast(), self.length) };
     }
 }
