@@ -1,35 +1,17 @@
 //! The options of `harness kernels build`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use crate::cli::store::StoreArgs;
+use crate::kernels::{Options, build::BuildOptions};
 
 /// Which kernel to build, and from what.
 #[derive(Clone, Debug, Args)]
 pub struct BuildArgs {
-    /// A series (5.5), of which the newest release is built, or a release (5.5.19)
-    #[arg(value_name = "KERNEL", required_unless_present = "source")]
-    pub kernel: Option<String>,
-
-    /// Build this tree of kernel sources, or a tarball of one, instead of kernel.org's release
-    #[arg(long, value_name = "DIR|TARBALL")]
-    pub source: Option<PathBuf>,
-
-    /// Add the options of this config fragment
-    #[arg(long, value_name = "FILE")]
-    pub config: Vec<PathBuf>,
-
-    /// Number of parallel compilers [default: as many as there are cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
-
-    /// Rebuild from scratch, ignoring earlier and unfinished builds
-    #[arg(long)]
-    pub again: bool,
+    /// The build.
+    #[command(flatten)]
+    pub options: BuildOptions,
 
     /// Which kernels there are, and where they are kept.
     #[command(flatten)]
-    pub store: StoreArgs,
+    pub store: Options,
 }

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::{cli::store::StoreArgs, support::seconds::seconds, vm::Mode};
+use crate::{kernels::Options, support::seconds::seconds, vm::Mode};
 
 const EXEC_STATUS: &str = "\
 The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a
@@ -118,5 +118,5 @@ pub struct VmArgs {
 
     /// Which kernels there are, and where they are kept.
     #[command(flatten)]
-    pub store: StoreArgs,
+    pub store: Options,
 }

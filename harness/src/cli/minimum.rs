@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::store::StoreArgs;
-use crate::{initramfs::bpf_objects::ObjectArgs, vm::Mode};
+use crate::{initramfs::bpf_objects::ObjectArgs, kernels::Options, vm::Mode};
 
 /// Find the oldest and the newest kernel on which each program of an object works, with as few boots as possible
 #[derive(Debug, Args)]
@@ -38,7 +37,7 @@ pub struct MinimumArgs {
 
     /// Which kernels there are, and where they are kept.
     #[command(flatten)]
-    pub store: StoreArgs,
+    pub store: Options,
 
     /// Show the console and the QEMU command of each VM
     #[arg(short, long)]

@@ -5,7 +5,6 @@ pub mod cache;
 pub mod exec;
 pub mod inspect;
 pub mod minimum;
-pub mod store;
 
 use std::path::PathBuf;
 
@@ -17,10 +16,10 @@ use self::{
     exec::{ExecArgs, ShellArgs},
     inspect::InspectArgs,
     minimum::MinimumArgs,
-    store::StoreArgs,
 };
 use crate::{
     initramfs::bpf_objects::ObjectArgs,
+    kernels::Options,
     session::{options::RunOptions, outputs::OutputArgs},
 };
 
@@ -113,7 +112,7 @@ pub enum KernelsCommand {
         json: bool,
         /// Which kernels there are, and where they are kept.
         #[command(flatten)]
-        store: StoreArgs,
+        store: Options,
     },
     /// Download and verify kernels, so that later runs need no network
     Fetch {
@@ -122,7 +121,7 @@ pub enum KernelsCommand {
         kernels: Vec<String>,
         /// Which kernels there are, and where they are kept.
         #[command(flatten)]
-        store: StoreArgs,
+        store: Options,
     },
     /// Check every byte of cached kernels, of their unpacked forms and of their templates; exit status 1 if one was
     /// changed, 3 if a kernel is not in the cache
@@ -132,7 +131,7 @@ pub enum KernelsCommand {
         kernels: Vec<String>,
         /// Which kernels there are, and where they are kept.
         #[command(flatten)]
-        store: StoreArgs,
+        store: Options,
     },
     /// Build a kernel from source with the options that fexit needs, and test fexit in it
     Build(BuildArgs),
@@ -143,13 +142,13 @@ pub enum KernelsCommand {
         series: Vec<String>,
         /// Which kernels there are, and where they are kept.
         #[command(flatten)]
-        store: StoreArgs,
+        store: Options,
     },
 }
 
 impl KernelsCommand {
     /// Which kernels it is about.
-    pub fn store(&self) -> &StoreArgs {
+    pub fn store(&self) -> &Options {
         match self {
             Self::List { store, .. }
             | Self::Fetch { store, .. }
@@ -202,7 +201,7 @@ pub struct RunArgs {
 
     /// Which kernels there are, and where they are kept.
     #[command(flatten)]
-    pub store: StoreArgs,
+    pub store: Options,
 
     /// Show the console, and how each VM is started
     #[arg(short, long)]

@@ -1,6 +1,4 @@
-//! `harness kernels build`: a kernel that nobody publishes ready for fexit.
-
-use std::thread;
+//! `harness kernels build`: a kernel for which no distribution has packages with fexit.
 
 use anyhow::{Context as _, Result, bail};
 
@@ -9,7 +7,7 @@ use crate::{
     commands::run,
     kernels::{
         Build, Kernel, Kernels,
-        build::{Built, Order, Tools},
+        build::{Built, Tools},
     },
     report::{
         KernelReport, KernelVerdict, ScenarioReport, ScenarioVerdict, terminal::Board,
@@ -18,20 +16,20 @@ use crate::{
     support::interrupt::Interrupt,
 };
 
-/// A kernel counts only if these show that fexit loads, attaches and fires in it, or is refused as it should be.
+/// The scenarios that a new kernel must pass: fexit loads, attaches and fires, or is refused below its minimum.
 const PROOF: [&str; 3] = [
     "filename_lookup",
     "arguments_and_return_value",
     "module_target",
 ];
 
-/// Builds a kernel, shows that fexit works in it, and returns the exit status.
+/// Builds a kernel, tests fexit in it, and returns the exit status.
 pub fn command(args: &BuildArgs) -> Result<u8> {
-    let kernels = Kernels::open(args.store.options())?;
+    let kernels = Kernels::open(args.store.clone())?;
     let tools = Tools::find()?;
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(false);
-    let line = board.line(args.kernel.as_deref().unwrap_or("build"));
+    let line = board.line(args.options.kernel.as_deref().unwrap_or("build"));
     let work = {
         let (args, board, interrupt) = (args.clone(), board.clone(), interrupt.clone());
         move || build(&args, &kernels, &tools, &board, &interrupt)
@@ -45,7 +43,7 @@ pub fn command(args: &BuildArgs) -> Result<u8> {
             };
             let build = kernel.source.build.as_ref();
             let side = if build.is_some_and(Build::is_lower_side) {
-                ", without fexit, which it refuses as it should"
+                "; it has no fexit and refuses it correctly"
             } else {
                 ""
             };
@@ -70,26 +68,12 @@ fn build(
     board: &Board,
     interrupt: &Interrupt,
 ) -> Result<Built> {
-    let line = board.line(args.kernel.as_deref().unwrap_or("build"));
-    let jobs = match args.jobs {
-        Some(jobs) => jobs.into(),
-        None => thread::available_parallelism().map_or(1, usize::from),
-    };
-    let order = Order {
-        kernel: args.kernel.as_deref(),
-        source: args.source.as_deref(),
-        fragments: &args.config,
-        tools,
-        jobs,
-        again: args.again,
-        stop: interrupt.stop(),
-    };
-    kernels.build(&order, &line, &|kernel| {
-        prove(args, kernel, board, interrupt)
-    })
+    let line = board.line(args.options.kernel.as_deref().unwrap_or("build"));
+    let prove = |kernel: &Kernel| prove(args, kernel, board, interrupt);
+    kernels.build(&args.options, tools, interrupt.stop(), &line, &prove)
 }
 
-/// Runs the scenarios of the proof.
+/// Runs the scenarios of [`PROOF`].
 fn prove(
     args: &BuildArgs,
     kernel: &Kernel,
@@ -99,14 +83,14 @@ fn prove(
     let report = run::boot(
         kernel,
         &PROOF,
-        Kernels::open(args.store.options())?,
+        Kernels::open(args.store.clone())?,
         board,
         interrupt,
     )?;
     judge(&report)
 }
 
-/// Which scenarios were ok; what was wrong if not all were.
+/// The scenarios with their outcomes; an error if one is not ok.
 fn judge(report: &KernelReport) -> Result<Vec<String>> {
     if report.verdict == KernelVerdict::Ok
         && report
@@ -114,10 +98,10 @@ fn judge(report: &KernelReport) -> Result<Vec<String>> {
             .iter()
             .all(|scenario| scenario.verdict == ScenarioVerdict::Ok)
     {
-        let told = |scenario: &ScenarioReport| {
+        let outcome = |scenario: &ScenarioReport| {
             format!("{} {}", scenario.id, outcome_name(scenario.outcome))
         };
-        return Ok(report.scenarios.iter().map(told).collect());
+        return Ok(report.scenarios.iter().map(outcome).collect());
     }
     let wrong = report
         .scenarios
@@ -129,7 +113,7 @@ fn judge(report: &KernelReport) -> Result<Vec<String>> {
         });
     let wrong: Vec<_> = report.error.iter().cloned().chain(wrong).collect();
     bail!(
-        "fexit neither works in it nor is refused as it should be: {}\nthe end of its console:\n{}",
+        "fexit neither works nor is correctly refused: {}\nthe last lines of the console:\n{}",
         wrong.join("; "),
         report.console_tail.join("\n")
     )

@@ -21,7 +21,7 @@ use crate::{
 
 /// Does what `harness kernels` was asked to do, and returns the exit status.
 pub fn command(command: &KernelsCommand) -> Result<u8> {
-    let kernels = Kernels::open(command.store().options())?;
+    let kernels = Kernels::open(command.store().clone())?;
     let verdict = match command {
         KernelsCommand::List {
             kernels: names,

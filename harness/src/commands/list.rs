@@ -14,7 +14,7 @@ use crate::{
 /// Prints the scenarios, each with the kernel it claims to need, and the kernels.
 pub fn print(args: &RunArgs) -> Result<u8> {
     let selected = plan::select(&args.scenarios)?;
-    let store = Kernels::open(args.store.options())?;
+    let store = Kernels::open(args.store.clone())?;
     let width = selected
         .iter()
         .map(|scenario| scenario.id.len())

@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     } else {
         Vec::new()
     };
-    let kernels = Arc::new(Kernels::open(args.store.options())?);
+    let kernels = Arc::new(Kernels::open(args.store.clone())?);
     let named = match args.kernels.as_slice() {
         [] => Vec::new(),
         kernel_names => kernels.expand(kernel_names)?,

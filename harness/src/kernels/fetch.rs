@@ -16,6 +16,7 @@ use crate::kernels::files::bzimage::{self, Identity};
 use crate::kernels::files::manifest::Record;
 use crate::kernels::source::{Artifact, Kind, Resolved};
 use crate::kernels::sources::url::is_url;
+use crate::kernels::version;
 use crate::support::progress::{Notes, Progress};
 
 impl Kernels {
@@ -72,15 +73,9 @@ impl Kernels {
     pub(super) fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
         let entries = self.cache.entries(series)?.into_iter();
         let published = entries.filter(|entry| entry.source.kind != Kind::Built);
-        let newest = published.max_by(|a, b| {
-            crate::kernels::version::compare(&a.source.package_version, &b.source.package_version)
-        });
-        Ok(newest.map(|entry| Resolved {
-            requested: series.to_owned(),
-            series: series.to_owned(),
-            version: entry.version,
-            source: entry.source,
-        }))
+        let newest = published
+            .max_by(|a, b| version::compare(&a.source.package_version, &b.source.package_version));
+        Ok(newest.map(|entry| entry.resolved(series)))
     }
 
     fn obtain(&self, resolved: &Resolved, notes: &Notes<'_>) -> Result<Kernel> {
@@ -109,6 +104,7 @@ impl Kernels {
                 ),
             }
         }
+        self.cache.sweep();
         let entry = self.cache.entry_dir(resolved);
         let lock = entry.file_name().unwrap_or_default().to_string_lossy();
         let _guard = self.cache.lock(&lock, || {
@@ -124,14 +120,8 @@ impl Kernels {
             )),
             Lookup::Absent => {}
         }
-        self.cache.sweep();
         let dir = self.cache.begin(resolved)?;
-        let built = self.assemble(&dir, resolved, notes);
-        if built.is_err() {
-            // Nobody would trust it, but it need not lie around either.
-            let _ = fs::remove_dir_all(&dir);
-        }
-        built?;
+        self.assemble(dir.path(), resolved, notes)?;
         match self.cache.lookup(resolved, false)? {
             Lookup::Ready(kernel) => Ok(*kernel),
             _ => bail!(

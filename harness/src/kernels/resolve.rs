@@ -5,19 +5,15 @@ use std::sync::{Arc, PoisonError};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::Kernels;
-use super::build::BUILT;
 use crate::kernels::catalog::request::Request;
 use crate::kernels::download::mirrors::first_good;
-use crate::kernels::source::{Artifact, Kind, Resolved, Source};
+use crate::kernels::source::{Artifact, BUILT, Kind, Resolved};
+use crate::kernels::sources::debian::{self, Index, Lists, Snapshot, Wanted};
 use crate::kernels::sources::ubuntu_mainline::{Build, Builds, Finder};
 use crate::kernels::trust::openpgp::Keyring;
 use crate::kernels::{
     catalog::matrix::{Series, Source as Origin},
     sources::debian::archive::Archive,
-};
-use crate::kernels::{
-    sources::debian::{self, Index, Lists, Snapshot, Wanted},
-    version,
 };
 use crate::support::error::usage;
 use crate::support::progress::Notes;
@@ -63,7 +59,7 @@ impl Kernels {
             index = self.index(archive, true, notes)?;
             found = debian::newest(&index.packages, wanted)?;
         }
-        let current = |artifacts| resolved(request, Kind::Debian, artifacts, &index.verified_by);
+        let current = |artifacts| request.resolved(Kind::Debian, artifacts, &index.verified_by);
         let version = match found {
             Some(artifacts) if debian::is_complete(&artifacts, packages) => {
                 return Ok(current(artifacts));
@@ -78,7 +74,7 @@ impl Kernels {
         };
         match (older, found) {
             (Ok(Some((artifacts, signed))), _) => {
-                Ok(resolved(request, Kind::DebianSnapshot, artifacts, &signed))
+                Ok(request.resolved(Kind::DebianSnapshot, artifacts, &signed))
             }
             (Ok(None), Some(artifacts)) => Ok(current(artifacts)),
             (Err(error), Some(artifacts)) => {
@@ -204,7 +200,7 @@ impl Kernels {
                 anyhow!(none)
             });
         };
-        let mut resolved = resolved(request, Kind::UbuntuMainline, artifacts, &verified_by);
+        let mut resolved = request.resolved(Kind::UbuntuMainline, artifacts, &verified_by);
         resolved.version = version;
         Ok(resolved)
     }
@@ -247,32 +243,6 @@ impl Kernels {
             ));
         }
         Ok(())
-    }
-}
-
-fn resolved(
-    request: Request<'_>,
-    kind: Kind,
-    artifacts: Vec<Artifact>,
-    verified_by: &str,
-) -> Resolved {
-    let package_version = artifacts
-        .first()
-        .map(|artifact| artifact.version.clone())
-        .unwrap_or_default();
-    Resolved {
-        requested: request.text().to_owned(),
-        series: request.series.name.clone(),
-        version: version::upstream(&package_version).to_owned(),
-        source: Source {
-            kind,
-            name: request.series.source.clone(),
-            package_version,
-            artifacts,
-            verified_by: verified_by.to_owned(),
-            notes: Vec::new(),
-            build: None,
-        },
     }
 }
 

@@ -7,6 +7,9 @@ use crate::kernels::version;
 /// The name of a source that is kernel.org's.
 pub(crate) const KERNEL_ORG: &str = "kernel.org";
 
+/// What `uname -r` of a kernel that was built here ends with.
+pub(crate) const BUILT: &str = "-built";
+
 /// One file to download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
+use clap::Args;
 
 use super::cache::{Cache, Entry};
 use crate::kernels::catalog::matrix::{Matrix, Series, Source as Origin};
 use crate::kernels::catalog::request::{self, Request};
 use crate::kernels::download::http::{Client, Patience};
 use crate::kernels::download::mirrors::{AllFailed, Why};
-use crate::kernels::source::{Kind, Resolved, Source};
+use crate::kernels::source::{Kind, Resolved};
 use crate::kernels::sources::url::{self, Files};
 use crate::kernels::{sources::debian::Index, version};
 use crate::support::error::usage;
@@ -19,18 +20,27 @@ use crate::support::progress::{Notes, Progress};
 
 const LOCK: &str = "kernels.lock";
 
-/// How kernels are looked for and kept.
-#[derive(Clone, Debug, Default)]
+/// Which kernels there are, and where they are kept.
+#[derive(Clone, Debug, Default, Args)]
 pub struct Options {
-    /// Where downloads are kept; `$XDG_CACHE_HOME/fexit-harness` or `~/.cache/fexit-harness` if absent.
+    /// Where to keep kernels [default: fexit-harness in the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Never use the network.
-    pub offline: bool,
-    /// Another `kernels.toml`, with `kernels.lock` and `keys/` beside it.
+
+    /// Take kernels from this file, made like kernels/kernels.toml, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
     pub matrix: Option<PathBuf>,
-    /// Ask the archives for the newest kernel of a series instead of going by the lock.
+
+    /// Take the newest kernel of a series that its archive has, not the one that is locked
+    #[arg(long)]
     pub newest: bool,
+
+    /// Use only what the cache holds
+    #[arg(long, conflicts_with = "newest")]
+    pub offline: bool,
+
     /// How long to wait for servers.
+    #[arg(skip)]
     pub patience: Patience,
 }
 
@@ -155,32 +165,18 @@ impl Kernels {
             ));
             return Ok(None);
         }
-        let artifacts = locked.artifacts();
-        let source = Source {
-            kind: match locked.kind {
-                Some(kind) => kind,
-                None => self.kind(series)?,
-            },
-            name: series.source.clone(),
-            package_version: artifacts
-                .first()
-                .map(|a| a.version.clone())
-                .unwrap_or_default(),
-            artifacts,
-            verified_by: format!("{LOCK} ({})", locked.verified_by),
-            notes: Vec::new(),
-            build: None,
+        let kind = match locked.kind {
+            Some(kind) => kind,
+            None => self.kind(series)?,
         };
-        let wanted = match exact {
-            Some(exact) => source.is(exact),
+        let verified_by = format!("{LOCK} ({})", locked.verified_by);
+        let mut resolved = request.resolved(kind, locked.artifacts(), &verified_by);
+        resolved.version.clone_from(&locked.version);
+        let matches = match exact {
+            Some(exact) => resolved.source.is(exact),
             None => !self.options.newest,
         };
-        Ok(wanted.then(|| Resolved {
-            requested: request.text().to_owned(),
-            series: series.name.clone(),
-            version: locked.version.clone(),
-            source,
-        }))
+        Ok(matches.then_some(resolved))
     }
 
     /// Who wants any kernel of a series has use for a cached one when nobody can be asked.
@@ -214,17 +210,12 @@ impl Kernels {
         if request.exact.is_none() && self.options.newest {
             return Ok(None);
         }
-        let entries = self.built_of(request.series)?.into_iter();
-        let mut wanted = entries.filter(|entry| match request.exact {
+        let mut entries = self.built_of(request.series)?.into_iter();
+        let found = entries.find(|entry| match request.exact {
             Some(exact) => exact == entry.version || exact == entry.release,
             None => true,
         });
-        Ok(wanted.next().map(|entry| Resolved {
-            requested: request.text().to_owned(),
-            series: request.series.name.clone(),
-            version: entry.version,
-            source: entry.source,
-        }))
+        Ok(found.map(|entry| entry.resolved(request.text())))
     }
 
     /// All kernels of a series that were built here, the newest first.
@@ -241,17 +232,10 @@ impl Kernels {
             return Ok(None);
         };
         let series = request.series;
-        let entry = self
-            .cache
-            .entries(&series.name)?
-            .into_iter()
-            .find(|entry| entry.source.name == series.source && entry.source.is(exact));
-        Ok(entry.map(|entry| Resolved {
-            requested: exact.to_owned(),
-            series: series.name.clone(),
-            version: entry.version,
-            source: entry.source,
-        }))
+        let mut entries = self.cache.entries(&series.name)?.into_iter();
+        let found =
+            entries.find(|entry| entry.source.name == series.source && entry.source.is(exact));
+        Ok(found.map(|entry| entry.resolved(exact)))
     }
 
     /// The newest kernel of a series that its archive has now.

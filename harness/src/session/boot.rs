@@ -11,7 +11,7 @@ use crate::{
         kernel_run::Setup,
         observer::{VmEnd, Watch},
     },
-    vm::{Config, Limits, Template, Vm},
+    vm::{Config, Limits, Template, Vm, kernel_command_line},
 };
 
 /// The memory of a VM, in MiB.
@@ -37,7 +37,7 @@ impl Setup {
         config.icount = self.icount;
         config.limits = self.limits();
         config.keep = keep.as_deref();
-        report.command_line = Some(config.kernel_command_line());
+        report.command_line = Some(kernel_command_line(&config));
         report.accelerator = Some(config.accelerator.name().to_owned());
         report.accelerator_reason = Some(boot.accelerator.reason.clone());
         report.icount = self.icount;

@@ -1,33 +1,32 @@
-//! Replacing a file as a whole.
+//! Files and folders that are complete under their name, or not there.
 
 use std::{
     fs::{self, Permissions},
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, SystemTime},
 };
 
-use tempfile::Builder;
+use anyhow::{Context as _, Result};
+use tempfile::{Builder, TempDir};
 
+use super::lock::try_lock;
+
+/// The name of a partial file or folder is `.NAME.RANDOM.partial`.
 const END: &str = ".partial";
 
-/// A partial file that is older than this was left behind: a write takes seconds at most. Age is all that tells, for whoever
-/// wrote it may be in another container.
+/// A killed process left a partial file that is older than this: a write takes seconds at most. Its writer may be in
+/// another container, so there is no process to look for.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
-/// Writes a file so that a reader sees the old content or the new one, also after a power cut, and whoever else writes
-/// the same file does not get in the way.
+/// Replaces a file, so that a reader sees the old content or the new one, also after a power cut, and concurrent writers
+/// do not get in each other's way.
 ///
-/// What a harness that was killed had begun is removed by one that writes the same file an hour later.
+/// Removes the partial files that killed processes left of this file more than an hour ago.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = format!(".{name}.");
-    sweep(dir, &prefix);
+    let (dir, prefix) = beginning(path);
+    sweep_files(dir, &prefix);
     let mut file = Builder::new()
         .prefix(&prefix)
         .suffix(END)
@@ -39,20 +38,73 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what was left behind of a file.
-fn sweep(dir: &Path, prefix: &str) {
+/// A new folder to fill before it becomes `path` by [`replace`]. It is removed when dropped.
+pub(crate) fn partial(path: &Path) -> Result<TempDir> {
+    let (dir, prefix) = beginning(path);
+    let mut partial = Builder::new();
+    partial.prefix(&prefix).suffix(END);
+    fs::create_dir_all(dir)
+        .and_then(|()| partial.tempdir_in(dir))
+        .with_context(|| format!("cannot create a folder in {}", dir.display()))
+}
+
+/// Gives a complete folder its name, and removes what had that name.
+pub(crate) fn replace(complete: &Path, path: &Path) -> Result<()> {
+    remove(path)?;
+    fs::rename(complete, path).with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Removes the partial folders in `dir` that killed processes left. A living process holds the lock of the folder that
+/// it fills, which is called `lock_prefix` and the folder's name; `cache` has the locks.
+pub(crate) fn sweep(cache: &Path, dir: &Path, lock_prefix: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let partial = name.to_str().and_then(|name| {
+            let name = name.strip_prefix('.')?.strip_suffix(END)?;
+            name.rsplit_once('.').map(|(name, _random)| name)
+        });
+        if let Some(name) = partial
+            && let Ok(Some(_guard)) = try_lock(cache, &format!("{lock_prefix}{name}"))
+        {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Removes a file or a folder, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The folder of `path`, and what the names of its partial files begin with.
+fn beginning(path: &Path) -> (&Path, String) {
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().unwrap_or_default();
+    (dir, format!(".{}.", name.display()))
+}
+
+fn sweep_files(dir: &Path, prefix: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let partial = name
             .to_str()
             .is_some_and(|name| name.starts_with(prefix) && name.ends_with(END));
         let written = || entry.metadata().and_then(|metadata| metadata.modified());
-        let age = |written| {
-            SystemTime::now()
-                .duration_since(written)
-                .unwrap_or_default()
-        };
-        if partial && written().is_ok_and(|written| age(written) > ABANDONED) {
+        let age = |written| SystemTime::now().duration_since(written);
+        if partial && written().is_ok_and(|at| age(at).is_ok_and(|age| age > ABANDONED)) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -106,6 +158,38 @@ mod tests {
             "file",
         ];
         assert_eq!(names, kept);
+    }
+
+    #[test]
+    fn partial_folders_are_unique_and_the_last_one_published_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("5.10_key");
+        let [first, second] = ["first", "second"].map(|content| {
+            let partial = partial(&path).unwrap();
+            fs::write(partial.path().join(content), "").unwrap();
+            partial
+        });
+        assert_ne!(first.path(), second.path());
+        drop(partial(&path).unwrap());
+        replace(first.path(), &path).unwrap();
+        replace(second.path(), &path).unwrap();
+        drop((first, second));
+        assert!(path.join("second").exists() && !path.join("first").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn partial_folders_of_killed_processes_are_removed_and_those_in_use_stay() {
+        let cache = tempfile::tempdir().unwrap();
+        let dir = cache.path().join("kernels");
+        let begun = |name: &str| partial(&dir.join(name)).unwrap();
+        let (dead, living) = (begun("5.10.1-1_a"), begun("5.10.1-1_b"));
+        let guard = try_lock(cache.path(), "of-5.10.1-1_b").unwrap();
+        sweep(cache.path(), &dir, "of-");
+        assert!(!dead.path().exists() && living.path().exists());
+        drop(guard);
+        sweep(cache.path(), &dir, "of-");
+        assert!(!living.path().exists());
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+
+use super::interrupt::{INTERRUPTED, TICK};
+use super::stop::Stop;
 
 /// A lock between processes. The system lets go of it when the process dies, however that happens.
 #[derive(Debug)]
@@ -30,6 +33,27 @@ pub(crate) fn lock(root: &Path, name: &str, on_wait: impl FnOnce()) -> Result<Gu
     }
 }
 
+/// As [`lock`], but a stop ends the wait with an error.
+pub(crate) fn lock_or_stop(
+    root: &Path,
+    name: &str,
+    stop: &Stop,
+    on_wait: impl FnOnce(),
+) -> Result<Guard> {
+    let mut on_wait = Some(on_wait);
+    loop {
+        if let Some(guard) = try_lock(root, name)? {
+            return Ok(guard);
+        }
+        if let Some(on_wait) = on_wait.take() {
+            on_wait();
+        }
+        if stop.wait(TICK) {
+            bail!(INTERRUPTED);
+        }
+    }
+}
+
 /// The lock of that name in the cache `root`, unless another process holds it.
 pub(crate) fn try_lock(root: &Path, name: &str) -> Result<Option<Guard>> {
     let file = lock_file(root, name)?;
@@ -50,4 +74,20 @@ fn lock_file(root: &Path, name: &str) -> Result<File> {
         .append(true)
         .open(&path)
         .with_context(|| format!("cannot lock {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_ends_the_wait_for_a_lock() {
+        let (cache, stop) = (tempfile::tempdir().unwrap(), Stop::new().unwrap());
+        let root = cache.path();
+        let guard = lock_or_stop(root, "name", &stop, || panic!("it is free")).unwrap();
+        let error = lock_or_stop(root, "name", &stop, || stop.request()).unwrap_err();
+        assert_eq!(error.to_string(), INTERRUPTED);
+        drop(guard);
+        lock_or_stop(root, "name", &stop, || panic!("it is free")).unwrap();
+    }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::write;
@@ -44,17 +45,16 @@ impl Stop {
         let _ = write(&self.0.1, &[0]);
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits until a stop is requested, or for `limit`; whether it was requested.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.readable(), PollFlags::IN)];
-        poll(
-            &mut fds,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        )
-        .is_ok_and(|ready| ready > 0)
+        let limit = Timespec::try_from(limit).ok();
+        poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
     /// Becomes readable when a stop is asked for, and stays so.

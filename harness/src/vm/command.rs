@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 
 use super::accel::Accelerator;
 use super::channel::inherited;
-use super::{Config, Streams};
+use super::config::{Config, Streams};
+use super::role::{Parts, Role};
 
 /// What QEMU is told and what the kernel is told about one thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,63 +27,6 @@ pub(super) struct Paths<'a> {
     pub(super) console: &'a Path,
     pub(super) events: &'a Path,
     pub(super) role: Option<&'a Role>,
-}
-
-/// What a VM has to do with a template: none has one that just boots.
-#[derive(Debug)]
-pub(super) enum Role {
-    /// It boots, and is saved.
-    Saved(Parts),
-    /// It was saved, and runs on.
-    Restored(Parts),
-}
-
-/// The files of a template, open, for QEMU to inherit.
-#[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) ram: OwnedFd,
-    pub(super) window: OwnedFd,
-    pub(super) window_bytes: u64,
-    pub(super) monitor: OwnedFd,
-    /// The state to start from.
-    pub(super) state: Option<OwnedFd>,
-}
-
-impl Role {
-    pub(super) fn parts(&self) -> &Parts {
-        match self {
-            Self::Saved(parts) | Self::Restored(parts) => parts,
-        }
-    }
-
-    /// The window, for whoever outlives the start.
-    pub(super) fn into_window(self) -> OwnedFd {
-        match self {
-            Self::Saved(parts) | Self::Restored(parts) => parts.window,
-        }
-    }
-
-    /// What is shared is not saved with the state. What is mapped for one VM alone is read as needed and never written
-    /// back.
-    fn share(&self) -> &'static str {
-        if self.is_restored() {
-            "share=off"
-        } else {
-            "share=on"
-        }
-    }
-
-    pub(super) fn is_restored(&self) -> bool {
-        matches!(self, Self::Restored(_))
-    }
-}
-
-impl Parts {
-    pub(super) fn fds(&self) -> impl Iterator<Item = &OwnedFd> {
-        [&self.ram, &self.window, &self.monitor]
-            .into_iter()
-            .chain(&self.state)
-    }
 }
 
 impl Device {
@@ -111,7 +55,7 @@ pub(super) fn arguments_anywhere(config: &Config<'_>) -> Vec<OsString> {
 }
 
 /// The kernel's command line.
-pub(super) fn kernel_command_line(config: &Config<'_>) -> String {
+pub fn kernel_command_line(config: &Config<'_>) -> String {
     append(config, &devices(config, &NOWHERE))
 }
 

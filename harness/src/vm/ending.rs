@@ -73,7 +73,7 @@ pub struct Finished {
     pub garbage: u64,
     /// From start to end.
     pub elapsed: Duration,
-    /// The command that repeats it by hand; with [`super::Config::keep`] its files exist.
+    /// The command that repeats it by hand; with [`crate::vm::Config::keep`] its files exist.
     pub command: String,
 }
 

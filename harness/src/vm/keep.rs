@@ -9,8 +9,8 @@ use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Config;
 use super::command::{Paths, arguments, shell_line};
+use super::config::Config;
 use super::qemu::Qemu;
 
 /// The files of one run, written as it goes, so that nothing is lost however it ends.

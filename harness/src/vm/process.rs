@@ -6,11 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::{sys, timespec};
+use super::sys;
 
 /// A running child; killed when dropped, and when the thread that spawned it ends.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Process {
     /// Waits until the process ends, at most `limit`: whether it did.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
         let mut fds = [PollFd::from_borrowed_fd(self.exited(), PollFlags::IN)];
-        let ready = retry_on_intr(|| poll(&mut fds, Some(&timespec(limit))))?;
+        let ready = retry_on_intr(|| poll(&mut fds, Timespec::try_from(limit).ok().as_ref()))?;
         Ok(ready > 0)
     }
 

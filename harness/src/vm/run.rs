@@ -6,19 +6,21 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::channel::{Channel, Channels, channel, in_memory, inherited};
-use super::command::{Paths, Role, arguments};
+use super::command::{Paths, arguments};
+use super::config::{Config, Limits};
 use super::ending::{Ending, Finished};
 use super::keep::{Keep, by_hand};
 use super::monitor::Monitor;
 use super::process::Process;
 use super::qemu::Qemu;
 use super::received::{Received, Sink};
+use super::role::Role;
 use super::scan::Splat;
-use super::{Config, Limits, template, timespec};
+use super::template;
 use crate::support::stop::Stop;
 
 /// More than this on the event channel is a flood.
@@ -244,7 +246,7 @@ impl Vm {
             .chain(self.channels.open())
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        match poll(&mut fds, Some(&timespec(limit))) {
+        match poll(&mut fds, Timespec::try_from(limit).ok().as_ref()) {
             Ok(_) => {
                 let ready = |at: usize| !fds[at].revents().is_empty();
                 Ok(Ready {

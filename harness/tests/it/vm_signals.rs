@@ -15,6 +15,7 @@ use std::{
 };
 
 use crate::support::{harness, kernel_options, report_file, run, scenarios};
+use crate::vm_templates;
 use ::harness::kernels::{Kernels, Silent};
 use serde_json::Value;
 
@@ -60,6 +61,37 @@ fn finished_kernel_stays_in_the_report_of_a_killed_harness() {
     assert_eq!(scenarios(&report, 0)[0], ["attach", "passed", "ok"]);
     assert_eq!(report["kernels"][1]["verdict"], "infra");
     assert_eq!(report["verdict"], "infra");
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_template_that_another_harness_makes() {
+    let cache = vm_templates::cache();
+    let exec = || {
+        let mut exec = harness(&["exec", "--kernel", "5.10", "--offline", "--accel", "tcg"]);
+        exec.args(["-v", "--cache-dir"]).arg(cache.path());
+        exec.args(["--", "true"]);
+        exec
+    };
+    assert_eq!(run(&mut exec()).status, 0);
+    let template = vm_templates::template(cache.path());
+    let lock = format!("template-{}", template.file_name().unwrap().display());
+    let lock = fs::File::open(cache.path().join("locks").join(lock)).unwrap();
+    fs::remove_dir_all(template).unwrap();
+    lock.lock().unwrap();
+
+    let said = cache.path().join("stderr");
+    let stderr = fs::File::create(&said).unwrap();
+    let mut child = exec().stderr(stderr).spawn().unwrap();
+    until("it waits", || {
+        fs::read_to_string(&said).is_ok_and(|said| said.contains("waiting for another harness"))
+    });
+    signal(&child, libc::SIGINT);
+    let mut status = None;
+    until("it ended", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(130));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// A cache of its own that has the kernels of the usual one.
-fn cache() -> tempfile::TempDir {
+pub(crate) fn cache() -> tempfile::TempDir {
     let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
     let resolved = kernels.resolve("5.10", &Silent).unwrap();
     kernels.fetch(&resolved, &Silent).unwrap();
@@ -56,7 +56,7 @@ fn machine(kernel: &Value) -> ([String; 2], u64) {
 }
 
 /// The one template of the cache.
-fn template(cache: &Path) -> std::path::PathBuf {
+pub(crate) fn template(cache: &Path) -> std::path::PathBuf {
     let all: Vec<_> = fs::read_dir(cache.join("templates")).unwrap().collect();
     assert_eq!(all.len(), 1, "{all:?}");
     all[0].as_ref().unwrap().path()
@@ -82,7 +82,10 @@ fn vms_from_one_template_differ_in_randomness_and_have_the_current_time() {
     assert!(said.contains("making a template"), "{said}");
     // Left by a harness that was killed.
     let key = template(cache);
-    let left = format!(".{}.partial", key.file_name().unwrap().to_str().unwrap());
+    let left = format!(
+        ".{}.x1Y2z3.partial",
+        key.file_name().unwrap().to_str().unwrap()
+    );
     let left = cache.join("templates").join(left);
     fs::create_dir(&left).unwrap();
 

@@ -9,8 +9,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::{BUILDS, KERNELS, UNPACKED};
 use crate::{kernels::cache::ENTRY, support::last_used, vm::Templates};
+
+/// Unpacked kernels, by the checksum of what they were unpacked from.
+pub(super) const UNPACKED: &str = "vmlinux";
+pub(super) const KERNELS: &str = "kernels";
+/// The folders in which kernels are built.
+pub(super) const BUILDS: &str = "builds";
 
 /// One thing in a cache.
 #[derive(Debug)]
@@ -92,6 +97,10 @@ pub(super) fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+pub(super) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// What a file or a folder takes on the disk.

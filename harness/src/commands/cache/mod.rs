@@ -3,23 +3,20 @@
 mod items;
 mod prune;
 
-use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 
-use self::items::{entries, is_built, name};
+use self::items::{BUILDS, KERNELS, UNPACKED, entries, is_built, megabytes, name};
 use crate::{
-    cli::cache::CacheCommand, kernels::cache::default_dir, support::error::usage, vm::Templates,
+    cli::cache::CacheCommand,
+    kernels::cache::default_dir,
+    support::{atomic, error::usage},
+    vm::Templates,
 };
 
-/// Unpacked kernels, by the checksum of what they were unpacked from.
-const UNPACKED: &str = "vmlinux";
-const KERNELS: &str = "kernels";
-/// The folders in which kernels are built.
-const BUILDS: &str = "builds";
 /// What a download would bring back, kernels apart.
 const DOWNLOADED: [&str; 3] = [BUILDS, "lists", "keys"];
 
@@ -63,12 +60,12 @@ fn clear(root: &Path, all: bool) -> Result<()> {
     Templates::new(root).clear()?;
     let downloaded = DOWNLOADED.iter().filter(|_| all);
     for name in std::iter::once(&UNPACKED).chain(downloaded) {
-        remove_path(&root.join(name))?;
+        atomic::remove(&root.join(name))?;
     }
     if all {
         let kernels = entries(&root.join(KERNELS));
         for kernel in kernels.iter().filter(|kernel| !is_built(kernel)) {
-            remove_path(kernel)?;
+            atomic::remove(kernel)?;
         }
     }
     Ok(())
@@ -90,29 +87,13 @@ fn remove(root: &Path, names: &[String]) -> Result<()> {
         })
     };
     let paths = names.iter().map(find).collect::<Result<Vec<_>>>()?;
-    paths.into_iter().try_for_each(|path| remove_path(path))
-}
-
-fn remove_path(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+    paths.into_iter().try_for_each(|path| atomic::remove(path))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

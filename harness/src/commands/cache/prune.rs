@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::{items, megabytes, remove_path};
-use crate::support::lock::try_lock;
+use super::items::{self, megabytes};
+use crate::support::{atomic, lock::try_lock};
 
 /// Removes what can be made or downloaded again, the longest unused first, until the rest takes no more than `max` bytes.
 pub(super) fn prune(root: &Path, max: u64) -> Result<()> {
@@ -21,7 +21,7 @@ pub(super) fn prune(root: &Path, max: u64) -> Result<()> {
         let Some(_guard) = try_lock(root, lock)? else {
             continue;
         };
-        remove_path(&item.path)?;
+        atomic::remove(&item.path)?;
         bytes -= item.bytes;
         let size = megabytes(item.bytes);
         eprintln!("removed   {:<9} {size:>8}  {}", item.kind, item.name);

@@ -83,7 +83,7 @@ impl<'a> Guest<'a> {
         host_files.dir(Path::new("/tmp"), 0o1777)?;
         host_files.dir(Path::new("/run"), 0o755)?;
 
-        let kernels = Arc::new(Kernels::open(args.store.options())?);
+        let kernels = Arc::new(Kernels::open(args.store.clone())?);
         let kernel = find_kernel(args, &kernels, board, interrupt)?;
         let name = kernel.requested.clone();
         let line = board.line(&name);

@@ -25,7 +25,7 @@ pub fn run(args: &MinimumArgs) -> Result<u8> {
     if programs.planned().is_empty() {
         return Err(usage("name the object to search for: --object FILE"));
     }
-    let kernels = Kernels::open(args.store.options())?;
+    let kernels = Kernels::open(args.store.clone())?;
     let options = RunOptions {
         accel: args.accel,
         ..RunOptions::default()

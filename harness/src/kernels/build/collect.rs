@@ -1,4 +1,4 @@
-//! What a build left, put where a cached kernel has it.
+//! Moves the results of a build to where a cached kernel has them.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +7,15 @@ use anyhow::{Context, Result};
 
 use crate::kernels::files::manifest::{self, Record};
 
-/// Where the build leaves the image.
+/// Where a build writes the image.
 const IMAGE: &str = "arch/x86/boot/bzImage";
 
-/// Takes image and configuration from `out`; the modules are in `stage` already. Records every file.
+/// Copies image and configuration from `out` to `stage`, which has the modules already. Records every file.
 pub(super) fn collect(out: &Path, stage: &Path) -> Result<Vec<Record>> {
     for (from, to) in [(IMAGE, "vmlinuz"), (".config", "config")] {
         let from = out.join(from);
         fs::copy(&from, stage.join(to))
-            .with_context(|| format!("the build left no {}", from.display()))?;
+            .with_context(|| format!("the build has not made {}", from.display()))?;
     }
     let mut records = Vec::new();
     record(stage, stage, &mut records)
@@ -37,7 +37,7 @@ fn record(root: &Path, dir: &Path, records: &mut Vec<Record>) -> Result<()> {
                 sha256: manifest::hash_file(&path)?,
             });
         } else {
-            // Links to where it was built.
+            // A link to the build folder.
             fs::remove_file(&path)?;
         }
     }

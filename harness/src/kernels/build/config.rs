@@ -1,7 +1,7 @@
-//! Fragments of a kernel configuration: which are asked for, and whether they survived.
+//! Fragments of a kernel configuration: which options are requested, and which of them the kernel dropped.
 //!
-//! A fragment is written as the kernel itself writes them. A line `## from 5.11` limits those below it to these
-//! kernels, until the next such line; `## all` ends that.
+//! A fragment has the format of the kernel's own fragments. A line `## from 5.11` limits the options below it to these
+//! kernels, up to the next such line; `## all` ends the limit.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use fexit::KernelVersion;
 
 use super::range::Range;
 
-/// Those that every kernel is built with.
+/// The fragments that every kernel is built with.
 pub(super) const FRAGMENTS: [(&str, &str); 2] = [
     (
         "base.config",
@@ -22,19 +22,19 @@ pub(super) const FRAGMENTS: [(&str, &str); 2] = [
     ),
 ];
 
-/// One option, and its value; `None` if it is to be off.
+/// One option and its value; `None` turns it off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Setting {
     name: String,
     value: Option<String>,
 }
 
-/// What is asked for. Of two settings of one option the later holds.
+/// The requested options. The last setting of an option counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config(Vec<Setting>);
 
 impl Config {
-    /// Adds what a fragment says of kernels of this version.
+    /// Adds the options of a fragment for this kernel version.
     pub(super) fn add(&mut self, name: &str, text: &str, version: KernelVersion) -> Result<()> {
         let mut range = Range::default();
         for (number, line) in text.lines().enumerate() {
@@ -51,12 +51,12 @@ impl Config {
         Ok(())
     }
 
-    /// As the kernel reads it.
+    /// The text of a `.config` file.
     pub(super) fn to_text(&self) -> String {
         self.0.iter().map(Setting::to_line).collect()
     }
 
-    /// What of it is not so in `text`, the configuration that the kernel made of it.
+    /// The options that differ in `text`, the configuration that `make olddefconfig` wrote.
     pub(super) fn lost(&self, text: &str) -> Vec<String> {
         let lines = text.lines().filter_map(|line| Setting::parse(line).ok());
         let made: HashMap<_, _> = lines

@@ -1,4 +1,4 @@
-//! Processes that end together, and with the harness, however it ends.
+//! Processes that end together, and with the harness, also after SIGKILL.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Kills its own group as soon as its stdin ends, which the system sees to when the harness dies.
+/// Kills its own group when its stdin ends: the system closes it when the harness dies.
 const WATCHDOG: &str = "read -r _; kill -KILL 0";
 
-/// A group of processes: `make` has children that have children. All are killed when it is dropped.
+/// A process group, for `make` and its descendants. Dropping it kills them all.
 #[derive(Debug)]
 pub(super) struct Group {
     watchdog: Child,
@@ -22,7 +22,7 @@ impl Group {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Not the harness's own, so that Ctrl-C reaches only the harness, which then decides.
+            // A group of its own: Ctrl-C reaches only the harness, which then ends the build.
             .process_group(0)
             .spawn()?;
         Ok(Self { watchdog })
@@ -30,7 +30,7 @@ impl Group {
 
     /// Starts a program in this group.
     pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        // A group is called by the number of its first process.
+        // The id of a group is that of its first process.
         command
             .process_group(Pid::from_child(&self.watchdog).as_raw_nonzero().get())
             .spawn()
@@ -39,7 +39,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Not yet waited for, so the number still is this group's.
+        // The id cannot be reused before the `wait` below.
         let _ = kill_process_group(Pid::from_child(&self.watchdog), Signal::KILL);
         let _ = self.watchdog.wait();
     }

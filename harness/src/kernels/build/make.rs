@@ -15,14 +15,14 @@ use crate::support::interrupt::INTERRUPTED;
 use crate::support::progress::Progress;
 use crate::support::stop::Stop;
 
-/// How often to look whether it has ended, or is to end.
+/// How often to check whether `make` has ended or a stop was requested.
 const TICK: Duration = Duration::from_millis(100);
 
-/// So many of the log's last lines are in the error.
+/// The number of log lines in an error.
 const TAIL: usize = 25;
 
-/// What the user's environment must not decide about a kernel.
-const LEAKS: [&str; 11] = [
+/// Variables of the user's environment that would change the kernel.
+const REMOVED: [&str; 11] = [
     "ARCH",
     "CROSS_COMPILE",
     "KBUILD_OUTPUT",
@@ -36,20 +36,20 @@ const LEAKS: [&str; 11] = [
     "V",
 ];
 
-/// A tree, and how it is built.
+/// A source tree, and how to build it.
 pub(super) struct Make<'a> {
     pub(super) tree: &'a Path,
     pub(super) out: &'a Path,
     /// As `WERROR=0`.
     pub(super) variables: Vec<String>,
-    /// All that is printed goes there.
+    /// The file for the output of `make`.
     pub(super) log: &'a Path,
     pub(super) stop: &'a Stop,
     pub(super) progress: &'a dyn Progress,
 }
 
 impl Make<'_> {
-    /// Makes these targets, with `more` variables.
+    /// Builds these targets, with `more` variables.
     pub(super) fn run(&self, targets: &[&str], more: &[String]) -> Result<()> {
         let log = OpenOptions::new()
             .create(true)
@@ -62,7 +62,7 @@ impl Make<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        // Dropped last, and with it whatever still runs.
+        // Dropped last: kills the processes that still run.
         let group = Group::new().context("cannot start sh")?;
         let mut make = group.spawn(&mut command).context("cannot start make")?;
         let status = self.wait(&mut make)?;
@@ -79,7 +79,7 @@ impl Make<'_> {
 
     fn command(&self, targets: &[&str], more: &[String]) -> Command {
         let mut command = Command::new("make");
-        for name in LEAKS {
+        for name in REMOVED {
             command.env_remove(name);
         }
         for (name, _) in env::vars_os() {
@@ -121,7 +121,7 @@ impl Make<'_> {
     }
 }
 
-/// The last lines of what was written after `from`.
+/// The last lines of the log after the offset `from`.
 fn tail(log: &Path, from: u64) -> String {
     let text = fs::read(log).unwrap_or_default();
     let from = usize::try_from(from).unwrap_or(0).min(text.len());

@@ -1,13 +1,13 @@
-//! Kernels that nobody publishes ready for fexit, built here.
+//! Builds kernels for which no distribution has packages with fexit.
 //!
-//! A build has a folder of its own in the cache, named after the checksum of its source. It stays until the build has
-//! succeeded, so that one that was interrupted goes on where it was; whatever is under a final name in it is complete.
+//! Each build has a folder in the cache, named after the checksum of its source. The folder stays until the build has
+//! succeeded, so that an interrupted build continues; a file under its final name is complete.
 
 mod collect;
 mod config;
 mod group;
 mod make;
-mod order;
+mod options;
 mod origin;
 mod range;
 mod tools;
@@ -16,11 +16,12 @@ mod workarounds;
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use fexit::KernelVersion;
 
-pub use order::Order;
+pub use options::BuildOptions;
 pub use tools::Tools;
 
 use self::config::{Config, FRAGMENTS};
@@ -30,61 +31,60 @@ use self::workarounds::Workaround;
 use super::cache::{Lookup, write_atomically};
 use super::{Kernel, Kernels, fetch};
 use crate::kernels::files::manifest::{self, Record};
-use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source};
-use crate::support::error::usage;
+use crate::kernels::source::{Artifact, BUILT, Build, Kind, Resolved, Source};
 use crate::support::progress::{Notes, Progress};
+use crate::support::{atomic, error::usage, stop::Stop};
 
-/// What `uname -r` of a kernel that was built here ends with.
-pub const BUILT: &str = "-built";
-
-/// Boots a kernel, and says what is wrong if fexit does not work in it; otherwise what it did.
+/// Boots a kernel and tests fexit in it. Returns the scenarios with their outcomes, or why it does not work.
 pub type Prove<'a> = &'a dyn Fn(&Kernel) -> Result<Vec<String>>;
 
 /// A kernel that is in the cache now.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// It.
+    /// The kernel.
     pub kernel: Kernel,
-    /// It had been built before.
+    /// An earlier command built it.
     pub was_there: bool,
 }
 
 impl Kernels {
-    /// Builds a kernel, and keeps it if `prove` finds nothing wrong with it.
+    /// Builds a kernel, and adds it to the cache if `prove` succeeds.
     pub fn build(
         &self,
-        order: &Order<'_>,
+        options: &BuildOptions,
+        tools: &Tools,
+        stop: &Stop,
         progress: &dyn Progress,
         prove: Prove<'_>,
     ) -> Result<Built> {
         let notes = Notes::new(progress);
-        let mut origin = Origin::find(self, order, &notes)?;
+        let mut origin = Origin::find(self, options, stop, &notes)?;
         let dir = self.cache.build_dir(&origin.artifact)?;
         if dir.to_string_lossy().contains([' ', ':']) {
             return Err(usage(format!(
-                "kernels cannot be built below a folder with a blank or a colon in its name ({}): use --cache-dir",
+                "a kernel cannot be built in {}: the path contains a blank or a colon. Name another cache with --cache-dir",
                 dir.display()
             )));
         }
         let _guard = self.cache.lock(&lock_name(&dir), || {
             progress.note("waiting for another harness that is building it");
         })?;
-        if order.again && dir.exists() {
-            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        if options.again {
+            atomic::remove(&dir)?;
         }
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let version = match origin.version() {
             Some(version) => version.to_owned(),
-            None => tree::version(&origin.tree(self, &dir, order, &notes)?)?,
+            None => tree::version(&origin.tree(self, &dir, stop, &notes)?)?,
         };
-        let mut context = BuildContext::new(self, order, &origin, &version, &dir)?;
-        let kernel = match self.built_before(&context)?.filter(|_| !order.again) {
+        let mut context = BuildContext::new(self, (options, tools, stop), &origin, &version, &dir)?;
+        let kernel = match self.built_before(&context)?.filter(|_| !options.again) {
             Some(kernel) => Built {
                 kernel,
                 was_there: true,
             },
             None => {
-                let tree = origin.tree(self, &dir, order, &notes)?;
+                let tree = origin.tree(self, &dir, stop, &notes)?;
                 context.found(origin.artifact);
                 Built {
                     kernel: context.build(&tree, progress, prove)?,
@@ -92,11 +92,11 @@ impl Kernels {
                 }
             }
         };
-        remove(&dir)?;
+        atomic::remove(&dir)?;
         Ok(kernel)
     }
 
-    /// The kernel, if it is in the cache and was built in the very same way.
+    /// The kernel, if the cache has one with the same inputs.
     fn built_before(&self, context: &BuildContext<'_>) -> Result<Option<Kernel>> {
         let Lookup::Ready(kernel) = self.cache.lookup(&context.resolved, false)? else {
             return Ok(None);
@@ -109,11 +109,6 @@ impl Kernels {
     }
 }
 
-/// A failure here would only leave something to be removed by the next build.
-fn remove(dir: &Path) -> Result<()> {
-    fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
-}
-
 fn lock_name(dir: &Path) -> String {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     format!("build-{name}")
@@ -122,7 +117,8 @@ fn lock_name(dir: &Path) -> String {
 /// One kernel being built.
 struct BuildContext<'a> {
     kernels: &'a Kernels,
-    order: &'a Order<'a>,
+    options: &'a BuildOptions,
+    stop: &'a Stop,
     dir: &'a Path,
     config: Config,
     workarounds: Vec<Workaround>,
@@ -133,7 +129,7 @@ struct BuildContext<'a> {
 impl<'a> BuildContext<'a> {
     fn new(
         kernels: &'a Kernels,
-        order: &'a Order<'a>,
+        (options, tools, stop): (&'a BuildOptions, &Tools, &'a Stop),
         origin: &Origin,
         version: &str,
         dir: &'a Path,
@@ -142,13 +138,12 @@ impl<'a> BuildContext<'a> {
         let series = number.series().to_string();
         if kernels.matrix.find(&series).is_none() {
             return Err(usage(format!(
-                "{} is Linux {version}, and kernels.toml has no series {series} by which it could be called",
+                "{} is Linux {version}, but kernels.toml has no series {series}: add it there",
                 origin.artifact.package
             )));
         }
-        check_wanted(order, version, &series)?;
+        check_version(options, version, &series)?;
 
-        let tools = order.tools;
         let workarounds = workarounds::of(number)?;
         let mut config = Config::default();
         for (name, text) in FRAGMENTS {
@@ -157,7 +152,7 @@ impl<'a> BuildContext<'a> {
         for workaround in &workarounds {
             workaround.configure(&mut config, number)?;
         }
-        for path in order.fragments {
+        for path in &options.config {
             let name = path.display().to_string();
             let text = fs::read_to_string(path)
                 .map_err(|e| usage(format!("--config {name} cannot be read: {e}")))?;
@@ -195,7 +190,8 @@ impl<'a> BuildContext<'a> {
         );
         Ok(Self {
             kernels,
-            order,
+            options,
+            stop,
             dir,
             config,
             workarounds,
@@ -222,7 +218,7 @@ impl<'a> BuildContext<'a> {
         build.map_or("", |build| &build.inputs_digest)
     }
 
-    /// Where the source was downloaded from is known only now.
+    /// Records where the source was downloaded from.
     fn found(&mut self, mut artifact: Artifact) {
         artifact.version.clone_from(&self.resolved.version);
         self.resolved.source.artifacts = vec![artifact];
@@ -231,10 +227,7 @@ impl<'a> BuildContext<'a> {
     fn build(mut self, tree: &Path, progress: &dyn Progress, prove: Prove<'_>) -> Result<Kernel> {
         let is = tree::version(tree)?;
         if is != self.resolved.version {
-            bail!(
-                "the source of {} says that it is {is}",
-                self.resolved.version
-            );
+            bail!("the source of {} is Linux {is}", self.resolved.version);
         }
         let out = self.dir.join("out");
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -244,23 +237,24 @@ impl<'a> BuildContext<'a> {
             out: &out,
             variables: self.variables.clone(),
             log: &log,
-            stop: self.order.stop,
+            stop: self.stop,
             progress,
         };
         self.configure(&make, progress)?;
 
-        let jobs = self.order.jobs;
+        let jobs = match self.options.jobs {
+            Some(jobs) => jobs.into(),
+            None => thread::available_parallelism().map_or(1, usize::from),
+        };
         progress.note(&format!(
             "compiling {} with {jobs} jobs; the log is {}",
             self.resolved.version,
             log.display()
         ));
         make.run(&["bzImage", "modules"], &[format!("-j{jobs}")])
-            .with_context(|| self.how_to_go_on())?;
+            .with_context(|| self.how_to_continue())?;
         let stage = self.dir.join("kernel");
-        if stage.exists() {
-            remove(&stage)?;
-        }
+        atomic::remove(&stage)?;
         fs::create_dir(&stage).with_context(|| format!("cannot create {}", stage.display()))?;
         let into = [
             format!("INSTALL_MOD_PATH={}", stage.display()),
@@ -272,7 +266,7 @@ impl<'a> BuildContext<'a> {
         self.keep(&stage, &records, progress, prove)
     }
 
-    /// Asks for the options, and makes sure that they are there.
+    /// Requests the options, and checks that the kernel accepts them.
     fn configure(&self, make: &Make<'_>, progress: &dyn Progress) -> Result<()> {
         progress.note(&format!("configuring {}", self.resolved.version));
         for Workaround { name, .. } in &self.workarounds {
@@ -286,7 +280,7 @@ impl<'a> BuildContext<'a> {
         let lost = self.config.lost(&made);
         if !lost.is_empty() {
             bail!(
-                "{} cannot be configured as it was asked to be: {}",
+                "{} does not accept these options: {}",
                 self.resolved.version,
                 lost.join(", ")
             );
@@ -294,7 +288,7 @@ impl<'a> BuildContext<'a> {
         Ok(())
     }
 
-    /// Makes it a cached kernel, if it is a good one.
+    /// Tests the kernel, and adds it to the cache.
     fn keep(
         &mut self,
         stage: &Path,
@@ -319,7 +313,7 @@ impl<'a> BuildContext<'a> {
         progress.note("built; testing that fexit works in it, or is refused below 5.5");
         let proof = prove(&kernel).with_context(|| {
             format!(
-                "{} was built, but does not count: it is in {}, and not in the cache",
+                "{} was built, but is not in the cache, because fexit does not work in it; its files are in {}",
                 identity.release,
                 stage.display()
             )
@@ -336,17 +330,17 @@ impl<'a> BuildContext<'a> {
         }
     }
 
-    fn how_to_go_on(&self) -> String {
+    fn how_to_continue(&self) -> String {
         format!(
-            "{} was not built; the same command goes on where it stopped, with --again from the start",
+            "{} was not built; the same command continues, with --again it starts anew",
             self.resolved.version
         )
     }
 }
 
-/// What the user called a source of their own must be what it says of itself.
-fn check_wanted(order: &Order<'_>, version: &str, series: &str) -> Result<()> {
-    match (order.source, order.kernel) {
+/// Refuses a --source whose version is not the one that the user named.
+fn check_version(options: &BuildOptions, version: &str, series: &str) -> Result<()> {
+    match (&options.source, &options.kernel) {
         (Some(source), Some(wanted)) if wanted != version && wanted != series => {
             Err(usage(format!(
                 "--source {} is Linux {version}, not {wanted}",

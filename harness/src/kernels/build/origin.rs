@@ -1,4 +1,4 @@
-//! Where the source of a kernel to build comes from.
+//! Where the source of a build comes from.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,12 @@ use crate::kernels::download::mirrors::first_good;
 use crate::kernels::files::manifest::hash_file;
 use crate::kernels::source::Artifact;
 use crate::kernels::sources::kernel_org::{self, Release};
-use crate::kernels::{build::order::Order, source::KERNEL_ORG};
+use crate::kernels::{build::options::BuildOptions, source::KERNEL_ORG};
 use crate::support::error::usage;
 use crate::support::progress::Notes;
+use crate::support::stop::Stop;
 
-/// The source of one kernel, known to the last bit.
+/// The source of one kernel, with its checksum.
 pub(super) struct Origin {
     pub(super) artifact: Artifact,
     pub(super) verified_by: String,
@@ -23,31 +24,36 @@ pub(super) struct Origin {
 }
 
 enum Place {
-    /// To be downloaded from one of these.
+    /// Download it from one of these.
     Mirrors(Vec<String>),
     Tarball(PathBuf),
     Tree(PathBuf),
 }
 
-const OWN: &str = "nothing: it is the user's own";
+const LOCAL: &str = "nothing: it is the user's own";
 
 impl Origin {
-    /// Finds out what is to be built.
-    pub(super) fn find(kernels: &Kernels, order: &Order<'_>, notes: &Notes<'_>) -> Result<Self> {
-        match (order.source, order.kernel) {
-            (None, None) => Err(usage("name a kernel to build, as 5.5, or its --source")),
+    /// Finds the source.
+    pub(super) fn find(
+        kernels: &Kernels,
+        options: &BuildOptions,
+        stop: &Stop,
+        notes: &Notes<'_>,
+    ) -> Result<Self> {
+        match (&options.source, &options.kernel) {
+            (None, None) => Err(usage("name a kernel to build (5.5) or its --source")),
             (None, Some(wanted)) => Self::release(kernels, wanted, notes),
             (Some(path), _) if path.is_dir() => {
                 if !tree::is_tree(path) {
                     return Err(usage(format!(
-                        "--source {}: there is no tree of kernel sources",
+                        "--source {}: this is not a kernel source tree",
                         path.display()
                     )));
                 }
                 tree::check_clean(path)?;
                 let path = std::path::absolute(path)?;
                 notes.progress.step("reading the source");
-                let sha256 = tree::hash_tree(&path, order.stop)?;
+                let sha256 = tree::hash_tree(&path, stop)?;
                 Ok(Self::own(&path, sha256, Place::Tree(path.clone())))
             }
             (Some(path), _) => {
@@ -59,7 +65,7 @@ impl Origin {
         }
     }
 
-    /// Whose source it is.
+    /// The name of the source.
     pub(super) fn name(&self) -> &'static str {
         match self.place {
             Place::Mirrors(_) => KERNEL_ORG,
@@ -67,7 +73,7 @@ impl Origin {
         }
     }
 
-    /// What is known before the source is there.
+    /// The kernel version; `None` for a local source that is not unpacked yet.
     pub(super) fn version(&self) -> Option<&str> {
         match self.artifact.version.as_str() {
             "" => None,
@@ -81,7 +87,7 @@ impl Origin {
         })?;
         if !wanted.starts_with(|c: char| c.is_ascii_digit()) || wanted.contains('/') {
             return Err(usage(format!(
-                "{wanted:?} is no kernel that could be built: name one as 5.5 or 5.5.19"
+                "{wanted:?} cannot be built: name a series (5.5) or a release (5.5.19)"
             )));
         }
         let net = (&kernels.cache, &kernels.client, kernels.options.offline);
@@ -101,24 +107,24 @@ impl Origin {
         Self {
             artifact: Artifact {
                 package: name.to_string_lossy().into_owned(),
-                // Its Makefile will tell.
+                // Its Makefile has the version.
                 version: String::new(),
                 path: path.display().to_string(),
                 size: None,
                 sha256,
                 url: None,
             },
-            verified_by: OWN.to_owned(),
+            verified_by: LOCAL.to_owned(),
             place,
         }
     }
 
-    /// The tree, unpacked below `dir` if it has to be. What an earlier build unpacked is used again.
+    /// The source tree. Unpacks it below `dir` unless an earlier build did.
     pub(super) fn tree(
         &mut self,
         kernels: &Kernels,
         dir: &Path,
-        order: &Order<'_>,
+        stop: &Stop,
         notes: &Notes<'_>,
     ) -> Result<PathBuf> {
         let tree = dir.join("source");
@@ -134,7 +140,7 @@ impl Origin {
             }
         };
         notes.progress.note("unpacking the source");
-        tree::unpack_into(&tarball, &tree, order.stop)?;
+        tree::unpack_into(&tarball, &tree, stop)?;
         if let Place::Mirrors(_) = self.place {
             std::fs::remove_file(&tarball)
                 .with_context(|| format!("cannot remove {}", tarball.display()))?;

@@ -1,4 +1,4 @@
-//! Which kernels something is for.
+//! Ranges of kernel versions.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use fexit::KernelVersion;
 use serde::Deserialize;
 
-/// From one version on, up to another that is not among them.
+/// The versions from `from` up to, but without, `until`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Bounds")]
 pub(super) struct Range {
@@ -14,7 +14,7 @@ pub(super) struct Range {
     until: Option<KernelVersion>,
 }
 
-/// As it stands in the data.
+/// The range as the data files have it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bounds {

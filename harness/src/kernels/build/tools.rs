@@ -1,11 +1,11 @@
-//! The programs and headers that a build needs, looked for before it takes time.
+//! The programs and headers that a build needs, checked before it starts.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-/// A program, and Debian's name of its package.
+/// A program and its Debian package.
 const PROGRAMS: [(&str, &str); 8] = [
     ("make", "make"),
     ("gcc", "gcc"),
@@ -17,10 +17,10 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("pahole", "dwarves"),
 ];
 
-/// A header that the kernel's own tools include, and its package.
+/// A header that the kernel's own tools include, and its Debian package.
 const HEADERS: [(&str, &str); 2] = [("gelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];
 
-/// What is there.
+/// The versions of the programs that the kernel records.
 #[derive(Clone, Debug)]
 pub struct Tools {
     /// As `gcc (Debian 12.2.0-14) 12.2.0`.
@@ -32,13 +32,13 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Looks for all of them.
+    /// Finds them; the error names all that are missing, and the packages to install.
     pub fn find() -> Result<Self> {
         let mut missing: Vec<_> = PROGRAMS
             .iter()
             .filter(|(program, _)| version(program).is_none())
             .collect();
-        // Without a compiler no header is found.
+        // The check for headers needs a compiler.
         if !missing.iter().any(|(program, _)| *program == "gcc") {
             missing.extend(HEADERS.iter().filter(|(header, _)| !compiles(header)));
         }
@@ -58,7 +58,7 @@ impl Tools {
         )
     }
 
-    /// 124 for version 1.24, as the kernel counts, too.
+    /// 124 for version 1.24, as in the kernel's build system.
     pub(super) fn pahole_number(&self) -> u32 {
         let number = self.pahole.trim_start_matches('v').split_once('.');
         let number = number.and_then(|(major, minor)| {
@@ -68,18 +68,18 @@ impl Tools {
     }
 }
 
-/// What a program says first of itself; `None` if it does not run.
+/// The first line of a program's `--version`; `None` if it does not run.
 fn version(program: &str) -> Option<String> {
     let output = Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
         .output()
         .ok()?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let version = String::from_utf8_lossy(&output.stdout);
     output
         .status
         .success()
-        .then(|| said.lines().next().unwrap_or_default().to_owned())
+        .then(|| version.lines().next().unwrap_or_default().to_owned())
 }
 
 fn compiles(header: &str) -> bool {
@@ -104,13 +104,13 @@ mod tests {
 
     #[test]
     fn pahole_version_is_encoded_like_the_kernel_does() {
-        for (said, number) in [("v1.24", 124), ("v1.30", 130), ("?", 0), ("", 0)] {
+        for (version, number) in [("v1.24", 124), ("v1.30", 130), ("?", 0), ("", 0)] {
             let tools = Tools {
                 compiler: String::new(),
                 linker: String::new(),
-                pahole: said.to_owned(),
+                pahole: version.to_owned(),
             };
-            assert_eq!(tools.pahole_number(), number, "{said}");
+            assert_eq!(tools.pahole_number(), number, "{version}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A tree of kernel sources: unpacked, told apart, and asked for its version.
+//! A kernel source tree: unpacking it, its version, and its checksum.
 
 use std::fs;
 use std::io::BufReader;
@@ -15,18 +15,18 @@ use crate::support::hex::hex;
 use crate::support::interrupt::INTERRUPTED;
 use crate::support::stop::Stop;
 
-/// What a tree must have to be one.
+/// What every kernel source tree has.
 const SIGNS: [&str; 3] = ["Makefile", "Kconfig", "arch/x86"];
 
-/// What a build leaves in a tree, and what then stands in the way of one outside of it.
+/// What a build leaves in a tree. It makes a build in another folder fail.
 const BUILT: [&str; 2] = [".config", "include/config"];
 
-/// Whether this is a tree of kernel sources.
+/// Whether this is a kernel source tree.
 pub(super) fn is_tree(dir: &Path) -> bool {
     SIGNS.iter().all(|sign| dir.join(sign).exists())
 }
 
-/// Refuses a tree that was built in.
+/// Refuses a tree in which a kernel was configured or built.
 pub(super) fn check_clean(dir: &Path) -> Result<()> {
     match BUILT.iter().find(|built| dir.join(built).exists()) {
         None => Ok(()),
@@ -38,7 +38,7 @@ pub(super) fn check_clean(dir: &Path) -> Result<()> {
     }
 }
 
-/// The version of a tree, as its Makefile has it: `5.5.19`, `5.5.0-rc5`.
+/// The version in the Makefile of a tree: `5.5.19`, `5.5.0-rc5`.
 pub(super) fn version(dir: &Path) -> Result<String> {
     let path = dir.join("Makefile");
     let makefile =
@@ -57,7 +57,7 @@ pub(super) fn version(dir: &Path) -> Result<String> {
     Ok(format!("{major}.{minor}.{patch}{extra}"))
 }
 
-/// Unpacks a tarball, and moves the tree that it holds to `dir`.
+/// Unpacks a tarball, and moves the source tree in it to `dir`.
 pub(super) fn unpack_into(tarball: &Path, dir: &Path, stop: &Stop) -> Result<()> {
     let context = || format!("cannot unpack {}", tarball.display());
     let partial = dir.with_extension("partial");
@@ -81,7 +81,7 @@ pub(super) fn unpack_into(tarball: &Path, dir: &Path, stop: &Stop) -> Result<()>
     fs::remove_dir_all(&partial).with_context(context)
 }
 
-/// The tree, or the one that is in it.
+/// This folder or a folder in it, if it is a source tree.
 fn find_tree(dir: &Path) -> Result<Option<PathBuf>> {
     if is_tree(dir) {
         return Ok(Some(dir.to_owned()));
@@ -95,7 +95,7 @@ fn find_tree(dir: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// One checksum for the names and contents of all files of a tree.
+/// A checksum over the names and contents of all files of a tree.
 pub(super) fn hash_tree(dir: &Path, stop: &Stop) -> Result<String> {
     let mut hash = Sha256::new();
     add_dir(&mut hash, dir, stop)?;

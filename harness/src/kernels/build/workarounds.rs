@@ -1,4 +1,4 @@
-//! What kernels need that are older than the tools that build them. Data, with ranges and reasons:
+//! Workarounds for kernels that are older than the tools that build them. The data, with ranges and reasons, is in
 //! `kernels/workarounds.toml`.
 
 use std::fs;
@@ -14,18 +14,18 @@ use super::range::Range;
 
 const DATA: &str = include_str!("../../../../kernels/workarounds.toml");
 
-/// One of them.
+/// A workaround.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Workaround {
-    /// For the report.
+    /// Its name in the report.
     pub(super) name: String,
     /// Which kernels need it.
     #[serde(default)]
     kernels: Range,
-    /// Why, for whoever wonders.
+    /// Why they need it.
     reason: String,
-    /// Options of the kernel, as a fragment has them.
+    /// Kernel options, as lines of a fragment.
     #[serde(default)]
     config: Vec<String>,
     /// Variables for `make`.
@@ -36,7 +36,7 @@ pub(super) struct Workaround {
     pahole: Vec<PaholeFlag>,
 }
 
-/// An argument that only newer versions of pahole know, and only they need.
+/// An argument for pahole from this version on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PaholeFlag {
@@ -50,7 +50,7 @@ struct Data {
     workaround: Vec<Workaround>,
 }
 
-/// Those that a kernel of this version needs.
+/// The workarounds that this kernel version needs.
 pub(super) fn of(version: KernelVersion) -> Result<Vec<Workaround>> {
     let mut data: Data = toml::from_str(DATA).context("workarounds.toml is invalid")?;
     data.workaround
@@ -59,7 +59,7 @@ pub(super) fn of(version: KernelVersion) -> Result<Vec<Workaround>> {
 }
 
 impl Workaround {
-    /// Adds its options to those that are asked for.
+    /// Adds its kernel options to a configuration.
     pub(super) fn configure(&self, config: &mut Config, version: KernelVersion) -> Result<()> {
         config.add(&self.name, &self.config.join("\n"), version)
     }
@@ -69,13 +69,13 @@ impl Workaround {
         &self.make
     }
 
-    /// Its name, and why it is there.
+    /// Its name and reason.
     pub(super) fn explained(&self) -> String {
         format!("{}: {}", self.name, self.reason)
     }
 }
 
-/// The arguments that a pahole of this version (124 is 1.24) must be given.
+/// The arguments for this version of pahole (124 is 1.24).
 pub(super) fn pahole_flags(workarounds: &[Workaround], pahole: u32) -> Vec<&str> {
     workarounds
         .iter()
@@ -85,7 +85,7 @@ pub(super) fn pahole_flags(workarounds: &[Workaround], pahole: u32) -> Vec<&str>
         .collect()
 }
 
-/// Writes a program that is pahole with some more arguments: a kernel calls it by a name only.
+/// Writes a script that runs pahole with more arguments: a kernel's build takes only the path of a program.
 pub(super) fn wrap_pahole(dir: &Path, flags: &[&str]) -> Result<PathBuf> {
     let path = dir.join("pahole");
     let text = format!(

@@ -7,8 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::syncfs;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::Kernel;
 use crate::kernels::download::mirrors::AllFailed;
@@ -33,7 +34,19 @@ pub(super) struct Entry {
     pub(super) source: Source,
 }
 
-/// What the cache has to say about a kernel.
+impl Entry {
+    /// This kernel, as the answer to a request.
+    pub(super) fn resolved(self, requested: &str) -> Resolved {
+        Resolved {
+            requested: requested.to_owned(),
+            series: self.series,
+            version: self.version,
+            source: self.source,
+        }
+    }
+}
+
+/// The state of a kernel in the cache.
 pub(super) enum Lookup {
     Absent,
     Damaged(String),
@@ -161,30 +174,13 @@ impl Cache {
     }
 
     /// An empty folder to build an entry in. Call it, and [`Cache::publish`], only with the entry's lock held.
-    pub(super) fn begin(&self, resolved: &Resolved) -> Result<PathBuf> {
-        let dir = partial(&self.entry_dir(resolved))?;
-        // Left by a process that was killed: nobody else can be at work here.
-        remove_dir(&dir)?;
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        Ok(dir)
+    pub(super) fn begin(&self, resolved: &Resolved) -> Result<TempDir> {
+        atomic::partial(&self.entry_dir(resolved))
     }
 
-    /// Removes what harnesses that were killed left of any entry. Whoever is building one holds its lock.
+    /// Removes what killed harnesses left of entries.
     pub(super) fn sweep(&self) {
-        for entry in fs::read_dir(self.kernels()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let of = name
-                .to_str()
-                .and_then(|name| name.strip_prefix('.')?.strip_suffix(".partial"));
-            let Some(Ok(lock)) = of.map(|name| File::open(self.root.join("locks").join(name)))
-            else {
-                continue;
-            };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // The download starts again. The lock is released only afterwards.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
+        atomic::sweep(&self.root, &self.kernels(), "");
     }
 
     /// Says where the way out is, if the problem is the place where kernels are kept.
@@ -237,10 +233,8 @@ impl Cache {
         fs::write(partial.join(ENTRY), serde_json::to_vec_pretty(&entry)?).with_context(context)?;
         // One call for a thousand files. Without it, a power cut after the rename could leave them empty.
         syncfs(File::open(partial).with_context(context)?).with_context(context)?;
-        let dir = self.entry_dir(resolved);
         fs::create_dir_all(self.kernels()).with_context(context)?;
-        remove_dir(&dir)?;
-        fs::rename(partial, &dir).with_context(|| format!("cannot create {}", dir.display()))
+        atomic::replace(partial, &self.entry_dir(resolved))
     }
 }
 
@@ -266,23 +260,6 @@ fn tame(text: &str) -> String {
     let replace = |c: char| if harmless(c) { c } else { '_' };
     let tame: String = text.chars().map(replace).take(100).collect();
     tame.trim_start_matches('.').to_owned()
-}
-
-fn partial(path: &Path) -> Result<PathBuf> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .context("a path without a name")?;
-    Ok(path.with_file_name(format!(".{name}.partial")))
-}
-
-fn remove_dir(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot remove {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// As [`atomic::write`], with an error that names the file.

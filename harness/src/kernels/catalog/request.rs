@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::matrix::{Matrix, Series};
+use crate::kernels::source::{Artifact, Kind, Resolved, Source};
 use crate::kernels::sources::url;
 use crate::kernels::version;
 use crate::support::error::usage;
@@ -19,6 +20,33 @@ impl<'a> Request<'a> {
     /// As it was typed.
     pub(crate) fn text(&self) -> &'a str {
         self.exact.unwrap_or(&self.series.name)
+    }
+
+    /// The kernel that answers it. Its version is that of its first package.
+    pub(crate) fn resolved(
+        &self,
+        kind: Kind,
+        artifacts: Vec<Artifact>,
+        verified_by: &str,
+    ) -> Resolved {
+        let package_version = artifacts
+            .first()
+            .map(|artifact| artifact.version.clone())
+            .unwrap_or_default();
+        Resolved {
+            requested: self.text().to_owned(),
+            series: self.series.name.clone(),
+            version: version::upstream(&package_version).to_owned(),
+            source: Source {
+                kind,
+                name: self.series.source.clone(),
+                package_version,
+                artifacts,
+                verified_by: verified_by.to_owned(),
+                notes: Vec::new(),
+                build: None,
+            },
+        }
     }
 
     pub(crate) fn parse(matrix: &'a Matrix, text: &'a str) -> Result<Self> {

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::STAGE1;
+use super::save::STAGE1;
 use crate::support::hex::hex;
-use crate::vm::{Config, Qemu, command};
+use crate::vm::{Config, Qemu, command::arguments_anywhere};
 
 /// Raised when older templates become useless.
 const FORMAT: &str = "2";
@@ -51,7 +51,7 @@ pub(super) fn key(
         kernel: Path::new(""),
         ..config.like()
     };
-    for argument in command::arguments_anywhere(&config) {
+    for argument in arguments_anywhere(&config) {
         add(argument.as_encoded_bytes());
     }
     let digest = hash.finalize();

@@ -7,22 +7,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use protocol::event::Event;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-use super::{STAGE1, window};
+use super::restore::window;
 use crate::{
     initramfs::cpio::Initramfs,
     support::stop::Stop,
     vm::{
         Config, Qemu, Severity, Splat, VmEvent,
         channel::pipe_to_us,
-        command::{Parts, Role},
         monitor::Monitor,
+        role::{Parts, Role},
         run::Vm,
-        timespec,
     },
 };
+
+/// The waiting init, built together with the harness.
+pub(super) const STAGE1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1"));
 
 /// How long QEMU may take to hand over the state: it needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -110,7 +112,7 @@ fn read_all(pipe: OwnedFd) -> Result<Vec<u8>> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(&pipe, PollFlags::IN)];
-        if retry_on_intr(|| poll(&mut fds, Some(&timespec(left))))? == 0 {
+        if retry_on_intr(|| poll(&mut fds, Timespec::try_from(left).ok().as_ref()))? == 0 {
             bail!("QEMU did not hand over the VM's state within {PATIENCE:?}");
         }
         match pipe

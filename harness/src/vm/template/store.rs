@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::key::{key, prefix};
+use super::restore::{NOTE, Note, RAM, STATE, Template, ram_sha256, window_for};
 use super::save::{Saved, save};
-use super::{NOTE, Note, RAM, STATE, Template, ram_sha256, window_for};
 use crate::{
     support::{
-        last_used,
-        lock::{Guard, lock, try_lock},
+        atomic, last_used,
+        lock::{lock_or_stop, try_lock},
         stop::Stop,
     },
     vm::{Accelerator, Config, Qemu},
@@ -27,7 +27,8 @@ const ROOM: u64 = 2 << 30;
 
 /// What a template of a kernel that cannot have one is called.
 const NEVER: &str = "never";
-const PARTIAL: &str = "partial";
+/// What the name of the lock of each begins with.
+const LOCK: &str = "template-";
 
 /// The folder of all templates.
 #[derive(Clone, Debug)]
@@ -69,10 +70,6 @@ impl Templates {
         self.cache.join("templates")
     }
 
-    fn lock(&self, key: &str) -> Result<Guard> {
-        lock(&self.cache, &lock_name(key), || {})
-    }
-
     /// The template for such a VM. One that is not there, or that is damaged, is made; `say` is told what is done.
     pub fn obtain(
         &self,
@@ -92,10 +89,10 @@ impl Templates {
         if let Ok(why) = fs::read_to_string(&never) {
             bail!("{why} (cached result)");
         }
-        fs::create_dir_all(self.root())
-            .with_context(|| format!("cannot create {}", self.root().display()))?;
-        self.sweep();
-        let _guard = self.lock(&key)?;
+        atomic::sweep(&self.cache, &self.root(), LOCK);
+        let _guard = lock_or_stop(&self.cache, &lock_name(&key), stop, || {
+            say("waiting for another harness that makes the template");
+        })?;
         let dir = self.root().join(&key);
         // It may have come while we waited for the lock.
         match Template::open(&dir) {
@@ -109,23 +106,13 @@ impl Templates {
             )),
         }
         say("making a template");
-        let partial = self.root().join(format!(".{key}.{PARTIAL}"));
-        remove(&partial)?;
-        let made = make(&partial, qemu, config, &kernel.release, window, stop);
-        match made {
-            Ok(None) => {}
-            Ok(Some(why)) => {
-                let _ = fs::write(&never, &why);
-                let _ = remove(&partial);
-                bail!(why);
-            }
-            Err(error) => {
-                let _ = remove(&partial);
-                return Err(error);
-            }
+        let partial = atomic::partial(&dir)?;
+        let release = &kernel.release;
+        if let Some(why) = make(partial.path(), qemu, config, release, window, stop)? {
+            let _ = fs::write(&never, &why);
+            bail!(why);
         }
-        remove(&dir)?;
-        fs::rename(&partial, &dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        atomic::replace(partial.path(), &dir)?;
         self.trim(&key, ROOM);
         Template::open(&dir)?.context("the new template has disappeared")
     }
@@ -137,8 +124,11 @@ impl Templates {
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
-        let _guard = self.lock(&key)?;
-        remove(&template.dir)
+        // Another process that holds the lock makes a new one.
+        match try_lock(&self.cache, &lock_name(&key))? {
+            Some(_guard) => atomic::remove(&template.dir),
+            None => Ok(()),
+        }
     }
 
     /// All templates, the longest unused first.
@@ -176,7 +166,7 @@ impl Templates {
             Err(error) => Err(error).context("cannot list the templates"),
             Ok(entries) => entries
                 .flatten()
-                .try_for_each(|entry| remove(&entry.path())),
+                .try_for_each(|entry| atomic::remove(&entry.path())),
         }
     }
 
@@ -189,31 +179,15 @@ impl Templates {
             if bytes <= room {
                 return;
             }
-            if remove(&self.root().join(&kept.key)).is_ok() {
+            if atomic::remove(&kept.path).is_ok() {
                 bytes -= kept.bytes;
-            }
-        }
-    }
-
-    /// Removes what a harness left that was killed while it made a template.
-    fn sweep(&self) {
-        for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let key = name
-                .strip_prefix('.')
-                .and_then(|name| name.strip_suffix(&format!(".{PARTIAL}")));
-            // Its maker holds the lock for as long as it lives.
-            if let Some(key) = key
-                && let Ok(Some(_guard)) = try_lock(&self.cache, &lock_name(key))
-            {
-                let _ = remove(&entry.path());
             }
         }
     }
 }
 
 fn lock_name(key: &str) -> String {
-    format!("template-{key}")
+    format!("{LOCK}{key}")
 }
 
 /// Makes a template in `dir`; the reason if this kernel can never have one.
@@ -226,7 +200,6 @@ fn make(
     stop: &Stop,
 ) -> Result<Option<String>> {
     let context = || format!("cannot write {}", dir.display());
-    fs::create_dir(dir).with_context(context)?;
     let ram = File::options()
         .read(true)
         .write(true)
@@ -264,20 +237,6 @@ fn kept(dir: &Path) -> Option<Kept> {
         lock: lock_name(&key),
         key,
     })
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -352,20 +311,5 @@ mod tests {
             change(&before);
             templates.verify(sum).unwrap();
         }
-    }
-
-    #[test]
-    fn leftovers_of_killed_harnesses_are_removed_and_live_ones_kept() {
-        let (_cache, templates) = filled(1);
-        let partial = |key: &str| templates.root().join(format!(".{key}.{PARTIAL}"));
-        fs::create_dir(partial("dead")).unwrap();
-        fs::create_dir(partial("alive")).unwrap();
-        let guard = templates.lock("alive").unwrap();
-        templates.sweep();
-        assert!(!partial("dead").exists() && partial("alive").exists());
-        drop(guard);
-        templates.sweep();
-        assert!(!partial("alive").exists());
-        assert_eq!(keys(&templates), "a");
     }
 }

@@ -350,7 +350,7 @@ fn leftovers_of_dead_processes_are_removed_and_live_builds_kept() {
     fs::create_dir_all(&locks).unwrap();
     let begun = |name: &str| {
         let lock = fs::File::create(locks.join(name)).unwrap();
-        let partial = archive.path(&format!("cache/kernels/.{name}.partial"));
+        let partial = archive.path(&format!("cache/kernels/.{name}.x1Y2z3.partial"));
         fs::create_dir_all(&partial).unwrap();
         fs::write(partial.join("vmlinuz"), "half").unwrap();
         (lock, partial)
