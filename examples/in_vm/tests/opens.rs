@@ -1,21 +1,21 @@
-//! Runs where `harness exec` puts it: see the documentation of the crate.
+//! Runs in a VM by `harness exec`: see the documentation of the crate.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{env, fs::File};
 
 use in_vm::Opens;
 
-/// A test that cannot test must not pass.
+/// Fails on the host, where the test cannot run.
 fn only_in_a_vm() {
     assert!(
         env::var_os("FEXIT_VM").is_some(),
-        "this loads a program into the running kernel, so it runs in a VM only. Set \
+        "this test loads a program into the kernel, so it runs in a VM only. Set \
          CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"harness exec --kernel 6.1 --\""
     );
 }
 
 #[test]
-fn openings_are_counted_by_how_they_end() {
+fn successful_and_failed_opens_are_counted() {
     only_in_a_vm();
     let opens = Opens::count().unwrap();
     let before = opens.counts().unwrap();
@@ -28,11 +28,11 @@ fn openings_are_counted_by_how_they_end() {
 }
 
 #[test]
-#[ignore = "fails on purpose, to show that cargo hears of it"]
-fn a_failure_in_the_vm_is_a_failure_of_the_tests() {
+#[ignore = "fails on purpose, to show that cargo reports it"]
+fn failure_in_the_vm_fails_the_test() {
     only_in_a_vm();
     let opens = Opens::count().unwrap();
     let before = opens.counts().unwrap();
     File::open("/proc/self/status").unwrap();
-    assert_eq!(opens.counts().unwrap(), before, "the opening was counted");
+    assert_eq!(opens.counts().unwrap(), before, "the open was counted");
 }

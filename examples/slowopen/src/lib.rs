@@ -44,7 +44,7 @@ pub struct Open {
 ///
 /// # Errors
 ///
-/// The library's errors, which name what is missing and what to do.
+/// The library's errors.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut loader = EbpfLoader::new();
     loader.set_global("min_ns", &options.min_us.saturating_mul(1000), true);

@@ -51,7 +51,7 @@ pub struct Connection {
 ///
 /// # Errors
 ///
-/// The library's errors, which name what is missing and what to do.
+/// The library's errors.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut tracer = Tracer::new(OBJECT, &mut EbpfLoader::new(), &options.watched)?;
     let events = tracer.events()?;

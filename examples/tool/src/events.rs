@@ -8,15 +8,15 @@ use fexit::Map;
 use fexit::maps::perf::{self, PerfEvent, PerfEventArrayBuffer};
 use fexit::maps::{MapError, PerfEventArray, RingBuf};
 
-/// Pages of a CPU's buffer where there is no ring buffer.
+/// Pages of each CPU's perf buffer.
 const PERF_PAGES: usize = 16;
 
-/// Records by a ring buffer, or before 5.8 by perf events.
+/// The buffer of the records: a ring buffer, or before 5.8 perf buffers.
 #[derive(Debug)]
 pub enum Events {
-    /// In the order in which they were made.
+    /// Records in order.
     Ring(RingBuf<Map>),
-    /// In order for each CPU.
+    /// Records in order for each CPU.
     Perf(Vec<PerfEventArrayBuffer<Map>>),
 }
 

@@ -47,7 +47,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// The kernel shows no BTF, or the object is not what it should be.
+    /// The kernel has no BTF, or the object is not valid.
     pub fn new(object: &[u8], loader: &mut EbpfLoader, watched: &Watched) -> Result<Self> {
         loader.set_global("only_pid", &watched.pid.unwrap_or(0), true);
         let ebpf = loader.load(object)?;
@@ -56,11 +56,11 @@ impl Tracer {
         Ok(Self { ebpf, btf, by_ring })
     }
 
-    /// Attaches a program to the first of these functions that the kernel has: they changed their names over time.
+    /// Attaches a program to the first of these functions that the kernel has: their names differ between releases.
     ///
     /// # Errors
     ///
-    /// The library's error, which names what is missing and what to do.
+    /// The library's error.
     pub fn attach(&mut self, program: &str, functions: &[&str]) -> Result<()> {
         let first = functions.first().copied().unwrap_or_default();
         let known = |function: &&&str| self.btf.has_function(function);

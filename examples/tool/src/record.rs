@@ -6,31 +6,31 @@ use std::io;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// What a program sends.
+/// A record that a program sends.
 pub trait Record: Sized {
     /// The columns of [`Record::text`].
     const HEADER: &str;
 
-    /// From its bytes.
+    /// Parses the bytes of a record.
     ///
     /// # Errors
     ///
-    /// There are too few.
+    /// The record is too short.
     fn parse(bytes: &[u8]) -> Result<Self>;
 
-    /// As JSON.
+    /// The record as JSON.
     fn json(&self) -> Value;
 
-    /// For people: one line.
+    /// The record as one line for people.
     fn text(&self) -> String;
 }
 
-/// The fields of a record in C's order, each taken from the front; a record has no padding in front of a field.
+/// Reads the fields of a record one after the other. A record has no padding between fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Of this record.
+    /// The fields of this record.
     pub fn new(record: &'a [u8]) -> Self {
         Self(record)
     }
@@ -48,16 +48,16 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     ///
-    /// The record ends before.
+    /// The record is too short.
     pub fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
         self.take()
     }
 
-    /// A text of the kernel in `N` bytes, up to its NUL.
+    /// A C string in an array of `N` bytes.
     ///
     /// # Errors
     ///
-    /// The record ends before.
+    /// The record is too short.
     pub fn text<const N: usize>(&mut self) -> Result<String> {
         let bytes = self.take::<N>()?;
         let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -72,7 +72,7 @@ macro_rules! numbers {
             ///
             /// # Errors
             ///
-            /// The record ends before.
+            /// The record is too short.
             pub fn $type(&mut self) -> Result<$type> {
                 Ok($type::from_ne_bytes(self.take()?))
             }
@@ -81,7 +81,7 @@ macro_rules! numbers {
 }
 numbers!(u16, u32, i32, u64, i64);
 
-/// What the kernel's error means, as `No such file or directory`.
+/// The text of an error number, as `No such file or directory`.
 pub fn errno(number: i32) -> String {
     let text = io::Error::from_raw_os_error(number).to_string();
     text.split(" (os error")
@@ -90,7 +90,7 @@ pub fn errno(number: i32) -> String {
         .to_owned()
 }
 
-/// The text with its control characters written out: a file's name could otherwise command the terminal.
+/// Escapes control characters: a file name could otherwise control the terminal.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_come_one_after_the_other_and_never_from_behind_the_end() {
+    fn fields_are_read_in_order_and_not_beyond_the_end() {
         let mut record = 7u64.to_ne_bytes().to_vec();
         record.extend((-2i32).to_ne_bytes());
         record.extend(*b"cat\0old\0");
@@ -120,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_commands_no_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(printable("grüße"), "grüße");
     }
 
     #[test]
-    fn an_error_is_told_by_its_meaning() {
+    fn errno_is_printed_as_text() {
         assert_eq!(errno(2), "No such file or directory");
     }
 }

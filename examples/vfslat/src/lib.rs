@@ -68,7 +68,7 @@ pub struct Histogram(
 ///
 /// # Errors
 ///
-/// The library's errors, which name what is missing and what to do.
+/// The library's errors.
 pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut loader = EbpfLoader::new();
     let slow_ns = options

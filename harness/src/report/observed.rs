@@ -318,11 +318,11 @@ fn interrupted(
         error = format!("{error} (in parallel with {})", others.join(", "));
     }
     if matches!(ending, Ending::Infra(_)) {
-        return without_duration(outcome, error);
+        return ScenarioResult::new(outcome, Some(error));
     }
     ScenarioResult {
         splat: console.splats.clone(),
-        ..without_duration(outcome, console.append_to(error))
+        ..ScenarioResult::new(outcome, Some(console.append_to(error)))
     }
 }
 
@@ -340,19 +340,7 @@ pub fn none_reached(
 
 fn not_reached(why: Option<&str>) -> ScenarioResult {
     let why = why.unwrap_or("the guest did not report it");
-    without_duration(Outcome::Skipped, format!("not reached: {why}"))
-}
-
-fn without_duration(outcome: Outcome, error: String) -> ScenarioResult {
-    ScenarioResult {
-        outcome,
-        duration_us: 0,
-        error: Some(error),
-        refusal: None,
-        backported: false,
-        measurements: BTreeMap::new(),
-        splat: None,
-    }
+    ScenarioResult::new(Outcome::Skipped, Some(format!("not reached: {why}")))
 }
 
 #[cfg(test)]

@@ -39,15 +39,8 @@ fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBu
         uptime_us: 1,
     });
     for (planned, outcome) in planned().iter().zip(outcomes) {
-        let result = ScenarioResult {
-            outcome,
-            duration_us: 1000,
-            error: (outcome != Outcome::Passed).then(|| "it did not fire".to_owned()),
-            refusal: None,
-            backported: false,
-            measurements: [].into(),
-            splat: None,
-        };
+        let error = (outcome != Outcome::Passed).then(|| "it did not fire".to_owned());
+        let result = ScenarioResult::new(outcome, error);
         observed.event(&Event::Finished {
             scenario: planned.id.to_owned(),
             result,

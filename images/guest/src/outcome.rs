@@ -153,13 +153,8 @@ fn ended(result: &ScenarioResult) -> String {
 
 fn result_of(outcome: Outcome, error: Option<String>, duration: Duration) -> ScenarioResult {
     ScenarioResult {
-        outcome,
         duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-        error,
-        refusal: None,
-        backported: false,
-        measurements: BTreeMap::new(),
-        splat: None,
+        ..ScenarioResult::new(outcome, error)
     }
 }
 

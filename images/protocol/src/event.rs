@@ -122,12 +122,25 @@ pub struct ScenarioResult {
     /// Measurements of the scenario, each with its unit in its name (`fexit_ns`, `programs`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Value>,
-    /// The first warning or oops that the kernel logged meanwhile.
+    /// The first warning or oops that the kernel logged while it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splat: Option<String>,
 }
 
 impl ScenarioResult {
+    /// A result with this outcome and error, of no duration.
+    pub fn new(outcome: Outcome, error: Option<String>) -> Self {
+        Self {
+            outcome,
+            duration_us: 0,
+            error,
+            refusal: None,
+            backported: false,
+            measurements: BTreeMap::new(),
+            splat: None,
+        }
+    }
+
     /// Whether the guest saw nothing wrong.
     pub fn is_well(&self) -> bool {
         let well = [Outcome::Passed, Outcome::Unsupported, Outcome::Skipped];
@@ -160,7 +173,7 @@ pub enum Outcome {
     TimedOut,
     /// The kernel panicked while it ran.
     Panicked,
-    /// It passed, but the kernel printed a warning or an oops meanwhile.
+    /// It passed, but the kernel printed a warning or an oops while it ran.
     Splat,
 }
 
@@ -169,17 +182,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finished_event_is_one_flat_line() {
+    fn finished_event_is_one_flat_line() {
         let event = Event::Finished {
             scenario: "attach".into(),
             result: ScenarioResult {
-                outcome: Outcome::TimedOut,
                 duration_us: 7,
-                error: Some("two\nlines".into()),
-                refusal: None,
-                backported: false,
-                measurements: BTreeMap::new(),
-                splat: None,
+                ..ScenarioResult::new(Outcome::TimedOut, Some("two\nlines".into()))
             },
         };
         let line = serde_json::to_string(&event).unwrap();
@@ -191,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_or_unknown_event_is_an_error() {
+    fn truncated_or_unknown_event_is_an_error() {
         assert!(serde_json::from_str::<Event>(r#"{"event":"started","scen"#).is_err());
         assert!(serde_json::from_str::<Event>(r#"{"event":"launched"}"#).is_err());
     }

@@ -1,4 +1,4 @@
-//! Cold boots of each kernel in a row.
+//! Boots each kernel many times, cold.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::tools::{Harness, Interrupt, print_table, rounds};
 
-const BOOTS: &str = "boots in a row";
-const FAILED: &str = "of them failed";
+const BOOTS: &str = "boots";
+const FAILED: &str = "failed";
 
 pub(super) fn measure(
     harness: &Harness,

@@ -1,8 +1,7 @@
 //! Compares the VMs of the harness with a plain boot of the same kernel, alternately, so that load affects all equally.
 
-mod all;
+mod compare;
 mod hundred;
-mod one_kernel;
 mod plain_boot;
 mod tools;
 
@@ -18,8 +17,8 @@ use tools::{Harness, Interrupt};
 /// What to measure. A harness must be built (`cargo build --release -p harness`, or HARNESS=PATH) and the kernels
 /// cached (`harness kernels fetch all`).
 ///
-/// After the first round it prints how long the rest will take. Interrupted (Ctrl-C), it reports the rounds that are
-/// complete. With VNG=path/to/vng, mode `vm` measures virtme-ng too, and `harness exec` with the same command.
+/// After the first round it prints how long the rest will take. After Ctrl-C it reports the complete rounds. With
+/// VNG=path/to/vng, mode `vm` measures virtme-ng too, and `harness exec` with the same command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to measure
@@ -33,10 +32,10 @@ pub(crate) struct Args {
     /// Boots of each kernel in mode `hundred`
     #[arg(long, default_value_t = 100)]
     boots: usize,
-    /// Run all scenarios instead of four, in mode `vm`
+    /// Run all scenarios instead of four, in the modes `vm` and `all`
     #[arg(long)]
     all_scenarios: bool,
-    /// Where the JSON goes instead of stdout
+    /// Write the JSON to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -47,7 +46,7 @@ enum Mode {
     Vm,
     /// All kernels in one run of the harness, compared with the sum of their plain boots
     All,
-    /// Cold boots in a row; a boot that needs a second attempt counts as failed
+    /// Many cold boots; a boot that needs a second attempt counts as failed
     Hundred,
 }
 
@@ -61,14 +60,17 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     };
     let load_before = load_average();
     let measured = match args.mode {
-        Mode::Vm => one_kernel::measure(
+        Mode::Vm => {
+            let runs: Vec<_> = kernels.chunks(1).collect();
+            compare::measure(&harness, &interrupt, &runs, args.runs, args.all_scenarios)?
+        }
+        Mode::All => compare::measure(
             &harness,
             &interrupt,
-            &kernels,
+            &[&kernels],
             args.runs,
             args.all_scenarios,
         )?,
-        Mode::All => all::measure(&harness, &interrupt, &kernels, args.runs)?,
         Mode::Hundred => hundred::measure(&harness, &interrupt, &kernels, args.boots)?,
     };
     let mut report: Map<String, Value> = Map::new();

@@ -1,4 +1,4 @@
-//! The yardstick: the distribution's kernel image and the harness's initramfs, nothing tuned, to init and power-off.
+//! A plain boot for comparison: the distribution's kernel image and the harness's initramfs, nothing tuned.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::tools::Harness;
 
 pub(super) struct PlainBoot<'a> {
     qemu: &'a str,
-    pub(super) kernel: String,
+    kernel: String,
     pub(super) image: PathBuf,
     initramfs: PathBuf,
 }
 
 impl<'a> PlainBoot<'a> {
-    /// Has the harness write its initramfs into `folder`, with one scenario that does nothing.
+    /// Lets the harness write its initramfs, with a scenario that does nothing, into `folder`.
     pub(super) fn prepare(harness: &'a Harness, kernel: &str, folder: &Path) -> Result<Self> {
         let keep = folder
             .to_str()

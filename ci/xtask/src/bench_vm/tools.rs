@@ -1,4 +1,4 @@
-//! Running the harness, counting rounds, printing tables.
+//! Runs the harness, counts rounds, prints tables.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,7 +31,7 @@ impl Harness {
         Ok(Self { program, qemu })
     }
 
-    /// Runs scenarios under TCG, offline; the report.
+    /// Runs scenarios under TCG, offline. Returns the report.
     pub(super) fn report(&self, kernels: &str, args: &[&str]) -> Result<Value> {
         let output = Command::new(&self.program)
             .args(["--kernel", kernels, "--offline", "--accel", "tcg"])
@@ -86,7 +86,7 @@ impl Harness {
     }
 }
 
-/// Why a report is not ok, if it is not.
+/// The errors of a report that is not ok.
 pub(super) fn trouble(report: &Value) -> Option<Value> {
     if report["verdict"] == "ok" {
         return None;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_is_not_ok_tells_the_error_of_each_kernel() {
+    fn trouble_of_a_report_is_the_error_of_each_kernel() {
         assert_eq!(trouble(&json!({ "verdict": "ok" })), None);
         let report = json!({ "verdict": "infra", "kernels": [{ "error": "no QEMU" }] });
         assert_eq!(trouble(&report), Some(json!(["no QEMU"])));

@@ -47,15 +47,10 @@ fn finished(id: &str, outcome: Outcome) -> Event {
 
 /// A scenario has finished, with `change` made to its result.
 fn finished_as(id: &str, outcome: Outcome, change: impl FnOnce(&mut ScenarioResult)) -> Event {
-    let mut result = ScenarioResult {
-        outcome,
-        duration_us: 7,
-        error: (outcome != Outcome::Passed).then(|| "why".to_owned()),
-        refusal: (outcome == Outcome::Unsupported).then(|| refusal("cookie", "5.19")),
-        backported: false,
-        measurements: BTreeMap::new(),
-        splat: None,
-    };
+    let error = (outcome != Outcome::Passed).then(|| "why".to_owned());
+    let mut result = ScenarioResult::new(outcome, error);
+    result.duration_us = 7;
+    result.refusal = (outcome == Outcome::Unsupported).then(|| refusal("cookie", "5.19"));
     change(&mut result);
     Event::Finished {
         scenario: id.into(),

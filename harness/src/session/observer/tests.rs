@@ -15,15 +15,9 @@ use crate::{
 };
 
 fn result(outcome: Outcome, splat: Option<&str>) -> ScenarioResult {
-    ScenarioResult {
-        outcome,
-        duration_us: 1,
-        error: None,
-        refusal: None,
-        backported: false,
-        measurements: [].into(),
-        splat: splat.map(str::to_owned),
-    }
+    let mut result = ScenarioResult::new(outcome, None);
+    result.splat = splat.map(str::to_owned);
+    result
 }
 
 /// Runs `vm` with the observer of a VM that has started, and returns it with the report.

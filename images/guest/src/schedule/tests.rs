@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use protocol::event::Outcome;
 
 use super::*;
@@ -26,15 +24,8 @@ fn parallel_scenarios_share_a_batch_and_never_cross_a_deliberate_fault() {
 }
 
 fn ran(id: &str, outcome: Outcome, splat: Option<&str>) -> Ran {
-    let result = ScenarioResult {
-        outcome,
-        duration_us: 1,
-        error: None,
-        refusal: None,
-        backported: false,
-        measurements: BTreeMap::new(),
-        splat: splat.map(str::to_owned),
-    };
+    let mut result = ScenarioResult::new(outcome, None);
+    result.splat = splat.map(str::to_owned);
     (id.to_owned(), result)
 }
 
@@ -58,8 +49,8 @@ fn a_fault_that_does_not_recur_serially_is_attributed_to_all_that_ran() {
     assert_eq!(blamed(&parallel, &gone, None), both);
 
     let parallel = [ran("a", Passed, None), ran("b", Passed, None)];
-    let guilty = [ran("a", Passed, None), ran("b", Failed, None)];
-    assert_eq!(blamed(&parallel, &guilty, Some("program 7")), []);
+    let second = [ran("a", Passed, None), ran("b", Failed, None)];
+    assert_eq!(blamed(&parallel, &second, Some("program 7")), []);
     let all = [("a".to_owned(), Failed), ("b".to_owned(), Failed)];
     assert_eq!(blamed(&parallel, &parallel, Some("program 7")), all);
     assert_eq!(blamed(&parallel, &[], None), []);
