@@ -152,10 +152,10 @@ pub enum ProgramError {
     #[error(
         "program `{name}` calls bpf_{}, which {} (this kernel is {running})",
         helper.name,
-        if helper.for_fexit {
-            format!("fexit programs may from Linux {} on", helper.minimum)
-        } else {
-            "fexit programs may on no kernel".to_owned()
+        match helper.fexit_until {
+            Some(until) => format!("fexit programs may from Linux {} to before {until}", helper.minimum),
+            None if helper.for_fexit => format!("fexit programs may from Linux {} on", helper.minimum),
+            None => "fexit programs may on no kernel".to_owned(),
         }
     )]
     UnknownHelper {

@@ -5,6 +5,7 @@
 //! The scenario `helper_table` asks real kernels for each of them.
 
 use super::Row;
+use crate::kernel_version::KernelVersion;
 
 /// Name without `bpf_`; release and commit (or the first tag that has it) that brought it, to fexit programs where it has been opened to them later;
 /// whether they may call it at all; whether that takes a GPL compatible licence.
@@ -169,7 +170,7 @@ pub(super) const HELPERS: [Row; 211] = [
     ("task_storage_delete", (5, 13), "a10787e6d58c", true, false),
     ("get_current_task_btf", (5, 11), "3ca1032ab7ab", true, true),
     ("bprm_opts_set", (5, 11), "3f6719c7b62f", false, false),
-    ("ktime_get_coarse_ns", (5, 11), "d05512618056", false, false),
+    ("ktime_get_coarse_ns", (5, 11), "d05512618056", true, false),
     ("ima_inode_hash", (5, 11), "27672f0d280a", false, false),
     ("sock_from_file", (5, 11), "4f19cab76136", true, false),
     ("check_mtu", (5, 12), "34b2021cc616", false, false),
@@ -222,6 +223,14 @@ pub(super) const HELPERS: [Row; 211] = [
     ("cgrp_storage_get", (6, 2), "c4bcfb38a95e", true, false),
     ("cgrp_storage_delete", (6, 2), "c4bcfb38a95e", true, false),
 ];
+
+/// Helpers that fexit programs may no longer call, the release that withdrew them, and the commit.
+pub(super) const FEXIT_UNTIL: [(&str, KernelVersion, &str); 1] = [(
+    "ktime_get_coarse_ns",
+    // 5.16, and the stable release that took the commit over.
+    KernelVersion::new(5, 15, 5),
+    "5e0bc3082e2e",
+)];
 
 /// Helpers that took a licence compatible with the GPL before this release, and the commit that ended it.
 pub(super) const GPL_UNTIL: [(&str, (u16, u16), &str); 1] =

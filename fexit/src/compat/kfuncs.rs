@@ -57,7 +57,7 @@ pub(super) const KFUNCS: [KfuncRow; 174] = [
     ("bpf_dynptr_copy", (6, 15), "daec295a7094"),
     ("bpf_dynptr_file_discard", (6, 19), "8d8771dc03e4"),
     ("bpf_dynptr_from_file", (6, 19), "8d8771dc03e4"),
-    ("bpf_dynptr_from_skb", (6, 4), "b5964b968ac6"),
+    ("bpf_dynptr_from_skb", (6, 12), "ffc83860d8c0"),
     ("bpf_dynptr_is_null", (6, 5), "540ccf96ddbc"),
     ("bpf_dynptr_is_rdonly", (6, 5), "540ccf96ddbc"),
     ("bpf_dynptr_memset", (6, 17), "5fc5d8fded57"),

@@ -28,8 +28,10 @@ pub struct Helper {
     pub minimum: KernelVersion,
     /// The kernel commit that brought it.
     pub commit: &'static str,
-    /// Whether fexit programs may call it at all.
+    /// Whether fexit programs may call it on any kernel.
     pub for_fexit: bool,
+    /// The first release in which fexit programs may no longer call it, if it was withdrawn from them.
+    pub fexit_until: Option<KernelVersion>,
     /// Whether a program that calls it must have a licence that is compatible with the GPL.
     pub gpl_only: bool,
     /// The release up to which such a licence was needed, if it no longer is.
@@ -47,14 +49,31 @@ impl Helper {
             minimum: version(release),
             commit,
             for_fexit,
+            fexit_until: fexit_until(name).map(|(release, _)| release),
             gpl_only,
             gpl_until: gpl_until(name).map(|(release, _)| release),
         })
     }
 }
 
+impl Helper {
+    /// Whether fexit programs may call it on this upstream release.
+    pub fn is_for_fexit_on(&self, release: KernelVersion) -> bool {
+        self.for_fexit
+            && self.minimum <= release
+            && self.fexit_until.is_none_or(|until| release < until)
+    }
+}
+
 /// When something came: the release, and the kernel commit.
 pub(crate) type Since = (KernelVersion, &'static str);
+
+/// Since when fexit programs may no longer call this helper, if they once could.
+pub(crate) fn fexit_until(helper: &str) -> Option<Since> {
+    let mut rows = helpers::FEXIT_UNTIL.iter();
+    rows.find(|row| row.0 == helper)
+        .map(|&(_, release, commit)| (release, commit))
+}
 
 /// Since when this helper can be called under any licence, if it once could not.
 pub(crate) fn gpl_until(helper: &str) -> Option<Since> {
@@ -108,6 +127,18 @@ mod tests {
             );
         }
         assert_eq!(Helper::by_number(0), None);
+        let coarse = Helper::by_number(160).unwrap();
+        assert_eq!(coarse.name, "ktime_get_coarse_ns");
+        for ((major, minor, patch), expected) in [
+            ((5, 10, 0), false),
+            ((5, 11, 0), true),
+            ((5, 15, 4), true),
+            ((5, 15, 5), false),
+            ((5, 16, 0), false),
+        ] {
+            let release = KernelVersion::new(major, minor, patch);
+            assert_eq!(coarse.is_for_fexit_on(release), expected, "{release}");
+        }
         assert_eq!(Helper::by_number(212), None);
         assert_eq!(map_type(27).unwrap().0, "ringbuf");
         assert_eq!(map_type(0), None);
@@ -126,6 +157,7 @@ mod tests {
         let commits = helpers::HELPERS.iter().map(|row| row.2);
         let commits = commits.chain(kfuncs::KFUNCS.iter().map(|row| row.2));
         let commits = commits.chain(helpers::GPL_UNTIL.iter().map(|row| row.2));
+        let commits = commits.chain(helpers::FEXIT_UNTIL.iter().map(|row| row.2));
         for commit in commits.chain(map_types::MAP_TYPES.iter().map(|row| row.2)) {
             let hash = commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit());
             let tag = commit.strip_prefix('v');

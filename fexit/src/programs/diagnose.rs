@@ -78,7 +78,7 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     if let Some(helper) = number.and_then(Helper::by_number) {
         let running = KernelVersion::current();
         // One that it should have is withheld for another reason, which the log tells.
-        if !helper.for_fexit || helper.minimum > running {
+        if !helper.is_for_fexit_on(running) {
             return ProgramError::UnknownHelper {
                 name: program.name.clone(),
                 helper,

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
 
 use aya_obj::Object as Parsed;
 
@@ -231,17 +232,17 @@ impl<'a> Survey<'a> {
                 source: "include/uapi/linux/bpf.h of 6.2, when the list was closed".to_owned(),
             }];
         };
-        let source = format!("kernel commit {}", helper.commit);
+        let mut source = format!("kernel commit {}", helper.commit);
+        let limit = match compat::fexit_until(helper.name) {
+            Some((until, commit)) => {
+                let _ = write!(source, ", withdrawn by {commit}");
+                format!(", which fexit programs may only before Linux {until}")
+            }
+            None if helper.for_fexit => String::new(),
+            None => ", which fexit programs may not".to_owned(),
+        };
         let mut requirements = vec![Requirement {
-            what: format!(
-                "it calls bpf_{}{}",
-                helper.name,
-                if helper.for_fexit {
-                    ""
-                } else {
-                    ", which fexit programs may not"
-                }
-            ),
+            what: format!("it calls bpf_{}{limit}", helper.name),
             minimum: helper.for_fexit.then_some(helper.minimum),
             source: source.clone(),
         }];

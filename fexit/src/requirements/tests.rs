@@ -196,6 +196,20 @@ fn a_licence_counts_where_a_helper_asks_for_it() {
 }
 
 #[test]
+fn a_helper_that_was_withdrawn_is_named_with_the_release_that_did_so() {
+    let source = "SEC(\"fexit/f\") int p(u64 *ctx) { return ((long (*)(void))160)(); }";
+    let requirements = requirements(source, "p");
+    let requirement = &requirements.requirements[0];
+    assert_eq!(
+        requirement.what,
+        "it calls bpf_ktime_get_coarse_ns, which fexit programs may only before Linux 5.15.5"
+    );
+    assert!(requirement.source.ends_with("withdrawn by 5e0bc3082e2e"));
+    let minimum = requirements.minimum().map(|minimum| minimum.to_string());
+    assert_eq!(minimum.as_deref(), Some("5.11"));
+}
+
+#[test]
 fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
     let local = format!(
         "{TYPES}

@@ -66,7 +66,9 @@ fn kind(error: &ProgramError) -> ReasonKind {
         E::Btf(BtfError::AmbiguousName { .. }) => ReasonKind::TargetAmbiguous,
         E::TargetRefused { .. } | E::TargetProgram { .. } => ReasonKind::TargetRefused,
         E::UnresolvedCoreRelocation { .. } => ReasonKind::UnresolvedCoreRelocation,
-        E::UnknownHelper { helper, .. } if helper.for_fexit => ReasonKind::TooNew,
+        E::UnknownHelper {
+            helper, running, ..
+        } if helper.for_fexit && helper.minimum > *running => ReasonKind::TooNew,
         E::TooNew { .. } | E::Unsupported(_) | E::Map(MapError::Unsupported(_)) => {
             ReasonKind::TooNew
         }

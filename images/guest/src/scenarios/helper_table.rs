@@ -83,7 +83,7 @@ fn helper_table(context: &mut Context) -> Result<()> {
     let other = replaced(gpl, b"GPL\0", b"MIT\0")?;
     let (mut offered, mut wrong) = (0, Vec::new());
     for helper in (1..).map_while(Helper::by_number) {
-        let expected = helper.for_fexit && helper.minimum <= running;
+        let expected = helper.is_for_fexit_on(running);
         let mut answer = ask(gpl, helper.number, target)?;
         if answer == Answer::Offered {
             offered += 1;
