@@ -4,9 +4,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use pgp::composed::{
     CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
 };
-use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, VerifyingKey};
+
+use super::accepted::{check_hash, check_key};
 
 /// The keys whose signature we accept, all of them equally.
 ///
@@ -18,7 +19,7 @@ pub(crate) struct Keyring {
     keys: Vec<SignedPublicKey>,
 }
 
-/// A text together with the key that vouches for it.
+/// A text together with the key that signed it.
 #[derive(Debug)]
 pub(crate) struct Signed {
     /// What was signed, and nothing around it.
@@ -118,6 +119,7 @@ impl Keyring {
         for key in &self.keys {
             if is_by(signature, key) {
                 refuse_revoked(key, None)?;
+                check_key(&key.primary_key)?;
                 return check(signature, key, data).map(Some);
             }
             let can_sign = |subkey: &&SignedPublicSubKey| {
@@ -127,6 +129,9 @@ impl Keyring {
             let mut subkeys = key.public_subkeys.iter().filter(can_sign);
             if let Some(subkey) = subkeys.find(|subkey| is_by(signature, *subkey)) {
                 refuse_revoked(key, Some(subkey))?;
+                // Who can forge signatures of the primary key can add a subkey.
+                check_key(&key.primary_key)?;
+                check_key(&subkey.key)?;
                 return check(signature, subkey, data).map(Some);
             }
         }
@@ -185,15 +190,6 @@ fn is_by(signature: &Signature, key: &impl KeyDetails) -> bool {
         signature.issuer_key_id().contains(&&key.legacy_key_id())
     } else {
         fingerprints.contains(&&key.fingerprint())
-    }
-}
-
-/// Collisions can be made for older ones.
-fn check_hash(signature: &Signature) -> Result<()> {
-    use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
-    match signature.hash_alg() {
-        Some(Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512) => Ok(()),
-        other => bail!("its signature uses a weak or unknown hash ({other:?})"),
     }
 }
 
@@ -395,6 +391,30 @@ mod tests {
     fn an_expired_key_is_accepted() {
         for keyring in both_ways(gpg!("expired-key")) {
             keyring.verify_inline(gpg!("by-expired")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_weak_key_is_refused_with_its_subkeys() {
+        for (key, message, reason) in [
+            (gpg!("rsa1024-key"), gpg!("by-rsa1024"), "RSA of 1024 bits"),
+            (
+                gpg!("rsa1024-key"),
+                gpg!("by-subkey-of-rsa1024"),
+                "RSA of 1024 bits",
+            ),
+            (gpg!("dsa2048-key"), gpg!("by-dsa2048"), "DSA"),
+        ] {
+            for keyring in both_ways(key) {
+                let error = keyring.verify_inline(message).unwrap_err().to_string();
+                assert!(
+                    error.contains(reason) && error.contains("not accepted"),
+                    "{error}"
+                );
+            }
+        }
+        for keyring in both_ways(gpg!("rsa2048-key")) {
+            keyring.verify_inline(gpg!("by-rsa2048")).unwrap();
         }
     }
 
