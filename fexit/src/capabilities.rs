@@ -1,6 +1,6 @@
 //! What the process lacks when the kernel says `EPERM`.
 
-use std::fs;
+use crate::sys;
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
@@ -56,8 +56,8 @@ pub(crate) fn only_administrators() -> bool {
 /// The capabilities of this thread, and the last one that the kernel knows.
 fn here() -> (Option<u64>, u32) {
     // Each thread has its own.
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    let status = sys::read_kernel_file("/proc/thread-self/status").unwrap_or_default();
+    let last = sys::read_kernel_file("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
     (effective(&status), last.trim().parse().unwrap_or(CAP_BPF))
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn missing(by_id: bool) -> String {
 
 /// The level of kernel lockdown, if there is one: the word in brackets in `none integrity [confidentiality]`.
 pub(crate) fn lockdown() -> Lockdown {
-    fs::read_to_string("/sys/kernel/security/lockdown")
+    sys::read_kernel_file("/sys/kernel/security/lockdown")
         .map_or(Lockdown::Unknown, |levels| level(&levels))
 }
 

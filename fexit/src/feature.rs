@@ -1,5 +1,7 @@
 //! Features that came with later kernels, and how to tell whether the running kernel has them.
 
+#[cfg(test)]
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::btf::Btf;
@@ -222,14 +224,6 @@ impl Feature {
     /// Fails if the kernel knows no programs with a target at all, of whatever kind this is about: to ask before anything
     /// is made or looked up.
     pub(crate) fn require_targets(self) -> Result<(), Unsupported> {
-        #[cfg(test)]
-        if let Some(lacks) = crate::sys::fake::lacks(self) {
-            return if lacks {
-                Err(self.unsupported())
-            } else {
-                Ok(())
-            };
-        }
         if crate::sys::knows_targets() {
             Ok(())
         } else {
@@ -248,12 +242,41 @@ impl Feature {
 
     /// The refusal to give after a call failed, if the kernel's types say that it lacks this.
     pub(crate) fn missing(self) -> Option<Unsupported> {
-        #[cfg(test)]
-        if let Some(lacks) = crate::sys::fake::lacks(self) {
-            return lacks.then(|| self.unsupported());
-        }
         let btf = Btf::from_sys_fs().ok()?;
         (self.is_in(&btf) == Some(false)).then(|| self.unsupported())
+    }
+}
+
+#[cfg(test)]
+impl Feature {
+    /// C whose types show these features.
+    pub(crate) fn in_c(features: impl Iterator<Item = Self>) -> String {
+        let (mut lines, mut structs) = (BTreeSet::new(), BTreeMap::new());
+        for feature in features {
+            match feature.row().2 {
+                Probe::EnumValue(name) => {
+                    lines.insert(format!("enum {{ {name} }} the_{name};\n"));
+                }
+                Probe::Struct(name) => {
+                    structs.entry(name).or_insert_with(String::new);
+                }
+                Probe::Member(name, member) => {
+                    let members = structs.entry(name).or_insert_with(String::new);
+                    members.push_str(&format!("int {member};"));
+                }
+                Probe::AnyMember(member) => {
+                    lines.insert(format!("struct {{ int {member}; }} with_{member};\n"));
+                }
+                Probe::Function(name) => {
+                    lines.insert(format!("int {name}(void) {{ return 0; }}\n"));
+                }
+                Probe::None => {}
+            }
+        }
+        let structs = structs.iter().map(|(name, members)| {
+            format!("struct {name} {{ int first; {members} }} the_{name};\n")
+        });
+        lines.into_iter().chain(structs).collect()
     }
 }
 

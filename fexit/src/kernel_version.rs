@@ -44,7 +44,7 @@ impl KernelVersion {
     /// The running kernel's, to the last number. Debian and Ubuntu give out the release that they maintain by another
     /// name, and say elsewhere which one it is.
     pub(crate) fn exact() -> Self {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let read = |path| sys::read_kernel_file(path).unwrap_or_default();
         let ubuntu = read("/proc/version_signature");
         let debian = read("/proc/sys/kernel/version");
         exact(&ubuntu, &debian).unwrap_or_else(Self::current)

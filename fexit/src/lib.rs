@@ -97,6 +97,8 @@ pub mod programs;
 mod requirements;
 mod sys;
 #[cfg(test)]
+mod syscall_tests;
+#[cfg(test)]
 mod testing;
 pub mod util;
 

@@ -56,7 +56,7 @@ fn kernel(source: &str) -> Btf {
 
 fn relocate(local: &str, kernel: &Btf) -> Vec<bpf_insn> {
     let object = Object::parse(&compile(local), &Globals::new()).unwrap();
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let relocated = object
         .relocated("probe", None, || Ok(kernel.clone()))
         .unwrap();
@@ -95,7 +95,7 @@ fn relocations_see_the_kernels_layout_and_ids() {
 #[test]
 fn relocations_are_kept_for_the_types_that_they_were_made_for() {
     let object = Object::parse(&compile(LOCAL), &Globals::new()).unwrap();
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let relocated = |kernel: &Btf| {
         let kernel = || Ok(kernel.clone());
         object.relocated("probe", None, kernel).unwrap()
@@ -247,7 +247,7 @@ fn variables_outside_the_object_are_known_by_name_and_type() {
     };
     assert_eq!((hz.name.as_str(), hz.is_weak), ("CONFIG_HZ", false));
     assert!(matches!(hz.kind, ExternKind::Kconfig(Some(_))), "{hz:?}");
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     assert!(object.btf_fd().is_some());
 }
 
@@ -261,7 +261,7 @@ fn a_section_and_a_function_may_share_the_bytes_of_a_name() {
         int g(struct task *t) { return t->pid; }";
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
     let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let kernel = kernel(KERNEL);
     let relocated = object.relocated("f", None, || Ok(kernel.clone())).unwrap();
     for (name, section) in [
@@ -294,7 +294,7 @@ fn a_relocation_that_cannot_be_applied_is_its_programs_own() {
         SEC(\"fexit/g\") int probe(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
         int f(struct task *t) { return t->pid; }";
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let kernel = kernel(&with_two_of_a_name());
     for program in ["probe", "session"] {
         let relocated = object
@@ -317,7 +317,7 @@ fn the_licence_is_what_its_section_says_and_none_without_one() {
     let license = |declared: &str| {
         let object = compile_without_license(&format!("{program}\n{declared}"));
         let object = Object::parse(&object, &Globals::new()).unwrap();
-        crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+        crate::sys::fake::kernel(|_| None);
         assert!(object.btf_fd().is_some(), "{declared}");
         object.extra.license.into_string().unwrap()
     };
@@ -360,7 +360,7 @@ fn programs_of_sections_with_a_question_mark_are_optional() {
         assert_eq!(program.is_optional(), optional, "{name}");
     }
     assert!(<&mut crate::programs::FExit>::try_from(ebpf.program_mut("optional").unwrap()).is_ok());
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let kernel = kernel(KERNEL);
     let object = &ebpf.shared.object;
     for name in [
@@ -477,7 +477,7 @@ fn types_match_by_all_that_the_objects_has() {
         );
         let object = Object::parse(&asking_for_matches(&source), &Globals::new()).unwrap();
         assert_eq!(object.extra.core[0].kind, 12);
-        crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+        crate::sys::fake::kernel(|_| None);
         let relocated = object
             .relocated("probe", None, || Ok(kernel.clone()))
             .unwrap();
@@ -560,7 +560,7 @@ fn programs_of_one_section_do_not_spoil_each_other() {
         SEC(\"fexit/f\") int probe(u64 *ctx) { return sound(ctx); }
         int f(struct task *t) { return t->pid; }";
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let kernel = kernel(&with_two_of_a_name());
     let relocate = |program| object.relocated(program, None, || Ok(kernel.clone()));
     assert!(relocate("size").is_err());
@@ -580,7 +580,7 @@ fn the_data_of_an_object_are_held_once() {
         SEC(\"fexit/g\") int second(u64 *ctx) { return set[ctx[0] & 3] + big[2]; }
         int f(struct task *t) { return t->pid; }";
     let ebpf = crate::Ebpf::load(&compile(source)).unwrap();
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let object = &ebpf.shared.object;
     let data = |maps: &mut dyn Iterator<Item = &aya_obj::Map>| -> usize {
         maps.map(|map| map.data().len()).sum()

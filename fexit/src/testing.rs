@@ -1,7 +1,53 @@
 //! Real objects for the tests, made by the clang that users have.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use crate::Feature;
+use crate::btf::raw::Raw;
+use crate::sys::fake::Kernel;
+
+impl Kernel {
+    /// Shows BTF of a kernel that has all features but these, and the functions of `source`.
+    pub(crate) fn lacks(&self, features: &[Feature], source: &str) {
+        let there = Feature::ALL.into_iter();
+        let there = Feature::in_c(there.filter(|feature| !features.contains(feature)));
+        self.file("/sys/kernel/btf/vmlinux", btf(&(there + source)));
+        if features.contains(&Feature::Fexit) {
+            self.probe.set(libc::E2BIG);
+        }
+    }
+}
+
+/// BTF of a module with one function, which stands on that of the kernel: its types follow those of `base`.
+pub(crate) fn split_btf(base: &Raw, function: &str) -> Vec<u8> {
+    let first = base.first_id() + base.count();
+    let strings_len = &base.bytes()[20..24];
+    let name = u32::from_ne_bytes(strings_len.try_into().unwrap());
+    let strings = [function.as_bytes(), b"\0"].concat();
+    // `void (*)(void)`, and a global function of that type.
+    let words = [0, 13 << 24, 0, name, 12 << 24 | 1, first];
+    let len = |words: usize| u32::try_from(words).unwrap();
+    let header = [
+        24,
+        0,
+        len(4 * words.len()),
+        len(4 * words.len()),
+        len(strings.len()),
+    ];
+    let mut out = 0xeb9f_u16.to_ne_bytes().to_vec();
+    out.extend([1, 0]);
+    out.extend(header.into_iter().chain(words).flat_map(u32::to_ne_bytes));
+    out.extend(strings);
+    out
+}
+
+/// The BTF of an object that is compiled from C.
+pub(crate) fn btf(source: &str) -> Vec<u8> {
+    crate::elf::examine(&compile(source)).unwrap().1.btf
+}
 
 /// Compiles C to a BPF object. The few macros that tests need stand before the source.
 pub(crate) fn compile(source: &str) -> Vec<u8> {
@@ -10,8 +56,21 @@ pub(crate) fn compile(source: &str) -> Vec<u8> {
     ))
 }
 
-/// As [`compile`], but for the licence.
+/// As [`compile`], but for the licence. Each source is compiled once.
 pub(crate) fn compile_without_license(source: &str) -> Vec<u8> {
+    static OBJECTS: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let known = OBJECTS.lock().unwrap().get(source).cloned();
+    known.unwrap_or_else(|| {
+        let object = run_clang(source);
+        OBJECTS
+            .lock()
+            .unwrap()
+            .insert(source.to_owned(), object.clone());
+        object
+    })
+}
+
+fn run_clang(source: &str) -> Vec<u8> {
     const MACROS: &str = "#define SEC(name) __attribute__((section(name), used))\n\
                           typedef unsigned int u32;\ntypedef unsigned long long u64;\n";
     let dir = tempfile::tempdir().unwrap();

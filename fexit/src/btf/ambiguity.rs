@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::kallsyms;
 use super::kernel::Btf;
 use crate::kernel_version::KernelVersion;
-use crate::sys::perf;
+use crate::sys::{self, perf};
 
 /// How a load finds out whether several functions of the kernel have the target's name.
 ///
@@ -78,8 +78,8 @@ struct Abilities {
 impl Abilities {
     /// Those of the running kernel, whose BTF is `btf`.
     fn of(btf: &Btf) -> Self {
-        static ABILITIES: OnceLock<Abilities> = OnceLock::new();
-        *ABILITIES.get_or_init(|| {
+        let found = sys::once_per_kernel!(OnceLock<Abilities>, OnceLock::new());
+        *found.get_or_init(|| {
             // Older ones that have the change tell by the name of its function; to look for it would cost the others.
             let sorts = KernelVersion::current() >= KernelVersion::new(6, 2, 0)
                 || btf.mentions("kallsyms_lookup_names");
@@ -113,7 +113,7 @@ impl Ambiguity {
 
     /// The functions of the kernel that have this name, if they are several. `btf` is the kernel's.
     pub(super) fn in_kernel(self, name: &str, btf: &Btf) -> Vec<String> {
-        static ANSWERS: Answers = Answers::new();
+        let answers = sys::once_per_kernel!(Answers, Answers::new());
         if self.policy == AmbiguityPolicy::BtfOnly {
             return Vec::new();
         }
@@ -122,7 +122,7 @@ impl Ambiguity {
             // It counts `__init` functions as well.
             Some(true) | None => kallsyms::is_ambiguous(name.as_bytes()),
         };
-        match ANSWERS.get(name, find_out) {
+        match answers.get(name, find_out) {
             Some(true) => btf.symbols().duplicates(name),
             _ => Vec::new(),
         }

@@ -1,11 +1,10 @@
 //! Why a function or module was not found: looked into only once it was not, so it costs nothing otherwise.
 
-use std::path::Path;
-
 use super::error::{BtfError, MODULE_BTF};
 use super::kallsyms::{Symbols, Trace};
 use super::scope::Scope;
 use super::suggest;
+use crate::sys;
 
 /// The error about a function that the BTF of the kernel, or of this module, does not have.
 ///
@@ -74,9 +73,9 @@ fn why_not_there(name: &str, module: Option<&str>, symbols: &Symbols) -> String 
 }
 
 pub(super) fn unknown_module(name: &str) -> BtfError {
-    let reason = if !Path::new(MODULE_BTF).exists() {
+    let reason = if !sys::kernel_file(MODULE_BTF).exists() {
         "this kernel shows no BTF at all".to_owned()
-    } else if Path::new("/sys/module").join(name).exists() {
+    } else if sys::kernel_file("/sys/module").join(name).exists() {
         "it is loaded, but the kernel keeps BTF of modules only from Linux 5.11 on and if built with \
          CONFIG_DEBUG_INFO_BTF_MODULES=y"
             .to_owned()

@@ -212,7 +212,7 @@ impl Btf {
 
     /// The split BTF of a loaded module.
     fn module(&self, name: &str) -> Result<Raw, BtfError> {
-        match read_module(Path::new(MODULE_BTF), name)? {
+        match read_module(&sys::kernel_file(MODULE_BTF), name)? {
             Some(data) => Raw::parse_split(data, self.raw()?),
             None => Err(diagnose::unknown_module(name)),
         }
@@ -254,7 +254,7 @@ fn the_only<'a>(
 pub(super) fn modules() -> Result<BTreeSet<String>, BtfError> {
     let failed = |error| file_error(Path::new(MODULE_BTF), error);
     let mut names = BTreeSet::new();
-    let entries = match fs::read_dir(MODULE_BTF) {
+    let entries = match fs::read_dir(sys::kernel_file(MODULE_BTF)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
         other => other.map_err(failed)?,
     };

@@ -9,6 +9,9 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use super::chunked::read_chunked;
+use crate::sys;
+
+const TABLE: &str = "/proc/kallsyms";
 
 /// An address in the table: 16 digits on a 64-bit machine.
 const ADDRESS_LEN: usize = 16;
@@ -29,7 +32,7 @@ pub(super) struct Symbols {
 
 impl Symbols {
     pub(super) fn read() -> Self {
-        File::open("/proc/kallsyms").map_or_else(|_| Self::default(), Self::of)
+        File::open(sys::kernel_file(TABLE)).map_or_else(|_| Self::default(), Self::of)
     }
 
     fn of(table: impl Read) -> Self {
@@ -215,12 +218,12 @@ fn line(table: &[u8]) -> Option<&[u8]> {
 /// Whether several functions of the kernel have this name, by the table, which is read once in the life of a process;
 /// `None` when it cannot be read.
 pub(super) fn is_ambiguous(name: &[u8]) -> Option<bool> {
-    static AMBIGUOUS: OnceLock<Vec<u64>> = OnceLock::new();
-    let ambiguous = match AMBIGUOUS.get() {
+    let found = sys::once_per_kernel!(OnceLock<Vec<u64>>, OnceLock::new());
+    let ambiguous = match found.get() {
         Some(ambiguous) => ambiguous,
         None => {
-            let table = File::open("/proc/kallsyms").ok()?;
-            AMBIGUOUS.get_or_init(|| ambiguous_names(table))
+            let table = File::open(sys::kernel_file(TABLE)).ok()?;
+            found.get_or_init(|| ambiguous_names(table))
         }
     };
     Some(ambiguous.binary_search(&hash(name)).is_ok())

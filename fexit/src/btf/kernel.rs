@@ -16,6 +16,7 @@ use super::lazy::LazyBtf;
 use super::name_filter::NameFilter;
 use super::names::{self, Match, Names};
 use super::raw::{Kind, Raw, Type};
+use crate::sys;
 
 /// The types of a kernel, read in place.
 ///
@@ -96,7 +97,7 @@ impl Btf {
     /// [`BtfError::NoKernelBtf`] when there is none, [`BtfError::FileError`] when it cannot be read,
     /// [`BtfError::Malformed`] when it is not BTF.
     pub fn from_sys_fs() -> Result<Self, BtfError> {
-        let lazy = LazyBtf::open(Path::new(KERNEL_BTF)).map_err(|error| match error {
+        let lazy = LazyBtf::open(&sys::kernel_file(KERNEL_BTF)).map_err(|error| match error {
             BtfError::FileError { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 BtfError::NoKernelBtf
             }

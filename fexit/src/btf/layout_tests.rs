@@ -8,6 +8,7 @@ use super::lazy::LazyBtf;
 use super::min_core_btf;
 use super::raw::{Kind, Raw};
 use super::{Ambiguity, Btf, BtfError};
+use crate::sys::fake;
 use crate::{Endianness, Feature};
 
 const NEW: u32 = 20;
@@ -64,6 +65,7 @@ fn blob(types: &[u32], layout: &[u8], strings: &[u8]) -> Vec<u8> {
 
 /// The same blob read as a file, from memory, before it is read, and in place.
 fn all_ways(blob: &[u8]) -> [Result<Btf, BtfError>; 4] {
+    fake::kernel(|_| None);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(blob).unwrap();
     let running = |raw: Raw| Kernel {

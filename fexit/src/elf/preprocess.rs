@@ -185,9 +185,10 @@ fn alias(section: &Section) -> String {
 /// its BTF.
 ///
 /// aya-obj takes the program type from the section's name (obj.rs:290, `ProgramSection::from_str`) and knows neither
-/// `fsession`, nor `.multi`, nor the `?` of optional programs. The new names go into string tables behind the end of the
-/// file: clang keeps the names of sections and symbols in one table, where one may be the tail of another (`session` of
-/// `fsession`), and a section and a function of one name share a string in the BTF. So no name is overwritten.
+/// `fsession`, nor `.multi`, `tc`, a bare `cgroup_skb`, nor the `?` of optional programs. The new names go into string
+/// tables behind the end of the file: clang keeps the names of sections and symbols in one table, where one may be the
+/// tail of another (`session` of `fsession`), and a section and a function of one name share a string in the BTF. So no
+/// name is overwritten.
 pub(super) fn rename_programs(
     copy: &mut Vec<u8>,
     header: &Header,

@@ -108,6 +108,8 @@ fn role(name: &str, code: bool) -> Role {
     let kind = essential.split('/').next().unwrap_or_default();
     match kind.strip_suffix(".s").unwrap_or(kind) {
         "fsession" | "fexit.multi" | "fsession.multi" => Role::Renamed,
+        // It knows these by another name only: `classifier`, `cgroup_skb/ingress`.
+        "tc" | "cgroup_skb" => Role::Renamed,
         _ if essential.parse::<ProgramSection>().is_err() => Role::Foreign,
         _ if essential == name => Role::Program,
         _ => Role::Renamed,

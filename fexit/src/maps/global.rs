@@ -131,9 +131,6 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
     use aya_obj::generated::bpf_cmd::{
         self, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,
     };
@@ -152,17 +149,10 @@ mod tests {
         work: impl FnOnce(&Ebpf) -> Result<(), MapError>,
     ) -> (Vec<bpf_cmd>, Result<(), MapError>) {
         let ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
-        let calls = Rc::new(RefCell::new(Vec::new()));
-        let seen = Rc::clone(&calls);
-        // A descriptor of /dev/null, which cannot be mapped either.
-        fake::kernel(move |cmd| {
-            seen.borrow_mut().push(cmd);
-            let first = first.filter(|_| seen.borrow().len() == 1);
-            Some(first.map_or_else(fake::fd, fake::errno))
-        });
+        let mut first = first;
+        let kernel = fake::kernel(move |_| first.take());
         let result = work(&ebpf);
-        let calls = calls.borrow().clone();
-        (calls, result)
+        (kernel.commands(), result)
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Maps that were created elsewhere: taken over by descriptor, by id, or from a pin.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -264,7 +263,7 @@ impl fmt::Display for Definition {
 /// Takes over the descriptor of a map, with what the kernel knows of it.
 fn import(fd: OwnedFd) -> io::Result<(MapFd, bpf_map_info)> {
     // Asked for its information, a program or link gives its own, which looks much like a map's.
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    let text = sys::read_kernel_file(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
     if text.is_ok_and(|text| !text.lines().any(|line| line.starts_with("map_type:"))) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

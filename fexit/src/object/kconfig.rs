@@ -43,7 +43,7 @@ impl Config {
     /// That of the running kernel.
     pub(crate) fn running() -> Result<Self, String> {
         let beside = PathBuf::from(format!("/boot/config-{}", sys::kernel_release()));
-        let bytes = packed(RUNNING).or_else(|_| fs::read(&beside));
+        let bytes = packed(RUNNING).or_else(|_| fs::read(sys::kernel_file(&beside)));
         let bytes = bytes.map_err(|error| {
             format!(
                 "the running kernel's configuration is neither in {RUNNING} nor in {} ({error}); give it by \
@@ -61,7 +61,7 @@ impl Config {
 
 fn packed(path: &str) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    GzDecoder::new(File::open(path)?)
+    GzDecoder::new(File::open(sys::kernel_file(path))?)
         .take(LONGEST)
         .read_to_end(&mut text)?;
     Ok(text)

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
+use crate::sys;
+
 const TABLE: &str = "/proc/kallsyms";
 
 /// The addresses of the symbol of this name in the kernel and its modules; none if there is none.
 pub(crate) fn address(name: &str) -> Result<Option<u64>, String> {
     let cannot = |error: io::Error| format!("cannot read {TABLE}: {error}");
-    let table = BufReader::new(File::open(TABLE).map_err(cannot)?);
+    let table = BufReader::new(File::open(sys::kernel_file(TABLE)).map_err(cannot)?);
     the_only(name, &find(table, name).map_err(cannot)?)
 }
 

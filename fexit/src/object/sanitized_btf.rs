@@ -75,18 +75,13 @@ mod tests {
     use crate::sys::fake;
     use crate::testing::compile;
 
-    /// An object, and a kernel that answers its first `BPF_BTF_LOAD` with this error.
+    /// An object, and a kernel that answers its first `BPF_BTF_LOAD` with this error, and lets no limit be raised.
     fn refused_once(errno: i32) -> Object {
         let source = "SEC(\"fexit/f\") int probe(void *ctx) { return 0; }";
-        let mut first = true;
-        fake::kernel(move |cmd| {
-            let is_refused = cmd == BPF_BTF_LOAD && std::mem::take(&mut first);
-            Some(if is_refused {
-                fake::errno(errno)
-            } else {
-                fake::fd()
-            })
+        let kernel = fake::kernel(move |call| {
+            (call.cmd == BPF_BTF_LOAD && call.before == 0).then_some(errno)
         });
+        kernel.memlock.set((1 << 16, 1 << 16));
         Object::parse(&compile(source), &Globals::new()).unwrap()
     }
 

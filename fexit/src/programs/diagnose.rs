@@ -14,7 +14,7 @@ use crate::compat::Helper;
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
-use crate::sys::ENOTSUPP;
+use crate::sys::{self, ENOTSUPP};
 
 /// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
 const HELPERS: [(u32, Feature); 6] = [
@@ -251,7 +251,7 @@ pub(super) fn never_fires(
 
 /// Whether functions of the kernel cannot be patched at present.
 fn ftrace_is_off() -> bool {
-    std::fs::read_to_string("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
+    sys::read_kernel_file("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
 }
 
 /// Whether the log has no message of the verifier: it is empty, or holds its statistics only.
@@ -277,7 +277,7 @@ fn injects_errors() -> bool {
 fn is_tracing(target: &Resolved) -> bool {
     let info = target
         .owning_program()
-        .and_then(|fd| crate::sys::prog_info(fd).ok());
+        .and_then(|fd| sys::prog_info(fd).ok());
     let tracing = aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
     info.is_some_and(|(info, _)| info.type_ == tracing)
 }

@@ -1,6 +1,6 @@
 //! The bookkeeping of load, attach, detach, take_link and unload, with answers made up for the kernel.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -21,23 +21,15 @@ const SOURCE: &str = "
     int traced(int a, int b) { return a * b; }
     SEC(\"xdp\") int caller(void *ctx) { return traced((int)(long)ctx, 3); }";
 
-/// Calls that the kernel was asked for.
-pub(super) type Calls = Rc<RefCell<Vec<bpf_cmd>>>;
+pub(super) type Calls = Rc<fake::Kernel>;
 
 /// A kernel that allows everything, but for what `refuse` says of the n-th call of its kind.
 pub(super) fn kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
-    let calls = Calls::default();
-    let seen = Rc::clone(&calls);
-    fake::kernel(move |cmd| {
-        let before = seen.borrow().iter().filter(|c| **c == cmd).count();
-        seen.borrow_mut().push(cmd);
-        Some(refuse(cmd, before).map_or_else(fake::fd, fake::errno))
-    });
-    calls
+    fake::kernel(move |call| refuse(call.cmd, call.before))
 }
 
 pub(super) fn count(calls: &Calls, cmd: bpf_cmd) -> usize {
-    calls.borrow().iter().filter(|c| **c == cmd).count()
+    calls.count(cmd)
 }
 
 pub(super) fn fixture() -> (Ebpf, Btf) {
@@ -95,9 +87,8 @@ fn a_taken_link_still_counts_as_attached_until_it_is_dropped() {
 
 /// A kernel before 5.8: a loaded program is attached once in its life, and links have no ids.
 fn old_kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
-    fake::lacking(&[Feature::LinkTarget]);
     let spent = Cell::new(false);
-    kernel(move |cmd, before| match (cmd, refuse(cmd, before)) {
+    let kernel = kernel(move |cmd, before| match (cmd, refuse(cmd, before)) {
         (_, Some(errno)) => Some(errno),
         (BPF_LINK_CREATE | BPF_LINK_GET_NEXT_ID, None) => Some(libc::EINVAL),
         (BPF_RAW_TRACEPOINT_OPEN, None) => spent.replace(true).then_some(libc::EBUSY),
@@ -106,7 +97,9 @@ fn old_kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls
             None
         }
         _ => None,
-    })
+    });
+    kernel.lacks(&[Feature::LinkTarget], "");
+    kernel
 }
 
 #[test]
@@ -122,7 +115,7 @@ fn attaching_again_loads_anew_only_where_the_kernel_cannot() {
             BPF_RAW_TRACEPOINT_OPEN if before == 1 => errno,
             _ => None,
         });
-        fake::lacking(lacking);
+        calls.lacks(lacking, "");
         let program = fexit(&mut ebpf);
         program.load("traced", &btf).unwrap();
         let id = program.attach().unwrap();

@@ -4,7 +4,6 @@ use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
 
 use super::fexit_tests::{count, fexit, fixture, kernel};
 use crate::programs::{FExit, OtherProgram, ProgramError, Target};
-use crate::sys::fake;
 use crate::testing::compile;
 use crate::{Btf, Ebpf, EbpfLoader, Feature, VerifierLogLevel};
 
@@ -116,7 +115,7 @@ fn what_is_shown_of_an_object_is_short_and_has_its_names() {
 fn a_kernel_without_fexit_is_told_of_before_anything_is_made_or_looked_up() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|_, _| None);
-    fake::lacking(&[Feature::Fexit, Feature::ProgramTarget]);
+    calls.lacks(&[Feature::Fexit, Feature::ProgramTarget], "");
     let mut refusal = |target: &Target<'_>| fexit(&mut ebpf).load_target(target, &btf).unwrap_err();
     for target in [
         Target::Section,
@@ -127,13 +126,12 @@ fn a_kernel_without_fexit_is_told_of_before_anything_is_made_or_looked_up() {
         let feature = error.unsupported().map(|refusal| refusal.feature);
         assert_eq!(feature, Some(Feature::Fexit), "{target:?}");
     }
-    assert_eq!(*calls.borrow(), []);
+    assert_eq!(calls.commands(), []);
     // What is wrong with a target program is reported on any kernel.
     let fd = std::fs::File::open("/dev/null").unwrap().into();
     let program = Target::OwnedProgram { fd, function: None };
     let error = refusal(&program).to_string();
     assert!(error.contains("without BTF"), "{error}");
-    fake::lacking(&[]);
 }
 
 /// An object of three programs on functions of its own, and the types of both.

@@ -76,7 +76,7 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
 pub(super) fn other_than_link(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
     let mut on_many = false;
     // Asked for its information, a program or map gives its own, which looks much like a link's.
-    if let Ok(text) = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())) {
+    if let Ok(text) = sys::read_kernel_file(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd())) {
         match link_type(&text) {
             None => return Ok(Some("a program or a map".to_owned())),
             Some("tracing") => {}

@@ -225,7 +225,7 @@ fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
     let kernel = crate::elf::examine(&compile(kernel)).unwrap().1.btf;
     let kernel = crate::Btf::parse(&kernel, crate::Endianness::default()).unwrap();
     let object = Object::parse(&compile(&local), &Globals::new()).unwrap();
-    crate::sys::fake::kernel(|_| Some(crate::sys::fake::fd()));
+    crate::sys::fake::kernel(|_| None);
     let relocated = object
         .relocated("probe", None, || Ok(kernel.clone()))
         .unwrap();

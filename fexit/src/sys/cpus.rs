@@ -1,7 +1,8 @@
 //! The CPUs of this machine, as `/sys` lists them.
 
-use std::fs;
 use std::io;
+
+use super::read_kernel_file;
 
 pub(crate) const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 pub(crate) const ONLINE: &str = "/sys/devices/system/cpu/online";
@@ -17,7 +18,7 @@ pub(crate) fn online_cpus() -> io::Result<Vec<u32>> {
 }
 
 fn cpu_list(path: &str) -> io::Result<Vec<u32>> {
-    let text = fs::read_to_string(path)?;
+    let text = read_kernel_file(path)?;
     parse_cpu_list(&text).ok_or_else(|| io::Error::other(format!("{path} holds no list of CPUs")))
 }
 

@@ -1,48 +1,280 @@
-//! Answers for the kernel, for the thread that set them.
+//! A kernel for unit tests. It answers the system calls of the thread that made it, and shows that thread its files.
 
-use std::cell::RefCell;
-use std::ffi::c_long;
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::{CStr, c_long};
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use aya_obj::generated::bpf_cmd;
+use tempfile::TempDir;
 
-use crate::Feature;
+use super::attr::{Attr, InfoAttr, PerfEventAttr, ProgLoadAttr};
+use super::call::{Syscall, to_kernel};
+use super::object::InfoStruct;
 
-type Answer = Box<dyn FnMut(bpf_cmd) -> Option<io::Result<c_long>>>;
-thread_local!(static KERNEL: RefCell<Option<Answer>> = const { RefCell::new(None) });
+thread_local!(static KERNEL: RefCell<Option<Rc<Kernel>>> = const { RefCell::new(None) });
 
-pub(super) fn answer(cmd: bpf_cmd) -> Option<io::Result<c_long>> {
-    KERNEL.with_borrow_mut(|kernel| kernel.as_mut().and_then(|answer| answer(cmd)))
+/// From now on this thread has a kernel that does all that it is asked for, except a call of `bpf(2)` for which `answer`
+/// gives an `errno`.
+pub(crate) fn kernel(answer: impl FnMut(&mut Call<'_>) -> Option<i32> + 'static) -> Rc<Kernel> {
+    let kernel = Rc::new(Kernel {
+        answer: RefCell::new(Box::new(answer)),
+        perf: RefCell::new(Box::new(|_, _| None)),
+        mmap: Cell::new(None),
+        mappings: RefCell::default(),
+        probe: Cell::new(libc::EINVAL),
+        release: RefCell::new("6.1.0".to_owned()),
+        calls: RefCell::default(),
+        memlock: Cell::new((1 << 16, libc::RLIM_INFINITY)),
+        root: OnceCell::new(),
+    });
+    KERNEL.set(Some(Rc::clone(&kernel)));
+    kernel
 }
 
-thread_local!(static LACKING: RefCell<Vec<Feature>> = const { RefCell::new(Vec::new()) });
+/// Why a call fails, if it does.
+type Answer = dyn FnMut(&mut Call<'_>) -> Option<i32>;
+type PerfAnswer = dyn FnMut(&PerfEventAttr, i32) -> Option<i32>;
 
-/// Whether the kernel that answers lacks `feature`; `None` when the real one answers.
-pub(crate) fn lacks(feature: Feature) -> Option<bool> {
-    let faked = KERNEL.with_borrow(Option::is_some);
-    faked.then(|| LACKING.with_borrow(|lacking| lacking.contains(&feature)))
+/// The kernel of one test.
+pub(crate) struct Kernel {
+    answer: RefCell<Box<Answer>>,
+    perf: RefCell<Box<PerfAnswer>>,
+    /// Why it maps nothing.
+    pub(crate) mmap: Cell<Option<i32>>,
+    /// The mappings that were asked for: offset, length, protection and flags.
+    pub(crate) mappings: RefCell<Vec<(usize, usize, i32, i32)>>,
+    /// What it answers to a load that no kernel takes, by which the library asks whether programs may have a target.
+    pub(crate) probe: Cell<i32>,
+    pub(crate) release: RefCell<String>,
+    calls: RefCell<Vec<(bpf_cmd, Box<dyn Attr>)>>,
+    /// The limit on locked memory, and how far this process may raise it.
+    pub(crate) memlock: Cell<(u64, u64)>,
+    root: OnceCell<TempDir>,
 }
 
-/// What the kernel that answers lacks; else it has everything.
-pub(crate) fn lacking(features: &[Feature]) {
-    LACKING.set(features.to_vec());
+/// A call of `bpf(2)` that is to be answered.
+pub(crate) struct Call<'a> {
+    pub(crate) cmd: bpf_cmd,
+    /// How many calls of this command came before.
+    pub(crate) before: usize,
+    /// What the call returns if it makes a descriptor; one of `/dev/null` unless it is set.
+    pub(crate) fd: Option<OwnedFd>,
+    attr: &'a mut dyn Attr,
 }
 
-/// From now on `answer` replaces the kernel; if it returns `None`, the call goes to the kernel.
-pub(crate) fn kernel(answer: impl FnMut(bpf_cmd) -> Option<io::Result<c_long>> + 'static) {
-    KERNEL.set(Some(Box::new(answer)));
+impl Kernel {
+    /// What is answered to `perf_event_open`; without it, the kernel does that too.
+    pub(crate) fn on_perf_event_open(
+        &self,
+        answer: impl FnMut(&PerfEventAttr, i32) -> Option<i32> + 'static,
+    ) {
+        *self.perf.borrow_mut() = Box::new(answer);
+    }
+
+    /// Shows a file of `/proc`, `/sys` or `/boot`.
+    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) {
+        let root = self.root.get_or_init(|| tempfile::tempdir().unwrap());
+        let path = root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// The commands that it was called with.
+    pub(crate) fn commands(&self) -> Vec<bpf_cmd> {
+        self.calls.borrow().iter().map(|(cmd, _)| *cmd).collect()
+    }
+
+    /// How often it was called with a command.
+    pub(crate) fn count(&self, cmd: bpf_cmd) -> usize {
+        let commands = self.commands();
+        commands.iter().filter(|made| **made == cmd).count()
+    }
+
+    /// The attributes of this type that it was called with.
+    pub(crate) fn attrs<A: Attr + Copy>(&self) -> Vec<A> {
+        let calls = self.calls.borrow();
+        let attrs = calls.iter().filter_map(|(_, attr)| {
+            let attr: &dyn Any = &**attr;
+            attr.downcast_ref().copied()
+        });
+        attrs.collect()
+    }
+
+    fn bpf(&self, cmd: bpf_cmd, attr: &mut dyn Attr) -> io::Result<c_long> {
+        let probe: &dyn Any = attr;
+        if let Some(load) = probe.downcast_ref::<ProgLoadAttr>()
+            && load.prog_flags == u32::MAX
+        {
+            return errno(self.probe.get());
+        }
+        let before = self.count(cmd);
+        self.calls.borrow_mut().push((cmd, attr.copied()));
+        let mut call = Call {
+            cmd,
+            before,
+            fd: None,
+            attr,
+        };
+        match (self.answer.borrow_mut())(&mut call) {
+            Some(reason) => errno(reason),
+            None if makes_descriptor(cmd) => {
+                let fd = call.fd.unwrap_or_else(fd);
+                Ok(fd.into_raw_fd().into())
+            }
+            None => Ok(0),
+        }
+    }
 }
 
-/// A descriptor for a made-up object: `/dev/null`, so that closing it is real.
-pub(crate) fn fd() -> io::Result<c_long> {
-    use std::os::fd::IntoRawFd;
-    let file = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
-    Ok(file.into_raw_fd().into())
+impl Call<'_> {
+    /// The attribute, to read and to write results to.
+    pub(crate) fn attr<A: Attr>(&mut self) -> &mut A {
+        let cmd = self.cmd;
+        let attr: &mut dyn Any = self.attr;
+        let attr = attr.downcast_mut();
+        attr.unwrap_or_else(|| panic!("{cmd:?} has another attribute"))
+    }
+
+    /// What the library put into the buffer of `BPF_OBJ_GET_INFO_BY_FD`: pointers and lengths.
+    pub(crate) fn info<T: InfoStruct>(&mut self) -> T {
+        let attr: &mut InfoAttr = self.attr();
+        assert_eq!(attr.info_len as usize, size_of::<T>());
+        // SAFETY: the caller of `bpf` gave a struct of so many bytes, of which any are a valid `T`.
+        unsafe { std::ptr::read_unaligned(attr.info as *const T) }
+    }
+
+    /// Gives the information that `BPF_OBJ_GET_INFO_BY_FD` asks for.
+    pub(crate) fn set_info<T: Copy>(&mut self, info: &T) {
+        let attr: &mut InfoAttr = self.attr();
+        let len = size_of::<T>().min(attr.info_len as usize);
+        attr.info_len = u32::try_from(len).unwrap();
+        // SAFETY: the caller of `bpf` promises that so many bytes can be written there, and `info` has as many.
+        unsafe { std::ptr::copy(std::ptr::from_ref(info).cast(), attr.info as *mut u8, len) };
+    }
 }
 
-pub(crate) fn errno(errno: i32) -> io::Result<c_long> {
+/// What an attribute points to, while its call lasts.
+pub(crate) fn memory(address: u64, len: u64) -> Vec<u8> {
+    if len == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the address and the length are those that the caller of `bpf` gave to the kernel to read from.
+    unsafe { std::slice::from_raw_parts(address as *const u8, len as usize) }.to_vec()
+}
+
+/// The text that an attribute points to, while its call lasts.
+pub(crate) fn text(address: u64) -> String {
+    // SAFETY: the address is that of a string that the caller of `bpf` gave to the kernel to read.
+    let text = unsafe { CStr::from_ptr(address as *const _) };
+    text.to_string_lossy().into_owned()
+}
+
+/// Writes where an attribute points to, while its call lasts.
+pub(crate) fn write(address: u64, bytes: &[u8]) {
+    // SAFETY: the address is one that the caller of `bpf` gave to the kernel to write to; the test knows how much.
+    unsafe { std::ptr::copy(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+}
+
+/// Which file a descriptor is of, by its number.
+pub(crate) fn file_of(fd: u32) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    // SAFETY: an attribute has it, so it is open while the call lasts.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd.cast_signed()) };
+    let file = File::from(fd.try_clone_to_owned().unwrap()).metadata();
+    let file = file.unwrap();
+    (file.dev(), file.ino())
+}
+
+/// A descriptor of a made-up object, which cannot be mapped.
+pub(crate) fn fd() -> OwnedFd {
+    let file = File::options().read(true).write(true).open("/dev/null");
+    file.unwrap().into()
+}
+
+/// A descriptor of a made-up object that can be mapped, of so many bytes.
+pub(crate) fn mappable(len: u64) -> OwnedFd {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(len).unwrap();
+    file.into()
+}
+
+fn errno(errno: i32) -> io::Result<c_long> {
     Err(io::Error::from_raw_os_error(errno))
+}
+
+fn makes_descriptor(cmd: bpf_cmd) -> bool {
+    use bpf_cmd::*;
+    matches!(
+        cmd,
+        BPF_MAP_CREATE
+            | BPF_PROG_LOAD
+            | BPF_OBJ_GET
+            | BPF_PROG_GET_FD_BY_ID
+            | BPF_MAP_GET_FD_BY_ID
+            | BPF_BTF_GET_FD_BY_ID
+            | BPF_LINK_GET_FD_BY_ID
+            | BPF_RAW_TRACEPOINT_OPEN
+            | BPF_BTF_LOAD
+            | BPF_LINK_CREATE
+    )
+}
+
+fn current() -> Option<Rc<Kernel>> {
+    KERNEL.with_borrow(Clone::clone)
+}
+
+pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
+    let kernel = current();
+    let Some(kernel) = kernel else {
+        return match call {
+            // Of a file that the test made.
+            Syscall::Mmap(_) => to_kernel(call),
+            Syscall::Uname(_) => Ok(0),
+            _ => panic!("a unit test that makes system calls needs `fake::kernel`: {call:?}"),
+        };
+    };
+    match call {
+        Syscall::Bpf { cmd, attr } => kernel.bpf(cmd, attr),
+        Syscall::PerfEventOpen { attr, cpu } => match (kernel.perf.borrow_mut())(attr, cpu) {
+            Some(reason) => errno(reason),
+            None => Ok(mappable(1 << 20).into_raw_fd().into()),
+        },
+        Syscall::Mmap(map) => {
+            let mapping = (map.offset, map.len, map.protection, map.flags);
+            kernel.mappings.borrow_mut().push(mapping);
+            kernel.mmap.get().map_or_else(|| to_kernel(call), errno)
+        }
+        Syscall::SetMemlock(limit) => {
+            let (_, most) = kernel.memlock.get();
+            if limit.rlim_max > most {
+                return errno(libc::EPERM);
+            }
+            kernel.memlock.set((limit.rlim_cur, most));
+            Ok(0)
+        }
+        Syscall::GetMemlock(limit) => {
+            (limit.rlim_cur, limit.rlim_max) = kernel.memlock.get();
+            Ok(0)
+        }
+        Syscall::Uname(to) => {
+            let release = kernel.release.borrow();
+            for (to, from) in to.release.iter_mut().zip(release.bytes()) {
+                *to = from.cast_signed();
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// Where the fake kernel shows a file; where nothing is if there is none.
+pub(super) fn file(path: &Path) -> PathBuf {
+    let kernel = current();
+    let root = kernel.as_ref().and_then(|kernel| kernel.root.get());
+    let root = root.map_or(Path::new("/nonexistent"), TempDir::path);
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }

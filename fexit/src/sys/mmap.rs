@@ -1,10 +1,11 @@
 //! Memory that the kernel and BPF programs write to while it is read here.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::{self, NonNull};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::call::{Mmap, Syscall, syscall};
 use super::page_size;
 
 /// A shared mapping of a map or of a perf event.
@@ -31,25 +32,14 @@ impl SharedMemory {
     ) -> io::Result<Self> {
         let len = len.max(1).next_multiple_of(page_size());
         let write = if writable { libc::PROT_WRITE } else { 0 };
-        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ | write,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                offset,
-            )
-        };
-        match NonNull::new(start.cast::<u8>()) {
-            Some(address) if start != libc::MAP_FAILED => Ok(Self {
-                start: address,
-                len,
-            }),
-            _ => Err(io::Error::last_os_error()),
-        }
+        let start = map(Mmap {
+            fd,
+            offset,
+            len,
+            protection: libc::PROT_READ | write,
+            flags: libc::MAP_SHARED,
+        })?;
+        Ok(Self { start, len })
     }
 
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
@@ -125,6 +115,11 @@ impl Drop for SharedMemory {
     }
 }
 
+fn map(mapping: Mmap<'_>) -> io::Result<NonNull<u8>> {
+    let start = syscall(Syscall::Mmap(mapping))?;
+    NonNull::new(start as *mut u8).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
 /// What the kernel shows of itself and never changes, mapped to be read in place.
 #[derive(Debug)]
 pub(crate) struct Mapped {
@@ -140,24 +135,14 @@ unsafe impl Sync for Mapped {}
 impl Mapped {
     /// Maps the first `len` bytes of `file`, which must be one of sysfs: any other could change under the reader.
     pub(crate) fn read_only(file: &std::fs::File, len: usize) -> io::Result<Self> {
-        if cfg!(fuzzing) {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ,
-                libc::MAP_PRIVATE,
-                file.as_raw_fd(),
-                0,
-            )
-        };
-        match NonNull::new(start.cast::<u8>()) {
-            Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => Ok(Self { start, len }),
-            _ => Err(io::Error::last_os_error()),
-        }
+        let start = map(Mmap {
+            fd: file.as_fd(),
+            offset: 0,
+            len,
+            protection: libc::PROT_READ,
+            flags: libc::MAP_PRIVATE,
+        })?;
+        Ok(Self { start, len })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -198,7 +183,6 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     fn file(len: u64) -> std::fs::File {
         let file = tempfile::tempfile().unwrap();

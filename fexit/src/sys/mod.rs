@@ -1,21 +1,22 @@
 //! `bpf(2)` and its neighbours: the one place of this crate that says `unsafe`.
 //!
-//! Each command has an attribute struct of its own, laid out as `include/uapi/linux/bpf.h` lays out its arm of
-//! `union bpf_attr`. A struct is passed with its own size, so an old kernel never sees fields that it does not know
-//! unless the caller used a newer struct on purpose: it would refuse those only when they are not zero.
+//! Whatever depends on the running kernel goes through [`call`], and in unit tests to a fake kernel.
 #![allow(unsafe_code)]
 
+pub(crate) mod attr;
+mod call;
 pub(crate) mod cpus;
 #[cfg(test)]
 pub(crate) mod fake;
 mod map;
 pub(crate) mod mmap;
-mod object;
+pub(crate) mod object;
 pub(crate) mod perf;
 pub(crate) mod perf_ring;
 mod program;
 pub(crate) mod ring;
 
+pub(crate) use call::{kernel_file, once_per_kernel, read_kernel_file};
 pub(crate) use map::{
     MapCreate, MapFd, map_create, map_delete, map_freeze, map_lookup, map_next_key, map_update,
 };
@@ -36,6 +37,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use aya_obj::generated::bpf_cmd;
+
+use attr::Attr;
+use call::{Syscall, syscall};
 
 /// `ENOTSUPP`, the kernel's own "not supported", has no name in libc.
 pub(crate) const ENOTSUPP: i32 = 524;
@@ -69,61 +73,28 @@ pub(crate) fn bytes_of<T: Pod>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// The value that `bytes` hold; `None` when their number is not the size of `T`.
+/// The bytes of values in a row.
 pub(crate) fn bytes_of_slice<T: Pod>(values: &[T]) -> &[u8] {
     // SAFETY: `T: Pod` has no padding, and an array adds none, so all of its bytes are initialised.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
+/// The value that `bytes` hold; `None` when their number is not the size of `T`.
 pub(crate) fn from_bytes<T: Pod>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the length is that of `T`, any bytes are a valid `T: Pod`, and the read needs no alignment.
     (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
 }
 
-/// An attribute struct of one `bpf(2)` command.
-trait Attr: Default {}
-
-macro_rules! attr {
-    ($(#[$meta:meta])* $name:ident { $($field:ident: $t:ty,)+ }) => {
-        $(#[$meta])*
-        #[repr(C)]
-        #[derive(Clone, Copy, Default)]
-        struct $name { $($field: $t,)+ }
-        impl Attr for $name {}
-    };
-}
-use attr;
-
-/// Every `bpf(2)` call goes through here, so that tests can answer for the kernel.
+/// Makes a call of `bpf(2)`. The verifier gives up with `EAGAIN` when a signal is pending: ask again, but not for ever.
 fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
-    if cfg!(fuzzing) {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
-    #[cfg(test)]
-    if let Some(answer) = fake::answer(cmd) {
-        return answer;
-    }
-    // The verifier gives up with EAGAIN when a signal is pending: ask again, but not for ever.
     let mut attempts = 0;
     loop {
         attempts += 1;
-        // SAFETY: `attr` is a live struct of the size that is passed. The pointers in it were made by the callers
-        // below from slices that outlive the call, each with its length.
-        let ret = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                cmd as u32,
-                ptr::from_mut(attr),
-                size_of::<A>(),
-            )
-        };
-        if ret >= 0 {
-            return Ok(ret);
-        }
-        let error = io::Error::last_os_error();
-        let again = matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+        let result = syscall(Syscall::Bpf { cmd, attr });
+        let error = result.as_ref().err().and_then(io::Error::raw_os_error);
+        let again = matches!(error, Some(libc::EINTR | libc::EAGAIN));
         if !again || attempts == 10 {
-            return Err(error);
+            return result;
         }
     }
 }
@@ -208,8 +179,7 @@ fn raise_memlock() -> io::Result<()> {
             rlim_cur: 0,
             rlim_max: 0,
         };
-        // SAFETY: `limit` is a live struct of the type that the call writes.
-        let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0;
+        let known = syscall(Syscall::GetMemlock(&mut limit)).is_ok();
         if !known || limit.rlim_cur == limit.rlim_max {
             return Err(error);
         }
@@ -221,12 +191,7 @@ fn raise_memlock() -> io::Result<()> {
 }
 
 fn set_memlock(limit: libc::rlimit) -> io::Result<()> {
-    // SAFETY: `limit` is a live struct of the type that the call reads.
-    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    syscall(Syscall::SetMemlock(limit)).map(drop)
 }
 
 /// Runs a call that allocates in the kernel; when the limit on locked memory may be in its way, lifts that and tries
@@ -242,12 +207,10 @@ pub(crate) fn with_memlock<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Re
 
 /// `uname -r`.
 pub(crate) fn kernel_release() -> String {
-    // SAFETY: all-zero is a valid `utsname`, and `uname` fills it with NUL-terminated strings.
-    let uts = unsafe {
-        let mut uts: libc::utsname = std::mem::zeroed();
-        libc::uname(&raw mut uts);
-        uts
-    };
+    // SAFETY: all-zero is a valid `utsname`.
+    let mut uts: libc::utsname = unsafe { std::mem::zeroed() };
+    // It fails for a bad address only.
+    let _ = syscall(Syscall::Uname(&mut uts));
     // SAFETY: `release` is NUL-terminated: the kernel says so, and it was zeroed before.
     unsafe { CStr::from_ptr(uts.release.as_ptr()) }
         .to_string_lossy()

@@ -5,36 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use aya_obj::generated::{bpf_cmd, bpf_map_info, bpf_prog_info};
+use aya_obj::generated::{bpf_btf_info, bpf_cmd, bpf_map_info, bpf_prog_info};
 
-use super::{Attr, addr, addr_mut, attr, bpf, bpf_fd, from_bytes, raw};
-
-attr!(ObjAttr {
-    pathname: u64,
-    bpf_fd: u32,
-    file_flags: u32,
-});
-
-attr!(IdAttr {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
-});
-
-attr!(InfoAttr {
-    bpf_fd: u32,
-    info_len: u32,
-    info: u64,
-});
-
-attr!(BtfLoadAttr {
-    btf: u64,
-    btf_log_buf: u64,
-    btf_size: u32,
-    btf_log_size: u32,
-    btf_log_level: u32,
-    pad: u32,
-});
+use super::attr::{BtfLoadAttr, IdAttr, InfoAttr, LinkInfoRaw, ObjAttr};
+use super::{addr, addr_mut, bpf, bpf_fd, from_bytes, raw};
 
 pub(crate) fn btf_load(btf: &[u8], log: &mut [u8]) -> io::Result<OwnedFd> {
     bpf_fd(
@@ -45,7 +19,7 @@ pub(crate) fn btf_load(btf: &[u8], log: &mut [u8]) -> io::Result<OwnedFd> {
             btf_log_buf: addr_mut(log),
             btf_log_size: u32::try_from(log.len()).unwrap_or(u32::MAX),
             btf_log_level: u32::from(!log.is_empty()),
-            pad: 0,
+            btf_log_true_size: 0,
         },
     )
 }
@@ -81,28 +55,25 @@ fn info_by_fd<T: InfoStruct>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<usi
 
 /// A struct that `BPF_OBJ_GET_INFO_BY_FD` may write any bytes into. Pointers in it stay null: a caller that needs a
 /// buffer filled uses a function of this file.
-trait InfoStruct {}
-
-impl InfoStruct for bpf_prog_info {}
-
-impl InfoStruct for bpf_map_info {}
-
-impl InfoStruct for LinkInfoRaw {}
-
-/// `struct bpf_link_info` as far as a tracing link uses it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LinkInfoRaw {
-    pub(crate) kind: u32,
-    pub(crate) id: u32,
-    pub(crate) prog_id: u32,
-    pad: u32,
-    pub(crate) attach_type: u32,
-    pub(crate) target_obj_id: u32,
-    pub(crate) target_btf_id: u32,
-    pad2: u32,
-    pub(crate) cookie: u64,
+///
+/// # Safety
+///
+/// All of it must be integers and arrays of them.
+pub(crate) unsafe trait InfoStruct: Copy {
+    fn zeroed() -> Self {
+        // SAFETY: zero is a valid integer.
+        unsafe { std::mem::zeroed() }
+    }
 }
+
+// SAFETY: as include/uapi/linux/bpf.h has it.
+unsafe impl InfoStruct for bpf_prog_info {}
+// SAFETY: as above.
+unsafe impl InfoStruct for bpf_map_info {}
+// SAFETY: as above.
+unsafe impl InfoStruct for bpf_btf_info {}
+// SAFETY: its fields are integers.
+unsafe impl InfoStruct for LinkInfoRaw {}
 
 pub(crate) fn link_info(fd: BorrowedFd<'_>) -> io::Result<(LinkInfoRaw, usize)> {
     let mut info = LinkInfoRaw::default();
@@ -155,20 +126,6 @@ pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
     }
 }
 
-/// `struct bpf_btf_info`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct BtfInfoRaw {
-    btf: u64,
-    btf_size: u32,
-    id: u32,
-    name: u64,
-    name_len: u32,
-    kernel_btf: u32,
-}
-
-impl InfoStruct for BtfInfoRaw {}
-
 /// A BTF object in the kernel.
 pub(crate) struct BtfInfo {
     /// The module's name, `vmlinux`, or empty for a program's.
@@ -183,18 +140,18 @@ pub(crate) fn btf_info(fd: BorrowedFd<'_>, with_data: bool) -> io::Result<BtfInf
     let mut name = [0u8; 64];
     let mut data = Vec::new();
     if with_data {
-        let mut size = BtfInfoRaw::default();
+        let mut size = bpf_btf_info::zeroed();
         info_by_fd(fd, &mut size)?;
         data = vec![0u8; size.btf_size as usize];
     }
-    let mut info = BtfInfoRaw {
+    let mut info = bpf_btf_info {
         btf: addr_mut(&mut data),
         btf_size: u32::try_from(data.len()).unwrap_or(u32::MAX),
-        ..BtfInfoRaw::default()
+        ..bpf_btf_info::zeroed()
     };
     // Before 5.11 the struct ends after `id`, and a non-zero rest is refused.
-    let len = info_by_fd(fd, &mut BtfInfoRaw::default())?;
-    if len >= size_of::<BtfInfoRaw>() {
+    let len = info_by_fd(fd, &mut bpf_btf_info::zeroed())?;
+    if len >= size_of::<bpf_btf_info>() {
         info.name = addr_mut(&mut name);
         info.name_len = name.len() as u32;
     }
@@ -230,16 +187,14 @@ pub(crate) fn kernel_btf(name: &str) -> io::Result<Option<OwnedFd>> {
 
 /// What the kernel knows of a program, and how many bytes of that this kernel filled in.
 pub(crate) fn prog_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
-    // SAFETY: all-zero is a valid `bpf_prog_info`: integers and arrays of them.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut info = bpf_prog_info::zeroed();
     let len = info_by_fd(fd, &mut info)?;
     Ok((info, len))
 }
 
 /// What the kernel knows of a map; an error if the descriptor is not one's.
 pub(crate) fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
-    // SAFETY: all-zero is a valid `bpf_map_info`: integers and arrays of them.
-    let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
+    let mut info = bpf_map_info::zeroed();
     info_by_fd(fd, &mut info)?;
     Ok(info)
 }
@@ -249,25 +204,11 @@ pub(crate) fn prog_functions(fd: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let (first, _) = prog_info(fd)?;
     let size = first.func_info_rec_size.max(8) as usize;
     let mut records = vec![0u8; size * first.nr_func_info as usize];
-    // SAFETY: all-zero is a valid `bpf_prog_info`: integers and arrays of them.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut info = bpf_prog_info::zeroed();
     info.nr_func_info = first.nr_func_info;
     info.func_info_rec_size = first.func_info_rec_size;
     info.func_info = addr_mut(&mut records);
     info_by_fd(fd, &mut info)?;
     let type_id = |record: &[u8]| from_bytes(record.get(4..8)?);
     Ok(records.chunks(size).filter_map(type_id).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_have_the_size_that_the_kernel_knows() {
-        // Ends of the arms of `union bpf_attr` in include/uapi/linux/bpf.h.
-        assert_eq!(size_of::<ObjAttr>(), 16);
-        assert_eq!(size_of::<InfoAttr>(), 16);
-        assert_eq!(size_of::<BtfLoadAttr>(), 32);
-    }
 }

@@ -3,25 +3,13 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr;
 use std::time::Duration;
 
-/// `struct perf_event_attr`, second version, which every kernel takes.
-#[repr(C)]
-#[derive(Default)]
-struct PerfEventAttr {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_events: u32,
-    bp_type: u32,
-    config1: u64,
-    config2: u64,
-}
+use super::attr::PerfEventAttr;
+use super::call::{Syscall, read_kernel_file, syscall};
+
+/// The number that kprobes have as a type of perf events.
+const KPROBE: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// An event on one CPU that fires when a BPF program calls `bpf_perf_event_output`.
 pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
@@ -45,7 +33,7 @@ pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
 /// It asks for a kprobe at an offset that no function has: the kernel first counts the functions, then refuses, and
 /// nothing is ever set.
 pub(crate) fn names_several(function: &str) -> Option<bool> {
-    let kind = std::fs::read_to_string("/sys/bus/event_source/devices/kprobe/type").ok()?;
+    let kind = read_kernel_file(KPROBE).ok()?;
     let name = CString::new(function).ok()?;
     let attr = PerfEventAttr {
         kind: kind.trim().parse().ok()?,
@@ -63,22 +51,7 @@ pub(crate) fn names_several(function: &str) -> Option<bool> {
 }
 
 fn perf_event_open(attr: &PerfEventAttr, cpu: i32) -> io::Result<OwnedFd> {
-    const PERF_FLAG_FD_CLOEXEC: u64 = 8;
-    let (any_process, no_group) = (-1, -1);
-    // SAFETY: `attr` is a live struct of the size that it names; a name in it is a live C string of the caller's.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            ptr::from_ref(attr),
-            any_process,
-            cpu,
-            no_group,
-            PERF_FLAG_FD_CLOEXEC,
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let fd = syscall(Syscall::PerfEventOpen { attr, cpu })?;
     // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     unsafe { super::new_fd(fd) }
 }

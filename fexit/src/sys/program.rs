@@ -6,64 +6,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use aya_obj::generated::{bpf_cmd, bpf_insn};
 
-use super::{Attr, BPF_OBJ_NAME_LEN, addr, addr_mut, attr, bpf, bpf_fd, object_name, raw};
-
-attr!(ProgLoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; BPF_OBJ_NAME_LEN],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-    prog_btf_fd: u32,
-    func_info_rec_size: u32,
-    func_info: u64,
-    func_info_cnt: u32,
-    line_info_rec_size: u32,
-    line_info: u64,
-    line_info_cnt: u32,
-    attach_btf_id: u32,
-    attach_fd: u32,
-    core_relo_cnt: u32,
-    fd_array: u64,
-});
-
-attr!(TestRunAttr {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-});
-
-attr!(RawTracepointAttr {
-    name: u64,
-    prog_fd: u32,
-    pad: u32,
-});
-
-attr!(LinkCreateAttr {
-    prog_fd: u32,
-    target_fd: u32,
-    attach_type: u32,
-    flags: u32,
-    target_btf_id: u32,
-    pad: u32,
-    cookie: u64,
-});
+use super::attr::{
+    LinkCreateAttr, LinkCreateMultiAttr, ProgLoadAttr, RawTracepointAttr, TestRunAttr,
+};
+use super::{addr, addr_mut, bpf, bpf_fd, object_name, raw};
 
 /// What `BPF_PROG_LOAD` takes.
 #[derive(Clone, Copy)]
@@ -207,17 +153,6 @@ pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, data: &[u8], repeat: u32) -> i
     })
 }
 
-attr!(LinkCreateMultiAttr {
-    prog_fd: u32,
-    target_fd: u32,
-    attach_type: u32,
-    flags: u32,
-    ids: u64,
-    cookies: u64,
-    count: u32,
-    pad: u32,
-});
-
 /// Attaches a tracing program to many functions of the kernel, each with its cookie if there are any; from 7.2 on.
 pub(crate) fn link_create_multi(
     prog: BorrowedFd<'_>,
@@ -236,18 +171,4 @@ pub(crate) fn link_create_multi(
             ..LinkCreateMultiAttr::default()
         },
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_have_the_size_that_the_kernel_knows() {
-        // Ends of the arms of `union bpf_attr` in include/uapi/linux/bpf.h.
-        assert_eq!(size_of::<ProgLoadAttr>(), 128);
-        assert_eq!(size_of::<TestRunAttr>(), 64);
-        assert_eq!(size_of::<LinkCreateAttr>(), 32);
-        assert_eq!(size_of::<RawTracepointAttr>(), 16);
-    }
 }

@@ -1,0 +1,394 @@
+//! Creating maps, their elements and their pins.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use aya_obj::generated::bpf_cmd::{
+    self, BPF_MAP_CREATE, BPF_MAP_DELETE_ELEM, BPF_MAP_FREEZE, BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_OBJ_PIN,
+    BPF_PROG_LOAD,
+};
+use aya_obj::generated::bpf_map_info;
+
+use super::{fexit, kernel, number, object_of};
+use crate::maps::{HashMap, Map, PerCpuArray, PerCpuValues};
+use crate::sys::attr::{MapCreateAttr, MapElemAttr, ObjAttr, ProgLoadAttr};
+use crate::sys::fake::{self, Call, Kernel};
+use crate::{Ebpf, EbpfLoader, testing};
+
+// Of include/uapi/linux/bpf.h, written out: the library must not come to agree with itself.
+const MMAPABLE: u32 = 1 << 10;
+const RDONLY_PROG: u32 = 1 << 7;
+
+const LOOKUP: &str = "static void *(*lookup)(void *, const void *) = (void *)1;";
+
+/// An object whose program `p` uses the map that `map` declares as `m`.
+fn with_map(map: &str) -> Ebpf {
+    object_of(&source(map))
+}
+
+fn source(map: &str) -> String {
+    format!(
+        "{LOOKUP} struct {{ {map} }} m SEC(\".maps\");
+         SEC(\"fexit/traced\") int p(void *ctx) {{ u32 key = 0; return lookup(&m, &key) != 0; }}"
+    )
+}
+
+const HASH: &str =
+    "int (*type)[1]; int (*max_entries)[8]; u32 *key; u64 *value; int (*map_flags)[1];";
+
+/// What decides which map is created.
+fn definition(map: &MapCreateAttr) -> [u32; 5] {
+    [
+        map.map_type,
+        map.key_size,
+        map.value_size,
+        map.max_entries,
+        map.map_flags,
+    ]
+}
+
+fn created(kernel: &Kernel) -> Vec<MapCreateAttr> {
+    kernel.attrs()
+}
+
+#[test]
+fn a_map_is_created_as_it_is_declared_and_with_its_types() {
+    let (kernel, _) = kernel(|_| None);
+    let ebpf = with_map(HASH);
+    assert_eq!(kernel.commands(), [], "not before it is used");
+    ebpf.map("m").unwrap().fd().unwrap();
+    let [map] = created(&kernel)[..] else {
+        panic!("one map")
+    };
+    assert_eq!(definition(&map), [1, 4, 8, 8, 1]);
+    assert_eq!(map.map_name, *b"m\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let types = [map.btf_fd, map.btf_key_type_id, map.btf_value_type_id];
+    assert!(types.iter().all(|&id| id != 0), "{types:?}");
+    assert_ne!(map.btf_key_type_id, map.btf_value_type_id);
+    assert_eq!(
+        (map.inner_map_fd, map.numa_node, map.map_ifindex),
+        (0, 0, 0)
+    );
+    assert_eq!((map.btf_vmlinux_value_type_id, map.map_extra), (0, 0));
+}
+
+#[test]
+fn a_map_that_takes_no_types_is_created_without() {
+    let (kernel, _) =
+        kernel(|call| (call.cmd == BPF_MAP_CREATE && call.before == 0).then_some(libc::EINVAL));
+    with_map(HASH).map("m").unwrap().fd().unwrap();
+    let [with, without] = created(&kernel)[..] else {
+        panic!("two calls")
+    };
+    assert_eq!(definition(&with), definition(&without));
+    assert_eq!((without.btf_fd, without.btf_value_type_id), (0, 0));
+}
+
+#[test]
+fn a_map_of_maps_has_an_inner_map() {
+    let (kernel, _) = kernel(|_| None);
+    let inner = "struct inner { int (*type)[2]; int (*max_entries)[3]; u32 *key; u64 *value; };";
+    let map = "int (*type)[12]; int (*max_entries)[5]; u32 *key; struct inner *values[];";
+    let ebpf = object_of(&format!("{inner} {}", source(map)));
+    ebpf.map("m").unwrap().fd().unwrap();
+    let all = created(&kernel);
+    let (inner, outer) = (all.first().unwrap(), all.last().unwrap());
+    assert_eq!(definition(inner), [2, 4, 8, 3, 0]);
+    assert_eq!(definition(outer), [12, 4, 4, 5, 0]);
+    assert_eq!(inner.inner_map_fd, 0);
+    assert_ne!(outer.inner_map_fd, 0);
+}
+
+#[test]
+fn extra_and_sizes_of_rings_reach_the_kernel() {
+    let (kernel, _) = kernel(|_| None);
+    let bloom = "int (*type)[30]; int (*max_entries)[9]; u64 *value; int (*map_extra)[3];";
+    with_map(bloom).map("m").unwrap().fd().unwrap();
+    let bloom = *created(&kernel).last().unwrap();
+    assert_eq!(definition(&bloom), [30, 0, 8, 9, 0]);
+    assert_eq!(bloom.map_extra, 3);
+    with_map("int (*type)[27]; int (*max_entries)[5000];")
+        .map("m")
+        .unwrap()
+        .fd()
+        .unwrap();
+    let ring = *created(&kernel).last().unwrap();
+    assert_eq!(definition(&ring), [27, 0, 0, 8192, 0]);
+    let object = testing::compile(&source(HASH));
+    let ebpf = EbpfLoader::new()
+        .map_max_entries("m", 77)
+        .load(&object)
+        .unwrap();
+    ebpf.map("m").unwrap().fd().unwrap();
+    assert_eq!(
+        definition(created(&kernel).last().unwrap()),
+        [1, 4, 8, 77, 1]
+    );
+}
+
+#[test]
+fn an_array_of_perf_events_has_a_slot_for_each_possible_cpu() {
+    let (kernel, _) = kernel(|_| None);
+    kernel.file("/sys/devices/system/cpu/possible", "0-3,8\n");
+    with_map("int (*type)[4];").map("m").unwrap().fd().unwrap();
+    let map = *created(&kernel).last().unwrap();
+    assert_eq!(definition(&map), [4, 4, 4, 9, 0]);
+}
+
+const GLOBALS: &str = "
+    int zero; int one = 1; const volatile int TWO = 2;
+    SEC(\"fexit/traced\") int p(void *ctx) { return zero + one + TWO; }";
+
+/// What each call for an element is given: command, key, value, flags.
+type Elements = Rc<RefCell<Vec<(bpf_cmd, Vec<u8>, Vec<u8>, u64)>>>;
+
+/// Remembers calls for elements with keys and values of these sizes, and lets `lookup` answer.
+fn elements(
+    (key, value): (u64, u64),
+    lookup: &'static [u8],
+) -> (Elements, impl FnMut(&mut Call<'_>) -> Option<i32>) {
+    let elements = Elements::default();
+    let seen = Rc::clone(&elements);
+    let answer = move |call: &mut Call<'_>| {
+        let cmd = call.cmd;
+        if ![
+            BPF_MAP_LOOKUP_ELEM,
+            BPF_MAP_UPDATE_ELEM,
+            BPF_MAP_DELETE_ELEM,
+        ]
+        .contains(&cmd)
+        {
+            return None;
+        }
+        let elem: MapElemAttr = *call.attr();
+        let value = match cmd {
+            BPF_MAP_UPDATE_ELEM => fake::memory(elem.value, value),
+            _ => Vec::new(),
+        };
+        if cmd == BPF_MAP_LOOKUP_ELEM {
+            fake::write(elem.value, lookup);
+        }
+        seen.borrow_mut()
+            .push((cmd, fake::memory(elem.key, key), value, elem.flags));
+        None
+    };
+    (elements, answer)
+}
+
+#[test]
+fn variables_are_maps_with_their_initial_values() {
+    let (elements, answer) = elements((4, 4), &[]);
+    let (kernel, btf) = kernel(answer);
+    let mut ebpf = object_of(GLOBALS);
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+    let mut maps: Vec<_> = created(&kernel).iter().map(definition).collect();
+    maps.sort_unstable();
+    // An array each of one element, which can be mapped; programs only read constants.
+    assert_eq!(
+        maps,
+        [
+            [2, 4, 4, 1, MMAPABLE],
+            [2, 4, 4, 1, MMAPABLE],
+            [2, 4, 4, 1, MMAPABLE | RDONLY_PROG],
+        ]
+    );
+    let mut written = elements.take();
+    written.sort_by(|a, b| a.2.cmp(&b.2));
+    // `.bss` is zero as it is.
+    let first = 0u32.to_ne_bytes().to_vec();
+    let written_by = |value: i32| {
+        (
+            BPF_MAP_UPDATE_ELEM,
+            first.clone(),
+            value.to_ne_bytes().to_vec(),
+            0,
+        )
+    };
+    assert_eq!(written, [written_by(1), written_by(2)]);
+    let elem = |cmd| -> Vec<u32> {
+        let commands = kernel.commands();
+        let of_elements = commands
+            .iter()
+            .filter(|made| [BPF_MAP_UPDATE_ELEM, BPF_MAP_FREEZE].contains(made));
+        let attrs = kernel.attrs::<MapElemAttr>();
+        let calls = of_elements.zip(attrs);
+        calls
+            .filter(|(made, _)| **made == cmd)
+            .map(|(_, attr)| attr.map_fd)
+            .collect()
+    };
+    let constants = ebpf.map(".rodata").unwrap();
+    assert_eq!(elem(BPF_MAP_FREEZE), [number(constants.fd().unwrap())]);
+    assert!(elem(BPF_MAP_UPDATE_ELEM).contains(&number(constants.fd().unwrap())));
+}
+
+#[test]
+fn a_program_refers_to_maps_by_their_descriptors() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let insns = Rc::clone(&seen);
+    let (_, btf) = kernel(move |call| {
+        if call.cmd == BPF_PROG_LOAD {
+            let load: &mut ProgLoadAttr = call.attr();
+            let bytes = fake::memory(load.insns, u64::from(load.insn_cnt) * 8);
+            let all: Vec<[u8; 8]> = bytes.as_chunks().0.to_vec();
+            insns.borrow_mut().extend(all);
+        }
+        None
+    });
+    let mut ebpf = with_map(HASH);
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+    let fd = number(ebpf.map("m").unwrap().fd().unwrap());
+    // `ld_imm64` with the pseudo source `BPF_PSEUDO_MAP_FD`.
+    let loads: Vec<_> = seen
+        .take()
+        .into_iter()
+        .filter(|insn| insn[0] == 0x18)
+        .collect();
+    let [load] = loads[..] else {
+        panic!("one map: {loads:?}")
+    };
+    assert_eq!(load[1] >> 4, 1);
+    assert_eq!(load[4..], fd.to_ne_bytes());
+}
+
+#[test]
+fn elements_are_named_by_key_and_flags_and_values_come_back() {
+    let (elements, answer) = elements((4, 8), &[1, 2, 3, 4, 5, 6, 7, 8]);
+    let (kernel, _) = kernel(answer);
+    let mut map = with_map(HASH).map("m").unwrap().clone();
+    let fd = number(map.fd().unwrap());
+    let mut view: HashMap<&mut Map, u32, u64> = (&mut map).try_into().unwrap();
+    view.insert(0x0403_0201, 9u64, 1).unwrap();
+    assert_eq!(view.get(&7, 4).unwrap(), 0x0807_0605_0403_0201);
+    view.remove(&5).unwrap();
+    let key = |key: u32| key.to_ne_bytes().to_vec();
+    assert_eq!(
+        elements.take(),
+        [
+            (
+                BPF_MAP_UPDATE_ELEM,
+                key(0x0403_0201),
+                9u64.to_ne_bytes().to_vec(),
+                1
+            ),
+            (BPF_MAP_LOOKUP_ELEM, key(7), vec![], 4),
+            (BPF_MAP_DELETE_ELEM, key(5), vec![], 0),
+        ]
+    );
+    assert!(
+        kernel
+            .attrs::<MapElemAttr>()
+            .iter()
+            .all(|elem| elem.map_fd == fd)
+    );
+}
+
+#[test]
+fn keys_are_asked_for_one_behind_the_other() {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&asked);
+    kernel(move |call| {
+        if call.cmd == BPF_MAP_GET_NEXT_KEY {
+            let elem: MapElemAttr = *call.attr();
+            let key = (elem.key != 0).then(|| fake::memory(elem.key, 4)[0]);
+            seen.borrow_mut().push(key);
+            let next: u32 = match key {
+                None => 3,
+                Some(3) => 6,
+                _ => return Some(libc::ENOENT),
+            };
+            fake::write(elem.value, &next.to_ne_bytes());
+        }
+        None
+    });
+    let map = with_map(HASH).map("m").unwrap().clone();
+    let view: HashMap<Map, u32, u64> = map.try_into().unwrap();
+    let keys: Vec<u32> = view.keys().map(Result::unwrap).collect();
+    assert_eq!(keys, [3, 6]);
+    assert_eq!(asked.take(), [None, Some(3), Some(6)]);
+}
+
+#[test]
+fn a_per_cpu_value_has_a_slot_of_eight_bytes_for_each_possible_cpu() {
+    let (elements, answer) = elements(
+        (4, 24),
+        &[1, 0, 0, 0, 9, 9, 9, 9, 2, 0, 0, 0, 9, 9, 9, 9, 3],
+    );
+    let (kernel, _) = kernel(answer);
+    kernel.file("/sys/devices/system/cpu/possible", "0-2\n");
+    let mut map = with_map("int (*type)[6]; int (*max_entries)[4]; u32 *key; u32 *value;")
+        .map("m")
+        .unwrap()
+        .clone();
+    let mut view: PerCpuArray<&mut Map, u32> = (&mut map).try_into().unwrap();
+    assert_eq!(
+        view.get(&2, 0).unwrap().iter().collect::<Vec<_>>(),
+        [&1, &2, &3]
+    );
+    view.set(1, PerCpuValues::try_from(vec![4, 5, 6]).unwrap(), 0)
+        .unwrap();
+    let (_, key, value, _) = elements.take().remove(1);
+    assert_eq!(key, 1u32.to_ne_bytes());
+    let slots: Vec<u64> = value
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&slot| u64::from_ne_bytes(slot))
+        .collect();
+    assert_eq!(slots, [4, 5, 6]);
+}
+
+/// Calls for pins: command, path and descriptor.
+type Pins = Rc<RefCell<Vec<(bpf_cmd, String, u32)>>>;
+
+/// A kernel with a pinned map, or with none.
+fn pins(exists: bool) -> (Pins, Rc<Kernel>) {
+    let pins = Pins::default();
+    let seen = Rc::clone(&pins);
+    let (kernel, _) = kernel(move |call| {
+        let cmd = call.cmd;
+        if [BPF_OBJ_GET, BPF_OBJ_PIN].contains(&cmd) {
+            let obj: ObjAttr = *call.attr();
+            assert_eq!(obj.file_flags, 0);
+            seen.borrow_mut()
+                .push((cmd, fake::text(obj.pathname), obj.bpf_fd));
+        }
+        if cmd == BPF_OBJ_GET_INFO_BY_FD {
+            let mut info = call.info::<bpf_map_info>();
+            (info.type_, info.key_size, info.value_size) = (1, 4, 8);
+            (info.max_entries, info.map_flags) = (8, 1);
+            call.set_info(&info);
+        }
+        (cmd == BPF_OBJ_GET && !exists).then_some(libc::ENOENT)
+    });
+    (pins, kernel)
+}
+
+#[test]
+fn a_map_that_is_shared_by_name_is_opened_or_created_and_pinned() {
+    let declaration = format!("{HASH} int (*pinning)[1];");
+    let path = "/sys/fs/bpf/m".to_owned();
+    let (calls, kernel) = pins(false);
+    let ebpf = with_map(&declaration);
+    let fd = number(ebpf.map("m").unwrap().fd().unwrap());
+    let expected = [
+        (BPF_OBJ_GET, path.clone(), 0),
+        (BPF_OBJ_PIN, path.clone(), fd),
+    ];
+    assert_eq!(calls.take(), expected);
+    assert_eq!(kernel.count(BPF_MAP_CREATE), 1);
+
+    let (calls, kernel) = pins(true);
+    let object = testing::compile(&source(&declaration));
+    let ebpf = EbpfLoader::new()
+        .map_pin_path("m", "/sys/fs/bpf/other")
+        .load(&object)
+        .unwrap();
+    ebpf.map("m").unwrap().fd().unwrap();
+    assert_eq!(
+        calls.take(),
+        [(BPF_OBJ_GET, "/sys/fs/bpf/other".to_owned(), 0)]
+    );
+    assert_eq!(kernel.count(BPF_MAP_CREATE), 0);
+}

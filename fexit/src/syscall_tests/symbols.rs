@@ -1,0 +1,98 @@
+//! What the library finds out about names and settings: by perf events, and in `/proc` and `/sys`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{fexit, kernel, object};
+use crate::programs::ProgramError;
+use crate::sys::fake;
+use crate::{AmbiguityPolicy, BtfError, EbpfLoader};
+
+const SYMBOLS: &str = "ffffffff81000000 T traced\n\
+    ffffffff81000010 t traced\n\
+    ffffffff81000020 T other\n\
+    ffffffff82000000 T _etext\n";
+
+#[test]
+fn the_kernel_is_asked_for_a_kprobe_that_it_refuses_whether_a_name_is_ambiguous() {
+    let (kernel, btf) = kernel(|_| None);
+    *kernel.release.borrow_mut() = "6.7.1-generic".to_owned();
+    kernel.file("/sys/bus/event_source/devices/kprobe/type", "8\n");
+    kernel.file("/proc/kallsyms", SYMBOLS);
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let names = Rc::clone(&asked);
+    kernel.on_perf_event_open(move |attr, cpu| {
+        let name = fake::text(attr.config1);
+        let is_ambiguous = name == "init_once" || name == "traced";
+        let size = u32::try_from(size_of_val(attr)).unwrap();
+        assert_eq!((attr.kind, attr.size, attr.config, cpu), (8, size, 0, 0));
+        assert_eq!(attr.config2, 0x7fff_ffff, "an offset that no function has");
+        names.borrow_mut().push(name);
+        Some(if is_ambiguous {
+            libc::EADDRNOTAVAIL
+        } else {
+            libc::EINVAL
+        })
+    });
+    let mut ebpf = object("fexit");
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    let ProgramError::Btf(BtfError::AmbiguousName { candidates, .. }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(candidates.len(), 2, "{candidates:?}");
+    fexit(&mut ebpf).load("other", &btf).unwrap();
+    assert_eq!(asked.take(), ["init_once", "traced", "other"]);
+}
+
+#[test]
+fn a_kernel_that_does_not_count_symbols_shows_them() {
+    let (kernel, btf) = kernel(|_| None);
+    *kernel.release.borrow_mut() = "5.10.0".to_owned();
+    kernel.file("/proc/kallsyms", SYMBOLS);
+    kernel.on_perf_event_open(|_, _| panic!("it is not asked"));
+    let mut ebpf = object("fexit");
+    let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+    assert!(error.to_string().contains("traced"), "{error}");
+    fexit(&mut ebpf).load("other", &btf).unwrap();
+
+    let source = crate::testing::compile("SEC(\"fexit\") int p(u64 *ctx) { return 0; }");
+    let mut ebpf = EbpfLoader::new()
+        .ambiguity_policy(AmbiguityPolicy::BtfOnly)
+        .load(&source)
+        .unwrap();
+    fexit(&mut ebpf).load("traced", &btf).unwrap();
+}
+
+#[test]
+fn a_program_is_not_attached_while_ftrace_is_off() {
+    for (enabled, works) in [("0\n", false), ("1\n", true)] {
+        let (kernel, btf) = kernel(|_| None);
+        kernel.file("/proc/sys/kernel/ftrace_enabled", enabled);
+        let mut ebpf = object("fexit");
+        let program = fexit(&mut ebpf);
+        program.load("traced", &btf).unwrap();
+        assert_eq!(program.attach().is_ok(), works);
+    }
+}
+
+#[test]
+fn a_refusal_for_want_of_rights_names_what_the_thread_lacks() {
+    for (effective, last, expected) in [
+        ("0000000000000000", "40", "lacks CAP_BPF and CAP_PERFMON"),
+        ("0000008000000000", "40", "lacks CAP_PERFMON;"),
+        ("000001ffffffffff", "40", "the process has CAP_SYS_ADMIN"),
+    ] {
+        let (kernel, btf) = kernel(|call| {
+            use aya_obj::generated::bpf_cmd::BPF_PROG_LOAD;
+            (call.cmd == BPF_PROG_LOAD).then_some(libc::EPERM)
+        });
+        kernel.file(
+            "/proc/thread-self/status",
+            format!("CapEff:\t{effective}\n"),
+        );
+        kernel.file("/proc/sys/kernel/cap_last_cap", last);
+        let mut ebpf = object("fexit");
+        let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
