@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* One program of each of several types. */
+/* An fexit program and programs of other types. */
 #include "common.h"
 
 SEC("fexit/filename_lookup")

@@ -73,9 +73,9 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
 
     let mut wrong = Vec::new();
     for mutant in MUTANTS {
-        let whole = scenario_outcome(shell, &harness, mutant.scenario, &args.kernel)?;
-        println!("{}, unchanged: {whole}", mutant.scenario);
-        if whole != "passed" {
+        let unchanged = scenario_outcome(shell, &harness, mutant.scenario, &args.kernel)?;
+        println!("{}, unchanged: {unchanged}", mutant.scenario);
+        if unchanged != "passed" {
             wrong.push(mutant.scenario);
         }
     }

@@ -8,7 +8,7 @@ use super::{
     slowdown::{self, Slowdown},
 };
 
-/// A scenario or program on a kernel, or a kernel as a whole, whose verdict changed.
+/// A scenario or program on a kernel, or a kernel itself, whose verdict changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The requested name of the kernel.
@@ -52,7 +52,7 @@ impl Comparison {
         };
         for kernel in &new.kernels {
             let before = old.kernel(&kernel.requested);
-            comparison.add(kernel, before.map(whole), whole(kernel));
+            comparison.add(kernel, before.map(kernel_itself), kernel_itself(kernel));
             for now in kernel.results() {
                 let before = before.and_then(|before| before.result(now.name()));
                 comparison.add(kernel, before, now);
@@ -65,7 +65,7 @@ impl Comparison {
                 now: None,
             };
             match new.kernel(&kernel.requested) {
-                None => comparison.not_requested.push(change(whole(kernel))),
+                None => comparison.not_requested.push(change(kernel_itself(kernel))),
                 Some(now) => {
                     let gone = kernel.results();
                     let gone = gone.filter(|result| now.result(result.name()).is_none());
@@ -110,13 +110,13 @@ impl Comparison {
     }
 }
 
-/// The kernel as a whole. It is ok if only its scenarios and programs are not: they are compared one by one.
-fn whole(kernel: &KernelReport) -> ResultSummary {
-    let mut whole = ResultSummary::from(kernel);
+/// The kernel itself. It is ok if only its scenarios and programs are not: they are compared one by one.
+fn kernel_itself(kernel: &KernelReport) -> ResultSummary {
+    let mut kernel_itself = ResultSummary::from(kernel);
     if kernel.verdict == KernelVerdict::NotOk && kernel.error.is_none() {
-        whole.verdict = ScenarioVerdict::Ok;
+        kernel_itself.verdict = ScenarioVerdict::Ok;
     }
-    whole
+    kernel_itself
 }
 
 impl Change {

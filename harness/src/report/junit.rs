@@ -83,8 +83,8 @@ fn case(
     case
 }
 
-/// The results of other reports, in a merged one, that differ from the one that counts. No id means the kernel as a
-/// whole.
+/// The results of other reports, in a merged one, that differ from the one that counts. No id means the kernel
+/// itself.
 fn other_results(kernel: &KernelReport, id: Option<&str>) -> Vec<String> {
     let others = kernel.contradicting_results();
     let others = others.filter(|other| other.id.as_deref() == id);

@@ -1,4 +1,4 @@
-//! Merges several reports into one: every kernel, every scenario and every program that any of them has.
+//! Merges reports into one: every kernel, every scenario and every program that any of them has.
 //!
 //! Of two results of one scenario or program the worse counts: not-ok before ok. An unknown result counts only if no
 //! report has another. [`KernelReport::other_results`] lists the results that do not count.
@@ -29,7 +29,7 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
 
 /// Adds another report's results of the same kernel.
 fn add(known: &mut KernelReport, mut other: KernelReport) {
-    // The fields of the kernel as a whole (its error, its console) come from the report that counts.
+    // The fields of the kernel itself (its error, its console) come from the report that counts.
     if outweighs(&other, known) {
         std::mem::swap(known, &mut other);
         // Results stay in the order of the first report.

@@ -40,7 +40,7 @@ pub struct Observed {
     crashed: BTreeSet<String>,
     /// The scenarios that ran in parallel when a VM crashed, and how it crashed.
     parallel_crashes: Vec<(Vec<String>, String)>,
-    /// Errors of the kernel as a whole, which no scenario explains.
+    /// Errors of the kernel itself, which no scenario explains.
     kernel_errors: Vec<String>,
     warnings: Vec<String>,
     more_warnings: usize,

@@ -1,4 +1,4 @@
-//! What scenarios, programs and kernels as a whole have in common: a result that is listed, compared and merged.
+//! What scenarios, programs and kernels themselves have in common: a result that is listed, compared and merged.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,12 @@ use super::{
     verdict::outcome_name,
 };
 
-/// The result of a scenario, of a program, or of a kernel as a whole.
+/// The result of a scenario, of a program, or of a kernel itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultSummary {
-    /// The scenario's id or [`ProgramReport::id`]; null for the kernel as a whole.
+    /// The scenario's id or [`ProgramReport::id`]; null for the kernel itself.
     pub id: Option<String>,
-    /// The outcome; of the kernel as a whole, its verdict.
+    /// The outcome; of the kernel itself, its verdict.
     pub outcome: String,
     /// How it was judged.
     pub verdict: ScenarioVerdict,
@@ -21,7 +21,7 @@ pub struct ResultSummary {
 }
 
 impl ResultSummary {
-    /// The id, or `kernel` for the kernel as a whole.
+    /// The id, or `kernel` for the kernel itself.
     pub fn name(&self) -> &str {
         self.id.as_deref().unwrap_or("kernel")
     }

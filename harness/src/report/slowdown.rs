@@ -3,7 +3,7 @@
 //! Two reports rarely come from equally busy machines, and a burst of load can slow a single scenario tenfold. So the
 //! figures are corrected twice. The median ratio of all scenarios of a kernel is how much slower the machine was; each
 //! ratio is divided by it. The median of a scenario's ratios over all kernels is the scenario's own factor. The
-//! deviation of these factors is the noise; a scenario whose factor exceeds it several times is slower.
+//! deviation of these factors is the noise; a scenario whose factor exceeds it four times is slower.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const DEVIATIONS: f64 = 4.0;
 /// A slower scenario takes at least this many times as long.
 const MIN_FACTOR: f64 = 1.5;
 
-/// A slower scenario takes at least this much longer: timers and the scheduler alone cause smaller differences.
+/// A slower scenario takes at least this much longer: timers and the scheduler cause smaller differences.
 const MIN_MICROSECONDS: u64 = 20_000;
 
 /// Scales the median absolute deviation to a standard deviation of normally distributed noise.

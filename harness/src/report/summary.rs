@@ -1,5 +1,7 @@
 //! The summary that ends a run: a table of kernels, the problems, and the minimums that are not confirmed.
 
+use std::fmt::Display;
+
 use crate::{
     report::{
         KernelReport, Minimum, Report, ScenarioVerdict,
@@ -11,7 +13,10 @@ use crate::{
 
 /// The lines of the summary.
 pub fn lines(report: &Report) -> Vec<String> {
-    let mut lines = vec![String::new(), heading()];
+    let heading = row([
+        &"kernel", &"release", &"verdict", &"ok", &"not-ok", &"unknown", &"boot", &"total",
+    ]);
+    let mut lines = vec![String::new(), heading];
     lines.extend(report.kernels.iter().map(line));
     lines.extend(report.kernels.iter().flat_map(problems));
     for object in &report.objects {
@@ -31,10 +36,10 @@ pub fn lines(report: &Report) -> Vec<String> {
     lines
 }
 
-fn heading() -> String {
+fn row(cells: [&dyn Display; 8]) -> String {
+    let [kernel, release, verdict, ok, not_ok, unknown, boot, total] = cells;
     format!(
-        "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
-        "kernel", "release", "verdict", "ok", "not-ok", "unknown", "boot", "total"
+        "{kernel:<NAME_WIDTH$}  {release:<28}  {verdict:<7}  {ok:>4}  {not_ok:>6}  {unknown:>7}  {boot:>8}  {total:>8}"
     )
 }
 
@@ -45,24 +50,23 @@ fn line(kernel: &KernelReport) -> String {
             |ms| format!("{:.1} s", ms as f64 / 1000.0),
         )
     };
-    format!(
-        "{:<NAME_WIDTH$}  {:<28}  {:<7}  {:>4}  {:>6}  {:>7}  {:>8}  {:>8}",
-        kernel.requested,
-        kernel.release.as_deref().unwrap_or("–"),
-        kernel.verdict,
-        kernel.count(ScenarioVerdict::Ok),
-        kernel.count(ScenarioVerdict::NotOk),
-        kernel.count(ScenarioVerdict::Unknown),
-        seconds(kernel.phases_ms.boot),
-        seconds(kernel.phases_ms.total),
-    )
+    row([
+        &kernel.requested,
+        &kernel.release.as_deref().unwrap_or("–"),
+        &kernel.verdict,
+        &kernel.count(ScenarioVerdict::Ok),
+        &kernel.count(ScenarioVerdict::NotOk),
+        &kernel.count(ScenarioVerdict::Unknown),
+        &seconds(kernel.phases_ms.boot),
+        &seconds(kernel.phases_ms.total),
+    ])
 }
 
 fn problems(kernel: &KernelReport) -> Vec<String> {
     let name = &kernel.requested;
     let mut lines = Vec::new();
     for result in kernel.not_ok() {
-        // The whole error was printed when the scenario or program ended.
+        // The full error was printed when the scenario or program ended.
         let error = excerpt(result.error(), 1).concat();
         lines.push(format!(
             "{name}: {} {}: {error}",

@@ -9,7 +9,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
-    report::{ProgramReport, ScenarioReport, ScenarioVerdict, verdict::outcome_name},
+    report::{ProgramReport, ResultSummary, ScenarioReport, ScenarioVerdict},
     support::progress::Progress,
     support::sanitize::{one_line, plain},
 };
@@ -83,23 +83,6 @@ pub(crate) fn excerpt(text: &str, count: usize) -> Vec<String> {
     lines
 }
 
-/// Adds the first lines of a text, indented.
-fn indent(text: &str, line: &mut String) {
-    for part in excerpt(text, ERROR_LINES) {
-        line.push_str("\n    ");
-        line.push_str(&part);
-    }
-}
-
-/// A text about how often a program ran.
-pub(crate) fn fired(program: &ProgramReport) -> Option<String> {
-    let count = program.result.run_count?;
-    Some(match program.result.mean_ns {
-        Some(mean) => format!("fired {count} times, {mean} ns each"),
-        None => format!("fired {count} times"),
-    })
-}
-
 /// One kernel's line on the board. Dropping it removes the line.
 #[derive(Debug)]
 pub struct Line {
@@ -125,41 +108,37 @@ impl Line {
         let time = scenario
             .duration_us
             .map_or_else(String::new, |us| format!("{:.1} ms", us as f64 / 1000.0));
-        let mut line = format!(
-            "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}  {time:>10}",
-            self.kernel,
-            scenario.verdict,
-            scenario.id,
-            outcome_name(scenario.outcome)
-        );
-        if let (false, Some(error)) = (scenario.verdict == ScenarioVerdict::Ok, &scenario.error) {
-            indent(error, &mut line);
-        }
-        self.board.say(line);
+        let error = scenario.error.as_deref();
+        let error = error.filter(|_| scenario.verdict != ScenarioVerdict::Ok);
+        let result = ResultSummary::from(scenario);
+        self.result(&result, &scenario.id, &format!("  {time:>10}"), error);
     }
 
     /// Prints the result of a program.
     pub fn program_finished(&self, program: &ProgramReport) {
+        let result = &program.result;
+        let mut details = String::new();
+        if let Some(count) = result.run_count {
+            details.push_str(&format!("  fired {count} times"));
+            if let Some(mean) = result.mean_ns {
+                details.push_str(&format!(", {mean} ns each"));
+            }
+        }
+        if let Some(trigger) = result.trigger.as_ref().filter(|trigger| !trigger.ok) {
+            details.push_str(&format!("; the command: {}", one_line(&trigger.ended)));
+        }
+        let name = program.name();
+        self.result(&program.into(), &one_line(&name), &details, program.why());
+    }
+
+    fn result(&self, result: &ResultSummary, name: &str, details: &str, error: Option<&str>) {
         let mut line = format!(
-            "{:<NAME_WIDTH$}  {:<7}  {:<32}  {:<11}",
-            self.kernel,
-            program.verdict,
-            one_line(&program.name()),
-            program.result.outcome.name()
+            "{:<NAME_WIDTH$}  {:<7}  {name:<32}  {:<11}{details}",
+            self.kernel, result.verdict, result.outcome
         );
-        if let Some(fired) = fired(program) {
-            line.push_str(&format!("  {fired}"));
-        }
-        if let Some(trigger) = program
-            .result
-            .trigger
-            .as_ref()
-            .filter(|trigger| !trigger.ok)
-        {
-            line.push_str(&format!("; the command: {}", one_line(&trigger.ended)));
-        }
-        if let Some(why) = program.why() {
-            indent(why, &mut line);
+        for part in excerpt(error.unwrap_or_default(), ERROR_LINES) {
+            line.push_str("\n    ");
+            line.push_str(&part);
         }
         self.board.say(line);
     }

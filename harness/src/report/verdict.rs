@@ -30,7 +30,7 @@ pub enum ScenarioVerdict {
     Unknown,
 }
 
-/// The verdict on a kernel, or on a whole report.
+/// The verdict on a kernel, or on a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelVerdict {

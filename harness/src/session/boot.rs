@@ -34,13 +34,13 @@ impl Setup {
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
         config.kernel_args.clone_from(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
-        config.icount = self.icount;
+        config.icount = self.options.icount;
         config.limits = self.limits();
         config.keep = keep.as_deref();
         report.command_line = Some(kernel_command_line(&config));
         report.accelerator = Some(config.accelerator.name().to_owned());
         report.accelerator_reason = Some(boot.accelerator.reason.clone());
-        report.icount = self.icount;
+        report.icount = self.options.icount;
         report.qemu_version = Some(self.qemu.version.clone());
         report.memory_mb = Some(config.memory_mib.into());
 
@@ -106,10 +106,13 @@ impl Setup {
         let scenarios = self.plan.planned.iter().map(|scenario| scenario.timeout);
         let programs = self.plan.programs.time_limit();
         let slowest = scenarios.chain(programs).max();
-        let slowest = slowest.max(self.scenario_timeout).unwrap_or_default();
+        let slowest = slowest
+            .max(self.options.scenario_timeout)
+            .unwrap_or_default();
         Limits {
-            time_limit: self.timeout,
+            time_limit: self.options.timeout,
             idle_timeout: self
+                .options
                 .idle_timeout
                 .unwrap_or_else(|| usual.idle_timeout.max(slowest + IDLE_MARGIN)),
             ..usual

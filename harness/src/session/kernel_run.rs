@@ -25,7 +25,7 @@ use crate::{
         tasks::Tasks,
     },
     support::interrupt::{INTERRUPTED, Interrupt},
-    vm::{self, Choice, Mode, Qemu, Templates},
+    vm::{self, Choice, Qemu, Templates},
 };
 
 /// After a failure of the infrastructure the harness tries once more.
@@ -36,21 +36,15 @@ const MAX_RESTARTS: usize = 10;
 
 /// What all kernels of a run share.
 pub(crate) struct Setup {
-    pub(crate) timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) scenario_timeout: Option<Duration>,
-    keep: Option<PathBuf>,
+    pub(crate) options: RunOptions,
     pub(crate) plan: Plan,
     pub(crate) interrupt: Interrupt,
     kernels: Arc<Kernels>,
     pub(crate) board: Board,
     pub(crate) qemu: Qemu,
     pub(crate) accelerator: Choice,
-    mode: Mode,
     /// `None` if every VM boots.
     pub(crate) templates: Option<Templates>,
-    pub(crate) icount: bool,
-    serial: bool,
 }
 
 /// A kernel to run, found or not.
@@ -125,20 +119,18 @@ impl Setup {
             .then(|| Templates::if_they_pay(cache, accelerator.accelerator));
         Ok(Self {
             templates: templates.flatten(),
-            icount: options.icount,
-            serial: options.serial || options.icount,
+            options: options.clone(),
             qemu: Qemu::find_known(cache)?,
-            timeout: options.timeout,
-            idle_timeout: options.idle_timeout,
-            scenario_timeout: options.scenario_timeout,
-            keep: options.keep.clone(),
             plan: plan.clone(),
             interrupt: interrupt.clone(),
             kernels,
             board: board.clone(),
             accelerator,
-            mode: options.accel,
         })
+    }
+
+    fn is_serial(&self) -> bool {
+        self.options.serial || self.options.icount
     }
 
     /// Runs one kernel. Errors are in the report, which lists every scenario.
@@ -196,11 +188,11 @@ impl Setup {
         Ok(kernel)
     }
 
-    /// The whole plan, for the first VM.
+    /// The full plan, for the first VM.
     fn first(&self) -> Rest {
         Rest {
             scenarios: self.plan.planned.clone(),
-            serial: self.serial,
+            serial: self.is_serial(),
             ..Rest::default()
         }
     }
@@ -214,8 +206,8 @@ impl Setup {
     ) -> Result<Vec<u8>> {
         line.phase("packing the initramfs");
         let started = Instant::now();
-        let (image, warnings) =
-            job::pack(kernel, &self.plan.programs, rest, self.scenario_timeout)?;
+        let timeout = self.options.scenario_timeout;
+        let (image, warnings) = job::pack(kernel, &self.plan.programs, rest, timeout)?;
         add(&mut report.phases_ms.image, started.elapsed());
         for warning in warnings {
             if !report.warnings.contains(&warning) {
@@ -233,8 +225,9 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<()> {
-        let tasks = Tasks::new(&self.plan, self.scenario_timeout, self.icount);
-        let mut watch = Watch::new(&self.plan, report, line, self.serial, tasks);
+        let options = &self.options;
+        let tasks = Tasks::new(&self.plan, options.scenario_timeout, options.icount);
+        let mut watch = Watch::new(&self.plan, report, line, self.is_serial(), tasks);
         let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
         let mut failures = 0;
         loop {
@@ -250,7 +243,7 @@ impl Setup {
                     let note = format!("tried once more, because: {why}");
                     line.note(&note);
                     report.warnings.push(note);
-                    boot = boot.again(kernel, self.mode, &why);
+                    boot = boot.again(kernel, options.accel, &why);
                 }
                 VmEnd::Crashed(restart) if !watch.is_complete() => {
                     if report.restarts.len() == MAX_RESTARTS {
@@ -278,7 +271,7 @@ impl Setup {
 
     /// The folder for the files of a kernel's VM, with `--keep`.
     pub(crate) fn keep_dir(&self, requested: &str) -> Option<PathBuf> {
-        let dir = self.keep.as_ref()?;
+        let dir = self.options.keep.as_ref()?;
         Some(dir.join(folder_name(requested)))
     }
 

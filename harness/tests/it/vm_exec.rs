@@ -226,7 +226,7 @@ fn exec_as_cargo_runner_reports_test_failures() {
     assert_eq!(output.status.code(), Some(101));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        said.contains("0 passed; 1 failed") && said.contains("the opening was counted"),
+        said.contains("0 passed; 1 failed") && said.contains("the open was counted"),
         "{said}"
     );
 }

@@ -1,4 +1,4 @@
-//! `/init` of the VM, and the process of each scenario: one binary with several commands.
+//! `/init` of the VM, and the process of each scenario: one binary with subcommands.
 
 mod capabilities;
 mod child_exit;

@@ -45,7 +45,7 @@ impl Tail {
         }
     }
 
-    /// The last `count` whole lines.
+    /// The last `count` complete lines.
     pub(crate) fn lines(&self, count: usize) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         let lines: Vec<&str> = text.lines().skip(usize::from(self.truncated)).collect();
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_keeps_the_last_whole_lines() {
+    fn a_tail_keeps_the_last_complete_lines() {
         let mut tail = Tail::new(16);
         tail.push(b"one\ntwo\n");
         assert_eq!(tail.lines(9), "one\ntwo");

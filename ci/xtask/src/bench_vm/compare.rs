@@ -27,7 +27,7 @@ fn push<T>(rounds: &mut Rounds<T>, kernels: &str, way: &'static str, value: T) {
     ways.entry(way).or_default().push(value);
 }
 
-/// Measures each run of the harness, which has one kernel or several, against the sum of their plain boots.
+/// Measures each run of the harness, which has one or more kernels, against the sum of their plain boots.
 pub(super) fn measure(
     harness: &Harness,
     interrupt: &Interrupt,

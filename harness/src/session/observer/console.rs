@@ -54,7 +54,7 @@ pub(super) fn report_splats(splats: &[(Splat, bool)], report: &mut KernelReport)
     }
 }
 
-/// The kernel as a whole is not ok.
+/// The kernel itself is not ok.
 pub(super) fn kernel_error(report: &mut KernelReport, error: &str) {
     report.verdict = KernelVerdict::NotOk;
     report.error.get_or_insert_with(|| error.to_owned());

@@ -90,7 +90,7 @@ fn eleven(ebpf: &Ebpf) -> Result<()> {
     request.extend(NLM_F_REQUEST.to_ne_bytes());
     request.extend(SEQUENCE.to_ne_bytes());
     request.extend([0; 4]);
-    request.extend([2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // AF_INET, a whole address
+    request.extend([2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // AF_INET, a full address
     request.extend(8_u16.to_ne_bytes());
     request.extend(RTA_DST.to_ne_bytes());
     let to = Ipv4Addr::LOCALHOST.octets();

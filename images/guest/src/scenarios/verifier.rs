@@ -16,7 +16,7 @@ use crate::scenario::{Context, Scenario};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "verifier_refuses",
-        "the error of a refused program has the verifier's reason in its message, and the whole log",
+        "the error of a refused program has the verifier's reason in its message, and the full log",
         Feature::Fexit,
         verifier_refuses,
     )
@@ -105,7 +105,7 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
     );
     ensure!(
         verifier_log.lines().count() > 2,
-        "this is not the whole log: {verifier_log}"
+        "this is not the full log: {verifier_log}"
     );
     Ok(())
 }
@@ -250,7 +250,7 @@ fn verifier_figures(_: &mut Context) -> Result<()> {
             "the kernel keeps {verified}, {lengthy:?}"
         );
     }
-    // A refused program is verified again with the whole log.
+    // A refused program is verified again with the full log.
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::STATS)
         .load(objects::REFUSED)?;

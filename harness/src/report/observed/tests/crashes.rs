@@ -1,4 +1,4 @@
-//! Several VMs, one after the other.
+//! A series of VMs of one kernel.
 
 use super::*;
 use crate::report::ScenarioVerdict;
