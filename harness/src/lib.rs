@@ -1,4 +1,4 @@
-//! Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
+//! Boots real kernels in QEMU, runs fexit scenarios in them, and reports the results.
 
 pub mod cli;
 pub mod commands;

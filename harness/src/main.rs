@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// On a damaged object the parser may panic, which the library catches and makes an error of: that error is enough.
+/// The object parser may panic on a damaged object. The library turns that into an error, so the message is suppressed.
 fn quieten_parser() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

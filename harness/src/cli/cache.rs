@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::support::size::size;
 
-/// What to do with what is kept.
+/// What to do with the cache.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
     /// List kernels, builds, unpacked kernels and templates, with their size on disk
@@ -18,7 +18,7 @@ pub enum CacheCommand {
     /// Remove templates and unpacked kernels, which are recreated when needed
     Clear {
         /// Remove downloaded kernels, the archives' lists and unfinished builds too, which must be downloaded again;
-        /// kernels that were built here stay
+        /// built kernels stay
         #[arg(long)]
         all: bool,
         /// Remove these kernels and builds instead, named as `list` shows them: the only way to remove a built kernel
@@ -29,9 +29,9 @@ pub enum CacheCommand {
         place: Place,
     },
     /// Remove templates, unpacked kernels and downloaded kernels, the longest unused first, until the rest is small enough;
-    /// kernels that were built here and builds stay
+    /// built kernels and builds stay
     Prune {
-        /// What the cache may take on the disk, as 500M or 2.5G (powers of 1000)
+        /// The limit for the cache on the disk, as 500M or 2.5G (powers of 1000)
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: u64,
         /// Which cache.

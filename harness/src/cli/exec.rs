@@ -7,23 +7,22 @@ use clap::Args;
 use crate::{kernels::Options, support::seconds::seconds, vm::Mode};
 
 const EXEC_STATUS: &str = "\
-The program keeps its path and its arguments; its libraries, the interpreter of a script, and the commands that a
-shell script names come with it. It runs as root, in an empty folder of the same path as the current one: files that
-it reads are named by --file. What it writes to files is gone afterwards. The VM has no network.
+The harness copies the program into the VM at the same path, with its libraries, the interpreter of a script, and the
+commands in a shell script. The program runs as root in an empty folder with the path of the current folder: --file
+copies the files that it reads. Files that it writes are lost when the VM ends. The VM has no network.
 
-Of our environment the program gets PATH, TERM, TZ, LANG, LC_*, the RUST_* that Rust programs and tests look at, and the
-CARGO_* that cargo sets for a test; nothing else, so that secrets stay here. --env passes on more. FEXIT_VM has the
-kernel's release.
+The program gets these environment variables: PATH, TERM, TZ, LANG, LC_*, RUST_* of Rust programs and tests, CARGO_* of
+cargo test, and FEXIT_VM with the kernel's release. Other variables may be secrets and are not passed; --env passes more.
 
-Exit status: that of the program, 128 + N if signal N ended it (stderr says so), and
+Exit status: that of the program, 128 + N if signal N killed it (stderr has a message), and
   2    wrong usage
-  124  it was still running at --timeout
-  125  the harness failed, or the VM under the program (kernel panic): stderr says why
+  124  the program exceeded --timeout
+  125  the harness or the VM failed (kernel panic); stderr has the reason
   126  the program cannot be run
   127  the program is not found
   130  interrupted (Ctrl-C); 143 by SIGTERM
 
-As the runner of a crate's tests:
+To run the tests of a crate:
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"harness exec --kernel 6.1 --\" cargo test";
 
 /// Run a program of the host in a VM
@@ -49,11 +48,11 @@ pub struct ExecArgs {
 }
 
 const SHELL_STATUS: &str = "\
-`exit` ends the shell and the VM; so does Ctrl-A X, whatever the VM does. Ctrl-A twice is one Ctrl-A for the shell.
-bpftool, busybox and the usual commands come along as far as this machine has them; --file brings more. Without a
-terminal, commands are read from standard input.
+`exit` ends the shell and the VM. Ctrl-A X ends the VM even if it hangs. Ctrl-A twice sends one Ctrl-A to the shell.
+The VM has bpftool, busybox and common commands if this machine has them; --file copies more. Without a terminal, the
+shell reads commands from standard input.
 
-Exit status: that of the shell, 0 after Ctrl-A X; for the rest see `harness exec --help`.";
+Exit status: that of the shell, 0 after Ctrl-A X; for other values see `harness exec --help`.";
 
 /// Open a shell in a VM
 #[derive(Debug, Args)]
@@ -64,7 +63,7 @@ pub struct ShellArgs {
     pub vm: VmArgs,
 }
 
-/// Which VM, and what it holds.
+/// The VM, and its files.
 #[derive(Debug, Args)]
 pub struct VmArgs {
     /// The kernel to boot: a series (6.1), an exact version (6.1.192), or latest
@@ -76,7 +75,7 @@ pub struct VmArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub kernel_image: Option<PathBuf>,
 
-    /// The folder with the modules of --kernel-image, if they are not beside it or installed
+    /// The folder with the modules of --kernel-image, if they are not next to it or installed
     #[arg(long, value_name = "DIR", requires = "kernel_image")]
     pub modules: Option<PathBuf>,
 

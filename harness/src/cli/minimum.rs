@@ -9,7 +9,7 @@ use crate::{initramfs::bpf_objects::ObjectArgs, kernels::Options, vm::Mode};
 /// Find the oldest and the newest kernel on which each program of an object works, with as few boots as possible
 #[derive(Debug, Args)]
 pub struct MinimumArgs {
-    /// Programs of the user's.
+    /// The user's objects.
     #[command(flatten)]
     pub objects: ObjectArgs,
 

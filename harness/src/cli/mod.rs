@@ -23,7 +23,7 @@ use crate::{
     session::{options::RunOptions, outputs::OutputArgs},
 };
 
-/// Boots real kernels in QEMU, runs fexit scenarios inside, and reports what it saw.
+/// Boots real kernels in QEMU, runs fexit scenarios in them, and reports the results.
 ///
 /// The report goes to stdout as JSON, or to --output; everything for people goes to stderr.
 #[derive(Debug, Parser)]
@@ -36,10 +36,10 @@ use crate::{
     after_help = EXIT_STATUS
 )]
 pub struct Cli {
-    /// What to do, if not to run scenarios.
+    /// The subcommand, if any.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Running scenarios.
+    /// The options of a run.
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -52,7 +52,7 @@ Exit status:
   3    infrastructure: download, QEMU, boot, disk; nothing learned about fexit
   130  interrupted (Ctrl-C); 143 by SIGTERM. What had finished is in the report.";
 
-/// Everything but running scenarios.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List or clear the cache
@@ -99,12 +99,12 @@ pub enum Command {
     },
 }
 
-/// What to do with kernels, short of booting them.
+/// The commands of `harness kernels`.
 #[derive(Debug, Subcommand)]
 pub enum KernelsCommand {
     /// List the kernels and the version that each name resolves to
     List {
-        /// Only these: a series (5.10), a pattern (6.*), latest, built, or all, which leaves out what is marked with -
+        /// Only these: a series (5.10), a pattern (6.*), latest, built, or all, which leaves out those marked with -
         #[arg(value_name = "KERNEL", value_delimiter = ',')]
         kernels: Vec<String>,
         /// Print a JSON array on one line, one object per kernel
@@ -147,7 +147,7 @@ pub enum KernelsCommand {
 }
 
 impl KernelsCommand {
-    /// Which kernels it is about.
+    /// The kernel options of the command.
     pub fn store(&self) -> &Options {
         match self {
             Self::List { store, .. }
@@ -171,7 +171,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub kernel_image: Option<PathBuf>,
 
-    /// The folder with the modules of --kernel-image, if they are not beside it or installed
+    /// The folder with the modules of --kernel-image, if they are not next to it or installed
     #[arg(long, value_name = "DIR", requires = "kernel_image")]
     pub modules: Option<PathBuf>,
 
@@ -179,7 +179,7 @@ pub struct RunArgs {
     #[arg(short, long = "scenario", value_name = "ID", value_delimiter = ',')]
     pub scenarios: Vec<String>,
 
-    /// Programs of the user's.
+    /// The user's objects.
     #[command(flatten)]
     pub objects: ObjectArgs,
 
@@ -187,7 +187,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub list: bool,
 
-    /// What to write.
+    /// The outputs.
     #[command(flatten)]
     pub outputs: OutputArgs,
 
@@ -195,7 +195,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "REPORT")]
     pub baseline: Option<PathBuf>,
 
-    /// How the VMs are run.
+    /// The options of the VMs.
     #[command(flatten)]
     pub options: RunOptions,
 
@@ -203,7 +203,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub store: Options,
 
-    /// Show the console, and how each VM is started
+    /// Show the console and the QEMU command of each VM
     #[arg(short, long)]
     pub verbose: bool,
 }

@@ -1,4 +1,4 @@
-//! `harness kernels`: what there is to boot.
+//! `harness kernels`: the kernels that can be booted.
 
 use std::{
     fmt::Write as _,
@@ -19,7 +19,7 @@ use crate::{
     vm::Templates,
 };
 
-/// Does what `harness kernels` was asked to do, and returns the exit status.
+/// Runs the command, and returns the exit status.
 pub fn command(command: &KernelsCommand) -> Result<u8> {
     let kernels = Kernels::open(command.store().clone())?;
     let verdict = match command {
@@ -36,7 +36,7 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
     Ok(verdict.exit_code())
 }
 
-/// One line per kernel: its name, the version it resolves to, its source, whether it is cached.
+/// One line per series: its name, version and source, and whether it is in the cache.
 pub fn table(series: &[Series]) -> String {
     let mut table = String::new();
     for Series {
@@ -66,7 +66,7 @@ pub fn table(series: &[Series]) -> String {
     table
 }
 
-/// On one line, as a job matrix of a CI wants it.
+/// A JSON array on one line, for the job matrix of a CI.
 fn array(series: &[Series]) -> Result<String> {
     #[derive(Serialize)]
     struct Entry<'a> {

@@ -1,4 +1,4 @@
-//! `--list`: what there is to run, and on what.
+//! `--list`: the scenarios and the kernels.
 
 use std::io::{self, Write as _};
 
@@ -11,7 +11,7 @@ use crate::{
     session::plan,
 };
 
-/// Prints the scenarios, each with the kernel it claims to need, and the kernels.
+/// Prints the scenarios, each with its minimum kernel, and the kernels.
 pub fn print(args: &RunArgs) -> Result<u8> {
     let selected = plan::select(&args.scenarios)?;
     let store = Kernels::open(args.store.clone())?;

@@ -1,4 +1,4 @@
-//! Commands that work on reports already written.
+//! Commands on finished reports.
 
 use std::{
     io::{self, Write as _},
@@ -14,14 +14,14 @@ use crate::{
     session::outputs::{OutputArgs, Outputs},
 };
 
-/// Prints what changed between two reports, and returns the exit status that says whether something regressed.
+/// Prints the changes between two reports, and returns the exit status, which is not 0 after a regression.
 pub fn compare(old: &Path, new: &Path) -> Result<u8> {
     let comparison = Comparison::new(&file::read(old)?, &file::read(new)?);
     write!(io::stdout(), "{comparison}").context("cannot write to stdout")?;
     Ok(comparison.exit_code())
 }
 
-/// Merges reports, as the jobs of a CI write them, renders the result, and returns its exit status.
+/// Merges reports of CI jobs, renders the result, and returns its exit status.
 pub fn merge(
     paths: &[PathBuf],
     expect: &[String],
@@ -40,7 +40,7 @@ pub fn merge(
     let reports: Result<Vec<_>> = paths.iter().map(|path| file::read(path)).collect();
     let mut report = merge::merge(reports?);
     let missing = missing(&expected, &report.kernels);
-    // What the reports themselves have was annotated by the jobs that wrote them.
+    // The jobs that wrote the reports have annotated their results.
     github::annotate(&missing);
     report.kernels.extend(missing);
     report.conclude();
@@ -48,7 +48,7 @@ pub fn merge(
     Ok(report.verdict.exit_code())
 }
 
-/// The kernels of which no report came.
+/// The expected kernels that no report has.
 fn missing(expected: &[String], kernels: &[KernelReport]) -> Vec<KernelReport> {
     let is_there = |name: &String| kernels.iter().any(|kernel| kernel.requested == *name);
     let lost = |name: &String| KernelReport {

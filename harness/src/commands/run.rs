@@ -1,4 +1,4 @@
-//! A run: several kernels, some at once, into one report.
+//! A run: boots kernels in parallel, and writes one report.
 
 use std::{fs, sync::Arc};
 
@@ -28,9 +28,9 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 
 /// Runs scenarios on kernels, and returns the exit status.
 pub fn run(args: &RunArgs) -> Result<u8> {
-    // What the user can mend is found first, before anything takes time.
+    // Usage errors come first, before slow operations.
     let programs = Programs::plan(&args.objects)?;
-    // Who comes with programs of their own asks about those.
+    // With --object and without --scenario, only the programs run.
     let planned = if programs.planned().is_empty() || !args.scenarios.is_empty() {
         plan::select(&args.scenarios)?
     } else {
@@ -76,7 +76,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             }
         }
     }
-    // Whatever happened, there is a report, and it lists every kernel and every scenario.
+    // There is a report in any case. It lists every kernel and every scenario.
     match (ran, outputs.finish(&report)) {
         (Ok(()), written) => written?,
         (Err(why), Ok(())) => return Err(why),
@@ -87,7 +87,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     Ok(interrupt.exit_code().unwrap_or(judged))
 }
 
-/// Runs these scenarios on one kernel that is at hand, with the usual options.
+/// Runs these scenarios on one local kernel, with the default options.
 pub fn boot(
     kernel: &Kernel,
     scenarios: &[&str],
@@ -111,8 +111,8 @@ pub fn boot(
     Ok(setup.run(&Target::local(kernel.clone())))
 }
 
-/// Leaves out of a baseline what this run was not asked for: scenarios that `--scenario` does not select, or all of them
-/// in a run for objects alone; programs in a run for scenarios alone.
+/// Removes from a baseline what this run does not include: scenarios that `--scenario` does not select, or all scenarios
+/// in a run of objects only; programs in a run of scenarios only.
 fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
     let objects = !args.objects.objects.is_empty();
     let by_name = !args.scenarios.is_empty();
@@ -127,7 +127,7 @@ fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
     }
 }
 
-/// Shows what came out, and returns the exit status for it.
+/// Shows the result, and returns its exit status.
 fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
     summary::lines(report)
         .into_iter()

@@ -1,7 +1,7 @@
-//! The initramfs: everything that a VM has for a disk.
+//! The initramfs: all files of a VM.
 //!
-//! The format is the kernel's own, a `newc` cpio archive. It is not compressed: unpacking costs the guest more
-//! than reading, by far so where every instruction is emulated. The same content always gives the same bytes.
+//! The format is a `newc` cpio archive. It is not compressed, since decompression costs the guest more than reading,
+//! above all in emulation. The same content gives the same bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,16 +12,16 @@ use std::sync::OnceLock;
 use cpio::newc::{self, ModeFileType};
 use protocol::job::{JOB_PATH, Job, MODULES_DIR};
 
-/// The name that ends an archive, and so cannot be a file's.
+/// The name of the entry that ends an archive.
 const END: &str = "TRAILER!!!";
 
 /// A file of the image: its absolute path and its content.
 pub type File = (String, Vec<u8>);
 
-/// An image in the making. Directories that a path needs come into being by themselves, with mode 0755.
+/// An initramfs. Adding a path creates its parent directories with mode 0755.
 #[derive(Clone, Debug)]
 pub struct Initramfs<'a> {
-    /// By path without the leading slash, so that a directory always sorts before what it holds.
+    /// By path without the leading slash, so that a directory sorts before its contents.
     nodes: BTreeMap<String, Node<'a>>,
 }
 
@@ -47,21 +47,21 @@ pub enum ImageError {
         "`{0}` cannot be a path in an initramfs: it must be absolute, without `.`, `..`, empty parts or NUL bytes"
     )]
     Path(String),
-    /// Part of the path is already something other than a directory.
+    /// A part of the path exists and is not a directory.
     #[error("`{path}` cannot be added to the initramfs: `/{parent}` is not a directory")]
     Parent {
-        /// What was to be added.
+        /// The path.
         path: String,
         /// The part of it that is not a directory.
         parent: String,
     },
-    /// The path is there already.
+    /// The path exists already.
     #[error("`{0}` was added to the initramfs twice")]
     Duplicate(String),
     /// The format has 32 bits for a size.
     #[error("`{0}` is too large for an initramfs: the format ends at 4 GiB")]
     Size(String),
-    /// The job has no JSON form.
+    /// The job cannot be written as JSON.
     #[error("the job cannot be written as JSON: {0}")]
     Job(String),
 }
@@ -73,14 +73,14 @@ impl Default for Initramfs<'_> {
 }
 
 impl<'a> Initramfs<'a> {
-    /// An image that holds the root directory only.
+    /// An initramfs with only the root directory.
     pub fn new() -> Self {
         Self {
             nodes: BTreeMap::new(),
         }
     }
 
-    /// Adds a directory; one that is there already only changes its mode.
+    /// Adds a directory, or changes the mode of an existing one.
     pub fn dir(&mut self, path: &str, permissions: u32) -> Result<&mut Self, ImageError> {
         let key = self.make_parents(path)?;
         match self.nodes.get(&key) {
@@ -157,7 +157,7 @@ impl<'a> Initramfs<'a> {
         Ok(self)
     }
 
-    /// Makes the directories that `path` lies in, and gives back its key.
+    /// Adds the parent directories of `path`, and returns its key.
     fn make_parents(&mut self, path: &str) -> Result<String, ImageError> {
         let bad = || ImageError::Path(path.to_owned());
         let key = path.strip_prefix('/').ok_or_else(bad)?;
@@ -195,7 +195,7 @@ impl<'a> Initramfs<'a> {
 
     /// Writes the archive.
     pub fn write_to(&self, mut out: impl Write) -> io::Result<()> {
-        // The root has an entry of its own: without one it keeps whatever mode the kernel gave it.
+        // Without an entry for the root it keeps the kernel's mode.
         let root = Node {
             kind: Kind::Dir,
             permissions: 0o755,
@@ -247,10 +247,10 @@ impl Node<'_> {
     }
 }
 
-/// The guest's `/init`, built together with the harness.
+/// The guest's `/init`, which is built with the harness.
 pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
-/// The image of one VM: `/init`, its job, its kernel modules (`NAME.ko` and content), and what else it needs.
+/// The initramfs of a VM: `/init`, its job, its kernel modules (`NAME.ko` and content), and more files.
 pub fn build(
     init: &[u8],
     job: &Job,
@@ -264,8 +264,8 @@ pub fn build(
     Ok(image.to_bytes())
 }
 
-/// What the guests of this run put on all that they report, so that nobody else can report in their name. std draws
-/// the key of each `RandomState` from the system's randomness.
+/// The token in each event of this run's guests, so that other programs cannot forge events. The standard library takes
+/// the key of each `RandomState` from the system's random numbers.
 pub fn token() -> &'static str {
     static TOKEN: OnceLock<String> = OnceLock::new();
     TOKEN.get_or_init(|| {
@@ -274,10 +274,10 @@ pub fn token() -> &'static str {
     })
 }
 
-/// An image that has all but what else it needs. The job gets this run's [`token`].
+/// The initramfs of a VM, to which the caller may add files. The job gets this run's [`token`].
 ///
-/// `/dev/console` and `/dev/null` are there from the start, because no kernel mounts `devtmpfs` on an
-/// initramfs by itself, and without the first `/init` has no stdout.
+/// It has `/dev/console` and `/dev/null`, because the kernel does not mount `devtmpfs` on an initramfs, and `/init` has no
+/// stdout without the first.
 pub fn start<'a>(
     init: &'a [u8],
     job: &Job,

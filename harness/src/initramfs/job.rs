@@ -1,4 +1,4 @@
-//! What one kernel's VM is given: the guest, its job, and the modules that its scenarios need.
+//! The initramfs for one kernel: the guest, its job, and the modules that its scenarios need.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use crate::{
 
 const PACKING: &str = "cannot pack the initramfs";
 
-/// What is left of a plan for the next VM.
+/// The part of a plan for the next VM.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     pub(crate) scenarios: Vec<Scenario>,
-    /// After a crash the scenarios run one after the other, so that the next crash has one culprit.
+    /// After a crash the scenarios run one after the other, so that one scenario caused the next crash.
     pub(crate) serial: bool,
     pub(crate) tried: Vec<usize>,
     pub(crate) crashed: Vec<usize>,
 }
 
-/// The image, and what could not be put into it: a scenario that needs a module which this kernel lacks will say
-/// so itself, and the others run.
+/// The initramfs, and notes on what it lacks. A scenario that needs a module which this kernel does not have reports
+/// that, and the others run.
 pub(crate) fn pack(
     kernel: &Kernel,
     programs: &Programs,
@@ -72,7 +72,7 @@ pub(crate) fn pack(
     Ok((image, warnings))
 }
 
-/// Adds a module after those that it depends on, each once.
+/// Adds a module after its dependencies, each once.
 fn add(
     kernel: &Kernel,
     module: &str,

@@ -1,12 +1,11 @@
-//! The configuration that a kernel was built with, where loaders look for it: values of it may be in a BPF object
-//! (`__kconfig`).
+//! The configuration of the kernel in the place where loaders read it: a BPF object may use its values (`__kconfig`).
 
 use std::fs;
 
 use crate::initramfs::cpio::{ImageError, Initramfs};
 use crate::kernels::Kernel;
 
-/// Puts it into the image as `/boot/config-RELEASE`, if it is known and nothing is there.
+/// Adds it as `/boot/config-RELEASE`, if it is known and there is no such file.
 pub(crate) fn add(kernel: &Kernel, image: &mut Initramfs<'_>) -> Result<(), ImageError> {
     let text = kernel.config.as_ref().and_then(|path| fs::read(path).ok());
     let Some(text) = text else {
@@ -19,7 +18,7 @@ pub(crate) fn add(kernel: &Kernel, image: &mut Initramfs<'_>) -> Result<(), Imag
     }
 }
 
-/// The options that are set. What is not is most of the rest, in comments.
+/// The options that are set, without the comments.
 fn options(text: &[u8]) -> Vec<u8> {
     let lines = text.split_inclusive(|&byte| byte == b'\n');
     lines

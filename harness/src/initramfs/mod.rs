@@ -1,4 +1,4 @@
-//! Stage 2: everything that a VM has for a disk.
+//! Stage 2: the initramfs, which has all files of a VM.
 
 pub mod bpf_objects;
 pub mod cpio;

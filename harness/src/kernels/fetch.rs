@@ -20,7 +20,7 @@ use crate::kernels::version;
 use crate::support::progress::{Notes, Progress};
 
 impl Kernels {
-    /// Brings a kernel into the cache, unless it is there. What is returned was verified down to its files.
+    /// Downloads a kernel unless the cache has it. All of its files are verified.
     pub fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Kernel> {
         let notes = Notes::new(progress);
         let obtained = match self.obtain(resolved, &notes) {
@@ -33,7 +33,7 @@ impl Kernels {
         Ok(kernel)
     }
 
-    /// Another kernel of the series, for one that can no longer be downloaded.
+    /// Another kernel of the series, in the place of one that can no longer be downloaded.
     fn replace(&self, resolved: &Resolved, error: Error, notes: &Notes<'_>) -> Result<Kernel> {
         let gone = error
             .downcast_ref::<AllFailed>()
@@ -62,7 +62,7 @@ impl Kernels {
         }
     }
 
-    /// With indices as they are now: one that is a day old may still list what is gone.
+    /// The same kernels with fresh indices: a cached index may list packages that were removed.
     fn refreshed(&self) -> Result<Self> {
         Self::open(Options {
             newest: true,
@@ -86,10 +86,10 @@ impl Kernels {
         }
         if resolved.source.kind == Kind::Built {
             bail!(
-                "the kernel {name} that was built here is {}: `harness kernels build {}` builds it again",
+                "the built kernel {name} is {}: `harness kernels build {}` builds it again",
                 match cached {
                     Lookup::Damaged(why) => format!("damaged ({why})"),
-                    _ => "gone".to_owned(),
+                    _ => "not in the cache".to_owned(),
                 },
                 resolved.version
             );
@@ -97,10 +97,10 @@ impl Kernels {
         if self.options.offline {
             match cached {
                 Lookup::Damaged(why) => bail!(
-                    "the cached kernel {name} is damaged ({why}), and --offline forbids to fetch it again"
+                    "the cached kernel {name} is damaged ({why}), and --offline forbids another download"
                 ),
                 _ => bail!(
-                    "the kernel {name} is not in the cache, and --offline forbids to fetch it"
+                    "the kernel {name} is not in the cache, and --offline forbids the download"
                 ),
             }
         }
@@ -109,14 +109,14 @@ impl Kernels {
         let lock = entry.file_name().unwrap_or_default().to_string_lossy();
         let _guard = self.cache.lock(&lock, || {
             notes.progress.note(&format!(
-                "waiting for another harness that is fetching {name}"
+                "waiting for another harness that downloads {name}"
             ));
         })?;
-        // It may have come while we waited.
+        // The other harness may have downloaded it.
         match self.cache.lookup(resolved, false)? {
             Lookup::Ready(kernel) => return Ok(*kernel),
             Lookup::Damaged(why) => notes.add(format!(
-                "the cached kernel {name} is damaged ({why}): fetching it again"
+                "the cached kernel {name} is damaged ({why}): downloading it again"
             )),
             Lookup::Absent => {}
         }
@@ -125,30 +125,30 @@ impl Kernels {
         match self.cache.lookup(resolved, false)? {
             Lookup::Ready(kernel) => Ok(*kernel),
             _ => bail!(
-                "the cache {} does not keep what is written to it",
+                "the kernel is missing from the cache {} after it was written",
                 entry.display()
             ),
         }
     }
 
-    /// Downloads and unpacks into `dir`, then makes it the cached kernel.
+    /// Downloads and unpacks into `dir`, and adds that to the cache.
     fn assemble(&self, dir: &Path, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
         let mut resolved = resolved.clone();
-        let vouched = resolved.source.verified_by.clone();
+        let verified_by = resolved.source.verified_by.clone();
         let mut records = Vec::new();
         for artifact in &mut resolved.source.artifacts {
-            let deb = self.download(dir, &resolved.series, artifact, &vouched, notes)?;
+            let deb = self.download(dir, &resolved.series, artifact, &verified_by, notes)?;
             records.extend(
                 unpack(&deb, dir).with_context(|| format!("cannot unpack {}", artifact.package))?,
             );
-            // Its contents have checksums of their own now; twice the space would buy nothing.
+            // The manifest has checksums of its contents.
             fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
         }
         let identity = check(dir, &records)?;
         self.cache.publish(dir, &records, identity, &resolved)
     }
 
-    /// Tries the mirrors of its source, then the snapshot archive.
+    /// Downloads one file from a mirror of its source or from the snapshot archive.
     fn download(
         &self,
         dir: &Path,
@@ -187,7 +187,7 @@ impl Kernels {
         Ok(path)
     }
 
-    /// Where the snapshot archive has a file that no mirror has any more.
+    /// The URL in the snapshot archive of a file that no mirror has.
     fn snapshot_url(
         &self,
         series: &str,
@@ -202,7 +202,7 @@ impl Kernels {
         let snapshot = self.snapshot(archive).filter(|_| gone.why == Why::Gone)?;
         match snapshot.locate(&artifact.package, &artifact.version) {
             Ok(found) => {
-                notes.add(format!("{gone}; taken from the snapshot archive"));
+                notes.add(format!("{gone}; downloaded from the snapshot archive"));
                 Some(found.url)
             }
             Err(error) => {
@@ -215,19 +215,19 @@ impl Kernels {
     }
 }
 
-/// Whether the packages together make a kernel, and which.
+/// Checks that the packages together are one kernel, and returns which.
 pub(super) fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
     if !records.iter().any(|record| record.path == "vmlinuz") {
-        bail!("there is no kernel image in its packages");
+        bail!("its packages contain no kernel image");
     }
     let identity =
-        bzimage::identify(&dir.join("vmlinuz")).context("what was downloaded cannot be booted")?;
+        bzimage::identify(&dir.join("vmlinuz")).context("the downloaded image cannot be booted")?;
     let prefix = format!("lib/modules/{}/", identity.release);
     let foreign =
         |record: &&Record| record.path.starts_with("lib/") && !record.path.starts_with(&prefix);
     if let Some(record) = records.iter().find(foreign) {
         bail!(
-            "its image is {}, but its packages hold {}",
+            "its image is {}, but its packages contain {}",
             identity.release,
             record.path
         );

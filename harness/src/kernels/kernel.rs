@@ -7,9 +7,9 @@ use crate::kernels::source::Source;
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// What the user asked for.
+    /// The name that the user gave.
     pub requested: String,
-    /// `uname -r` of this kernel, as its image says.
+    /// `uname -r` of this kernel, from its image.
     pub release: String,
     /// The upstream version, as `5.10.262`.
     pub version: String,
@@ -17,11 +17,11 @@ pub struct Kernel {
     pub image: PathBuf,
     /// SHA-256 of the image, in hexadecimal.
     pub sha256: String,
-    /// The folder of its modules (`.../lib/modules/RELEASE`). There need not be a `modules.dep` in it:
-    /// [`crate::kernels::files::modules::closure`] does without.
+    /// The folder of its modules (`.../lib/modules/RELEASE`). It needs no `modules.dep`:
+    /// [`crate::kernels::files::modules::closure`] reads the modules.
     pub modules: Option<PathBuf>,
-    /// The configuration it was built with.
+    /// The configuration that it was built with.
     pub config: Option<PathBuf>,
-    /// Where it came from and what vouches for it.
+    /// Its source, and what verified it.
     pub source: Source,
 }

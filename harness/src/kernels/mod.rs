@@ -1,10 +1,11 @@
 //! From what the user calls a kernel (`5.10`) to verified files on disk.
 //!
-//! The way down, each step vouching for the next: a key in `kernels/keys`, the signature of an archive's release
+//! Each step verifies the next: a key in `kernels/keys`, the signature of an archive's release
 //! file, the checksum of its package index, the checksum of a package. The lock file (`kernels/kernels.lock`) is a
-//! short cut to the last step: it records what was verified when it was written.
+//! short cut to the last step: it records the checksums that were verified when it was written.
 //!
-//! Where nobody publishes a kernel ready for fexit, [`build`] makes one of a release that is vouched for in the same way.
+//! Where no distribution has packages of a kernel with fexit, [`build`] builds one from a release that is verified in the
+//! same way.
 
 pub mod build;
 pub(crate) mod cache;
@@ -14,6 +15,7 @@ mod fetch;
 pub mod files;
 pub mod kernel;
 pub mod operations;
+pub(crate) mod range;
 mod resolve;
 pub(crate) mod source;
 pub mod sources;

@@ -1,4 +1,4 @@
-//! What `harness kernels ...` does, without its printing.
+//! The work of `harness kernels`, without the output.
 
 use std::path::{Path, PathBuf};
 
@@ -14,30 +14,30 @@ use crate::support::error::{UsageError, usage};
 use crate::support::progress::Progress;
 use crate::support::progress::Silent;
 
-/// A series that can be asked for.
+/// A series of `kernels.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Series {
     /// As `5.10`.
     pub name: String,
-    /// The source that it comes from, as `bookworm-security`.
+    /// Its source, as `bookworm-security`.
     pub source: String,
     /// The upstream version that it is locked to, if it is.
     pub version: Option<String>,
     /// The version of the packages that it is locked to.
     pub package_version: Option<String>,
-    /// The size of its download in bytes, where that is known.
+    /// The size of its download in bytes, if known.
     pub size: Option<u64>,
-    /// Whether what it is locked to is in the cache.
+    /// Whether the locked kernel is in the cache.
     pub cached: bool,
-    /// The release of the newest kernel of it that was built here.
+    /// The release of the newest kernel of it that the harness built.
     pub built: Option<String>,
-    /// Whether that one has no fexit, and refuses it as it should.
+    /// Whether that kernel is below the minimum of fexit and refuses it.
     pub lower_side: bool,
     /// Whether `all` includes it.
     pub in_all: bool,
 }
 
-/// Every series, the oldest first. Does not touch the network.
+/// Every series, the oldest first. Does not use the network.
 pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
     let matrix = kernels.matrix();
     let describe = |series: &crate::kernels::catalog::matrix::Series| {
@@ -66,8 +66,7 @@ pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
     matrix.series().iter().map(describe).collect()
 }
 
-/// Brings kernels into the cache. One that fails does not keep the others from being fetched; a name that the user
-/// must mend does.
+/// Downloads kernels. A failed download does not prevent the others; a wrong name does.
 pub fn fetch(
     kernels: &Kernels,
     requests: &[String],
@@ -132,18 +131,18 @@ pub fn verify(kernels: &Kernels, requests: &[String]) -> Result<Vec<(String, Hea
     kernels.expand(requests)?.into_iter().map(one).collect()
 }
 
-/// What became of one series when the lock was updated.
+/// The update of one series in the lock.
 #[derive(Debug)]
 pub struct Change {
     /// As `5.10`.
     pub series: String,
-    /// The package version that was locked before.
+    /// The old package version.
     pub old: Option<String>,
-    /// The one that is locked now. After an error, the series stays as it was.
+    /// The new package version. After an error the series stays locked to the old one.
     pub new: Result<String>,
 }
 
-/// Asks for the newest kernel of each series, those of `all` if none is named, and writes the lock.
+/// Locks each of these series to its newest kernel, those of `all` if the list is empty, and writes the lock.
 pub fn update(
     kernels: &Kernels,
     series: &[String],
@@ -157,7 +156,7 @@ pub fn update(
     for name in series {
         let Some(known) = kernels.matrix().find(name) else {
             return Err(usage(format!(
-                "only a series can be locked, and {name:?} is none"
+                "only a series can be locked, and {name:?} is not one"
             )));
         };
         if let Origin::KernelOrg(_) = kernels.matrix().source(known)? {
@@ -170,12 +169,12 @@ pub fn update(
     let mut changes = Vec::new();
     for known in kernels.matrix().series() {
         let old = kernels.matrix().lock.find(&known.name);
-        let wanted = if series.is_empty() {
+        let selected = if series.is_empty() {
             known.in_all
         } else {
             series.contains(&known.name)
         };
-        if !wanted {
+        if !selected {
             lock.kernels.extend(old.cloned());
             continue;
         }
@@ -222,7 +221,7 @@ fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Lo
     })
 }
 
-/// The lock of a matrix that was given lies beside it; the one that is built in comes from the source tree.
+/// The lock is next to the matrix: the one of --matrix, or the one in the source tree.
 fn lock_path(kernels: &Kernels) -> Result<PathBuf> {
     if let Some(matrix) = &kernels.options.matrix {
         return Ok(matrix.with_extension("lock"));
@@ -231,8 +230,8 @@ fn lock_path(kernels: &Kernels) -> Result<PathBuf> {
     match tree.canonicalize() {
         Ok(tree) => Ok(tree.join("kernels.lock")),
         Err(_) => Err(usage(
-            "the lock is built into this harness, and the source tree it was built from is gone: \
-             name a kernels.toml with --matrix, whose lock lies beside it",
+            "this harness was built from a source tree that no longer exists, so there is no lock to write: \
+             name a kernels.toml with --matrix; its lock is in the same folder",
         )),
     }
 }

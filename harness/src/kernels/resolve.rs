@@ -1,4 +1,4 @@
-//! From a name to checksums, by way of whatever the source of a series is.
+//! From a name to checksums: asks the source of a series.
 
 use std::sync::{Arc, PoisonError};
 
@@ -19,14 +19,14 @@ use crate::support::error::usage;
 use crate::support::progress::Notes;
 
 impl Kernels {
-    /// Asks the source of a series, which may need the network.
+    /// Asks the source of a series, with the network if needed.
     pub(super) fn ask(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
         match self.matrix.source(request.series)? {
             Origin::Debian(archive) => self.ask_debian(request, archive, notes),
             Origin::UbuntuMainline(builds) => self.ask_ubuntu(request, builds, notes),
             Origin::KernelOrg(_) => Err(usage(format!(
-                "{0} is published nowhere ready for fexit, and has not been built here: \
-                 `harness kernels build {0}` does it",
+                "no distribution has packages of {0} with fexit, and the cache has no build of it: \
+                 `harness kernels build {0}` builds it",
                 request.text().trim_end_matches(BUILT)
             ))),
             Origin::Url(files) => match request.exact {
@@ -55,7 +55,7 @@ impl Kernels {
         let mut index = self.index(archive, self.options.newest, notes)?;
         let mut found = debian::newest(&index.packages, wanted)?;
         if found.is_none() && !self.options.offline {
-            // It may be younger than an index from the cache.
+            // It may be newer than the cached index.
             index = self.index(archive, true, notes)?;
             found = debian::newest(&index.packages, wanted)?;
         }
@@ -67,7 +67,7 @@ impl Kernels {
             Some(ref artifacts) => Some(artifacts[0].version.clone()),
             None => exact.map(str::to_owned),
         };
-        // The index of an earlier day may know the rest of it, or all of it.
+        // An earlier index may list the missing packages.
         let older = match version {
             Some(version) => self.ask_snapshot(series, archive, &version, notes),
             None => Ok(None),
@@ -87,7 +87,7 @@ impl Kernels {
         }
     }
 
-    /// The index of an archive. It is read once for all series, unless it is to be refreshed.
+    /// The index of an archive, read once for all series.
     fn index(&self, archive: &Archive, refresh: bool, notes: &Notes<'_>) -> Result<Arc<Index>> {
         let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((refreshed, index)) = indices.get(&archive.suite)
@@ -110,7 +110,7 @@ impl Kernels {
         }
     }
 
-    /// The packages of a version as an index had them that was signed when they were new.
+    /// The packages of a version from an old signed index of the snapshot archive.
     fn ask_snapshot(
         &self,
         series: &Series,
@@ -137,14 +137,14 @@ impl Kernels {
         for base in snapshot.archives(&first_seen) {
             let index = self.lists(true).at(&base, archive, &keyring)?;
             if let Some(artifacts) = debian::newest(&index.packages, wanted)? {
-                notes.add(format!("{version} is as {base} had it"));
+                notes.add(format!("{version} comes from the index in {base}"));
                 return Ok(Some((artifacts, index.verified_by)));
             }
         }
         Ok(None)
     }
 
-    /// The snapshot archive, if the archive has one and it may be asked.
+    /// The snapshot archive, if the archive has one and --offline does not forbid it.
     pub(super) fn snapshot<'a>(&'a self, archive: &'a Archive) -> Option<Snapshot<'a>> {
         let of = archive
             .snapshot
@@ -166,13 +166,13 @@ impl Kernels {
         let Request { series, exact } = request;
         if self.options.offline {
             bail!(
-                "{} is neither locked nor in the cache, and --offline forbids to ask",
+                "{} is neither locked nor in the cache, and --offline forbids the request",
                 request.text()
             );
         }
         let packages = self.matrix.packages(series)?;
         let keyring: Keyring = builds.key.get(&self.cache, &self.client, false)?;
-        let what = format!("no mirror of {} can tell", series.source);
+        let what = format!("no mirror of {} lists it", series.source);
         let build = first_good(&what, &builds.mirrors, notes, |base| {
             let (client, keyring, architecture) = (&self.client, &keyring, &*builds.architecture);
             let finder = Finder {
@@ -207,7 +207,7 @@ impl Kernels {
 
     /// The base addresses of what a series comes from.
     pub(super) fn mirrors(&self, series: &str) -> Result<&[String]> {
-        // A kernel that was asked for by its address is of no series.
+        // A kernel from a URL has no series.
         let Some(series) = self.matrix.find(series) else {
             return Ok(&[]);
         };
@@ -218,12 +218,12 @@ impl Kernels {
         })
     }
 
-    /// Says which optional packages a kernel has to do without.
+    /// Notes which optional packages a kernel lacks.
     pub(super) fn note_missing(&self, resolved: &Resolved, notes: &Notes<'_>) -> Result<()> {
         let series = self
             .matrix
             .find(&resolved.series)
-            .context("a series that is not in the matrix")?;
+            .context("the series is not in kernels.toml")?;
         let absent = |pattern: &&String| {
             let mut artifacts = resolved.source.artifacts.iter();
             !artifacts.any(|artifact| debian::abi(pattern, &artifact.package).is_some())
@@ -236,7 +236,7 @@ impl Kernels {
             .collect();
         if !missing.is_empty() {
             notes.add(format!(
-                "{} {} is used without {}, which its source did not list any more",
+                "{} {} is used without {}, which its source no longer lists",
                 resolved.series,
                 resolved.source.package_version,
                 missing.join(" and ")
@@ -246,7 +246,7 @@ impl Kernels {
     }
 }
 
-/// It is the user's mistake if they asked for a version that does not exist, as far as anybody knows.
+/// A usage error if neither the index nor the snapshot archive has the exact version.
 fn not_there(
     request: Request<'_>,
     index: &Index,

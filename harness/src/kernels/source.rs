@@ -1,68 +1,68 @@
-//! Where a kernel came from, and what vouches for it. Goes into the report as it is.
+//! The source of a kernel, and what verified it. The report contains it unchanged.
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::version;
 
-/// The name of a source that is kernel.org's.
+/// The name of the source kernel.org.
 pub(crate) const KERNEL_ORG: &str = "kernel.org";
 
-/// What `uname -r` of a kernel that was built here ends with.
+/// The end of `uname -r` of a kernel that the harness built.
 pub(crate) const BUILT: &str = "-built";
 
 /// One file to download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// The package's name, or the file's.
+    /// The name of the package or file.
     pub package: String,
     /// The package's version.
     pub version: String,
-    /// Where it is: relative to the base of its archive, or an address of its own.
+    /// Its path below the base of the archive, or its URL.
     pub path: String,
-    /// In bytes; absent where the source does not say.
+    /// In bytes; absent if the source does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Lower-case hexadecimal.
     pub sha256: String,
-    /// Where it was downloaded from; absent until then.
+    /// The URL that it was downloaded from; absent until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
-/// The kind of place a kernel came from.
+/// The kind of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A Debian archive.
     Debian,
-    /// Debian's archive of everything that its archives ever held.
+    /// Debian's archive of all earlier packages.
     DebianSnapshot,
     /// Ubuntu's builds of upstream releases.
     UbuntuMainline,
-    /// A file at an address, whose checksum was given.
+    /// A URL with a checksum.
     Url,
-    /// Built here.
+    /// Built by the harness.
     Built,
-    /// A file of the user's own.
+    /// A local file of the user.
     Local,
 }
 
-/// Where a kernel came from.
+/// The source of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// The kind of place.
+    /// Its kind.
     pub kind: Kind,
-    /// Its name in the matrix, as `bookworm-security`; of a kernel that was built here, whose source it is.
+    /// Its name in the matrix, as `bookworm-security`; for a build, where the source code comes from.
     pub name: String,
     /// The version of its packages, as `6.1.192-2`.
     pub package_version: String,
-    /// What was downloaded.
+    /// The downloaded files.
     pub artifacts: Vec<Artifact>,
-    /// What vouches for the checksums: a signature, or the lock file.
+    /// What verified the checksums: a signature or the lock file.
     pub verified_by: String,
-    /// What was out of the ordinary, as a mirror that failed or a version that has left its archive.
+    /// Notes, as a mirror that failed or a version that its archive no longer has.
     pub notes: Vec<String>,
-    /// How it was built, if that was done here.
+    /// How it was built, if the harness built it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
 }
@@ -79,43 +79,43 @@ pub struct Build {
     pub linker: String,
     /// As `v1.24`.
     pub pahole: String,
-    /// The variables that `make` was given.
+    /// The variables for `make`.
     pub make: Vec<String>,
-    /// The arguments that pahole was given besides the kernel's own.
+    /// The arguments for pahole in addition to the kernel's own.
     pub pahole_flags: Vec<String>,
-    /// What this kernel needed beside present-day tools, and why.
+    /// The workarounds that this kernel needs with present tools, and why.
     pub workarounds: Vec<String>,
-    /// The scenarios that were ok in it before it was put into the cache, each with its outcome.
+    /// The scenarios that tested it before it was added to the cache, each with its outcome.
     pub proof: Vec<String>,
 }
 
 impl Build {
-    /// Whether all that was seen in it is that it refuses fexit as it should: the lower side of its minimum.
+    /// Whether all scenarios were `unsupported`: this kernel is below the minimum of fexit.
     pub fn is_lower_side(&self) -> bool {
         !self.proof.is_empty() && self.proof.iter().all(|line| line.ends_with(" unsupported"))
     }
 }
 
-/// A kernel that is known to the last bit, but not necessarily here yet.
+/// A kernel with the checksums of its files, which need not be in the cache yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// What the user asked for.
+    /// The name that the user gave.
     pub requested: String,
     /// The series it belongs to.
     pub series: String,
     /// The upstream version, as `5.10.262`.
     pub version: String,
-    /// Where it comes from.
+    /// Its source.
     pub source: Source,
 }
 
 impl Resolved {
-    /// Whether any version of the series would do.
+    /// Whether the user asked for any version of the series.
     pub(crate) fn any_of_series(&self) -> bool {
         self.requested == self.series
     }
 
-    /// The number of bytes to download if it is not in the cache, where that is known.
+    /// The size of the download in bytes, if known.
     pub fn size(&self) -> Option<u64> {
         self.source
             .artifacts
@@ -126,8 +126,8 @@ impl Resolved {
 }
 
 impl Source {
-    /// Whether this is an upstream release, to which no distribution has backported anything. Of a kernel of the
-    /// user's own, or of a source of theirs, nobody knows.
+    /// Whether this is an upstream release without backports of a distribution. A local kernel or source counts as none,
+    /// since it is unknown.
     pub fn is_upstream(&self) -> bool {
         match self.kind {
             Kind::UbuntuMainline | Kind::Url => true,
@@ -152,7 +152,7 @@ impl Source {
     }
 }
 
-/// Whether a part of a package's name stands between dashes.
+/// Whether this part of a package's name is between dashes.
 fn bounded(name: &str, at: usize, len: usize) -> bool {
     name[..at].ends_with('-') && name[at + len..].starts_with('-')
 }

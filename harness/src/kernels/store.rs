@@ -1,4 +1,4 @@
-//! The kernels that can be asked for, and the cache of those that were.
+//! The known kernels, and the cache of downloaded ones.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,14 +44,14 @@ pub struct Options {
     pub patience: Patience,
 }
 
-/// The kernels that can be asked for.
+/// The known kernels.
 #[derive(Debug)]
 pub struct Kernels {
     pub(super) options: Options,
     pub(super) matrix: Matrix,
     pub(super) cache: Cache,
     pub(super) client: Client,
-    /// Several series share an archive. Its index is read once, or twice if it had to be renewed.
+    /// The indices by archive, which several series share, and whether each was refreshed.
     pub(super) indices: Mutex<HashMap<String, (bool, Arc<Index>)>>,
 }
 
@@ -71,17 +71,17 @@ impl Kernels {
         })
     }
 
-    /// The folder where kernels and what is made of them are kept.
+    /// The cache folder.
     pub fn cache_dir(&self) -> &Path {
         self.cache.root()
     }
 
-    /// What there is to ask for.
+    /// The kernels of `kernels.toml`.
     pub(super) fn matrix(&self) -> &Matrix {
         &self.matrix
     }
 
-    /// One name per kernel from what the user typed: lists, `all`, `latest`, `built`, patterns, series, exact versions.
+    /// Expands lists, `all`, `latest`, `built` and patterns to one name per kernel.
     pub fn expand(&self, requests: &[String]) -> Result<Vec<String>> {
         let mut words = Vec::new();
         for word in requests.iter().flat_map(|request| request.split(',')) {
@@ -98,7 +98,7 @@ impl Kernels {
         request::expand(&self.matrix, &versions, &words)
     }
 
-    /// The exact versions that are known without asking anybody: those that are locked, cached or built here.
+    /// The exact versions that are known without the network: locked, cached or built.
     fn versions(&self) -> Result<Vec<String>> {
         let mut versions = Vec::new();
         for series in self.matrix.series() {
@@ -114,7 +114,7 @@ impl Kernels {
         Ok(versions)
     }
 
-    /// The releases of all kernels that were built here, the oldest series first.
+    /// The releases of all kernels that the harness built, the oldest series first.
     fn built_here(&self) -> Result<Vec<String>> {
         let mut releases = Vec::new();
         for series in self.matrix.series() {
@@ -126,13 +126,13 @@ impl Kernels {
         }
         if releases.is_empty() {
             return Err(usage(
-                "no kernel has been built here: `harness kernels build 5.5` builds one",
+                "the cache has no kernel that the harness built: `harness kernels build 5.5` builds one",
             ));
         }
         Ok(releases)
     }
 
-    /// Finds out which kernel a name means, and what its files must hash to.
+    /// Finds the kernel of this name, and the checksums of its files.
     pub fn resolve(&self, request: &str, progress: &dyn Progress) -> Result<Resolved> {
         if url::is_url(request) {
             let files = vec![url::parse(request)?];
@@ -144,7 +144,7 @@ impl Kernels {
             Some(resolved) => resolved,
             None => match self.built(request)?.or(self.cached(request)?) {
                 Some(resolved) => resolved,
-                None => self.ask_or_make_do(request, &notes)?,
+                None => self.ask_or_cached(request, &notes)?,
             },
         };
         self.note_missing(&resolved, &notes)?;
@@ -152,7 +152,7 @@ impl Kernels {
         Ok(resolved)
     }
 
-    /// The lock is for whoever asks for a series, or for exactly the version that is locked.
+    /// The locked kernel, if the request is for its series or for exactly its version.
     fn locked(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Option<Resolved>> {
         let Request { series, exact } = request;
         let Some(locked) = self.matrix.lock.find(&series.name) else {
@@ -179,8 +179,8 @@ impl Kernels {
         Ok(matches.then_some(resolved))
     }
 
-    /// Who wants any kernel of a series has use for a cached one when nobody can be asked.
-    fn ask_or_make_do(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
+    /// Asks the source. If it is unreachable, a cached kernel answers a request for a series.
+    fn ask_or_cached(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
         let Request { series, exact } = request;
         let error = match self.ask(request, notes) {
             Err(error) => error,
@@ -204,7 +204,7 @@ impl Kernels {
         }
     }
 
-    /// A kernel that was built here: the newest of its series, or the one with this version (`5.5.19`) or release
+    /// A kernel that the harness built: the newest of its series, or the one with this version (`5.5.19`) or release
     /// (`5.5.19-built`).
     fn built(&self, request: Request<'_>) -> Result<Option<Resolved>> {
         if request.exact.is_none() && self.options.newest {
@@ -218,7 +218,7 @@ impl Kernels {
         Ok(found.map(|entry| entry.resolved(request.text())))
     }
 
-    /// All kernels of a series that were built here, the newest first.
+    /// All kernels of a series that the harness built, the newest first.
     pub(super) fn built_of(&self, series: &Series) -> Result<Vec<Entry>> {
         let mut entries = self.cache.entries(&series.name)?;
         entries.retain(|entry| entry.source.kind == Kind::Built);
@@ -226,7 +226,7 @@ impl Kernels {
         Ok(entries)
     }
 
-    /// An exact version that was verified before need not be looked up again, so it works without network.
+    /// A cached kernel with this exact version. It was verified before, so it needs no network.
     fn cached(&self, request: Request<'_>) -> Result<Option<Resolved>> {
         let Some(exact) = request.exact else {
             return Ok(None);
@@ -238,7 +238,7 @@ impl Kernels {
         Ok(found.map(|entry| entry.resolved(exact)))
     }
 
-    /// The newest kernel of a series that its archive has now.
+    /// The newest kernel of a series in its archive.
     pub(super) fn newest(&self, request: Request<'_>, progress: &dyn Progress) -> Result<Resolved> {
         self.ask(request, &Notes::new(progress))
     }

@@ -1,6 +1,6 @@
-//! The uncompressed kernel inside a bzImage, for a boot that leaves out what is emulated work otherwise.
+//! The uncompressed kernel of a bzImage, so that the guest need not uncompress it in emulation.
 //!
-//! QEMU enters such a kernel by PVH, which the kernel must offer by a note in its ELF file.
+//! QEMU boots such a kernel by PVH. The kernel needs a note for that in its ELF file.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -25,11 +25,11 @@ const HEADER: usize = 0x268;
 const OWNER: &[u8] = b"Xen";
 const PVH_ENTRY: u32 = 18;
 
-/// No kernel is as large as this, whatever a damaged image says.
+/// The limit for an uncompressed kernel: a damaged image may have a larger size in it.
 const LARGEST: u64 = 1 << 30;
 
 impl Kernels {
-    /// The uncompressed form of a kernel, from the cache if it is there. The error says why there is none.
+    /// The uncompressed form of a kernel, from the cache or from its image. The error has the reason why there is none.
     pub fn uncompressed(&self, kernel: &Kernel) -> Result<PathBuf> {
         let mut file = open(&kernel.image)?;
         let Some(payload) = Payload::find(&mut file)? else {
@@ -37,7 +37,7 @@ impl Kernels {
             return Ok(kernel.image.clone());
         };
         let path = self.cache.uncompressed(&kernel.sha256);
-        // Under its name it is complete; a size that differs means that somebody else was at it.
+        // The file is complete under its name. `kernels verify` checks its contents.
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == payload.unpacked) {
             last_used::mark(&path);
             return Ok(path);
@@ -82,7 +82,7 @@ pub(super) fn verify(image: &Path, path: &Path) -> Result<()> {
     })
 }
 
-/// Where in a bzImage the packed kernel is.
+/// The compressed kernel in a bzImage.
 #[derive(Debug, PartialEq, Eq)]
 struct Payload {
     offset: u64,
@@ -99,19 +99,19 @@ impl Payload {
         if header.starts_with(b"\x7fELF") {
             return Ok(None);
         }
-        ensure!(&header[MAGIC..MAGIC + 4] == b"HdrS", "it is no bzImage");
+        ensure!(&header[MAGIC..MAGIC + 4] == b"HdrS", "it is not a bzImage");
         let word = |at: usize| {
             let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
             u64::from(u32::from_le_bytes(bytes))
         };
-        // 0 means 4, for the sake of very old kernels.
+        // 0 means 4, for compatibility with very old kernels.
         let sectors = match header[SETUP_SECTORS] {
             0 => 4,
             sectors => u64::from(sectors),
         };
         let (offset, length) = ((sectors + 1) * 512 + word(PAYLOAD), word(PAYLOAD + 4));
         let packed = length.checked_sub(4).context("its payload is empty")?;
-        // The build puts the unpacked size behind what it packed.
+        // The size of the uncompressed kernel follows the compressed data.
         let mut size = [0; 4];
         file.seek(SeekFrom::Start(offset + packed))?;
         file.read_exact(&mut size).context("it is truncated")?;
@@ -125,7 +125,7 @@ impl Payload {
     fn unpack(&self, file: &mut File) -> Result<Vec<u8>> {
         ensure!(
             self.unpacked < LARGEST,
-            "it says that it unpacks to {} bytes",
+            "its header says that it unpacks to {} bytes",
             self.unpacked
         );
         file.seek(SeekFrom::Start(self.offset))?;
@@ -151,7 +151,7 @@ fn decompress(packed: &[u8]) -> Result<Box<dyn Read + '_>> {
         [0x02, 0x21, 0x4c, 0x18, ..] => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             let mut decoder = zstd::Decoder::new(packed)?;
-            // Kernels are packed with a window as large as they are.
+            // The window of a compressed kernel is as large as the kernel.
             decoder.window_log_max(30)?;
             Box::new(decoder)
         }

@@ -68,7 +68,7 @@ fn compare_text(a: &str, b: &str) -> Ordering {
         .unwrap_or(Ordering::Equal)
 }
 
-/// By value, with no limit on the number of digits. An empty string counts as zero.
+/// Compares by value, for any number of digits. An empty string counts as zero.
 fn compare_numbers(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

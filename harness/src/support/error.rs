@@ -1,8 +1,8 @@
-//! The two ways in which the harness itself, not a scenario, can fail. Each has its exit status.
+//! Errors of the harness itself: wrong usage and infrastructure, with their exit statuses.
 
 use std::fmt;
 
-/// Marks an error as the user's to mend: exit status 2.
+/// An error in the usage: exit status 2.
 ///
 /// Any other error that reaches `main` is infrastructure (a download, QEMU, a full disk): exit status 3.
 #[derive(Debug)]
@@ -16,12 +16,12 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// An [`anyhow::Error`] that [`exit_code`] knows as wrong usage.
+/// A usage error as an [`anyhow::Error`].
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(UsageError(message.into()))
 }
 
-/// The exit status for an error that reached `main`.
+/// The exit status for an error in `main`.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<UsageError>().is_some() {
         2

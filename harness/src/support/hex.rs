@@ -1,4 +1,4 @@
-//! Bytes as text.
+//! Hexadecimal numbers.
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: VMs end, what is finished is written, and the exit status tells which it was.
+//! Ctrl-C and SIGTERM: VMs end, finished results are written, and the exit status names the signal.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::support::stop::Stop;
 
-/// What the report says of a kernel that was not finished because of it.
+/// The error of a kernel that did not finish because of an interrupt.
 pub const INTERRUPTED: &str = "interrupted";
 
-/// How often somebody looks for an interrupt.
+/// The interval of checks for an interrupt.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// Waits for a signal to end the run.
+/// SIGINT or SIGTERM, which end the run.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     stop: Stop,
@@ -30,11 +30,11 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on SIGINT and SIGTERM are heard.
+    /// Handles SIGINT and SIGTERM from now on.
     pub fn new() -> io::Result<Self> {
         let signal = Arc::new(AtomicUsize::new(0));
         for number in [SIGINT, SIGTERM] {
-            // Before the stop is registered: whoever sees the stop then also sees the number.
+            // Registered before the stop, so that the number is set when the stop is requested.
             signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
         }
         Ok(Self {
@@ -43,19 +43,19 @@ impl Interrupt {
         })
     }
 
-    /// What the VMs watch.
+    /// The stop that VMs poll.
     pub fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// Does what may wait for a server or another harness. An interrupt does not wait for it: the work is left to the end of
-    /// the process, so it must be such that a SIGKILL in it does no harm.
+    /// Runs work that may wait for a server or another harness. An interrupt returns at once; the work then runs until the
+    /// process ends, so a SIGKILL must do no harm to it.
     pub fn or_leave<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (sender, done) = mpsc::channel();
-        // Nobody listens any more after an interrupt.
+        // After an interrupt there is no receiver.
         thread::spawn(move || drop(sender.send(work())));
         loop {
             match done.recv_timeout(TICK) {
@@ -67,7 +67,7 @@ impl Interrupt {
         }
     }
 
-    /// The exit status by which a shell tells that a signal ended a program; `None` if none came.
+    /// 128 plus the number of the signal, as in a shell; `None` without a signal.
     pub fn exit_code(&self) -> Option<u8> {
         match self.signal.load(Ordering::SeqCst) {
             0 => None,

@@ -1,4 +1,4 @@
-//! When something in the cache was last used: the time of one of its files tells.
+//! The time of the last use of an entry of the cache: the modification time of one of its files.
 
 use std::{
     fs::{self, File, FileTimes},
@@ -6,14 +6,14 @@ use std::{
     time::SystemTime,
 };
 
-/// Says that it is used now. A cache that cannot be written keeps its times.
+/// Records a use. A read-only cache keeps its times.
 pub(crate) fn mark(file: &Path) {
     if let Ok(file) = File::options().append(true).open(file) {
         let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
     }
 }
 
-/// When it was last used; `None` if the file is gone.
+/// The time of the last use; `None` if there is no such file.
 pub(crate) fn of(file: &Path) -> Option<SystemTime> {
     fs::metadata(file).ok()?.modified().ok()
 }

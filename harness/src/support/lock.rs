@@ -1,4 +1,4 @@
-//! Locks between processes: a file for each in the cache.
+//! Locks between processes: each is a file in the cache.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -10,14 +10,13 @@ use rustix::io::Errno;
 use super::interrupt::{INTERRUPTED, TICK};
 use super::stop::Stop;
 
-/// A lock between processes. The system lets go of it when the process dies, however that happens.
+/// A held lock. The system releases it when the process dies.
 #[derive(Debug)]
 pub(crate) struct Guard {
     _file: File,
 }
 
-/// Waits until no other process holds the lock of that name in the cache `root`; `on_wait` is called if there is a
-/// need to.
+/// Takes the lock of this name in the cache `root`. Calls `on_wait` if another process holds it, and waits.
 pub(crate) fn lock(root: &Path, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
     if let Some(guard) = try_lock(root, name)? {
         return Ok(guard);
@@ -54,7 +53,7 @@ pub(crate) fn lock_or_stop(
     }
 }
 
-/// The lock of that name in the cache `root`, unless another process holds it.
+/// Takes the lock of this name in the cache `root`, unless another process holds it.
 pub(crate) fn try_lock(root: &Path, name: &str) -> Result<Option<Guard>> {
     let file = lock_file(root, name)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {

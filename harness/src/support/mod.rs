@@ -1,4 +1,4 @@
-//! What every stage uses.
+//! Code that every stage uses.
 
 pub(crate) mod atomic;
 pub mod error;

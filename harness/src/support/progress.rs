@@ -1,28 +1,28 @@
-//! How the slow parts tell what they are doing. They never print.
+//! Progress of slow operations, which print nothing themselves.
 
 use std::cell::RefCell;
 
-/// Is told of progress. Every method may be left as it is.
+/// A receiver of progress. The default methods do nothing.
 pub trait Progress: Sync {
     /// A download begins. `total` is in bytes.
     fn start(&self, _what: &str, _total: Option<u64>) {}
-    /// So many more bytes have arrived.
+    /// More bytes have arrived.
     fn advance(&self, _bytes: u64) {}
-    /// The download has ended, one way or another.
+    /// The download has ended or failed.
     fn finish(&self) {}
-    /// What is being done now, until the next such word.
+    /// A step begins, and ends with the next step.
     fn step(&self, _what: &str) {}
-    /// Something that the user should know; it is in the report, too.
+    /// A message for the user, which is also in the report.
     fn note(&self, _message: &str) {}
 }
 
-/// Tells nobody.
+/// Ignores progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
 impl Progress for Silent {}
 
-/// Passes notes on at once and keeps them for the report.
+/// Passes notes to the user at once, and keeps them for the report.
 pub(crate) struct Notes<'a> {
     pub(crate) progress: &'a dyn Progress,
     taken: RefCell<Vec<String>>,

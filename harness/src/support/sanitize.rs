@@ -1,29 +1,29 @@
-//! Text from outside, made safe to show.
+//! Escapes untrusted text for the terminal.
 //!
-//! Names in an object file, what a guest prints, what a kernel says: all of it may hold the escape sequences by which a
-//! terminal is told to clear itself, to change its title or to paste. None of it reaches the terminal as it came.
+//! Names in object files and the output of guests may contain escape sequences, which make a terminal clear the screen,
+//! change its title or paste.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` with every character that is no plain one spelt out, but for line ends and tabs.
+/// Escapes all control characters of `text` but line ends and tabs.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    spelt(text, |c| c == '\n' || c == '\t')
+    escape(text, |c| c == '\n' || c == '\t')
 }
 
-/// `text` on one line, with every character that is no plain one spelt out.
+/// Escapes all control characters of `text`, line ends included.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    spelt(text, |_| false)
+    escape(text, |_| false)
 }
 
-fn spelt(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let odd = |c: char| !allowed(c) && (c.is_control() || turns(c));
-    if !text.contains(odd) {
+fn escape(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let unsafe_char = |c: char| !allowed(c) && (c.is_control() || is_invisible(c));
+    if !text.contains(unsafe_char) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if odd(c) {
+        if unsafe_char(c) {
             let _ = write!(out, "{}", c.escape_unicode());
         } else {
             out.push(c);
@@ -32,8 +32,8 @@ fn spelt(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Characters without a shape of their own that change how the ones beside them are shown.
-fn turns(c: char) -> bool {
+/// Invisible characters that change how their neighbours are displayed.
+fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 

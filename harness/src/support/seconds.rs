@@ -1,4 +1,4 @@
-//! Time limits as people give them on the command line.
+//! Time limits on the command line.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Sizes as people give them on the command line.
+//! Sizes on the command line.
 
-/// Reads a number of bytes: `500000`, `500M` or `2.5 GB`; units are powers of 1000, as the lists of the harness have them.
+/// Reads a number of bytes: `500000`, `500M` or `2.5 GB`; units are powers of 1000, as in `harness cache list`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text[number.len()..]

@@ -1,4 +1,4 @@
-//! Asking every VM to end, from another thread or by a signal.
+//! Requests to stop all VMs, by another thread or by a signal.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,22 +12,21 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-/// A request to stop, shared by all who hold a clone of it. It cannot be taken back.
+/// A request to stop, shared by all clones. It cannot be revoked.
 ///
-/// Underneath is a pipe that is written but never read: one byte in it wakes everyone who waits, now or later.
+/// It is a pipe that is written but never read: a byte in it ends every present and later wait.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<(OwnedFd, OwnedFd)>);
 
 impl Stop {
-    /// A stop that nobody has asked for yet.
+    /// A stop that is not requested yet.
     pub fn new() -> io::Result<Self> {
         Ok(Self(Arc::new(pipe_with(
             PipeFlags::CLOEXEC | PipeFlags::NONBLOCK,
         )?)))
     }
 
-    /// A stop that SIGINT and SIGTERM ask for. The second such signal ends the harness at once, as it would
-    /// have without this; no VM survives that either.
+    /// A stop that SIGINT and SIGTERM request. A second signal ends the harness at once, and with it all VMs.
     pub fn on_signals() -> io::Result<Self> {
         let stop = Self::new()?;
         let asked = Arc::new(AtomicBool::new(false));
@@ -39,9 +38,9 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Asks everyone to stop.
+    /// Requests the stop.
     pub fn request(&self) {
-        // It fails only when the pipe is full of such requests.
+        // It fails only if the pipe is full of requests.
         let _ = write(&self.0.1, &[0]);
     }
 
@@ -57,7 +56,7 @@ impl Stop {
         poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
-    /// Becomes readable when a stop is asked for, and stays so.
+    /// Becomes readable when a stop is requested, and stays readable.
     pub(crate) fn readable(&self) -> BorrowedFd<'_> {
         self.0.0.as_fd()
     }

@@ -1,8 +1,7 @@
-//! Which accelerator a VM gets: KVM where it is real, otherwise QEMU's own translator (TCG).
+//! The accelerator of a VM: KVM if it is fast enough, otherwise TCG.
 //!
-//! That `/dev/kvm` opens says little. Some hosts offer a KVM that interprets every instruction: it passes any
-//! test of a few instructions, and never boots a kernel. So a vCPU counts down for a moment, and its speed
-//! decides.
+//! A `/dev/kvm` that opens is not enough. Some hosts have a KVM that interprets every instruction: it passes a test of a
+//! few instructions, but does not boot a kernel in time. So a vCPU runs a countdown, and its speed decides.
 
 use std::fmt;
 use std::path::Path;
@@ -14,7 +13,7 @@ use anyhow::{Result, bail};
 
 use super::machine_cache::MachineCache;
 
-/// What the user asks for.
+/// The accelerator that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// KVM if it is usable, otherwise TCG.
@@ -26,7 +25,7 @@ pub enum Mode {
     Tcg,
 }
 
-/// What QEMU is told to use.
+/// The accelerator that QEMU uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
     /// The processor runs the guest's instructions itself.
@@ -36,7 +35,7 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// The name that QEMU has for it.
+    /// Its name in QEMU.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -51,17 +50,17 @@ impl fmt::Display for Accelerator {
     }
 }
 
-/// An accelerator, and what decided for it.
+/// An accelerator, and why it was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The accelerator.
     pub accelerator: Accelerator,
-    /// Why this one.
+    /// The reason for it.
     pub reason: String,
 }
 
 impl Choice {
-    /// Only a translator can count instructions.
+    /// TCG, since only TCG can count instructions.
     pub fn icount() -> Self {
         Self {
             accelerator: Accelerator::Tcg,
@@ -69,7 +68,7 @@ impl Choice {
         }
     }
 
-    /// The accelerator for a second attempt: a KVM that looked well and did not do is not tried again, unless asked for.
+    /// The accelerator for a second attempt: TCG after KVM failed, unless the user requested KVM.
     pub fn again(&self, mode: Mode, why: &str) -> Self {
         if mode == Mode::Auto && self.accelerator == Accelerator::Kvm {
             Self {
@@ -82,17 +81,17 @@ impl Choice {
     }
 }
 
-/// A KVM slower than this, in instructions a second, is an emulated one: TCG is faster. A real one does
-/// thousands of millions, an emulated one about one million.
+/// A KVM below this speed, in instructions per second, is emulated, and TCG is faster. A real KVM runs thousands of
+/// millions, an emulated one about one million.
 const REAL: f64 = 100e6;
 
-/// Time for the countdown. A real KVM needs a thousandth of it.
+/// Time limit for the countdown. A real KVM needs a thousandth of it.
 const BUDGET: Duration = Duration::from_millis(100);
 
-/// Time after which a KVM that does not come back from a system call is given up.
+/// Time limit for a system call of KVM.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// What a look at KVM found.
+/// The result of testing KVM.
 #[derive(Clone, Debug, PartialEq)]
 enum Kvm {
     /// A vCPU ran at this many instructions a second.
@@ -101,7 +100,7 @@ enum Kvm {
     Unusable(String),
 }
 
-/// Decides, looking at KVM only if that can matter and if `cache` does not hold how fast it is.
+/// Chooses the accelerator. Tests KVM only if the choice depends on it and `cache` does not have its speed.
 pub fn choose(mode: Mode, cache: &Path) -> Result<Choice> {
     decide(mode, || {
         let mut cached = MachineCache::read(cache);
@@ -155,13 +154,13 @@ fn decide(mode: Mode, probe: impl FnOnce() -> Kvm) -> Result<Choice> {
     }
 }
 
-/// Looks at KVM from a thread of its own, which is left behind should KVM not answer.
+/// Tests KVM in a separate thread, which stays behind if KVM does not respond.
 fn probe() -> Kvm {
     let (sender, receiver) = mpsc::channel();
     let worker = thread::Builder::new()
         .name("kvm-probe".into())
         .spawn(move || {
-            // The receiver may have given up; then nobody needs the answer.
+            // After the time limit there is no receiver.
             let _ = sender.send(measure());
         });
     match worker {
@@ -202,8 +201,8 @@ fn measure() -> Kvm {
     Kvm::Unusable("the guests are x86_64 and this machine is not".to_owned())
 }
 
-/// The best speed over ever longer countdowns, in instructions a second. Stops as soon as it is beyond doubt,
-/// and never starts a countdown that the last one says would not end in time.
+/// The best speed over longer and longer countdowns, in instructions per second. Stops when the result is certain, and
+/// before a countdown that would exceed the time limit.
 fn speed_of(budget: Duration, mut countdown: impl FnMut(u32) -> Option<(u64, Duration)>) -> f64 {
     let start = Instant::now();
     let (mut best, mut turns) = (0.0_f64, 64);
@@ -221,7 +220,7 @@ fn speed_of(budget: Duration, mut countdown: impl FnMut(u32) -> Option<(u64, Dur
     best
 }
 
-/// What opening or setting up KVM failed with, in words, with the way out where there is one.
+/// Why opening or setting up KVM failed, and what to do if there is a remedy.
 #[cfg(target_arch = "x86_64")]
 fn why(errno: i32) -> String {
     match errno {

@@ -1,17 +1,18 @@
-//! How a kernel boots fastest without any change to what is tested: data, in `kernels/boot-profiles.toml`.
+//! The fastest boot of a kernel that does not change what is tested. The data is in `kernels/boot-profiles.toml`.
 
 use anyhow::{Context as _, Result};
 use fexit::KernelVersion;
 use serde::Deserialize;
 
-use crate::vm::Accelerator;
+use super::accel::Accelerator;
+use crate::kernels::range::Range;
 
 const BUILT_IN: &str = include_str!("../../../kernels/boot-profiles.toml");
 
-/// What to do differently from a plain boot. The default is to do nothing.
+/// The differences from a plain boot. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootProfile {
-    /// Boot the kernel that is packed inside the image, rather than have the guest unpack it.
+    /// Boot the uncompressed kernel, so that the guest does not uncompress it.
     pub uncompressed: bool,
     /// More arguments for the kernel.
     pub arguments: Vec<String>,
@@ -30,17 +31,17 @@ struct Step {
     uncompressed: bool,
     argument: Option<String>,
     accelerator: Option<String>,
-    from: Option<String>,
-    before: Option<String>,
+    #[serde(default)]
+    kernels: Range,
     #[expect(
         dead_code,
-        reason = "for whoever reads the file: a step without a reason is refused"
+        reason = "documents the file: a step without a reason is refused"
     )]
     why: String,
 }
 
 impl BootProfile {
-    /// The fastest that is known for a kernel of that version; of an unknown version nothing is known.
+    /// The fastest profile for this kernel version; the default for an unknown version.
     pub fn fastest(version: Option<KernelVersion>, accelerator: Accelerator) -> Result<Self> {
         let steps: Steps = toml::from_str(BUILT_IN).context("kernels/boot-profiles.toml")?;
         let mut profile = Self::default();
@@ -48,7 +49,7 @@ impl BootProfile {
             return Ok(profile);
         };
         for step in steps.step {
-            if step.applies(version, accelerator)? {
+            if step.applies(version, accelerator) {
                 profile.uncompressed |= step.uncompressed;
                 profile.arguments.extend(step.argument);
             }
@@ -58,21 +59,9 @@ impl BootProfile {
 }
 
 impl Step {
-    fn applies(&self, version: KernelVersion, accelerator: Accelerator) -> Result<bool> {
-        let bound = |bound: &Option<String>| -> Result<Option<KernelVersion>> {
-            let parse = |text: &String| {
-                text.parse::<KernelVersion>().with_context(|| {
-                    format!("kernels/boot-profiles.toml: `{text}` is not a version")
-                })
-            };
-            bound.as_ref().map(parse).transpose()
-        };
-        Ok(self
-            .accelerator
-            .as_deref()
-            .is_none_or(|name| name == accelerator.name())
-            && bound(&self.from)?.is_none_or(|from| version >= from)
-            && bound(&self.before)?.is_none_or(|before| version < before))
+    fn applies(&self, version: KernelVersion, accelerator: Accelerator) -> bool {
+        let mut names = self.accelerator.iter();
+        names.all(|name| name == accelerator.name()) && self.kernels.contains(version)
     }
 }
 
@@ -80,19 +69,13 @@ impl Step {
 mod tests {
     use super::*;
 
-    fn step(from: &str, before: &str) -> Step {
-        let text = format!(
-            "argument = 'x'\naccelerator = 'tcg'\nfrom = '{from}'\nbefore = '{before}'\nwhy = ''"
-        );
-        toml::from_str(&text).unwrap()
-    }
-
     #[test]
     fn a_step_is_for_its_range_and_accelerator_only() {
-        let step = step("5.10", "6.1");
+        let text = "argument = 'x'\naccelerator = 'tcg'\nwhy = ''\n\
+                    kernels = { from = '5.10', until = '6.1' }";
+        let step: Step = toml::from_str(text).unwrap();
         let applies = |major, minor, accelerator| {
             step.applies(KernelVersion::new(major, minor, 3), accelerator)
-                .unwrap()
         };
         assert!(applies(5, 10, Accelerator::Tcg) && applies(6, 0, Accelerator::Tcg));
         assert!(!applies(5, 9, Accelerator::Tcg) && !applies(6, 1, Accelerator::Tcg));

@@ -1,4 +1,4 @@
-//! What passes between harness and QEMU: pipes, and a file that exists in memory only.
+//! Pipes between harness and QEMU, and files in memory.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -10,11 +10,10 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-/// A pipe holds more than the usual 64 KiB, so that a harness that is busy for a moment does not hold up the
-/// guest.
+/// The capacity of a pipe. It is above the default of 64 KiB, so that the guest does not wait for a busy harness.
 const PIPE: usize = 1 << 20;
 
-/// What the harness reads from QEMU.
+/// The channels that the harness reads from QEMU.
 #[derive(Debug)]
 pub(super) struct Channels {
     pub(super) console: Channel,
@@ -41,7 +40,7 @@ impl Channel {
         Ok(Self(Some(pipe.into())))
     }
 
-    /// Reads what is there, perhaps nothing. A closed pipe is let go of: it would never stop being ready.
+    /// Reads the available bytes, if any. Closes a pipe at its end, since `poll` would always report it as ready.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let Some(pipe) = &mut self.0 else {
             return Ok(0);
@@ -65,17 +64,17 @@ impl Channel {
 /// A pipe whose writing end is for QEMU.
 pub(super) fn channel() -> Result<(Channel, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    // Without the right to more, the usual size has to do.
+    // An unprivileged user may not have the right; then the default stays.
     let _ = fcntl_setpipe_size(&write, PIPE);
     Ok((Channel::of(Some(read))?, write))
 }
 
-/// The reading end of a pipe, and the one for QEMU to write to.
+/// The reading end of a pipe, and the writing end for QEMU.
 pub(super) fn pipe_to_us() -> Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 
-/// The reading end of a pipe that holds `bytes` and then ends.
+/// The reading end of a pipe that contains `bytes` and then ends.
 pub(super) fn filled_pipe(bytes: &[u8]) -> Result<OwnedFd> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let room = fcntl_setpipe_size(&write, bytes.len().max(PIPE))?;
@@ -84,7 +83,7 @@ pub(super) fn filled_pipe(bytes: &[u8]) -> Result<OwnedFd> {
     Ok(read)
 }
 
-/// A file that exists in memory only, and that nobody can change any more.
+/// A sealed file in memory.
 pub(super) fn in_memory(content: &[u8]) -> Result<OwnedFd> {
     let fd = memfd_create("initramfs", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(fd);
@@ -96,7 +95,7 @@ pub(super) fn in_memory(content: &[u8]) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The name under which a process finds a file that it was started with.
+/// The path of an inherited file descriptor.
 pub(super) fn inherited(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }

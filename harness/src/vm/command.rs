@@ -1,7 +1,6 @@
 //! QEMU's command line.
 //!
-//! Most things take two halves, one that QEMU is told and one that the kernel is told. A [`Device`] keeps them
-//! together, so that neither is forgotten when the other changes.
+//! Many devices need arguments for QEMU and arguments for the kernel. A [`Device`] has both.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,14 +12,14 @@ use super::channel::inherited;
 use super::config::{Config, Streams};
 use super::role::{Parts, Role};
 
-/// What QEMU is told and what the kernel is told about one thing.
+/// A device: its arguments for QEMU and for the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Device {
     qemu: Vec<OsString>,
     kernel: Vec<String>,
 }
 
-/// Where QEMU finds what it reads and puts what it writes.
+/// The files that QEMU reads and writes.
 #[derive(Clone, Debug)]
 pub(super) struct Paths<'a> {
     pub(super) initramfs: &'a Path,
@@ -49,7 +48,7 @@ pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString>
     arguments
 }
 
-/// QEMU's arguments, but for where its files are.
+/// QEMU's arguments without the paths of its files.
 pub(super) fn arguments_anywhere(config: &Config<'_>) -> Vec<OsString> {
     arguments(config, &NOWHERE)
 }
@@ -59,7 +58,7 @@ pub fn kernel_command_line(config: &Config<'_>) -> String {
     append(config, &devices(config, &NOWHERE))
 }
 
-/// For what does not depend on where files are.
+/// Empty paths, for arguments that do not depend on them.
 static NOWHERE: LazyLock<Paths<'static>> = LazyLock::new(|| Paths {
     initramfs: Path::new(""),
     console: Path::new(""),
@@ -73,9 +72,9 @@ fn devices(config: &Config<'_>, paths: &Paths<'_>) -> Vec<Device> {
         serial("console", paths.console, &["console=ttyS0"]),
         serial("events", paths.events, &[]),
         streams(config.streams.as_ref()),
-        ends_by_itself(),
-        says_what_matters(),
-        wastes_no_time(config.accelerator),
+        exit_on_panic(),
+        log_level(),
+        skipped_tests(config.accelerator),
     ];
     if let Some(role) = paths.role {
         devices.push(window(role));
@@ -97,9 +96,9 @@ fn append(config: &Config<'_>, devices: &[Device]) -> String {
         .join(" ")
 }
 
-/// Nothing but what is named here: no network, no disk, no display, no configuration of the user's.
+/// Only the devices that are named here: no network, no disk, no display, no user configuration.
 fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
-    // What nothing here uses, a kernel would look for and find.
+    // Without unused devices the kernel does not probe them.
     let mut machine = "pc,vmport=off,smbus=off".to_owned();
     if role.is_some() {
         machine.push_str(",memory-backend=ram");
@@ -136,8 +135,8 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
     device
 }
 
-/// Everything that the accelerator has: kernel and JIT choose their code by it. A translator only claims that its
-/// `rep movsb` is fast. It goes byte by byte, and without that claim the kernel copies eight at a time.
+/// All CPU features of the accelerator, since kernel and JIT choose their code by them. Except for fast `rep movsb` under
+/// TCG, which copies byte by byte; without that feature the kernel copies eight bytes at a time.
 fn cpu(accelerator: Accelerator) -> &'static str {
     match accelerator {
         Accelerator::Kvm => "max",
@@ -187,7 +186,7 @@ fn loader(kernel: &Path, initramfs: &Path) -> Device {
     }
 }
 
-/// A plain 8250 port, `ttyS0` for the first one: every kernel has its driver built in.
+/// An 8250 port, the first one is `ttyS0`. Every kernel has its driver built in.
 fn serial(id: &str, path: &Path, kernel: &[&str]) -> Device {
     let mut chardev = OsString::from(format!("file,id={id},path="));
     chardev.push(escape(path.as_os_str()));
@@ -199,7 +198,7 @@ fn serial(id: &str, path: &Path, kernel: &[&str]) -> Device {
     device
 }
 
-/// The ports after those two, if there is a program to talk to. What is inherited goes by its number.
+/// The ports for the streams of a program, if there is one. QEMU inherits the descriptors.
 fn streams(streams: Option<&Streams<'_>>) -> Device {
     let Some(Streams { output, input }) = streams else {
         return Device::default();
@@ -217,20 +216,19 @@ fn streams(streams: Option<&Streams<'_>>) -> Device {
     Device::new(ports.as_flattened(), &[])
 }
 
-/// A panic becomes a reboot and a reboot becomes the end of QEMU.
-fn ends_by_itself() -> Device {
+/// A panic reboots, and a reboot ends QEMU.
+fn exit_on_panic() -> Device {
     Device::new(&["-no-reboot"], &["panic=-1"])
 }
 
-/// Warnings and worse reach the console, the chatter of a boot does not: each of its bytes costs an exit from
-/// the guest. `quiet` alone would hide warnings too.
-fn says_what_matters() -> Device {
+/// Prints warnings and errors, but no informational messages: each byte on the console costs an exit from the guest.
+/// `quiet` alone would hide warnings too.
+fn log_level() -> Device {
     Device::new(&[], &["quiet", "loglevel=5"])
 }
 
-/// Leaves out self-tests that have nothing to do with BPF, and, where the guest's time is not its own, the test
-/// of the timer, which a busy host makes fail and then ends in a panic.
-fn wastes_no_time(accelerator: Accelerator) -> Device {
+/// Skips self-tests that are not about BPF, and under TCG the test of the timer, which fails and panics on a busy host.
+fn skipped_tests(accelerator: Accelerator) -> Device {
     let mut device = Device::new(&[], &["cryptomgr.notests"]);
     if accelerator == Accelerator::Tcg {
         device.kernel.push("no_timer_check".to_owned());
@@ -238,7 +236,7 @@ fn wastes_no_time(accelerator: Accelerator) -> Device {
     device
 }
 
-/// In the value of an option QEMU reads two commas as one.
+/// Doubles the commas in the value of an option, as QEMU requires.
 fn escape(value: &OsStr) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let mut escaped = Vec::with_capacity(value.len());
@@ -252,7 +250,7 @@ fn escape(value: &OsStr) -> OsString {
     OsString::from_vec(escaped)
 }
 
-/// A line for a shell that runs `program` with `arguments`.
+/// A shell command that runs `program` with `arguments`.
 pub(super) fn shell_line(program: &Path, arguments: &[OsString]) -> String {
     std::iter::once(program.as_os_str())
         .chain(arguments.iter().map(OsString::as_os_str))

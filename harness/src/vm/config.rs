@@ -1,4 +1,4 @@
-//! What a VM consists of, and its time limits.
+//! The configuration of a VM.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -8,37 +8,36 @@ use super::accel::Accelerator;
 use super::template::Template;
 use crate::initramfs::cpio;
 
-/// One VM.
+/// The configuration of a VM.
 #[derive(Clone, Debug)]
 pub struct Config<'a> {
     /// The kernel, in any form that QEMU loads.
     pub kernel: &'a Path,
     /// The initramfs, as [`cpio::build`] makes it.
     pub initramfs: &'a [u8],
-    /// What runs the guest's instructions.
+    /// The accelerator.
     pub accelerator: Accelerator,
     /// Memory in MiB.
     pub memory_mib: u32,
-    /// Time is what the guest's instructions make it, one nanosecond each: for TCG only.
+    /// The guest's clock advances by one nanosecond for each instruction. Only for TCG.
     pub icount: bool,
     /// Virtual CPUs.
     pub cpus: u32,
     /// More arguments for the kernel, after the harness's own.
     pub kernel_args: Vec<String>,
-    /// How long what may take.
+    /// Time limits.
     pub limits: Limits,
-    /// What every event must bear, as the job in the initramfs has it: see [`cpio::token`]. Empty: nothing.
+    /// The token of every event, as in the job of the initramfs: see [`cpio::token`]. Empty if events need none.
     pub token: &'a str,
-    /// Where the streams of a program lead to, if the VM is there for one.
+    /// The streams of the program, if the VM runs one.
     pub streams: Option<Streams<'a>>,
-    /// Start from this instead of booting. It must be a template for such a VM.
+    /// Restore this template instead of booting. It must be for such a VM.
     pub template: Option<&'a Template>,
-    /// Leave console log, events, initramfs and the command in this directory.
+    /// Write console log, events, initramfs and the command to this folder.
     pub keep: Option<&'a Path>,
 }
 
-/// QEMU's ends of the two ways that the streams of a program take. Both ports are there in any case; one without an end
-/// is not connected.
+/// QEMU's ends of the streams of a program. The VM always has both ports; a port without an end is not connected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Streams<'a> {
     /// The writing end of a pipe.
@@ -47,13 +46,13 @@ pub struct Streams<'a> {
     pub input: Option<BorrowedFd<'a>>,
 }
 
-/// A VM from a template reports within a second, and within some on a busy machine; one that has much to unpack takes a
-/// second more for so many bytes at the worst.
+/// A restored VM reports within a second, and within a few seconds on a busy machine. In addition it unpacks the archive,
+/// at this many bytes per second or faster.
 const TEMPLATE_FIRST_OUTPUT: Duration = Duration::from_secs(20);
 const UNPACKED_A_SECOND: usize = 4 << 20;
 
 impl<'a> Config<'a> {
-    /// A VM with one CPU, 512 MiB and the usual limits.
+    /// A VM with one CPU, 512 MiB and the default limits.
     pub fn new(kernel: &'a Path, initramfs: &'a [u8], accelerator: Accelerator) -> Self {
         Self {
             kernel,
@@ -84,7 +83,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Any VM like this one, as far as a template has to be: its streams are not connected.
+    /// The configuration for the template of such a VM: the streams are not connected.
     pub(super) fn like(&self) -> Self {
         Self {
             streams: self.streams.map(|_| Streams::default()),
@@ -93,19 +92,20 @@ impl<'a> Config<'a> {
     }
 }
 
-/// How long a VM may take for what.
+/// Time limits of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From start to end.
+    /// From start to end of the VM.
     pub time_limit: Duration,
-    /// From start to the first byte on console or event channel, if that must come sooner than any other.
+    /// From start to the first byte on console or event channel, if shorter than `idle_timeout`.
     pub first_output: Option<Duration>,
     /// Without a byte on console or event channel.
     pub idle_timeout: Duration,
-    /// From the kernel's report of a stall to the next event: a host that was busy lets the guest go on, a hang does not.
+    /// From the kernel's report of a stall to the next event: after a busy host the guest continues, after a hang it does
+    /// not.
     pub stall: Duration,
-    /// From the start of the program that the VM is there for, if there is one; it may be silent, and the two above
-    /// hold no more.
+    /// From the start to the end of the program, if there is one. While it runs, no output is needed and no other limit
+    /// counts.
     pub program: Option<Duration>,
     /// From the last event, or from a panic, to the end of QEMU.
     pub shutdown_grace: Duration,

@@ -1,4 +1,4 @@
-//! The kernel's console: kept, bounded, and read for signs that something is wrong.
+//! The kernel's console: kept up to a size, and scanned for splats.
 
 use std::collections::VecDeque;
 
@@ -7,19 +7,19 @@ use protocol::splats::Severity;
 use super::lines::Lines;
 use super::scan::{Scan, Splat, Tally};
 
-/// The start of the console is kept up to this size, and the end up to [`TAIL`]; what lies between may go.
+/// The start of the console is kept up to this size, and the end up to [`TAIL`].
 const HEAD: usize = 1 << 20;
 const TAIL: usize = 3 << 20;
 
-/// A line of the console is cut here.
+/// The limit for a line of the console.
 const LINE: usize = 16 << 10;
 
-/// What came out of the console.
+/// The output of the console.
 #[derive(Debug)]
 pub struct Console {
     head: Vec<u8>,
     tail: VecDeque<u8>,
-    /// Bytes between the two that were let go.
+    /// Bytes between the two that were dropped.
     lost: u64,
     lines: Lines,
     scan: Scan,
@@ -38,7 +38,7 @@ impl Default for Console {
 }
 
 impl Console {
-    /// Takes the next bytes, reads them for splats, and gives each line that they complete.
+    /// Takes the next bytes, scans them for splats, and returns each complete line.
     pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(String)) {
         self.keep(bytes);
         let scan = &mut self.scan;
@@ -48,7 +48,7 @@ impl Console {
         });
     }
 
-    /// The console is closed: what came last may lack its line end.
+    /// Takes the last line, which may lack its line end.
     pub(super) fn finish(&mut self, each: impl FnOnce(String)) {
         if let Some(line) = self.lines.finish() {
             self.scan.line(&line.text);
@@ -56,7 +56,7 @@ impl Console {
         }
     }
 
-    /// What came out of a console that printed `text`.
+    /// A console with this output.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
         let mut console = Self::default();
@@ -65,7 +65,7 @@ impl Console {
         console
     }
 
-    /// Everything that the kernel complained about, in order.
+    /// The splats, in order.
     pub fn splats(&self) -> &[Splat] {
         &self.scan.splats
     }
@@ -77,7 +77,7 @@ impl Console {
             .find(|splat| splat.severity == Severity::Panic)
     }
 
-    /// How often it complained.
+    /// The number of splats.
     pub(super) fn tally(&self) -> Tally {
         self.scan.tally
     }
@@ -95,7 +95,7 @@ impl Console {
         lines
     }
 
-    /// All that was kept; where something was let go, a line says how much.
+    /// The kept output; a line in it has the number of dropped bytes.
     pub fn text(&self) -> String {
         let mut bytes = self.head.clone();
         if self.lost > 0 {

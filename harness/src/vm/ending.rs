@@ -10,14 +10,14 @@ use super::console::Console;
 /// How a VM ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The guest said that it was done.
+    /// The guest reported `done`.
     Done,
     /// The kernel panicked; if the last event was `done`, during shutdown.
     KernelPanic {
-        /// What panic() was given.
+        /// The message of panic().
         message: String,
     },
-    /// The guest switched off or rebooted before it was done.
+    /// The guest powered off or rebooted before `done`.
     EndedEarly,
     /// It was still running at its time limit.
     TimedOut {
@@ -29,14 +29,14 @@ pub enum Ending {
         /// The limit.
         limit: Duration,
     },
-    /// The kernel reported a stall, or one fault after the other, and the guest did nothing more.
+    /// The kernel reported a stall, or fault after fault, and no event followed.
     KernelHung {
         /// The kernel's message.
         message: String,
     },
-    /// What it was doing took longer than the observer allows.
+    /// A scenario or program exceeded the time limit of the observer.
     Overdue {
-        /// What took how long.
+        /// Which, and its time limit.
         what: String,
     },
     /// The event channel carried more bytes than allowed.
@@ -51,7 +51,7 @@ pub enum Ending {
         /// The end of its stderr.
         stderr: String,
     },
-    /// The harness could not watch it to its end, for example because the disk for `--keep` is full.
+    /// The harness could not follow the VM, for example because the disk for `--keep` is full.
     Lost {
         /// What went wrong.
         reason: String,
@@ -67,13 +67,13 @@ pub struct Finished {
     pub ending: Ending,
     /// Its console.
     pub console: Console,
-    /// The end of what QEMU itself said.
+    /// The end of QEMU's stderr.
     pub stderr: String,
-    /// Lines on the event channel that were no events.
+    /// Lines on the event channel that are not events.
     pub garbage: u64,
-    /// From start to end.
+    /// The time from start to end.
     pub elapsed: Duration,
-    /// The command that repeats it by hand; with [`crate::vm::Config::keep`] its files exist.
+    /// The command that repeats the run; with [`crate::vm::Config::keep`] its files exist.
     pub command: String,
 }
 

@@ -1,6 +1,6 @@
-//! What `--keep` leaves behind: enough to see what happened, and to repeat it by hand.
+//! The files of `--keep`: what happened in a VM, and a script that repeats the run.
 //!
-//! Only the owner can read it: the initramfs holds the program's environment, and the output may hold anything.
+//! Only the owner can read them: the initramfs contains the program's environment, and the output may contain secrets.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use super::command::{Paths, arguments, shell_line};
 use super::config::Config;
 use super::qemu::Qemu;
 
-/// The files of one run, written as it goes, so that nothing is lost however it ends.
+/// The files of one run, written while it runs, so that they are complete however it ends.
 #[derive(Debug)]
 pub(super) struct Keep {
     console: Output,
@@ -24,16 +24,16 @@ pub(super) struct Keep {
 struct Output {
     path: PathBuf,
     file: File,
-    /// Bytes that it may still take; none once it had to leave something out.
+    /// The remaining bytes; `None` after the limit was exceeded.
     room: Option<usize>,
 }
 
-/// What a guest sends can have any length, but on the disk it stays below this.
+/// The limit for the output of a guest on the disk.
 const ROOM: usize = 64 << 20;
 const FULL: &[u8] = b"\n[... the rest is left out: more than 64 MiB ...]\n";
 
 impl Keep {
-    /// Makes `dir` and writes what is known before the start: the initramfs and `run.sh`.
+    /// Creates `dir`, and writes the initramfs and `run.sh`.
     pub(super) fn new(dir: &Path, qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
         DirBuilder::new()
             .recursive(true)
@@ -86,8 +86,8 @@ impl Output {
 
 const INITRAMFS: &str = "initramfs.cpio";
 
-/// The command that repeats a run, from any directory: the console on stdout, the events on stderr. Where
-/// nothing is kept the initramfs is only named. It boots, also if the run itself started from a template.
+/// The command that repeats a run from any folder: the console on stdout, the events on stderr. The VM boots, also if the
+/// run restored a template. Without `--keep` the initramfs in it does not exist.
 pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
     let initramfs = config
         .keep
@@ -95,7 +95,7 @@ pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
     let kernel = absolute(config.kernel);
     let config = Config {
         kernel: &kernel,
-        // By hand a program's output has nowhere to go to.
+        // The ends of the streams do not exist any more.
         streams: None,
         ..config.clone()
     };
@@ -108,7 +108,7 @@ pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
     shell_line(&qemu.path, &arguments(&config, &paths))
 }
 
-/// Without a current directory the path has to do as it is.
+/// The absolute path, or the path itself if there is no current folder.
 fn absolute(path: &Path) -> PathBuf {
     path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -119,8 +119,8 @@ fn write(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A new file with that mode. A file that had the name may be readable by all, or open elsewhere, and is replaced; a
-/// device or a pipe is written to.
+/// A new file with this mode. Replaces an existing file, which others may be able to read, but writes to a device or
+/// pipe.
 fn create(path: &Path, mode: u32) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true);

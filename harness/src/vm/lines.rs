@@ -1,15 +1,15 @@
-//! Bytes that arrive in pieces of any size, as lines.
+//! Splits a stream of bytes into lines.
 
-/// A line, without what ended it.
+/// A line without its line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Its text; bytes that are not UTF-8 are replaced.
+    /// Its text; invalid UTF-8 is replaced.
     pub(super) text: String,
-    /// Whether it was longer than is kept.
+    /// Whether it was longer than the limit.
     pub(super) cut: bool,
 }
 
-/// Cuts a stream into lines, and keeps at most `limit` bytes of each.
+/// Splits a stream into lines, and keeps at most `limit` bytes of each.
 #[derive(Debug)]
 pub(super) struct Lines {
     partial: Vec<u8>,
@@ -26,7 +26,7 @@ impl Lines {
         }
     }
 
-    /// Takes the next bytes, and gives each line that they complete.
+    /// Takes the next bytes, and returns each complete line.
     pub(super) fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line)) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             self.append(&bytes[..end]);

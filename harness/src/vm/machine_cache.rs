@@ -1,5 +1,4 @@
-//! What was found out about this machine, kept so that not every run finds it out again: which QEMU that is, and how fast
-//! its KVM runs.
+//! Cached facts about this machine: the version of QEMU, and the speed of KVM.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -10,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::atomic;
 
-/// A speed of KVM is believed for as long as this: the machine may have been busy when it was measured.
+/// How long a measured speed of KVM is valid: the machine may have been busy.
 const KEEPS: Duration = Duration::from_secs(3600);
 
 const FILE: &str = "machine.json";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const KVM: &str = "/dev/kvm";
 
-/// What is cached. Nothing of it is worth an error: what cannot be read or written is found out again.
+/// The cached facts. Errors are ignored: what cannot be read is measured again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct MachineCache {
     qemu: Option<Program>,
@@ -43,7 +42,7 @@ struct Speed {
 }
 
 impl MachineCache {
-    /// What the cache holds.
+    /// Reads the cache.
     pub(super) fn read(cache: &Path) -> Self {
         let file = cache.join(FILE);
         let read = fs::read(&file).ok();
@@ -61,7 +60,7 @@ impl MachineCache {
         }
     }
 
-    /// The version of the program at `path`, if it is the one that was asked before.
+    /// The version of the program at `path`, if the file is unchanged.
     pub(super) fn version(&self, path: &Path) -> Option<&str> {
         let cached = self.qemu.as_ref()?;
         (*cached == Program::at(path, &cached.version)?).then_some(&cached.version)
@@ -72,7 +71,7 @@ impl MachineCache {
         self.write();
     }
 
-    /// How fast KVM runs, measured since the machine started and not long ago, if it can still be opened.
+    /// The speed of KVM, if it was measured in this boot and recently, and KVM can be opened.
     pub(super) fn kvm(&self) -> Option<f64> {
         let cached = self.kvm.as_ref()?;
         let fresh = cached.measured.elapsed().is_ok_and(|age| age < KEEPS);
@@ -103,7 +102,7 @@ impl Program {
     }
 }
 
-/// The number that the kernel drew when the machine started.
+/// The id of this boot of the machine.
 fn boot() -> Option<String> {
     fs::read_to_string(BOOT).ok()
 }

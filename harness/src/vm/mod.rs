@@ -1,8 +1,8 @@
-//! QEMU: its command line, the accelerator, and the life and death of one VM.
+//! QEMU: its command line, the accelerator, and running a VM.
 //!
-//! [`Vm::start`] starts a VM and [`Vm::run`] stays with it to its end. Whatever happens in between, the answer
-//! is an [`Ending`]; an error is left for what is no fault of the VM, as a full disk. Nothing touches the disk
-//! unless [`Config::keep`] asks for it, and no VM outlives the thread that started it.
+//! [`Vm::start`] starts a VM, and [`Vm::run`] follows it to its end. The result is an [`Ending`] for all that the VM does;
+//! an error is about the host, as a full disk. Nothing is written to the disk without [`Config::keep`], and no VM outlives
+//! the thread that started it.
 
 pub mod accel;
 pub mod boot_profile;

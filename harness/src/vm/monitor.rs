@@ -1,4 +1,4 @@
-//! QEMU's monitor: JSON lines (QMP) over a socket that QEMU was started with.
+//! QEMU's monitor: JSON lines (QMP) over an inherited socket.
 
 use std::io::{BufRead, BufReader, IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 
-/// How long QEMU may take to answer: it needs milliseconds, but its machine may be busy.
+/// The time limit for a response. QEMU needs milliseconds, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The capability that leaves memory out of what is saved which others can map.
+/// The migration capability that leaves out shared memory.
 const WITHOUT_SHARED_MEMORY: &str = "x-ignore-shared";
 
 /// The harness's end of the socket.
@@ -23,7 +23,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// A monitor, and the end of the socket that is for QEMU.
+    /// A monitor, and QEMU's end of its socket.
     pub(super) fn new() -> Result<(Self, OwnedFd)> {
         let (ours, theirs) =
             UnixStream::pair().context("cannot create a socket for QEMU's monitor")?;
@@ -33,27 +33,26 @@ impl Monitor {
         Ok((Self { lines }, theirs.into()))
     }
 
-    /// Has a QEMU that has yet to start load the state that comes over `fd`, and run it. If it cannot, it says why on
-    /// stderr and ends.
+    /// Makes QEMU load the state from `fd` when it starts, and run it. If that fails, QEMU prints why on stderr and exits.
     pub(super) fn restore_from(&mut self, fd: i32) -> Result<()> {
         self.say("qmp_capabilities", &json!({}))?;
         self.say("migrate-set-capabilities", &capabilities())?;
         self.say("migrate-incoming", &json!({"uri": format!("fd:{fd}")}))
     }
 
-    /// Has the VM's state sent over `pipe`, of which the other end must be read, and the VM stopped at its end. One that
-    /// was stopped before would come back stopped.
+    /// Makes QEMU write the state of the VM to `pipe`, whose other end must be read, and then stop the VM. A VM that was
+    /// stopped before would be restored as stopped.
     pub(super) fn save_to(&mut self, pipe: OwnedFd) -> Result<()> {
         self.ask("qmp_capabilities", &json!({}))?;
         self.ask("migrate-set-capabilities", &capabilities())?;
         self.hand_over(&pipe, "state")?;
-        // QEMU has its own by now, and only the end of all of them tells that there is no more to come.
+        // QEMU has a copy. The pipe ends when all copies are closed.
         drop(pipe);
         self.ask("migrate", &json!({"uri": "fd:state"}))?;
         Ok(())
     }
 
-    /// Gives QEMU an open file, which it then knows by `name`.
+    /// Passes an open file to QEMU under `name`.
     fn hand_over(&mut self, file: &OwnedFd, name: &str) -> Result<()> {
         let files = [file.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -66,14 +65,14 @@ impl Monitor {
             &mut message,
             SendFlags::empty(),
         );
-        if sent.context("cannot hand a file to QEMU")? < line.len() {
-            bail!("cannot hand a file to QEMU");
+        if sent.context("cannot pass a file to QEMU")? < line.len() {
+            bail!("cannot pass a file to QEMU");
         }
         self.answer("getfd")?;
         Ok(())
     }
 
-    /// Demands that what [`Monitor::save_to`] began has ended well.
+    /// Checks that [`Monitor::save_to`] has succeeded.
     pub(super) fn saved(&mut self) -> Result<()> {
         let state = self.ask("query-migrate", &json!({}))?;
         match state["status"].as_str() {
@@ -89,7 +88,7 @@ impl Monitor {
             .with_context(|| format!("cannot ask QEMU to {command}"))
     }
 
-    /// What QEMU returns. Events that come in between are skipped.
+    /// Reads the response. Skips events.
     fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         self.say(command, arguments)?;
         self.answer(command)

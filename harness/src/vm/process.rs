@@ -1,4 +1,4 @@
-//! A child process that cannot outlive the harness, nor be forgotten.
+//! A child process that cannot outlive the harness.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -21,9 +21,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `command` with `fds` open under the numbers that they have here.
+    /// Starts `command`, which inherits `fds` under the same numbers.
     pub(super) fn spawn(mut command: Command, fds: &[RawFd]) -> io::Result<Self> {
-        // A group of its own, so that Ctrl-C reaches the harness only, which then decides.
+        // A group of its own: Ctrl-C reaches only the harness, which then ends the VM.
         command.process_group(0);
         sys::tie_to_this_thread(&mut command, fds);
         let mut child = command.spawn()?;
@@ -46,29 +46,29 @@ impl Process {
         self.exited.as_fd()
     }
 
-    /// The child's end of stdout, once, if it was asked to be a pipe.
+    /// The child's stdout, once, if it is a pipe.
     pub(super) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// The child's end of stderr, once, if it was asked to be a pipe.
+    /// The child's stderr, once, if it is a pipe.
     pub(super) fn stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
 
-    /// Waits until the process ends, at most `limit`: whether it did.
+    /// Waits at most `limit` for the end of the process; whether it ended.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
         let mut fds = [PollFd::from_borrowed_fd(self.exited(), PollFlags::IN)];
         let ready = retry_on_intr(|| poll(&mut fds, Timespec::try_from(limit).ok().as_ref()))?;
         Ok(ready > 0)
     }
 
-    /// Ends the process if it still runs, and everything in its group: how it ended.
+    /// Kills the process and its group, and returns how it ended.
     pub(super) fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
         }
-        // Not yet waited for, so the number still is this group's. It fails only when nobody is left in it.
+        // The id cannot be reused before the `wait` below. It fails only if the group is empty.
         let _ = kill_process_group(pid(&self.child), Signal::KILL);
         let status = self.child.wait()?;
         self.status = Some(status);

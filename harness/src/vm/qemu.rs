@@ -15,13 +15,13 @@ use super::process::Process;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// Names another QEMU than the one on `PATH`.
+/// The environment variable that names another QEMU than the one on `PATH`.
 const VARIABLE: &str = "QEMU";
 
-/// `qemu-system-x86_64 --version` takes some ten milliseconds.
+/// The time limit for `qemu-system-x86_64 --version`, which takes some ten milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A QEMU that answered when asked for its version.
+/// A QEMU whose version is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Qemu {
     /// The program.
@@ -39,7 +39,7 @@ impl Qemu {
         )?)
     }
 
-    /// The same, without asking it for its version if `cache` holds that.
+    /// The same, with the version from `cache` if it has it.
     pub fn find_known(cache: &Path) -> Result<Self> {
         let path = locate(env::var_os(VARIABLE), env::var_os("PATH").as_deref())?;
         let mut cached = MachineCache::read(cache);
@@ -66,21 +66,21 @@ impl Qemu {
         if !process.wait(PATIENCE)? {
             bail!("`{shown} --version` did not end within {PATIENCE:?}: is it a QEMU?");
         }
-        let mut said = Vec::new();
+        let mut output = Vec::new();
         if let Some(stdout) = process.stdout() {
             process.end()?;
-            stdout.take(4096).read_to_end(&mut said)?;
+            stdout.take(4096).read_to_end(&mut output)?;
         }
         let status = process.end()?;
-        let said = String::from_utf8_lossy(&said);
-        match version(&said) {
+        let output = String::from_utf8_lossy(&output);
+        match version(&output) {
             Some(version) if status.success() => Ok(Self {
                 path: path.to_owned(),
                 version: version.to_owned(),
             }),
             _ => bail!(
-                "`{shown} --version` ended with {status} and said {:?}: not a QEMU",
-                said.lines().next().unwrap_or_default()
+                "`{shown} --version` ended with {status} and printed {:?}: this is not a QEMU",
+                output.lines().next().unwrap_or_default()
             ),
         }
     }
@@ -107,8 +107,8 @@ fn on_path(path: Option<&OsStr>) -> Option<PathBuf> {
         })
 }
 
-fn version(said: &str) -> Option<&str> {
-    let rest = said.strip_prefix("QEMU emulator version ")?;
+fn version(output: &str) -> Option<&str> {
+    let rest = output.strip_prefix("QEMU emulator version ")?;
     rest.split_whitespace()
         .next()
         .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))

@@ -1,4 +1,4 @@
-//! What a VM has sent so far, and how it ended.
+//! The output of a VM so far, and how it ended.
 
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -12,41 +12,41 @@ use super::keep::Keep;
 use super::lines::{Line, Lines};
 use super::scan::Tally;
 
-/// An event longer than this is cut, and so is none.
+/// The limit for an event. A longer line is not an event.
 const EVENT_LINE: usize = 1 << 20;
 
-/// Of a line that is no event, this much is shown; and of such lines, so many.
+/// The shown length and number of lines that are not events.
 const GARBAGE_SHOWN: usize = 300;
 const GARBAGE_LINES: u64 = 20;
 
-/// A kernel that prints more reports than this without an event in between does nothing else any more.
+/// The limit for splats without an event in between.
 const REPORTS_IN_A_ROW: usize = 200;
 
-/// The end of QEMU's own words that is kept.
+/// The kept end of QEMU's stderr.
 const STDERR: usize = 64 << 10;
 
-/// What a VM has to tell while it runs.
+/// An event of a running VM.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VmEvent {
     /// The guest reported something.
     Guest(Event),
-    /// A line of the event channel is no event.
+    /// A line of the event channel that is not an event.
     Garbage {
-        /// How the line begins.
+        /// The beginning of the line.
         line: String,
-        /// What is wrong with it.
+        /// Why it is not an event.
         reason: String,
     },
     /// A line of the console.
     Console(String),
 }
 
-/// Whoever stays with a VM: it hears all that the VM tells, and may set limits of its own.
+/// The receiver of the events of a VM, which may set time limits.
 pub trait Observer {
-    /// Takes in what the VM told.
+    /// Takes an event.
     fn take(&mut self, event: VmEvent);
 
-    /// When the VM is to be ended, and why, unless new output changes this.
+    /// When and why to end the VM, unless new output changes this.
     fn deadline(&self) -> Option<(Instant, String)> {
         None
     }
@@ -61,7 +61,7 @@ impl<F: FnMut(VmEvent)> Observer for F {
 /// The observer of a VM.
 pub(super) type Sink<'a> = &'a mut dyn Observer;
 
-/// What was read so far.
+/// The output so far.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) console: Console,
@@ -71,18 +71,18 @@ pub(super) struct Received {
     pub(super) garbage: u64,
     pub(super) stderr: Vec<u8>,
     keep: Option<Keep>,
-    /// When a byte last came over console or event channel.
+    /// The time of the last byte on console or event channel.
     pub(super) last_output: Instant,
-    /// How many splats the kernel had printed when the last event came, and when it first reported a stall after that.
+    /// The number of splats at the last event, and the time of the first stall after it.
     before: Tally,
     pub(super) stalled: Option<Instant>,
-    /// When `done` or a panic came: from then on only the end of QEMU is awaited.
+    /// The time of `done` or a panic, after which QEMU must end.
     pub(super) ending_since: Option<Instant>,
-    /// Since when a program of the user's runs, whose output takes another way.
+    /// The start of the user's program, whose output uses another channel.
     pub(super) running: Option<Instant>,
     /// The VM waits to be saved.
     pub(super) waiting: bool,
-    /// Whether anything came over console or event channel.
+    /// Whether console or event channel have had output.
     pub(super) anything: bool,
     done: bool,
 }
@@ -183,13 +183,13 @@ impl Received {
         self.stderr.drain(..excess);
     }
 
-    /// The kernel prints report after report, and no event comes in between.
+    /// Whether the kernel prints splat after splat without an event in between.
     pub(super) fn console_floods(&self) -> bool {
         let reports = self.console.tally().reports - self.before.reports;
         reports > REPORTS_IN_A_ROW && self.ending_since.is_none() && self.running.is_none()
     }
 
-    /// What came last may lack its line end.
+    /// Takes the last lines, which may lack their line ends.
     pub(super) fn finish(&mut self, sink: Sink<'_>) {
         self.console
             .finish(|line| sink.take(VmEvent::Console(line)));
@@ -198,7 +198,7 @@ impl Received {
         }
     }
 
-    /// How a VM ended that nobody ended.
+    /// The ending of a VM that the harness did not end.
     pub(super) fn ending(&self, status: ExitStatus, stderr: &str) -> Ending {
         if let Some(panic) = self.console.panic() {
             let (_, message) = panic

@@ -1,4 +1,4 @@
-//! The life of one VM.
+//! Running a VM.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,13 +23,13 @@ use super::scan::Splat;
 use super::template;
 use crate::support::stop::Stop;
 
-/// More than this on the event channel is a flood.
+/// The limit for the event channel.
 const EVENT_BYTES: u64 = 32 << 20;
 
-/// After the end of QEMU each channel is emptied, by at most so many reads.
+/// The number of reads that empty the channels after the end of QEMU.
 const LAST_READS: usize = 64;
 
-/// A running VM. It ends when this is dropped, or when the thread that started it ends; so it stays there.
+/// A running VM. It ends when this is dropped, or when the thread that started it ends; so it is not `Send`.
 ///
 /// ```compile_fail
 /// fn moved_to_another_thread<T: Send>() {}
@@ -43,17 +43,17 @@ pub struct Vm {
     channels: Channels,
     received: Received,
     command: String,
-    /// Open for as long as the VM runs, for QEMU to say what nobody asks for any more.
+    /// QEMU writes to it while the VM runs; nothing reads that.
     monitor: Option<Monitor>,
-    /// What the guest was handed when it started from a template, until it has unpacked that.
+    /// The window with the archive of a restored VM, until the guest has unpacked it.
     window: Option<OwnedFd>,
-    /// The kernel ends a VM with the thread that started it: not `Send`.
+    /// Not `Send`: the VM is killed when the thread that started it ends.
     _stays: PhantomData<*const ()>,
 }
 
 impl Vm {
-    /// Starts QEMU, from the template if there is one. Initramfs, console and events are handed over as open files, so
-    /// that nothing is left behind, not even after SIGKILL.
+    /// Starts QEMU, from the template if there is one. Initramfs, console and events are inherited descriptors, so that
+    /// no file stays behind, not even after SIGKILL.
     pub fn start(qemu: &Qemu, config: &Config<'_>) -> Result<Self> {
         let Some(template) = config.template else {
             return Self::launch(qemu, config, None);
@@ -70,7 +70,7 @@ impl Vm {
             .keep
             .map(|dir| Keep::new(dir, qemu, config))
             .transpose()?;
-        // A restored VM has been handed its archive.
+        // A restored VM has its archive in the window.
         let loaded = !role.is_some_and(Role::is_restored);
         let initramfs = if loaded { config.initramfs } else { &[] };
         let initramfs = in_memory(initramfs).context("cannot create a memfd for the initramfs")?;
@@ -118,12 +118,12 @@ impl Vm {
         })
     }
 
-    /// The command that repeats the run by hand; with [`Config::keep`] its files exist.
+    /// The command that repeats the run; with [`Config::keep`] its files exist.
     pub fn command_line(&self) -> &str {
         &self.command
     }
 
-    /// Stays with the VM to its end, and passes on what it tells.
+    /// Follows the VM to its end, and passes its events to `sink`.
     pub fn run(mut self, stop: &Stop, sink: Sink<'_>) -> Result<Finished> {
         let cause = match self.watch(stop, sink, |_| false) {
             Ok(Over::Cut(cause)) => Some(cause),
@@ -132,7 +132,7 @@ impl Vm {
         };
         let status = self.process.end().context("cannot wait for QEMU")?;
         let left = self.empty(sink).err().and_then(|error| lost(&error));
-        // The first problem is the one to report.
+        // Report the first problem.
         let cause = cause.or(left);
         let stderr = String::from_utf8_lossy(&self.received.stderr).into_owned();
         let ending = cause.unwrap_or_else(|| self.received.ending(status, &stderr));
@@ -146,18 +146,18 @@ impl Vm {
         })
     }
 
-    /// What the kernel complained about so far.
+    /// The splats so far.
     pub(super) fn splats(&self) -> &[Splat] {
         self.received.console.splats()
     }
 
-    /// Stays with the VM until it waits to be saved, or does not look as if it ever would: whether it waits.
+    /// Follows the VM until it waits to be saved; `false` if it ended or exceeded a limit before.
     pub(super) fn until_waiting(&mut self, stop: &Stop, sink: Sink<'_>) -> Result<bool> {
         let over = self.watch(stop, sink, |received| received.waiting)?;
         Ok(matches!(over, Over::Enough))
     }
 
-    /// Reads until `enough` was received, QEMU ends, or there is a cause to end it.
+    /// Reads until `enough` returns true, QEMU ends, or there is a reason to end it.
     fn watch(
         &mut self,
         stop: &Stop,
@@ -172,7 +172,7 @@ impl Vm {
             if ready.exited {
                 return Ok(Over::Ended);
             }
-            // Before any verdict: the harness itself may have been stopped for a while.
+            // Before the limits are checked: the harness itself may have been stopped for a while.
             self.read(sink)?;
             if enough(&self.received) {
                 return Ok(Over::Enough);
@@ -183,7 +183,7 @@ impl Vm {
             }
             if self.received.console_floods() {
                 let (message, _) = self.received.console.latest();
-                let message = format!("it prints nothing but reports, the last of them: {message}");
+                let message = format!("it prints only reports, the last is: {message}");
                 return Ok(Over::Cut(Ending::KernelHung { message }));
             }
             let (deadline, cause) = self.deadline(sink);
@@ -262,7 +262,7 @@ impl Vm {
         }
     }
 
-    /// Reads once from every channel that has something; whether any had.
+    /// Reads once from every channel; whether one had data.
     fn read(&mut self, sink: Sink<'_>) -> Result<bool> {
         let mut buffer = [0; 64 << 10];
         let (channels, received) = (&mut self.channels, &mut self.received);
@@ -270,7 +270,7 @@ impl Vm {
         received.console(&buffer[..console], sink)?;
         let events = channels.events.read(&mut buffer)?;
         received.events(&buffer[..events], sink)?;
-        // From the first event on the guest needs it no more, and nobody in there is to read it.
+        // The guest does not need the archive after the first event, and programs in the guest must not read it.
         if received.event_bytes > 0
             && let Some(window) = self.window.take()
         {
@@ -281,7 +281,7 @@ impl Vm {
         Ok(console + events + stderr > 0)
     }
 
-    /// Reads what QEMU left in the channels. A process that it left behind may hold them open: no waiting.
+    /// Reads the rest of the channels without waiting: a process that QEMU left may keep them open.
     fn empty(&mut self, sink: Sink<'_>) -> Result<()> {
         for _ in 0..LAST_READS {
             if !self.read(sink)? {
@@ -293,24 +293,24 @@ impl Vm {
     }
 }
 
-/// The host could not follow the VM to its end.
+/// The harness could not follow the VM to its end.
 fn lost(error: &anyhow::Error) -> Option<Ending> {
     let reason = format!("{error:#}");
     Some(Ending::Lost { reason })
 }
 
-/// A time that is always in range: what lies a century ahead never comes.
+/// The sum, limited to a century so that it is in range.
 fn after(start: Instant, duration: Duration) -> Instant {
     start + duration.min(Duration::from_secs(100 * 365 * 24 * 3600))
 }
 
-/// Why a VM is not watched any longer.
+/// Why [`Vm::watch`] returned.
 enum Over {
-    /// The condition was met.
+    /// `enough` returned true.
     Enough,
-    /// It ended, or is about to: what was received says how.
+    /// The VM ended, or its shutdown grace is over.
     Ended,
-    /// It is to be ended, for this cause.
+    /// The harness must end it, for this cause.
     Cut(Ending),
 }
 

@@ -1,30 +1,30 @@
-//! Reads the console for reports of the kernel that something is wrong.
+//! Scans the console for splats: panics, oopses, warnings and stalls.
 
 use protocol::splats::{self, CUT_HERE, END_OF_REPORT, Pattern, Severity};
 
-/// At most this many lines of one report are kept, and at most this many reports.
+/// The kept number of lines of a report, and of reports.
 const REPORT_LINES: usize = 80;
 const REPORTS: usize = 50;
 
-/// At most this many lines of a report come before the one that says what it is.
+/// The number of lines of a report before the line with its kind.
 const REPORT_HEAD: usize = 5;
 
-/// Something that the kernel complained about.
+/// A splat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Splat {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What it says about the run.
+    /// Its meaning for the run.
     pub meaning: &'static str,
-    /// The message that gave it away, without its time stamp.
+    /// Its message, without time stamp.
     pub message: String,
-    /// That line and what the kernel printed with it, before and after.
+    /// Its lines.
     pub lines: Vec<String>,
-    /// Its place among the lines of the console, from 0.
+    /// The number of its line on the console, from 0.
     pub at: usize,
 }
 
-/// How often the kernel complained, beyond what is kept of it.
+/// The number of reports, also of those that are not kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Reports of any kind.
@@ -33,7 +33,7 @@ pub(super) struct Tally {
     pub(super) stalls: usize,
 }
 
-/// Finds splats, line by line, as they come.
+/// Finds splats, line by line.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) splats: Vec<Splat>,
@@ -43,9 +43,9 @@ pub(super) struct Scan {
     pub(super) latest_stall: String,
     /// Lines so far.
     lines: usize,
-    /// Whether the last of them still goes on.
+    /// Whether the last report continues.
     open: bool,
-    /// A report has begun, but these lines of it do not say yet what it is.
+    /// The first lines of a report, before the line with its kind.
     nameless: Option<Vec<String>>,
 }
 
@@ -63,7 +63,7 @@ impl Scan {
         } else {
             None
         };
-        // What a report says besides its first line belongs to it, unless it is worse.
+        // A pattern within a report belongs to it, unless its severity is higher.
         let found = splats::find(message);
         if found.is_some_and(|pattern| pattern.severity == Severity::Stall) {
             self.tally.stalls += 1;
@@ -75,7 +75,7 @@ impl Scan {
         } else if open.is_some() {
             self.go_on(message, line);
         } else if let Some(lines) = &mut self.nameless {
-            // Up to 6.18 the text of a WARN() comes before the line that says that it is one.
+            // Up to 6.18 the text of a WARN() precedes the line that begins with WARNING.
             lines.push(line.to_owned());
             self.nameless.take_if(|lines| lines.len() > REPORT_HEAD);
         }
@@ -105,7 +105,7 @@ impl Scan {
         }
     }
 
-    /// The first panic is always recorded, whatever came before it.
+    /// Records a report. The first panic is recorded also beyond the limit.
     fn has_room_for(&self, severity: Severity) -> bool {
         let panicked = || {
             self.splats
@@ -116,9 +116,9 @@ impl Scan {
     }
 }
 
-/// A line without what printk puts in front: the time, and the caller where the kernel is built to say it.
+/// A line without the prefix of printk: the time, and the caller if the kernel is configured to print it.
 ///
-/// What stands before the time is user space's, which left its own line open.
+/// Text before the time is an unfinished line of user space.
 fn message(line: &str) -> &str {
     let mut message = line
         .match_indices('[')
@@ -130,7 +130,7 @@ fn message(line: &str) -> &str {
     message
 }
 
-/// What follows `[   12.345678] ` or `[ T42] `.
+/// The text after `[   12.345678] ` or `[ T42] `.
 fn without_stamp(text: &str) -> Option<&str> {
     let (inside, rest) = text.strip_prefix('[')?.split_once("] ")?;
     let inside = inside.trim_ascii_start();

@@ -1,4 +1,4 @@
-//! The few calls that the compiler cannot check.
+//! Unsafe calls: the death signal of a child, and the memory of a KVM VM.
 #![allow(unsafe_code)] // a child's death signal, and the memory of a VM, have no safe interface
 
 use std::os::fd::{BorrowedFd, RawFd};
@@ -8,15 +8,14 @@ use std::process::Command;
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-/// Lets the child inherit `fds` under the numbers they have here, and has it killed when the calling thread
-/// ends, whatever ends it.
+/// Makes the child inherit `fds` under the same numbers, and the kernel kill it when the calling thread ends.
 ///
 /// `fds` must stay open until the child is spawned.
 pub(super) fn tie_to_this_thread(command: &mut Command, fds: &[RawFd]) {
     let (parent, fds) = (getpid(), fds.to_vec());
     let prepare = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // A parent that died before the line above sends no signal any more.
+        // A parent that died before the line above sends no signal.
         if getppid() != Some(parent) {
             return Err(Errno::SRCH.into());
         }
@@ -33,7 +32,7 @@ pub(super) fn tie_to_this_thread(command: &mut Command, fds: &[RawFd]) {
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod kvm {
-    //! A vCPU that counts down, to learn how fast it does.
+    //! A vCPU that runs a countdown, to measure its speed.
 
     use std::time::{Duration, Instant};
 
@@ -52,11 +51,11 @@ pub(super) mod kvm {
     #[repr(align(4096))]
     struct Page([u8; 4096]);
 
-    /// One vCPU in real mode, with a page of memory that holds the loop.
+    /// One vCPU in real mode, with a page of memory that contains the loop.
     pub(in super::super) struct Loop {
         vcpu: VcpuFd,
         _vm: VmFd,
-        /// Last, so that it outlives the VM that has it mapped.
+        /// The last field, so that it is dropped after the VM that maps it.
         _page: Box<Page>,
     }
 
@@ -84,7 +83,7 @@ pub(super) mod kvm {
             })
         }
 
-        /// How long `turns` turns take; `None` when the vCPU stopped anywhere but at the end.
+        /// The time for `turns` turns; `None` if the vCPU did not stop at the end of the loop.
         pub(in super::super) fn time(&mut self, turns: u32) -> Result<Option<Duration>, Error> {
             self.vcpu.set_regs(&kvm_regs {
                 rip: ADDRESS,

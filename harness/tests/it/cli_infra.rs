@@ -74,7 +74,7 @@ fn a_cache_that_cannot_be_written() {
     ];
     let ran = run(&mut harness(&args));
     ran.says(&[&cache]);
-    teaches_nothing(&ran, &[&cache, "--cache-dir names another place"]);
+    teaches_nothing(&ran, &[&cache, "--cache-dir names another folder"]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_full_disk_under_the_cache() {
         &[
             "No space left on device",
             &place,
-            "--cache-dir names another place",
+            "--cache-dir names another folder",
         ],
     );
 }

@@ -49,7 +49,7 @@ fn every_series_is_fetched_and_found_again() {
             }
         } else {
             let error = modules::closure(&kernel, &names).unwrap_err().to_string();
-            assert!(error.contains("came without modules"), "{error}");
+            assert!(error.contains("has no modules"), "{error}");
         }
 
         let offline = Kernels::open(Options {

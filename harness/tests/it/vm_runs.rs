@@ -308,7 +308,7 @@ fn a_kernel_that_hangs_or_floods_its_console_costs_one_answer() {
         &report,
         &[
             ("selftest_kernel_hangs", "the kernel hung: "),
-            ("selftest_report_flood", "prints nothing but reports"),
+            ("selftest_report_flood", "prints only reports"),
         ],
     );
     let stalled = text(&report, "/kernels/0/scenarios/1/splat");

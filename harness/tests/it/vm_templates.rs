@@ -108,7 +108,7 @@ fn vms_from_one_template_differ_in_randomness_and_have_the_current_time() {
     fs::write(key.join("state"), "nonsense").unwrap();
     let (third, said) = on_5_10(cache, &[]);
     assert_eq!(third["boot"], "template", "{said}");
-    assert!(said.contains("thrown away and made again"), "{said}");
+    assert!(said.contains("is damaged and made again"), "{said}");
     assert!(!left.exists(), "what a killed harness left is still there");
 
     // Damaged in the other way: then it boots, and the template is gone.

@@ -1,4 +1,4 @@
-//! What a cache holds.
+//! The contents of a cache.
 
 use std::{
     fs,
@@ -11,26 +11,26 @@ use serde_json::Value;
 
 use crate::{kernels::cache::ENTRY, support::last_used, vm::Templates};
 
-/// Unpacked kernels, by the checksum of what they were unpacked from.
+/// Uncompressed kernels, by the checksum of their images.
 pub(super) const UNPACKED: &str = "vmlinux";
 pub(super) const KERNELS: &str = "kernels";
 /// The folders in which kernels are built.
 pub(super) const BUILDS: &str = "builds";
 
-/// One thing in a cache.
+/// An entry of a cache.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// What it takes on the disk.
+    /// Its size on the disk.
     pub(super) bytes: u64,
     pub(super) used: Option<SystemTime>,
-    /// The name of the lock that its maker holds; none for what only its user can bring back.
+    /// The name of the lock that its maker holds; none for an entry that only the user can make again.
     pub(super) lock: Option<String>,
 }
 
-/// Everything, kernels first.
+/// All entries, kernels first.
 pub(super) fn all(root: &Path) -> Vec<Item> {
     let in_folder = |folder| entries(&root.join(folder)).into_iter();
     let kernels = in_folder(KERNELS).map(|path| {
@@ -78,7 +78,7 @@ fn item(
     }
 }
 
-/// Whether a cached kernel was built here, so that no download brings it back.
+/// Whether the harness built a cached kernel, so that it cannot be downloaded again.
 pub(super) fn is_built(kernel: &Path) -> bool {
     let entry = fs::read(kernel.join(ENTRY)).unwrap_or_default();
     let entry: Value = serde_json::from_slice(&entry).unwrap_or_default();
@@ -103,7 +103,7 @@ pub(super) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// What a file or a folder takes on the disk.
+/// The size of a file or a folder on the disk.
 fn size(path: &Path) -> u64 {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => entries(path).iter().map(|path| size(path)).sum(),

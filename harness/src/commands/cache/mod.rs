@@ -1,4 +1,4 @@
-//! `harness cache`: what is kept on this machine, and its end.
+//! `harness cache`: lists and removes cached files.
 
 mod items;
 mod prune;
@@ -17,10 +17,10 @@ use crate::{
     vm::Templates,
 };
 
-/// What a download would bring back, kernels apart.
+/// The folders that `clear --all` removes, in addition to downloaded kernels.
 const DOWNLOADED: [&str; 3] = [BUILDS, "lists", "keys"];
 
-/// Does it, and returns the exit status.
+/// Runs the command, and returns the exit status.
 pub fn command(command: &CacheCommand) -> Result<u8> {
     let (CacheCommand::List { place }
     | CacheCommand::Clear { place, .. }
@@ -71,14 +71,14 @@ fn clear(root: &Path, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes kernels and builds by name; none of them if one name is wrong.
+/// Removes kernels and builds by name, but none if a name is wrong.
 fn remove(root: &Path, names: &[String]) -> Result<()> {
-    let there: Vec<_> = [KERNELS, BUILDS]
+    let entries: Vec<_> = [KERNELS, BUILDS]
         .iter()
         .flat_map(|dir| entries(&root.join(dir)))
         .collect();
     let find = |wanted: &String| {
-        let path = there.iter().find(|path| name(path) == *wanted);
+        let path = entries.iter().find(|path| name(path) == *wanted);
         path.ok_or_else(|| {
             usage(format!(
                 "the cache {} has no kernel and no build {wanted:?}; `harness cache list` shows their names",

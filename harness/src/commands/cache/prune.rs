@@ -1,4 +1,4 @@
-//! Making a cache smaller.
+//! Limiting the size of a cache.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::items::{self, megabytes};
 use crate::support::{atomic, lock::try_lock};
 
-/// Removes what can be made or downloaded again, the longest unused first, until the rest takes no more than `max` bytes.
+/// Removes entries that can be made or downloaded again, the longest unused first, until the rest has at most `max` bytes.
 pub(super) fn prune(root: &Path, max: u64) -> Result<()> {
     let mut all = items::all(root);
     let mut bytes: u64 = all.iter().map(|item| item.bytes).sum();
@@ -17,7 +17,7 @@ pub(super) fn prune(root: &Path, max: u64) -> Result<()> {
         if bytes <= max {
             break;
         }
-        // One that somebody is making has just been used.
+        // Another harness is making it.
         let Some(_guard) = try_lock(root, lock)? else {
             continue;
         };
@@ -28,8 +28,7 @@ pub(super) fn prune(root: &Path, max: u64) -> Result<()> {
     }
     ensure!(
         bytes <= max,
-        "the cache {} still takes {}: kernels that were built here and builds are removed only by their names, with \
-         `harness cache clear NAME`",
+        "the cache {} still has {}: remove built kernels and builds by name, with `harness cache clear NAME`",
         root.display(),
         megabytes(bytes)
     );
@@ -99,7 +98,7 @@ mod tests {
             assert_eq!(left(root), names, "{max}");
         }
         let error = prune(root, 0).unwrap_err().to_string();
-        assert!(error.contains("still takes 4.0 MB"), "{error}");
+        assert!(error.contains("still has 4.0 MB"), "{error}");
         assert!(error.contains("harness cache clear NAME"), "{error}");
         assert_eq!(left(root), ["5.5_c", "linux-5.6_d"]);
     }

@@ -1,4 +1,4 @@
-//! Which variables a program finds in the VM.
+//! The environment of a program in the VM.
 
 use std::{
     collections::BTreeMap,
@@ -8,8 +8,8 @@ use std::{
 
 use crate::support::error::usage;
 
-/// What a program in the VM gets of our environment, `PATH` apart. Everything else stays here: it may be a secret, and it
-/// would be readable by whatever runs in the VM. `--env` adds to this.
+/// The variables that are passed to the program, in addition to `PATH`. Other variables may be secrets, which every program
+/// in the VM could read. `--env` passes more.
 const PASSED: &[&str] = &[
     // Terminal, language and time.
     "CLICOLOR",
@@ -20,7 +20,7 @@ const PASSED: &[&str] = &[
     "NO_COLOR",
     "TERM",
     "TZ",
-    // What cargo and cargo-nextest set for a test, and Rust programs look at.
+    // Variables that cargo and cargo-nextest set for a test, and that Rust programs use.
     "CARGO",
     "CARGO_CRATE_NAME",
     "CARGO_PRIMARY_PACKAGE",
@@ -43,11 +43,11 @@ const PASSED_PREFIXES: &[&str] = &[
     "RUST_TEST_",
 ];
 
-/// Where programs are looked for behind the folders of our own `PATH`.
+/// The folders after those of the host's `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a program gets of our environment, with what `wanted` adds: `NAME=VALUE`, or `NAME` for ours.
-pub(super) fn of_program(wanted: &[OsString]) -> anyhow::Result<Vec<(OsString, OsString)>> {
+/// The environment of a program. `added` has `NAME=VALUE`, or `NAME` for the host's value.
+pub(super) fn of_program(added: &[OsString]) -> anyhow::Result<Vec<(OsString, OsString)>> {
     let mut all: BTreeMap<_, _> = env::vars_os().filter(|(name, _)| passes(name)).collect();
     let mut path = all.remove(OsStr::new("PATH")).unwrap_or_default();
     if !path.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn of_program(wanted: &[OsString]) -> anyhow::Result<Vec<(OsString, O
     ] {
         all.insert(name.into(), value.into());
     }
-    for variable in wanted {
+    for variable in added {
         let (name, value) = split(variable)?;
         all.insert(name, value);
     }
@@ -146,9 +146,9 @@ mod tests {
 
     #[test]
     fn requested_variables_come_last() {
-        let wanted =
+        let added =
             ["HOME=/elsewhere", "EMPTY=", "EQUALS=a=b", "CARGO_PKG_NAME"].map(OsString::from);
-        let all = of_program(&wanted).unwrap();
+        let all = of_program(&added).unwrap();
         assert_eq!(find(&all, "HOME").as_deref(), Some("/elsewhere"));
         assert_eq!(find(&all, "EMPTY").as_deref(), Some(""));
         assert_eq!(find(&all, "EQUALS").as_deref(), Some("a=b"));

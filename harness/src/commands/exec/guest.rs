@@ -1,4 +1,4 @@
-//! A VM that is there for one program, from what it holds to what became of it.
+//! A VM for one program: its files, its boot, and the result.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use protocol::{
 };
 
 use super::{
-    relay::{self, Closed, Relay, Ways},
+    relay::{self, Channels, Closed, Relay},
     terminal::Raw,
 };
 use crate::commands::exec::status::{BY_SIGNAL, SIGPIPE, TIMED_OUT};
@@ -30,14 +30,14 @@ use crate::{
     vm::{self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent},
 };
 
-/// The least memory of a VM, and what is left of it beside the files.
+/// The minimum memory of a VM, and its memory in addition to the files.
 const MEMORY_MIB: u32 = 512;
 const ROOM_MIB: u32 = 256;
 
-/// Lines of the console that are shown when the VM broke down.
+/// The number of console lines that are shown after a failure of the VM.
 const CONSOLE_TAIL: usize = 20;
 
-/// Everything that a VM for a program is made of.
+/// The parts of a VM for a program.
 pub(super) struct Guest<'a> {
     args: &'a VmArgs,
     name: String,
@@ -48,19 +48,19 @@ pub(super) struct Guest<'a> {
     streams: job::Streams,
 }
 
-/// What became of it.
+/// The result.
 pub(super) struct Ran {
     finished: Finished,
-    /// The program was started.
+    /// Whether the program was started.
     began: bool,
     exit: Option<Exit>,
-    /// Ctrl-A X was typed.
+    /// Whether Ctrl-A X was typed.
     left: bool,
     output: Result<()>,
 }
 
 impl<'a> Guest<'a> {
-    /// Puts everything together. Of the `usual` modules those come along that the kernel has, if none is asked for.
+    /// Makes the initramfs. Without --module it has those of the `usual` modules that the kernel has.
     pub(super) fn prepare(
         args: &'a VmArgs,
         mut host_files: HostFiles,
@@ -120,7 +120,7 @@ impl<'a> Guest<'a> {
         })
     }
 
-    /// Starts as fast as can be. If that does not get as far as the program, the plain way is tried.
+    /// Runs the program after the fastest boot. If the program does not start, tries once more with a plain boot.
     pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
         let cache = self.kernels.cache_dir();
         let qemu = Qemu::find_known(cache)?;
@@ -157,7 +157,7 @@ impl<'a> Guest<'a> {
         self.boot(&qemu, &config, board, interrupt)
     }
 
-    /// From a template, if there is one and it leads anywhere.
+    /// Runs the program in a restored VM; `None` if there is no template or the program does not start.
     fn restored(
         &self,
         qemu: &Qemu,
@@ -190,11 +190,11 @@ impl<'a> Guest<'a> {
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Ran> {
-        let ways = Ways::new(self.streams != job::Streams::Output)?;
+        let channels = Channels::new(self.streams != job::Streams::Output)?;
         let line = board.line(&self.name);
         line.phase("booting");
         let config = Config {
-            streams: Some(ways.theirs()),
+            streams: Some(channels.theirs()),
             ..config.clone()
         };
         let vm = Vm::start(qemu, &config)?;
@@ -204,7 +204,7 @@ impl<'a> Guest<'a> {
             line: Some(line),
             exit: None,
             relay: None,
-            ends: Some(ways.ours()),
+            ends: Some(channels.ours()),
             raw: None,
             left: Arc::default(),
         };
@@ -213,7 +213,7 @@ impl<'a> Guest<'a> {
         })?;
         let began = listener.relay.is_some();
         let output = match listener.relay {
-            // Whoever interrupts us does not want to wait for a reader of our output that has stopped reading.
+            // After an interrupt do not wait for a reader of the output that has stopped reading.
             Some(relay) if finished.ending != Ending::Interrupted || relay.is_finished() => {
                 relay.finish()
             }
@@ -229,10 +229,10 @@ impl<'a> Guest<'a> {
     }
 }
 
-/// Listens to the VM, beside the program's output.
+/// Handles the events of the VM.
 struct Listener {
     has_terminal: bool,
-    /// Until the program begins: then the terminal is its own.
+    /// `None` after the program has started, which then owns the terminal.
     line: Option<Line>,
     exit: Option<Exit>,
     relay: Option<Relay>,
@@ -247,7 +247,7 @@ impl Listener {
             VmEvent::Guest(Event::Running) => {
                 self.line = None;
                 if self.has_terminal {
-                    // Without it the shell can be used, if with less comfort.
+                    // The shell works without it, but not with all keys.
                     self.raw = Raw::enter()
                         .inspect_err(|error| eprintln!("harness: {error:#}"))
                         .ok();
@@ -272,8 +272,8 @@ impl Listener {
 }
 
 impl Ran {
-    /// Says what is to be said, and returns the exit status.
-    pub(super) fn tell(self, interrupt: &Interrupt) -> Result<u8> {
+    /// Prints errors and splats, and returns the exit status.
+    pub(super) fn report(self, interrupt: &Interrupt) -> Result<u8> {
         if let Some(status) = interrupt.exit_code() {
             return Ok(status);
         }
@@ -303,14 +303,14 @@ impl Ran {
                 for line in self.finished.console.last_lines(CONSOLE_TAIL) {
                     eprintln!("harness: console: {}", one_line(&line));
                 }
-                Err(anyhow!("{ending}, before the program was over"))
+                Err(anyhow!("{ending}, before the program ended"))
             }
         }
     }
 }
 
-/// MiB for so many bytes of files. The archive and what is unpacked from it are in memory together for a moment. Sizes
-/// are few, because each has a template of its own.
+/// The memory in MiB for this many bytes of files. The archive and the unpacked files are in memory at the same time. Only
+/// powers of two, since each size needs its own template.
 fn memory_for(files: u64) -> u32 {
     let files_mib = u32::try_from(files >> 20).unwrap_or(u32::MAX);
     let needed = files_mib.saturating_mul(2).saturating_add(ROOM_MIB);
@@ -320,7 +320,7 @@ fn memory_for(files: u64) -> u32 {
         .max(MEMORY_MIB)
 }
 
-/// The kernel that was asked for, with its files here.
+/// Resolves and downloads the kernel.
 fn find_kernel(
     args: &VmArgs,
     kernels: &Arc<Kernels>,

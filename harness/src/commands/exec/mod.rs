@@ -1,4 +1,4 @@
-//! `harness exec` and `harness shell`: a program of this machine in a VM.
+//! `harness exec` and `harness shell`: run a host program in a VM.
 
 mod environment;
 mod guest;
@@ -22,12 +22,12 @@ use crate::{
     support::{error::UsageError, interrupt::Interrupt, sanitize::plain},
 };
 
-/// Runs the program, and returns the exit status. Nothing is left to the caller to say.
+/// Runs the program, prints errors, and returns the exit status.
 pub fn run(args: &ExecArgs) -> u8 {
     status(|interrupt| program(args, interrupt))
 }
 
-/// The exit status of what was run; if something kept it from running to its end, says what.
+/// The exit status of `run`. Prints its error.
 fn status(run: impl FnOnce(&Interrupt) -> Result<u8>) -> u8 {
     let failed = |error: &anyhow::Error| {
         eprintln!("error: {}", plain(&format!("{error:#}")));
@@ -42,7 +42,7 @@ fn status(run: impl FnOnce(&Interrupt) -> Result<u8>) -> u8 {
     }
 }
 
-/// The exit status for an error that kept the program from running to its end.
+/// The exit status for an error.
 fn status_of(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<ProgramError>() {
         Some(ProgramError::NotFound(_)) => NOT_FOUND,
@@ -55,7 +55,7 @@ fn status_of(error: &anyhow::Error) -> u8 {
 fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     let mut host_files = HostFiles::new();
     let mut program = host_files.command(&args.command)?;
-    // A script is told the path by which it was called.
+    // A script gets the path by which it was called.
     let name = Path::new(&args.command[0]);
     let is_plain = |part| !matches!(part, Component::ParentDir);
     if name.components().count() > 1 && name.components().all(is_plain) {
@@ -78,5 +78,5 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     let board = Board::new(args.vm.verbose);
     let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, interrupt)?;
     let ran = guest.run(args.timeout, &board, interrupt)?;
-    ran.tell(interrupt)
+    ran.report(interrupt)
 }

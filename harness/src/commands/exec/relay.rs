@@ -1,7 +1,7 @@
-//! Our side of the streams of a program: its output comes out of ours, and ours go in as it takes them.
+//! Copies the streams of a program: its output to stdout and stderr, and stdin to its input.
 //!
-//! Each direction is a thread of its own that waits for whoever is slower. A reader of ours that stops reading stops
-//! the program, and nothing piles up in between.
+//! Each direction has a thread, which waits for the slower side. If the reader of the output stops reading, the program
+//! stops too, so buffers stay small.
 
 use std::{
     fs::File,
@@ -28,28 +28,28 @@ use signal_hook::{consts::SIGWINCH, iterator::Signals};
 use super::terminal::{self, Keys};
 use crate::{support::stop::Stop, vm::Streams};
 
-/// Input goes in pieces of this size at most, so that a keystroke does not wait for the end of a file.
-const PIECE: usize = 256;
+/// The size of a chunk of input, so that a keystroke does not wait for a full buffer.
+const CHUNK: usize = 256;
 
-/// QEMU writes byte by byte. Output gathers for so long before it is read, so that we are not woken up for each of them.
-const GATHERED: Duration = Duration::from_millis(1);
+/// The pause before each read of output. QEMU writes byte by byte, and each byte would wake this process.
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// So many pieces wait at most.
-const PIECES: usize = 64;
+/// The number of waiting chunks of input.
+const CHUNKS: usize = 64;
 
-/// The ways between QEMU and us, before they are used.
-pub(super) struct Ways {
+/// The channels between QEMU and the harness, before the VM starts.
+pub(super) struct Channels {
     output: (File, OwnedFd),
     input: Option<(File, OwnedFd)>,
 }
 
-/// Our ends, as long as the VM has not begun.
+/// The harness's ends.
 pub(super) struct Ends {
     output: File,
     input: Option<File>,
 }
 
-impl Ways {
+impl Channels {
     pub(super) fn new(with_input: bool) -> Result<Self> {
         let (ours, theirs) =
             pipe_with(PipeFlags::CLOEXEC).context("cannot create a pipe for the output")?;
@@ -80,7 +80,7 @@ impl Ways {
         }
     }
 
-    /// Ours; QEMU's are closed here, so that its end is the end of the output.
+    /// The harness's ends. Closes QEMU's ends here, so that the output ends with QEMU.
     pub(super) fn ours(self) -> Ends {
         Ends {
             output: self.output.0,
@@ -89,22 +89,22 @@ impl Ways {
     }
 }
 
-/// Carries the streams while the program runs.
+/// The threads that copy the streams while the program runs.
 #[derive(Debug)]
 pub(super) struct Relay {
     output: JoinHandle<Result<()>>,
-    /// QEMU drops what it has not yet read when this is closed.
+    /// Kept open, since QEMU drops unread input when it is closed.
     _input: Option<Arc<Mutex<File>>>,
 }
 
-/// Our own output is closed: nobody wants to hear any more.
+/// The reader of stdout or stderr has closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader closed the output")]
 pub(super) struct Closed;
 
 impl Relay {
-    /// Begins to; `stop` is asked for when the output has nowhere to go.
-    /// With `left` our input is a terminal, and it is set when its user wants to leave.
+    /// Starts the threads. They request `stop` when the output is closed.
+    /// With `left` stdin is a terminal; it is set when the user types Ctrl-A X.
     pub(super) fn start(ends: Ends, stop: &Stop, left: Option<Arc<AtomicBool>>) -> Self {
         let (taken, credit) = channel();
         let input = ends.input.map(|port| Arc::new(Mutex::new(port)));
@@ -118,9 +118,9 @@ impl Relay {
                 let port = Arc::clone(&port);
                 thread::spawn(move || follow_size(&port));
             }
-            let (pieces, waiting) = sync_channel(PIECES);
-            // Both end with the harness: nothing else ends a read of a terminal.
-            thread::spawn(move || read_all(&pieces, typed));
+            let (chunks, waiting) = sync_channel(CHUNKS);
+            // Both end with the process, since a read of a terminal cannot be ended.
+            thread::spawn(move || read_all(&chunks, typed));
             thread::spawn(move || feed(&port, &credit, waiting));
         }
         let stop = stop.clone();
@@ -137,12 +137,12 @@ impl Relay {
         }
     }
 
-    /// Whether there is nothing to wait for.
+    /// Whether all output is written.
     pub(super) fn is_finished(&self) -> bool {
         self.output.is_finished()
     }
 
-    /// Waits until all of the output has been passed on, which it is soon after the end of QEMU.
+    /// Waits until all output is written, soon after the end of QEMU.
     pub(super) fn finish(self) -> Result<()> {
         self.output
             .join()
@@ -165,7 +165,7 @@ fn pass_on(mut port: File, taken: &Sender<u16>) -> Result<()> {
                 Frame::Stdout(bytes) => all(io::stdout().lock(), &bytes),
                 Frame::Stderr(bytes) => all(io::stderr().lock(), &bytes),
                 Frame::Taken(count) => {
-                    // Nobody listens when there is no input.
+                    // Without input there is no receiver.
                     let _ = taken.send(count);
                     Ok(())
                 }
@@ -179,8 +179,9 @@ fn pass_on(mut port: File, taken: &Sender<u16>) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(Closed.into()),
             written => written.context("cannot write the program's output")?,
         }
-        decoded.map_err(|_| anyhow::anyhow!("the guest sent what is no output of a program"))?;
-        thread::sleep(GATHERED);
+        decoded
+            .map_err(|_| anyhow::anyhow!("the guest sent invalid data on the output channel"))?;
+        thread::sleep(PAUSE);
     }
 }
 
@@ -189,7 +190,7 @@ fn all(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
     stream.flush()
 }
 
-/// What is typed into a terminal, some of which is for us.
+/// The keys of a terminal, some of which are for the harness.
 struct Typed {
     keys: Keys,
     left: Arc<AtomicBool>,
@@ -197,7 +198,7 @@ struct Typed {
 }
 
 impl Typed {
-    /// What is for the program; none when the user wants to leave.
+    /// The keys for the program; none after Ctrl-A X.
     fn filter(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
         let keys = self.keys.filter(typed);
         if keys.is_none() {
@@ -208,9 +209,9 @@ impl Typed {
     }
 }
 
-/// Reads our standard input to its end.
-fn read_all(pieces: &SyncSender<Vec<u8>>, mut typed: Option<Typed>) {
-    let mut buffer = [0; PIECE];
+/// Reads stdin to its end.
+fn read_all(chunks: &SyncSender<Vec<u8>>, mut typed: Option<Typed>) {
+    let mut buffer = [0; CHUNK];
     loop {
         let length = match io::stdin().lock().read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -218,25 +219,24 @@ fn read_all(pieces: &SyncSender<Vec<u8>>, mut typed: Option<Typed>) {
             Ok(length) => length,
         };
         let Some(typed) = &mut typed else {
-            if pieces.send(buffer[..length].to_vec()).is_err() {
+            if chunks.send(buffer[..length].to_vec()).is_err() {
                 return;
             }
             continue;
         };
         match typed.filter(&buffer[..length]) {
-            // Ctrl-A X must get through whatever the guest does: when nobody reads, what is typed is lost at some
-            // point, as on every terminal.
-            Some(keys) => drop(pieces.try_send(keys)),
+            // Ctrl-A X must work even if the guest hangs: when the channel is full, keys are dropped, as on every terminal.
+            Some(keys) => drop(chunks.try_send(keys)),
             None => return,
         }
     }
 }
 
-/// Sends what was read, as much at a time as the guest has room for.
-fn feed(port: &Mutex<File>, credit: &Receiver<u16>, pieces: Receiver<Vec<u8>>) {
+/// Sends the input to the guest, up to its credit.
+fn feed(port: &Mutex<File>, credit: &Receiver<u16>, chunks: Receiver<Vec<u8>>) {
     let mut room = protocol::frame::WINDOW;
-    for piece in pieces {
-        let mut rest = &piece[..];
+    for chunk in chunks {
+        let mut rest = &chunk[..];
         while !rest.is_empty() {
             room += credit.try_iter().map(usize::from).sum::<usize>();
             while room == 0 {
@@ -252,11 +252,11 @@ fn feed(port: &Mutex<File>, credit: &Receiver<u16>, pieces: Receiver<Vec<u8>>) {
             (room, rest) = (room - now.len(), later);
         }
     }
-    // The guest may be gone already.
+    // The guest may have ended.
     let _ = send(port, &Frame::End);
 }
 
-/// Tells the guest how large our terminal is, now and whenever that changes.
+/// Sends the size of the terminal to the guest, now and after each change.
 fn follow_size(port: &Mutex<File>) {
     let Ok(mut signals) = Signals::new([SIGWINCH]) else {
         return;

@@ -14,7 +14,7 @@ use crate::{
     support::interrupt::Interrupt,
 };
 
-/// What somebody who looks around in a kernel reaches for.
+/// The tools for the shell.
 const TOOLS: &[&str] = &[
     "awk",
     "basename",
@@ -104,10 +104,10 @@ const TOOLS: &[&str] = &[
     "yes",
 ];
 
-/// Where descriptions of terminals lie.
+/// The folders of terminal descriptions.
 const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"];
 
-/// Runs the shell, and returns the exit status. Nothing is left to the caller to say.
+/// Runs the shell, prints errors, and returns the exit status.
 pub fn run(args: &ShellArgs) -> u8 {
     status(|interrupt| shell(args, interrupt))
 }
@@ -140,13 +140,15 @@ fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
         .flat_map(|scenario| scenario.modules)
         .collect();
     let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, interrupt)?;
-    guest.run(Duration::MAX, &board, interrupt)?.tell(interrupt)
+    guest
+        .run(Duration::MAX, &board, interrupt)?
+        .report(interrupt)
 }
 
-/// Brings the best shell that there is, with the tools. Returns its path.
+/// Adds the tools and bash, or sh if there is no bash. Returns the path of the shell.
 fn pack(host_files: &mut HostFiles) -> Result<std::path::PathBuf, ProgramError> {
     for tool in TOOLS {
-        // One that is damaged is as good as none.
+        // A missing or damaged tool is left out.
         let _ = host_files.program(tool.as_ref());
     }
     let term = std::env::var("TERM").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Exit statuses, as `timeout` has them, and shells.
+//! Exit statuses, as those of `timeout` and shells.
 
 pub(super) const TIMED_OUT: u8 = 124;
 pub(super) const FAILED: u8 = 125;

@@ -1,4 +1,4 @@
-//! Our terminal, while a program in a VM has it.
+//! The terminal, while a program in a VM uses it.
 
 use std::{
     io::{self, IsTerminal as _, stdin, stdout},
@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result};
 use protocol::frame::Window;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Whether we have one, for what is typed and for what is shown.
+/// Whether stdin and stdout are a terminal.
 pub(super) fn is_there() -> bool {
     stdin().is_terminal() && stdout().is_terminal()
 }
 
-/// Its size; where nobody knows, the usual one.
+/// Its size, or the default size if it is unknown.
 pub(super) fn size() -> Window {
     match tcgetwinsize(stdout()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => Window {
@@ -29,18 +29,18 @@ pub(super) fn size() -> Window {
     }
 }
 
-/// As long as this lives, each key goes to the program as it is, Ctrl-C too.
+/// Raw mode: every key goes to the program, also Ctrl-C. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Raw {
     before: Termios,
-    guardian: Option<Child>,
+    restorer: Option<Child>,
 }
 
 impl Raw {
     pub(super) fn enter() -> Result<Self> {
         let before = tcgetattr(stdin()).context("cannot read the terminal's settings")?;
         let raw = Self {
-            guardian: guardian().ok(),
+            restorer: restorer().ok(),
             before,
         };
         let mut settings = raw.before.clone();
@@ -54,15 +54,15 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
-        if let Some(guardian) = &mut self.guardian {
-            let _ = guardian.kill();
-            let _ = guardian.wait();
+        if let Some(restorer) = &mut self.restorer {
+            let _ = restorer.kill();
+            let _ = restorer.wait();
         }
     }
 }
 
-/// A process that restores the terminal when we are gone without having done so, say by SIGKILL: then its input ends.
-fn guardian() -> io::Result<Child> {
+/// A process that restores the terminal if the harness dies without that, as by SIGKILL: then its stdin ends.
+fn restorer() -> io::Result<Child> {
     let settings = Command::new("stty")
         .arg("-g")
         .stdin(Stdio::inherit())
@@ -78,17 +78,17 @@ fn guardian() -> io::Result<Child> {
         .spawn()
 }
 
-/// Finds the keys that are for us among those that are typed.
+/// Finds the keys for the harness.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// Ctrl-A was the last one.
+    /// Whether the last key was Ctrl-A.
     escaped: bool,
 }
 
 impl Keys {
     const CTRL_A: u8 = 1;
 
-    /// What is for the program; `None` when Ctrl-A X asks to leave. Ctrl-A twice is one Ctrl-A.
+    /// The keys for the program; `None` after Ctrl-A X. Ctrl-A twice is one Ctrl-A.
     pub(super) fn filter(&mut self, typed: &[u8]) -> Option<Vec<u8>> {
         let mut keys = Vec::with_capacity(typed.len() + 1);
         for &key in typed {

@@ -1,4 +1,4 @@
-//! `harness inspect`: what an object requires of a kernel, told without one.
+//! `harness inspect`: what an object requires of a kernel, without booting one.
 
 mod model;
 mod text;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::cli::inspect::InspectArgs;
 use crate::initramfs::bpf_objects::{self, Targets};
 
-/// Prints what the objects want.
+/// Prints the requirements of the objects.
 pub fn run(args: &InspectArgs) -> Result<u8> {
     let targets = Targets::parse(&args.targets)?;
     let objects = args.objects.iter().map(|path| bpf_objects::read(path));

@@ -1,4 +1,4 @@
-//! What is found in one object, in the form in which `--json` prints it.
+//! The contents and requirements of an object, as `--json` prints them.
 
 use anyhow::{Context as _, Result};
 use fexit::programs::Program;
@@ -9,7 +9,7 @@ use crate::initramfs::bpf_objects::{Object, Target, Targets};
 use crate::report::program::{OtherProgram, other_programs};
 use crate::support::error::usage;
 
-/// One object.
+/// An object.
 #[derive(Debug, Serialize)]
 pub(super) struct ObjectInfo {
     pub(super) path: String,
@@ -28,7 +28,7 @@ pub(super) struct ProgramInfo {
     pub(super) name: String,
     pub(super) section: String,
     pub(super) kind: String,
-    /// What its section names, or the command line.
+    /// Its target from the section or the command line.
     pub(super) target: Option<String>,
     pub(super) may_sleep: bool,
     pub(super) instructions: usize,
@@ -46,7 +46,7 @@ pub(super) struct ProgramInfo {
 pub(super) struct HelperInfo {
     pub(super) number: u32,
     pub(super) name: String,
-    /// Null for one that fexit programs may not call.
+    /// Null for a helper that fexit programs cannot call.
     pub(super) minimum: Option<String>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct MapInfo {
     pub(super) key_size: usize,
     pub(super) value_size: usize,
     pub(super) max_entries: u32,
-    /// About what it takes in the kernel when it is full.
+    /// Its approximate size in the kernel when it is full.
     pub(super) bytes: u64,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct GlobalInfo {
     pub(super) size: usize,
 }
 
-/// What is found in the object with this number.
+/// Inspects the object with this number.
 pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result<ObjectInfo> {
     let object = objects.get(number).context("no such object")?;
     let parsed = &object.parsed;
@@ -129,7 +129,7 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
     })
 }
 
-/// What is found in a program, and the first kernel that may run it.
+/// Inspects a program, and returns the first kernel that may run it.
 fn of_program(
     program: &Program,
     required: &Requirements,
@@ -187,7 +187,7 @@ fn of_program(
     (facts, minimum)
 }
 
-/// Keys and values only; what the kernel adds to each is left out.
+/// The size of keys and values, without the kernel's own data.
 fn bytes(map: &fexit::Map) -> u64 {
     let element = map.key_size().saturating_add(map.value_size()).max(1) as u64;
     element.saturating_mul(map.max_entries().into())

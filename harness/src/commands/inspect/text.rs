@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use super::model::{ObjectInfo, ProgramInfo};
 use crate::support::sanitize::one_line;
 
-/// More rows of one kind than these are counted, not shown: `--json` has all.
+/// The number of shown rows of each kind; `--json` has all.
 const ROWS: usize = 200;
 
-/// The page of one object.
+/// The text for an object.
 pub(super) fn page(object: &ObjectInfo) -> String {
     let mut page = String::new();
     let license = if object.license.is_empty() {
@@ -152,7 +152,7 @@ fn rows<T>(page: &mut String, title: &str, all: &[T], show: impl Fn(&mut String,
     }
 }
 
-/// One line, and nothing in it that moves a terminal.
+/// One line without control characters.
 fn line(page: &mut String, text: &str) {
     let text = text.strip_prefix('\n').map_or(text, |rest| {
         page.push('\n');

@@ -1,4 +1,4 @@
-//! Boots kernels until the searches of all programs have what they look for.
+//! Boots kernels until the searches of all programs are finished.
 
 use anyhow::Result;
 use fexit::KernelVersion;
@@ -11,10 +11,10 @@ use crate::{
     support::error::usage,
 };
 
-/// The searches for all programs. A kernel that is booted for one of them tells about all.
+/// The searches for all programs. Each boot of a kernel tries all of them.
 pub(super) struct Bisection {
     pub(super) searches: Vec<Search>,
-    /// What each kernel said, by its place; none if it was not booted.
+    /// The report of each kernel by index; none if it was not booted.
     pub(super) reports: Vec<Option<KernelReport>>,
     pub(super) boots: u32,
 }
@@ -38,7 +38,7 @@ impl Bisection {
             let required = place.and_then(|place| required.get(place)?.get(&planned.task.program));
             let minimum = required.and_then(fexit::Requirements::minimum);
             let hint = minimum.and_then(|minimum| first_from(&versions, minimum));
-            // Without a target it is tried on none.
+            // A program without a target is not tried.
             let kernels = planned.target.as_ref().map_or(0, |_| versions.len());
             searches.push(Search::new(kernels, hint));
         }

@@ -19,7 +19,7 @@ use crate::session::options::RunOptions;
 use crate::support::error::usage;
 use crate::support::interrupt::{INTERRUPTED, Interrupt};
 
-/// Searches, and prints what was found.
+/// Searches, and prints the result.
 pub fn run(args: &MinimumArgs) -> Result<u8> {
     let programs = Programs::plan(&args.objects)?;
     if programs.planned().is_empty() {

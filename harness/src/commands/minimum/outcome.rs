@@ -15,7 +15,7 @@ use crate::support::sanitize::{one_line, plain};
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     minimum_version: u32,
-    /// How many VMs it took.
+    /// The number of VMs.
     boots: u32,
     kernels: Vec<String>,
     programs: Vec<Program>,
@@ -26,7 +26,7 @@ pub(super) struct Outcome {
 struct Program {
     object: String,
     program: String,
-    /// Null if neither its section nor --target names one: then it was not tried.
+    /// Null if neither its section nor --target names one; then it was not tried.
     target: Option<String>,
     /// Null if it works on none.
     oldest: Option<Kernel>,
@@ -167,7 +167,7 @@ fn program(bisection: &Bisection, number: usize, planned: &Planned) -> Program {
     let judged =
         |at: &usize| report(*at).is_some_and(|(_, p)| p.verdict != ScenarioVerdict::Unknown);
     let tried: Vec<usize> = (0..bisection.reports.len()).filter(judged).collect();
-    // Where it works on none, both ends of what was tried say why.
+    // If it works on no kernel, the oldest and the newest have the reasons.
     let (below, above) = match found.oldest {
         Some(_) => (found.below, found.above),
         None if tried.len() < 2 => (tried.first().copied(), None),

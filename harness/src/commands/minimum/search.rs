@@ -1,16 +1,16 @@
-//! Which kernel to try next, so that the oldest and the newest on which a program works are found with few boots.
+//! Chooses the next kernel to try, to find the oldest and the newest on which a program works with few boots.
 //!
-//! A program works from some kernel on, when all that it needs has come, and up to some kernel, when its target or a
-//! field that it reads has gone. Both ends are searched by halving, and each is confirmed by its neighbour.
+//! A program works from the kernel that has all of its requirements to the kernel that removes its target or a field that
+//! it reads. Both ends are found by bisection, and each is confirmed by its neighbour.
 
-/// What is known of the program on one kernel.
+/// The result of the program on one kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Not tried yet.
     Unknown,
     /// It works.
     Works,
-    /// It does not.
+    /// It does not work.
     Refused,
     /// The kernel cannot be downloaded or does not boot; the search ignores it.
     Unusable,
@@ -20,20 +20,20 @@ pub(super) enum Seen {
 #[derive(Clone, Debug)]
 pub(super) struct Search {
     seen: Vec<Seen>,
-    /// The first kernel that has all that the object shows to need.
+    /// The first kernel that has all requirements of the object.
     hint: Option<usize>,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The oldest kernel on which it works, and the newest.
+    /// The oldest and the newest kernel on which it works.
     pub(super) oldest: Option<usize>,
     pub(super) newest: Option<usize>,
-    /// The neighbours beyond these, on which it does not.
+    /// The neighbours beyond these, on which it does not work.
     pub(super) below: Option<usize>,
     pub(super) above: Option<usize>,
-    /// Kernels between these on which it does not work: then the ends say little.
+    /// Kernels between these on which it does not work.
     pub(super) exceptions: Vec<usize>,
 }
 
@@ -51,7 +51,7 @@ impl Search {
         }
     }
 
-    /// The kernel to try next; none when all is found.
+    /// The kernel to try next; none when the search is finished.
     pub(super) fn next(&self) -> Option<usize> {
         let (Some(oldest), Some(newest)) = (self.first(Seen::Works), self.last(Seen::Works)) else {
             return self.anywhere();
@@ -82,10 +82,10 @@ impl Search {
         self.seen.iter().rposition(|s| *s == seen)
     }
 
-    /// As long as it works nowhere: where it should, at both ends, and then in the middle of what is least known.
+    /// Before it has worked on a kernel: the expected kernel, both ends, and then the middle of the largest gap.
     fn anywhere(&self) -> Option<usize> {
         let is_unknown = |at: &usize| self.seen.get(*at) == Some(&Seen::Unknown);
-        // An end is one only while nothing beyond it was refused.
+        // It is an end only if no kernel beyond it was refused.
         let newest = self.last(Seen::Unknown);
         let newest = newest.filter(|at| !self.seen[*at..].contains(&Seen::Refused));
         let oldest = self.first(Seen::Unknown);
@@ -118,7 +118,7 @@ impl Search {
         let open = self.unknown(refused.map_or(0, |at| at + 1), oldest);
         let hint = self.hint.filter(|hint| open.contains(hint));
         match refused {
-            // Where it should work first, and then the neighbour on which it should not.
+            // First the expected oldest kernel, then its older neighbour.
             _ if hint.is_some() => hint,
             _ if self.hint == Some(oldest) => open.last().copied(),
             None => open.first().copied(),

@@ -1,4 +1,4 @@
-//! Object files that a user hands in. Nobody vouches for them: they are bounded, read by one reader, and never trusted.
+//! The user's BPF objects. They are untrusted: their size is limited, and one parser reads them.
 
 mod plan;
 mod target;
@@ -15,21 +15,21 @@ use fexit::Ebpf;
 
 use crate::support::error::usage;
 
-/// A BPF object of this size is no BPF object. It has to fit into a VM of 512 MiB several times over.
+/// The limit for an object. The VM has 512 MiB and needs several copies.
 const MAX_BYTES: u64 = 32 << 20;
 
 /// One object file.
 #[derive(Debug)]
 pub struct Object {
-    /// As it was given.
+    /// The path that the user gave.
     pub path: PathBuf,
-    /// The file.
+    /// Its contents.
     pub bytes: Vec<u8>,
-    /// What was read from it.
+    /// The parsed object.
     pub parsed: Ebpf,
 }
 
-/// Reads an object file. Whatever is wrong with it is the user's to mend.
+/// Reads an object file. Every error is a usage error.
 pub fn read(path: &Path) -> Result<Object> {
     let bytes = bytes(path).with_context(|| format!("cannot read the object {}", path.display()));
     let bytes = bytes.map_err(|error| usage(format!("{error:#}")))?;
@@ -42,19 +42,19 @@ pub fn read(path: &Path) -> Result<Object> {
     })
 }
 
-/// What the object with this number is called in the VM.
+/// The name of the object with this number in the VM.
 fn file_name(number: usize) -> String {
     format!("{number}.bpf.o")
 }
 
-/// What a section names.
+/// The target in the name of a section.
 fn section_target(section: &str) -> Option<&str> {
     let (_, target) = section.split_once('/')?;
     (!target.is_empty()).then_some(target)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
-    // A pipe or a device would be read for ever.
+    // A pipe or a device may never end.
     anyhow::ensure!(fs::metadata(path)?.is_file(), "it is not a file");
     let mut bytes = Vec::new();
     File::open(path)?
@@ -62,7 +62,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)?;
     anyhow::ensure!(
         bytes.len() as u64 <= MAX_BYTES,
-        "it is larger than {} MiB, which no BPF object is",
+        "it is larger than {} MiB, the limit for a BPF object",
         MAX_BYTES >> 20
     );
     Ok(bytes)

@@ -1,4 +1,4 @@
-//! From the command line to the programs that are to be tried on each kernel.
+//! From the command line to the programs to try on each kernel.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::initramfs::host_files::HostFiles;
 use crate::support::error::usage;
 use crate::support::seconds::seconds;
 
-/// More programs than these would keep a VM busy for minutes.
+/// The limit for programs, so that a VM needs no more than minutes.
 const MAX_PROGRAMS: usize = 256;
 
-/// Objects of the user's own.
+/// The user's objects.
 #[derive(Clone, Debug, Args)]
 pub struct ObjectArgs {
     /// Try the fexit programs of an object on each kernel: load, attach, detach. Without --scenario nothing else runs
@@ -32,8 +32,8 @@ pub struct ObjectArgs {
     #[arg(long = "target", value_name = "PROG=TARGET", requires = "objects")]
     pub targets: Vec<String>,
 
-    /// A shell command that runs once in each VM before the programs are tried, for a minute at most: to load and pin
-    /// somebody else's program, to make a network interface. What it leaves running is ended
+    /// A shell command that runs once in each VM before the programs are tried, for a minute at most, as to load and pin
+    /// another program or to create a network interface. Processes that it leaves are killed
     #[arg(long, value_name = "CMD", requires = "objects")]
     pub prepare: Option<String>,
 
@@ -51,22 +51,22 @@ pub struct ObjectArgs {
     pub trigger_timeout: Duration,
 }
 
-/// One program that is to be tried.
+/// A program to try.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// Its object, as it was given.
+    /// The path of its object.
     pub object: String,
-    /// The section that it stands in.
+    /// Its section.
     pub section: String,
-    /// Whether the object does without it where it cannot be loaded.
+    /// Whether the object can run without it (a section that begins with `?`).
     pub optional: bool,
-    /// What it is loaded for, in words; none if nobody says, and then it cannot be tried.
+    /// Its target as text. A program without a target is not tried.
     pub target: Option<String>,
-    /// What the guest is told.
+    /// Its task for the guest.
     pub task: ProgramTask,
 }
 
-/// All that is to be tried. Cloning is cheap.
+/// All programs to try. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Programs(Arc<Inner>);
 
@@ -80,7 +80,7 @@ struct Inner {
 }
 
 impl Programs {
-    /// Reads the objects, and finds what does not fit together before anything takes time.
+    /// Reads the objects, and checks that options and objects match.
     pub fn plan(args: &ObjectArgs) -> Result<Self> {
         let targets = Targets::parse(&args.targets)?;
         let objects = args.objects.iter().map(|path| read(path));
@@ -119,20 +119,20 @@ impl Programs {
         let prepare = command("--prepare", &args.prepare, TIME_LIMIT)?;
         let trigger = command("--trigger", &args.trigger, args.trigger_timeout)?;
         for file in &args.files {
-            let brought = host_files.named_file(file);
-            brought.map_err(|error| usage(format!("--file {file}: {error}")))?;
+            let added = host_files.named_file(file);
+            added.map_err(|error| usage(format!("--file {file}: {error}")))?;
         }
-        let wanted = prepare.is_some() || trigger.is_some() || !args.files.is_empty();
+        let any = prepare.is_some() || trigger.is_some() || !args.files.is_empty();
         Ok(Self(Arc::new(Inner {
             objects,
             planned,
             prepare,
             trigger,
-            host_files: wanted.then_some(host_files),
+            host_files: any.then_some(host_files),
         })))
     }
 
-    /// Programs of which nothing matters but their names.
+    /// Programs with these names, for tests.
     #[cfg(test)]
     pub(crate) fn named(names: &[&str]) -> Self {
         let planned = names.iter().map(|name| Planned {
@@ -162,12 +162,12 @@ impl Programs {
         &self.0.objects
     }
 
-    /// What the guest runs before.
+    /// The command of --prepare.
     pub fn prepare(&self) -> Option<&ShellCommand> {
         self.0.prepare.as_ref()
     }
 
-    /// What the guest runs meanwhile.
+    /// The command of --trigger.
     pub fn trigger(&self) -> Option<&ShellCommand> {
         self.0.trigger.as_ref()
     }

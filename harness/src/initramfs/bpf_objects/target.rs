@@ -1,4 +1,4 @@
-//! `--target PROG=TARGET`: what a program is loaded for, where its section does not say.
+//! `--target PROG=TARGET`: the target of a program, if its section names none or another one.
 
 use anyhow::Result;
 use fexit::Feature;
@@ -11,7 +11,7 @@ use crate::support::error::usage;
 const FORMS: &str = "PROG=FUNCTION, PROG=MODULE:FUNCTION, PROG=prog:OTHER, PROG=prog:id:ID or PROG=prog:pinned:PATH, the \
                      last three also with /SUBPROGRAM";
 
-/// What the command line says. Of two targets for one program the last counts.
+/// The targets on the command line. The last one for a program counts.
 #[derive(Debug)]
 pub struct Targets(Vec<Given>);
 
@@ -22,10 +22,10 @@ struct Given {
     spec: Spec,
 }
 
-/// A target as it was given.
+/// A target on the command line.
 #[derive(Debug)]
 enum Spec {
-    /// Nothing has to be looked up for it.
+    /// A target outside of the objects.
     Ready(TargetSpec),
     /// Another program of the objects.
     Other {
@@ -34,14 +34,14 @@ enum Spec {
     },
 }
 
-/// What a program is loaded for.
+/// The target of a program.
 #[derive(Debug)]
 pub struct Target {
-    /// As it is written on the command line or in the section.
+    /// The text on the command line or in the section.
     pub text: String,
-    /// What the guest is told; none if the section says it all.
+    /// The target for the guest; none if the section names it.
     pub spec: Option<TargetSpec>,
-    /// The feature that it takes, besides fexit itself, and why.
+    /// The feature that it needs in addition to fexit, and why.
     pub feature: Option<(Feature, &'static str)>,
 }
 
@@ -49,7 +49,7 @@ pub struct Target {
 type Place<'a> = (usize, &'a str);
 
 impl Targets {
-    /// Reads the options.
+    /// Parses the options.
     pub fn parse(texts: &[String]) -> Result<Self> {
         texts
             .iter()
@@ -58,7 +58,7 @@ impl Targets {
             .map(Self)
     }
 
-    /// Fails if one is for a program that the objects do not have.
+    /// Fails if the objects do not have the program of a target.
     pub fn check(&self, objects: &[Object]) -> Result<()> {
         let names: Vec<_> = fexit_programs(objects).map(|(_, name)| name).collect();
         let unknown = self
@@ -84,7 +84,7 @@ impl Targets {
         others.into_iter().any(|other| other == number)
     }
 
-    /// What a program is loaded for; none if nobody says.
+    /// The target of a program; none if neither section nor command line names one.
     pub fn of(&self, objects: &[Object], place: Place<'_>) -> Result<Option<Target>> {
         let mut seen = Vec::new();
         self.resolve(objects, place, &mut seen)
@@ -109,7 +109,7 @@ impl Targets {
             return Ok(text.map(|text| Target {
                 text: text.to_owned(),
                 spec: None,
-                feature: None, // the library knows what a section takes
+                feature: None, // the library has the features of sections
             }));
         };
         let (spec, feature) = match &given.spec {
@@ -182,8 +182,7 @@ fn is_fexit(objects: &[Object], (number, name): Place<'_>) -> bool {
     program.is_some_and(|program| matches!(program, Program::FExit(_)))
 }
 
-/// The number of the object that has the program `name`, as the fexit program at `place` sees it: its own object comes
-/// first.
+/// The number of the object that has the program `name`. The object of the fexit program at `place` comes first.
 fn find(objects: &[Object], place: Place<'_>, name: &str) -> Result<usize> {
     let (own, program) = place;
     let has = |number: &usize| {
@@ -215,7 +214,7 @@ fn find(objects: &[Object], place: Place<'_>, name: &str) -> Result<usize> {
     }
 }
 
-/// Some programs, for an error.
+/// A list of programs for an error.
 fn names(objects: &[Object]) -> Vec<String> {
     let all = objects.iter().flat_map(|object| object.parsed.programs());
     all.take(20)

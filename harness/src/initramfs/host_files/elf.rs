@@ -1,4 +1,4 @@
-//! What an ELF file asks of whoever loads it.
+//! The loader and the libraries that an ELF file needs.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -7,23 +7,23 @@ use object::{
     read::elf::{Dyn as _, FileHeader, ProgramHeader as _},
 };
 
-/// The dynamic half of an ELF file.
+/// The dynamic section of an ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Elf {
     /// The machine that it is for, as `EM_X86_64`.
     pub(super) machine: u16,
-    /// The program that loads it, if it is dynamic.
+    /// Its loader, if it is dynamic.
     pub(super) interpreter: Option<PathBuf>,
-    /// The libraries that it names.
+    /// The names of its libraries.
     pub(super) needed: Vec<String>,
-    /// Where they are looked for before `LD_LIBRARY_PATH`, and what they need in turn as well.
+    /// The folders before `LD_LIBRARY_PATH`, also for the dependencies of its libraries.
     pub(super) rpath: Vec<String>,
-    /// Where they are looked for after `LD_LIBRARY_PATH`.
+    /// The folders after `LD_LIBRARY_PATH`.
     pub(super) runpath: Vec<String>,
 }
 
 impl Elf {
-    /// Reads the file; `None` if it is of another kind.
+    /// Reads the file; `None` if it is not ELF.
     pub(super) fn read(data: &[u8]) -> object::read::Result<Option<Self>> {
         match data.get(..5) {
             Some([0x7f, b'E', b'L', b'F', class]) if *class == elf::ELFCLASS32 => {
@@ -36,12 +36,12 @@ impl Elf {
         }
     }
 
-    /// Whether it is an object of BPF programs.
+    /// Whether it is a BPF object.
     pub(super) fn is_bpf(&self) -> bool {
         self.machine == elf::EM_BPF
     }
 
-    /// Whether a kernel for x86-64 can run it.
+    /// Whether an x86-64 kernel can run it.
     pub(super) fn runs_on_x86_64(&self) -> bool {
         matches!(self.machine, elf::EM_X86_64 | elf::EM_386)
     }
@@ -66,7 +66,7 @@ fn read<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> object::read::Result
             .map(|entry| (entry.tag(endian), entry.d_val(endian).into()));
         entries.extend(all.take_while(|(tag, _)| *tag != elf::DT_NULL));
     }
-    // Section headers may have been stripped, so the names are found by address, as a loader finds them.
+    // Section headers may be stripped, so the names are found by address, as in a loader.
     let names = entries
         .iter()
         .find(|(tag, _)| *tag == elf::DT_STRTAB)
@@ -88,7 +88,7 @@ fn read<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> object::read::Result
     Ok(found)
 }
 
-/// What the file has from an address in memory on.
+/// The data of the file from a virtual address on.
 fn at_address<'data, H: FileHeader<Endian = Endianness>>(
     segments: &[H::ProgramHeader],
     address: u64,

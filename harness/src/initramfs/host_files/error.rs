@@ -1,41 +1,41 @@
-//! Why something cannot be brought along.
+//! Errors of copying host files into the VM.
 
 use std::{io, path::PathBuf};
 
-/// All files together may not be larger: they go through the VM's memory.
+/// The limit for all files together, which need the VM's memory.
 pub(super) const LIMIT: u64 = 1 << 30;
 
-/// Why something cannot be brought along.
+/// Why a file cannot be copied into the VM.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// There is no such program.
-    #[error("`{0}` is not found: give the path of a program, or the name of one on PATH")]
+    #[error("`{0}` is not found: name a program by its path, or one on PATH")]
     NotFound(String),
-    /// It is there, and nothing that can be run.
+    /// The file is not a program for this machine.
     #[error("`{path}` cannot be run: {why}")]
     NotExecutable {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// A file cannot be read.
     #[error("cannot read {path}: {error}")]
     Read {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The VM would not see it.
+    /// The VM mounts another file system there.
     #[error(
-        "{0} cannot be copied into the VM: /dev, /proc and /sys are the VM's own. Give it another place"
+        "{0} cannot be copied into the VM, which mounts its own /dev, /proc and /sys: name another PLACE"
     )]
     Hidden(String),
-    /// A path is not Unicode.
+    /// The path is not UTF-8.
     #[error("{0:?} cannot be copied into the VM: its path is not UTF-8")]
     Name(PathBuf),
-    /// It is too much.
-    #[error("the program's files are larger than {} MiB together, and all go through the VM's memory", LIMIT >> 20)]
+    /// The files are too large.
+    #[error("the program's files are larger than {} MiB together, the limit for the VM's memory", LIMIT >> 20)]
     TooLarge,
 }

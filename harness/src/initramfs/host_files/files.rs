@@ -1,4 +1,4 @@
-//! The files of a VM, by path: what lies where, and what links to where.
+//! The host files of a VM by path: files, folders and links.
 
 use std::{
     collections::BTreeMap,
@@ -10,16 +10,16 @@ use std::{
 use super::error::{LIMIT, ProgramError};
 use crate::initramfs::cpio::{ImageError, Initramfs};
 
-/// Folders that are mounted afresh in the VM, and hide what the image has there.
+/// Mount points of the VM, which hide files of the initramfs.
 const HIDDEN: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// What most distributions have as links to folders below `/usr`: then the VM has them too.
+/// Folders that are links to folders below `/usr` on most distributions, and then in the VM too.
 const MERGED: [&str; 5] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"];
 
-/// Files, folders and links, each at its place.
+/// Files, folders and links by path.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// Of [`MERGED`], what links to where on this machine.
+    /// The links of [`MERGED`] on this machine, with their targets.
     merged: Vec<(PathBuf, PathBuf)>,
     entries: BTreeMap<String, Entry>,
     size: u64,
@@ -33,7 +33,7 @@ pub(super) enum Entry {
 }
 
 impl Files {
-    /// Nothing but the links that this machine has at its root.
+    /// Only the links in the root of this machine.
     pub(super) fn new() -> Self {
         let link = |link: &Path| {
             let real = fs::canonicalize(link).ok()?;
@@ -51,7 +51,7 @@ impl Files {
         }
     }
 
-    /// Makes a folder, if it is not there.
+    /// Adds a folder, unless there is one.
     pub(super) fn dir(&mut self, path: &Path, permissions: u32) -> Result<(), ProgramError> {
         let path = self.place(&absolute(path));
         if path == Path::new("/") || self.entries.contains_key(name_of(&path)?) {
@@ -71,7 +71,7 @@ impl Files {
         self.size
     }
 
-    /// Puts everything into an image.
+    /// Adds everything to an initramfs.
     pub(super) fn add_to<'a>(&'a self, image: &mut Initramfs<'a>) -> Result<(), ImageError> {
         for (path, entry) in &self.entries {
             match entry {
@@ -93,7 +93,7 @@ impl Files {
         fs::read(path).map_err(|error| unreadable(path, error))
     }
 
-    /// Puts something at its place.
+    /// Adds an entry at a path.
     pub(super) fn insert(&mut self, path: &Path, entry: Entry) -> Result<(), ProgramError> {
         if HIDDEN.iter().any(|hidden| path.starts_with(hidden)) {
             return Err(ProgramError::Hidden(path.display().to_string()));
@@ -101,14 +101,14 @@ impl Files {
         let path = self.place(path);
         let path = name_of(&path)?;
         let is_link = matches!(entry, Entry::Symlink(_));
-        // Content stays: the link would be a name for the same file.
+        // A file stays: the link would point to itself.
         if !(is_link && self.entries.contains_key(path)) {
             self.entries.insert(path.to_owned(), entry);
         }
         Ok(())
     }
 
-    /// Where a path leads to, if it begins with a link of [`MERGED`].
+    /// The path with a link of [`MERGED`] resolved.
     pub(super) fn place(&self, path: &Path) -> PathBuf {
         let behind = |(link, real): &(PathBuf, PathBuf)| match path.strip_prefix(link) {
             Ok(rest) if rest.as_os_str().is_empty() => None,
@@ -138,7 +138,7 @@ pub(super) fn mode(meta: &fs::Metadata) -> u32 {
     meta.permissions().mode() & 0o7777
 }
 
-/// The absolute path without `.` and `..`. Read as text: in the VM no folder on the way is a symbolic link.
+/// The absolute path without `.` and `..`, without resolving links: the VM has no links to folders on the way.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut plain = PathBuf::new();

@@ -1,21 +1,21 @@
-//! `/etc/ld.so.cache`: where glibc's loader finds libraries that lie in no folder of its own.
+//! `/etc/ld.so.cache`, in which glibc's loader finds libraries outside of its default folders.
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
 };
 
-/// The format since glibc 2.2; before glibc 2.32 an older one may stand in front of it.
+/// The format since glibc 2.2. Before glibc 2.32 an older format may precede it.
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
 
-/// Names of libraries, and the files that bear them: several, where there is one for each kind of CPU.
+/// Libraries by name. A name may have several files, for different CPUs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LdCache(HashMap<String, Vec<PathBuf>>);
 
 impl LdCache {
-    /// Reads the cache; a host without one (musl, say) has an empty one.
+    /// Reads the cache; it is empty on a host without one (musl).
     pub(super) fn read(path: &Path) -> Self {
         std::fs::read(path)
             .ok()
@@ -23,7 +23,7 @@ impl LdCache {
             .unwrap_or_default()
     }
 
-    /// The files that bear the name, in the order in which the loader tries them.
+    /// The files with this name, in the order of the loader.
     pub(super) fn find(&self, name: &str) -> &[PathBuf] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }

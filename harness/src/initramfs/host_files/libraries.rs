@@ -1,10 +1,10 @@
-//! Which files a dynamic program loads: what `ld.so` does, done ahead on the host.
+//! The libraries that a dynamic program loads, found on the host as `ld.so` finds them.
 
 use std::path::{Path, PathBuf};
 
 use super::{elf::Elf, ld_cache::LdCache};
 
-/// Where loaders look without being told: Debian's folders, then those of others, then musl's.
+/// The default folders of loaders: Debian, other distributions, musl.
 const STANDARD: [&str; 9] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -20,27 +20,27 @@ const STANDARD: [&str; 9] = [
 /// glibc's cache.
 pub(super) const LD_CACHE: &str = "/etc/ld.so.cache";
 
-/// Finds libraries as the loader would.
+/// Finds libraries as the loader does.
 #[derive(Debug)]
 pub(super) struct Libraries {
     library_path: Vec<PathBuf>,
     cache: LdCache,
 }
 
-/// A file with what it needs, and how it came to be loaded.
+/// A file with its dependencies.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) path: PathBuf,
     pub(super) elf: Elf,
-    /// The RPATH folders of those through whom it came, its own in front.
+    /// Its RPATH folders, followed by those of the files that load it.
     inherited: Vec<PathBuf>,
 }
 
 impl Loaded {
-    /// A file that `by` loads, if anybody does.
+    /// A file, and the file that loads it, if any.
     pub(super) fn new(path: PathBuf, elf: Elf, by: Option<&Self>) -> Self {
         let mut inherited = Vec::new();
-        // RUNPATH makes a file forget about RPATH.
+        // RUNPATH overrides RPATH.
         if elf.runpath.is_empty() {
             inherited.extend(elf.rpath.iter().map(|folder| expand(folder, &path)));
         }
@@ -54,7 +54,7 @@ impl Loaded {
 }
 
 impl Libraries {
-    /// Knows this machine's libraries, and those in `LD_LIBRARY_PATH`.
+    /// The libraries of this machine and in `LD_LIBRARY_PATH`.
     pub(super) fn new(library_path: Option<&std::ffi::OsStr>) -> Self {
         let folders = library_path.map(|all| std::env::split_paths(all).collect());
         Self {
@@ -63,26 +63,26 @@ impl Libraries {
         }
     }
 
-    /// The files that the loader may take for `name`: the first that is there, or of a cache's variants for
-    /// several CPUs all, because the VM's CPU is not the host's.
+    /// The files that the loader may load for `name`: the first that exists, or all variants for CPUs in the cache, because
+    /// the VM has another CPU than the host.
     pub(super) fn find(&self, name: &str, by: &Loaded) -> Vec<PathBuf> {
         if name.contains('/') {
             let path = expand(name, &by.path);
             return path.exists().then_some(path).into_iter().collect();
         }
         let runpath = by.elf.runpath.iter();
-        let mut told = Vec::new();
+        let mut folders = Vec::new();
         if by.elf.runpath.is_empty() {
-            told.extend(by.inherited.iter().cloned());
+            folders.extend(by.inherited.iter().cloned());
         }
-        told.extend(self.library_path.iter().cloned());
-        told.extend(runpath.map(|folder| expand(folder, &by.path)));
+        folders.extend(self.library_path.iter().cloned());
+        folders.extend(runpath.map(|folder| expand(folder, &by.path)));
         let fits = |path: &PathBuf| {
             let elf = std::fs::read(path).ok().map(|data| Elf::read(&data));
             matches!(elf, Some(Ok(Some(elf))) if elf.machine == by.elf.machine)
         };
         let in_folder = |folder: &Path| Some(folder.join(name)).filter(fits);
-        if let Some(path) = told.iter().find_map(|folder| in_folder(folder)) {
+        if let Some(path) = folders.iter().find_map(|folder| in_folder(folder)) {
             return vec![path];
         }
         let cached = self.cache.find(name).iter().cloned();
@@ -97,7 +97,7 @@ impl Libraries {
     }
 }
 
-/// A folder as the loader reads it. `$LIB` and `$PLATFORM` depend on how the loader was built: as Debian's.
+/// A folder with its variables replaced. `$LIB` and `$PLATFORM` depend on the loader: here as in Debian.
 fn expand(folder: &str, file: &Path) -> PathBuf {
     let mut text = folder.to_owned();
     let origin = file.parent().unwrap_or(Path::new("/")).to_string_lossy();

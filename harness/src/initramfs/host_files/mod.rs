@@ -1,8 +1,8 @@
-//! A program of the host, with all that it needs to run inside a VM: its libraries and their loader, the
-//! interpreter of a script, the commands that a shell script names, and whatever files the user adds.
+//! A host program with its dependencies for a VM: libraries and their loader, the interpreter of a script, the commands in
+//! a shell script, and files that the user adds.
 //!
-//! Everything keeps its path. Content lies at its real path, and every other name by which it is looked up is a
-//! symbolic link to there, so that `$ORIGIN` and `/proc/self/exe` say what they say on the host.
+//! All files keep their paths. A file is at its real path, and its other names are symbolic links, so that `$ORIGIN` and
+//! `/proc/self/exe` are the same as on the host.
 
 mod elf;
 pub mod error;
@@ -28,25 +28,25 @@ use self::{
 };
 use crate::initramfs::cpio::{ImageError, Initramfs};
 
-/// A command that a script merely seems to name is left out if it is larger.
+/// The limit for a program whose name is only a word of a script.
 const GUESS_LIMIT: u64 = 16 << 20;
 
-/// What is brought along.
+/// The host files of a VM.
 #[derive(Debug)]
 pub struct HostFiles {
     path: OsString,
     libraries: Libraries,
     files: Files,
-    /// ELF files and scripts that were looked into.
+    /// Files whose dependencies are added.
     seen: HashSet<PathBuf>,
     notes: Vec<String>,
 }
 
 impl HostFiles {
-    /// Nothing yet; programs are looked for in `PATH`, libraries in `LD_LIBRARY_PATH` too.
+    /// No files. Programs will be found in `PATH`, libraries also in `LD_LIBRARY_PATH`.
     pub fn new() -> Self {
         let mut path = env::var_os("PATH").unwrap_or_default();
-        // What only root uses is not on everybody's PATH.
+        // The PATH of a user may not have the programs of root.
         for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
             path.push(if path.is_empty() { "" } else { ":" });
             path.push(folder);
@@ -60,8 +60,8 @@ impl HostFiles {
         }
     }
 
-    /// Brings a command: its program with all that it needs, and for `sh -c 'SCRIPT'` the commands that the script
-    /// names. Returns the absolute path of the program.
+    /// Adds the program of a command with its dependencies, and for `sh -c 'SCRIPT'` the commands in the script. Returns the
+    /// absolute path of the program.
     pub fn command(&mut self, command: &[OsString]) -> Result<PathBuf, ProgramError> {
         let Some((name, arguments)) = command.split_first() else {
             return Err(ProgramError::NotFound(String::new()));
@@ -72,17 +72,17 @@ impl HostFiles {
             .and_then(OsStr::to_str)
             .is_some_and(script::is_shell);
         if is_shell {
-            // Of the options of a shell those with a `c` in them (`-ec`) are followed by a script.
+            // A script follows an option that ends with `c` (`-ec`).
             let mut words = arguments.iter().filter_map(|word| word.to_str());
             let is_c = |word: &str| word.starts_with('-') && word.ends_with('c');
             if let Some(script) = words.find(|word| is_c(word)).and(words.next()) {
-                self.guesses(script)?;
+                self.add_words(script)?;
             }
         }
         Ok(path)
     }
 
-    /// Brings a program, given by its path or found on PATH, with all that it needs. Returns its absolute path.
+    /// Adds a program with its dependencies, by its path or its name on PATH. Returns its absolute path.
     pub fn program(&mut self, name: &OsStr) -> Result<PathBuf, ProgramError> {
         let shown = || name.to_string_lossy().into_owned();
         let path = self
@@ -96,12 +96,12 @@ impl HostFiles {
         if meta.permissions().mode() & 0o111 == 0 {
             return Err(refused("it is not executable".to_owned()));
         }
-        self.bring(&path, None)?;
+        self.add(&path, None)?;
         Ok(path)
     }
 
-    /// Brings a file, or a folder with all that is in it, to its own place or to another. What programs and
-    /// libraries among them need comes too.
+    /// Adds a file or a folder with its contents, at its own path or at another, with the dependencies of programs and
+    /// libraries in it.
     pub fn file(&mut self, from: &Path, to: Option<&Path>) -> Result<(), ProgramError> {
         let from = absolute(from);
         let to = to.map_or_else(|| from.clone(), absolute);
@@ -109,10 +109,10 @@ impl HostFiles {
         if meta.is_dir() {
             self.folder(&from, &to)
         } else if meta.is_file() && from == to {
-            self.bring(&from, None)
+            self.add(&from, None)
         } else if meta.is_file() {
             let content = self.files.content(&from)?;
-            self.needs(&from, &content, None)?;
+            self.add_dependencies(&from, &content, None)?;
             self.files.insert(&to, Entry::File(mode(&meta), content))
         } else {
             let error = io::Error::other("it is neither a file nor a folder");
@@ -120,7 +120,7 @@ impl HostFiles {
         }
     }
 
-    /// Brings a file or a folder that an option names as `PATH` or `PATH:PLACE`.
+    /// Adds a file or a folder that an option names as `PATH` or `PATH:PLACE`.
     pub fn named_file(&mut self, named: &str) -> Result<(), ProgramError> {
         match named.rsplit_once(':') {
             Some((from, to)) if !Path::new(named).exists() => {
@@ -130,12 +130,12 @@ impl HostFiles {
         }
     }
 
-    /// Makes a folder, if it is not there.
+    /// Adds a folder, unless there is one.
     pub fn dir(&mut self, path: &Path, permissions: u32) -> Result<(), ProgramError> {
         self.files.dir(path, permissions)
     }
 
-    /// Adds a file that the host need not have, unless there is one.
+    /// Adds a file with this content, unless there is one.
     pub fn text(&mut self, path: &str, content: &str) -> &mut Self {
         self.files.text(path, content);
         self
@@ -146,12 +146,12 @@ impl HostFiles {
         self.files.size()
     }
 
-    /// What is worth knowing: a library that is nowhere, a command that was left out.
+    /// Notes on what was left out: missing libraries, large programs.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Puts everything into an image.
+    /// Adds everything to an initramfs.
     pub fn add_to<'a>(&'a self, image: &mut Initramfs<'a>) -> Result<(), ImageError> {
         self.files.add_to(image)
     }
@@ -168,8 +168,8 @@ impl HostFiles {
             })
     }
 
-    /// Brings what seem to be the commands of a shell script.
-    fn guesses(&mut self, script: &str) -> Result<(), ProgramError> {
+    /// Adds the programs whose names are words of a shell script.
+    fn add_words(&mut self, script: &str) -> Result<(), ProgramError> {
         for word in script::words(script) {
             let Some(path) = self.locate(word.as_ref()) else {
                 continue;
@@ -180,18 +180,18 @@ impl HostFiles {
             let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
             if meta.len() > GUESS_LIMIT && runs {
                 self.notes.push(format!(
-                    "{} is left out, large as it is: name it as a file if the script runs it",
+                    "{} is left out because it is large: add it with --file if the script runs it",
                     path.display()
                 ));
             } else if runs {
-                self.bring(&path, None)?;
+                self.add(&path, None)?;
             }
         }
         Ok(())
     }
 
-    /// Brings one file to its own place, with what it needs.
-    fn bring(&mut self, path: &Path, by: Option<&Loaded>) -> Result<(), ProgramError> {
+    /// Adds a file at its own path, with its dependencies.
+    fn add(&mut self, path: &Path, by: Option<&Loaded>) -> Result<(), ProgramError> {
         if !self.seen.insert(path.to_owned()) {
             return Ok(());
         }
@@ -202,14 +202,14 @@ impl HostFiles {
         }
         let meta = fs::metadata(&real).map_err(|error| unreadable(&real, error))?;
         let content = self.files.content(&real)?;
-        // `$ORIGIN` is the folder of a program's real path, but of the path by which a library was found.
+        // For a program `$ORIGIN` is the folder of its real path, for a library that of the path where it was found.
         let origin = if by.is_some() { path } else { &real };
-        self.needs(origin, &content, by)?;
+        self.add_dependencies(origin, &content, by)?;
         self.files.insert(&real, Entry::File(mode(&meta), content))
     }
 
-    /// Brings what a file needs to be run or loaded.
-    fn needs(
+    /// Adds the dependencies of a file.
+    fn add_dependencies(
         &mut self,
         path: &Path,
         content: &[u8],
@@ -220,7 +220,7 @@ impl HostFiles {
             why,
         };
         match Elf::read(content) {
-            // Data, for a program that loads it.
+            // A program loads it as data.
             Ok(Some(elf)) if elf.is_bpf() => Ok(()),
             Ok(Some(elf)) if !elf.runs_on_x86_64() => Err(refused(format!(
                 "it is for another machine (ELF machine {}) than the VM, which is x86-64",
@@ -236,29 +236,29 @@ impl HostFiles {
         if let Some(interpreter) = &loaded.elf.interpreter {
             let interpreter = absolute(interpreter);
             if interpreter.exists() {
-                self.bring(&interpreter, Some(loaded))?;
+                self.add(&interpreter, Some(loaded))?;
             } else {
-                self.nowhere(&interpreter.to_string_lossy(), &loaded.path);
+                self.note_missing(&interpreter.to_string_lossy(), &loaded.path);
             }
             if Path::new(LD_CACHE).exists() {
-                self.bring(Path::new(LD_CACHE), None)?;
+                self.add(Path::new(LD_CACHE), None)?;
             }
         }
         for name in &loaded.elf.needed {
             let found = self.libraries.find(name, loaded);
             if found.is_empty() {
-                self.nowhere(name, &loaded.path);
+                self.note_missing(name, &loaded.path);
             }
             for path in found {
-                self.bring(&absolute(&path), Some(loaded))?;
+                self.add(&absolute(&path), Some(loaded))?;
             }
         }
         Ok(())
     }
 
-    fn nowhere(&mut self, name: &str, by: &Path) {
+    fn note_missing(&mut self, name: &str, by: &Path) {
         self.notes.push(format!(
-            "{} needs {name}, which is nowhere on this machine",
+            "{} needs {name}, which this machine does not have",
             by.display()
         ));
     }
@@ -269,22 +269,22 @@ impl HostFiles {
         };
         let program = absolute(&path.parent().unwrap_or(Path::new("/")).join(program));
         if !program.exists() {
-            self.nowhere(&program.to_string_lossy(), path);
+            self.note_missing(&program.to_string_lossy(), path);
             return Ok(());
         }
-        self.bring(&program, None)?;
+        self.add(&program, None)?;
         let mut name = file_name(&program);
         if name == "env" {
             let argument = argument.unwrap_or_default();
             let mut words = argument.split_whitespace();
             let found = words.find(|word| !word.starts_with('-') && !word.contains('='));
             if let Some(program) = found.and_then(|word| self.locate(word.as_ref())) {
-                self.bring(&program, None)?;
+                self.add(&program, None)?;
                 name = file_name(&program);
             }
         }
         match std::str::from_utf8(content) {
-            Ok(script) if script::is_shell(&name) => self.guesses(script),
+            Ok(script) if script::is_shell(&name) => self.add_words(script),
             _ => Ok(()),
         }
     }

@@ -1,8 +1,8 @@
-//! Scripts: the program that a first line names, and the commands that a shell will look for.
+//! Scripts: the interpreter in the first line, and the words that may be commands.
 
-/// The interpreter that a `#!` line names, and its one argument.
+/// The interpreter in the `#!` line, and its argument.
 pub(super) fn interpreter(data: &[u8]) -> Option<(String, Option<String>)> {
-    // The kernel reads no more of the file than this.
+    // The kernel reads only this much of the line.
     let head = &data[..data.len().min(256)];
     let line = head
         .strip_prefix(b"#!")?
@@ -17,7 +17,7 @@ pub(super) fn interpreter(data: &[u8]) -> Option<(String, Option<String>)> {
     (!program.is_empty()).then(|| (program.to_owned(), argument))
 }
 
-/// Whether a program of this name reads commands as `sh` does.
+/// Whether a program of this name is a shell.
 pub(super) fn is_shell(name: &str) -> bool {
     matches!(
         name,
@@ -25,8 +25,7 @@ pub(super) fn is_shell(name: &str) -> bool {
     )
 }
 
-/// Every word of a shell script that may be the name of a command. A guess that errs on the side of too many:
-/// what is no program on PATH is not taken anyway.
+/// Every word of a shell script that may be a command. The caller ignores words that are not programs on PATH.
 pub(super) fn words(script: &str) -> impl Iterator<Item = &str> {
     let part_of_name = |c: char| c.is_ascii_alphanumeric() || "_-+./[".contains(c);
     let code = script.lines().map(|line| match line.find(" #") {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, bail};
 use fexit::KernelVersion;
 
-use super::range::Range;
+use crate::kernels::range::Range;
 
 /// The fragments that every kernel is built with.
 pub(super) const FRAGMENTS: [(&str, &str); 2] = [

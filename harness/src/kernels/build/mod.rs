@@ -9,7 +9,6 @@ mod group;
 mod make;
 mod options;
 mod origin;
-mod range;
 mod tools;
 mod tree;
 mod workarounds;

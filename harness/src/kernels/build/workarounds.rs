@@ -10,7 +10,7 @@ use fexit::KernelVersion;
 use serde::Deserialize;
 
 use super::config::Config;
-use super::range::Range;
+use crate::kernels::range::Range;
 
 const DATA: &str = include_str!("../../../../kernels/workarounds.toml");
 

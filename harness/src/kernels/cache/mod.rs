@@ -1,5 +1,5 @@
-//! Where verified kernels are kept. Safe to share between processes, and to kill at any time:
-//! whatever is under its final name is complete, because it got there by a rename.
+//! The cache of verified kernels. Safe to share between processes, and to kill at any time:
+//! an entry gets its final name by a rename when it is complete.
 
 use std::env;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::kernels::source::{Artifact, Resolved, Source};
 use crate::support::lock::{Guard, lock};
 use crate::support::{atomic, last_used};
 
-/// The folder of everything that was downloaded.
+/// The cache folder.
 #[derive(Debug)]
 pub(crate) struct Cache {
     root: PathBuf,
@@ -66,7 +66,7 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// The folder that holds it all.
+    /// Its path.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -76,12 +76,12 @@ impl Cache {
         self.root.join("lists").join(id)
     }
 
-    /// The file for a key that was fetched.
+    /// The file of a downloaded key.
     pub(super) fn key(&self, fingerprint: &str) -> PathBuf {
         self.root.join("keys").join(format!("{fingerprint}.asc"))
     }
 
-    /// The file for the uncompressed form of the image with this SHA-256.
+    /// The file of the uncompressed kernel, by the SHA-256 of its image.
     pub(super) fn uncompressed(&self, sha256: &str) -> PathBuf {
         self.root.join("vmlinux").join(sha256)
     }
@@ -90,7 +90,7 @@ impl Cache {
         self.root.join("kernels")
     }
 
-    /// Two kernels share a folder only if they are the same to the last bit.
+    /// The folder of a kernel. Its name contains a digest of the checksums, so each kernel has its own.
     pub(super) fn entry_dir(&self, resolved: &Resolved) -> PathBuf {
         let sums: Vec<_> = resolved
             .source
@@ -99,13 +99,13 @@ impl Cache {
             .map(|a| a.sha256.as_bytes())
             .collect();
         let digest = manifest::digest(sums.concat().as_slice());
-        let version = tame(&resolved.source.package_version);
+        let version = file_name(&resolved.source.package_version);
         self.kernels().join(format!("{version}_{}", &digest[..16]))
     }
 
     /// The folder in which a kernel is built from a source.
     pub(super) fn build_dir(&self, source: &Artifact) -> Result<PathBuf> {
-        let name = tame(&source.package);
+        let name = file_name(&source.package);
         let dir = self
             .root
             .join("builds")
@@ -113,12 +113,12 @@ impl Cache {
         std::path::absolute(&dir).with_context(|| format!("cannot find {}", dir.display()))
     }
 
-    /// Waits until no other process holds the lock; `on_wait` is called if there is a need to.
+    /// Takes a lock. Calls `on_wait` if another process holds it, and waits.
     pub(super) fn lock(&self, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
         lock(&self.root, name, on_wait)
     }
 
-    /// Looks a kernel up. With `thorough`, every byte of it is hashed; otherwise only files that look touched.
+    /// Finds a kernel. With `thorough`, hashes all of its files; otherwise only those with another time than recorded.
     pub(super) fn lookup(&self, resolved: &Resolved, thorough: bool) -> Result<Lookup> {
         let dir = self.entry_dir(resolved);
         let Some(entry) = read_entry(&dir)? else {
@@ -132,7 +132,7 @@ impl Cache {
         match manifest::check(&dir, &records, thorough) {
             State::Damaged(reason) => return Ok(Lookup::Damaged(reason)),
             State::Touched(records) => {
-                // Only saves the next run from hashing again, so a cache that is read-only may stay as it is.
+                // Only saves time in the next run, so a read-only cache is no error.
                 let _ = write_atomically(&manifest, manifest::to_text(&records).as_bytes());
             }
             State::Good => {}
@@ -143,17 +143,17 @@ impl Cache {
         })
     }
 
-    /// Says that a cached kernel is used now.
+    /// Records that a cached kernel is used now.
     pub(super) fn mark_used(kernel: &Kernel) {
         last_used::mark(&kernel.image.with_file_name(ENTRY));
     }
 
-    /// What is recorded of a cached kernel.
+    /// The record of a cached kernel.
     pub(super) fn entry(&self, resolved: &Resolved) -> Result<Option<Entry>> {
         read_entry(&self.entry_dir(resolved))
     }
 
-    /// All cached kernels of a series, complete but not checked.
+    /// All cached kernels of a series, without a check of their files.
     pub(super) fn entries(&self, series: &str) -> Result<Vec<Entry>> {
         let Ok(dirs) = fs::read_dir(self.kernels()) else {
             return Ok(Vec::new());
@@ -163,7 +163,7 @@ impl Cache {
             if dir.file_name().to_string_lossy().starts_with('.') {
                 continue;
             }
-            // One that cannot be read is found out when it is looked up by name.
+            // `lookup` reports an entry that cannot be read.
             if let Ok(Some(entry)) = read_entry(&dir.path())
                 && entry.series == series
             {
@@ -173,7 +173,7 @@ impl Cache {
         Ok(entries)
     }
 
-    /// An empty folder to build an entry in. Call it, and [`Cache::publish`], only with the entry's lock held.
+    /// An empty folder for the files of an entry. Call it, and [`Cache::publish`], only with the entry's lock held.
     pub(super) fn begin(&self, resolved: &Resolved) -> Result<TempDir> {
         atomic::partial(&self.entry_dir(resolved))
     }
@@ -183,7 +183,7 @@ impl Cache {
         atomic::sweep(&self.root, &self.kernels(), "");
     }
 
-    /// Says where the way out is, if the problem is the place where kernels are kept.
+    /// Adds advice to an error that is about the cache folder.
     pub(super) fn advise(&self, error: Error) -> Error {
         let disk = error.chain().any(|cause| {
             if let Some(failed) = cause.downcast_ref::<AllFailed>() {
@@ -202,7 +202,7 @@ impl Cache {
         });
         if disk {
             error.context(format!(
-                "kernels cannot be kept in {}; --cache-dir names another place",
+                "the cache {} cannot be used; --cache-dir names another folder",
                 self.root.display()
             ))
         } else {
@@ -210,7 +210,7 @@ impl Cache {
         }
     }
 
-    /// Makes what was built in `partial` the cached kernel.
+    /// Adds the kernel in `partial` to the cache.
     pub(super) fn publish(
         &self,
         partial: &Path,
@@ -220,7 +220,7 @@ impl Cache {
     ) -> Result<()> {
         let entry = Entry {
             series: resolved.series.clone(),
-            // A package knows better than the image, but an image that came alone is all there is.
+            // The version of a package is more exact, but a bare image has none.
             version: match resolved.version.as_str() {
                 "" => identity.version,
                 version => version.to_owned(),
@@ -231,7 +231,7 @@ impl Cache {
         let context = || format!("cannot write {}", partial.display());
         fs::write(partial.join(MANIFEST), manifest::to_text(records)).with_context(context)?;
         fs::write(partial.join(ENTRY), serde_json::to_vec_pretty(&entry)?).with_context(context)?;
-        // One call for a thousand files. Without it, a power cut after the rename could leave them empty.
+        // After a power cut the renamed folder must not have empty files. One call syncs all of them.
         syncfs(File::open(partial).with_context(context)?).with_context(context)?;
         fs::create_dir_all(self.kernels()).with_context(context)?;
         atomic::replace(partial, &self.entry_dir(resolved))
@@ -249,17 +249,19 @@ pub(crate) fn default_dir() -> Result<PathBuf> {
     match base {
         Some(base) => Ok(base.join("fexit-harness")),
         None => {
-            bail!("neither XDG_CACHE_HOME nor HOME says where to keep kernels: use --cache-dir")
+            bail!(
+                "there is no cache folder, since XDG_CACHE_HOME and HOME are not set: name one with --cache-dir"
+            )
         }
     }
 }
 
-/// What can be part of a file name, whatever it was.
-fn tame(text: &str) -> String {
+/// Replaces characters that cannot be in a file name.
+fn file_name(text: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "+-.~".contains(c);
     let replace = |c: char| if harmless(c) { c } else { '_' };
-    let tame: String = text.chars().map(replace).take(100).collect();
-    tame.trim_start_matches('.').to_owned()
+    let name: String = text.chars().map(replace).take(100).collect();
+    name.trim_start_matches('.').to_owned()
 }
 
 /// As [`atomic::write`], with an error that names the file.
@@ -270,7 +272,7 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 fn read_entry(dir: &Path) -> Result<Option<Entry>> {
     let path = dir.join(ENTRY);
     match fs::read(&path) {
-        // Unreadable is as good as absent: it will be fetched again.
+        // An entry that cannot be parsed counts as absent, and is downloaded again.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
@@ -279,7 +281,7 @@ fn read_entry(dir: &Path) -> Result<Option<Entry>> {
 
 fn kernel(dir: &Path, resolved: &Resolved, entry: Entry, records: &[Record]) -> Option<Kernel> {
     let existing = |path: PathBuf| path.exists().then_some(path);
-    // What vouches for it is what was asked today; where it came from was known only when it was downloaded.
+    // The request has what verified it; the entry has the URLs of the download.
     let mut source = resolved.source.clone();
     source.artifacts = entry.source.artifacts;
     let image = records.iter().find(|record| record.path == IMAGE)?;

@@ -1,4 +1,4 @@
-//! `kernels.lock`: what each series resolved to, so that a run can be repeated and needs no index.
+//! `kernels.lock`: the kernel of each series, so that a run can be repeated and needs no index.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const HEADER: &str = "\
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lock {
     version: u32,
-    /// Sorted as the matrix is.
+    /// In the order of the matrix.
     #[serde(default, rename = "kernel")]
     pub(crate) kernels: Vec<Locked>,
 }
@@ -32,12 +32,12 @@ pub(crate) struct Locked {
     pub(crate) series: String,
     /// The upstream version, as `5.10.262`.
     pub(crate) version: String,
-    /// The source of the matrix that it came from.
+    /// Its source in the matrix.
     pub(crate) source: String,
-    /// The kind of place that it was found in, where that is another than the matrix says.
+    /// The kind of its source, if it differs from the matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<Kind>,
-    /// Who vouched for it then.
+    /// What verified it when it was locked.
     pub(crate) verified_by: String,
     /// What to download.
     #[serde(rename = "package")]
@@ -52,7 +52,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// The package's version.
     pub(crate) version: String,
-    /// Relative to the archive's base, or an address of its own.
+    /// Its path below the base of the archive, or its URL.
     pub(crate) path: String,
     /// In bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,12 +71,12 @@ impl Default for Lock {
 }
 
 impl Lock {
-    /// Reads a lock file, and refuses one that cannot be trusted to mean what it says.
+    /// Reads a lock file, and refuses an invalid one.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let lock: Self = toml::from_str(text).context("this is not a lock file")?;
         if lock.version != VERSION {
             bail!(
-                "it has version {}, this harness knows version {VERSION}",
+                "its format is version {}, but this harness reads version {VERSION}",
                 lock.version
             );
         }
@@ -108,7 +108,7 @@ impl Lock {
         Ok(format!("{HEADER}{}", toml::to_string(self)?))
     }
 
-    /// What a series is locked to.
+    /// The kernel that a series is locked to.
     pub(crate) fn find(&self, series: &str) -> Option<&Locked> {
         self.kernels.iter().find(|locked| locked.series == series)
     }

@@ -1,4 +1,4 @@
-//! `kernels.toml`: which kernels there are, and where they come from. Data, not code.
+//! `kernels.toml`: the series of kernels and their sources.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,32 +29,32 @@ const KEYRINGS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Everything that can be asked for by name, with what vouches for it.
+/// All series with their sources, keys and lock.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     series: Vec<Series>,
     sources: BTreeMap<String, Source>,
     packages: BTreeMap<String, Packages>,
-    /// What each series resolved to when the lock was last updated.
+    /// The kernel of each series at the last update of the lock.
     pub(crate) lock: Lock,
-    /// The file it was read from; `None` for the one that is built in.
+    /// Its file; `None` for the built-in matrix.
     file: Option<PathBuf>,
 }
 
-/// What `--kernel NAME` can name.
+/// A series of kernels, which `--kernel` can name.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     /// As `5.10`.
     pub(crate) name: String,
-    /// Which source it comes from.
+    /// The name of its source.
     pub(crate) source: String,
-    /// Whether `all` means it, too.
+    /// Whether `all` includes it.
     pub(crate) in_all: bool,
-    /// Which list of packages makes a kernel of it.
+    /// The name of the list of its packages.
     packages: Option<String>,
 }
 
-/// Series that have all but their names in common.
+/// Series that differ only in their names.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -69,7 +69,7 @@ fn yes() -> bool {
     true
 }
 
-/// Where kernels come from.
+/// A source of kernels.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Source {
@@ -77,9 +77,9 @@ pub(crate) enum Source {
     Debian(Archive),
     /// Ubuntu's builds of upstream releases.
     UbuntuMainline(Builds),
-    /// Releases of kernel.org, to be built here.
+    /// Releases of kernel.org, which the harness builds.
     KernelOrg(Releases),
-    /// Files at addresses of their own.
+    /// Files at URLs.
     Url(Files),
 }
 
@@ -92,19 +92,19 @@ struct Data {
     series: Vec<Entry>,
 }
 
-/// For kernels that do not come in packages.
+/// The packages of a kernel that has none.
 static NO_PACKAGES: Packages = Packages {
     required: Vec::new(),
     optional: Vec::new(),
 };
 
 impl Matrix {
-    /// The one that is built in.
+    /// The built-in matrix.
     pub(crate) fn built_in() -> Result<Self> {
         Self::parse(MATRIX, Lock::parse(LOCK)?, None)
     }
 
-    /// One from a file; the lock (`NAME.lock`) and the folder `keys` are looked for beside it.
+    /// Reads a matrix. The lock (`NAME.lock`) and the folder `keys` are in the same folder.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display();
         let text =
@@ -223,7 +223,7 @@ impl Matrix {
         self.series.iter().filter(|series| series.in_all)
     }
 
-    /// The keys of an archive: from the folder `keys` beside the file, else those that are built in.
+    /// The keys of an archive: from the folder `keys` next to the file, else the built-in ones.
     pub(crate) fn keyring(&self, name: &str) -> Result<Keyring> {
         if let Some(file) = &self.file {
             let path = file.with_file_name("keys").join(format!("{name}.asc"));

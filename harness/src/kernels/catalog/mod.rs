@@ -1,4 +1,4 @@
-//! Which kernels there are: `kernels/kernels.toml`, the lock, and the names that a user may give.
+//! The known kernels: `kernels/kernels.toml`, the lock, and the names that a user may give.
 
 pub(crate) mod lock;
 pub(crate) mod matrix;

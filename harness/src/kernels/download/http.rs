@@ -1,4 +1,4 @@
-//! Downloads: bounded, verified on the way to the disk, tried again when the problem may pass.
+//! Downloads with a size limit, verified while they are written, and retried after transient errors.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,17 +12,17 @@ use ureq::tls::{RootCerts, TlsConfig};
 use crate::support::hex::hex;
 use crate::support::progress::{Notes, Progress};
 
-/// A file whose size nobody told may be this large.
+/// The limit for a file of unknown size.
 const MAX_FILE: u64 = 4 << 30;
 
-/// How patient to be.
+/// Time limits and retries.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// For a connection, and for the next bytes of an answer.
+    /// Limit for a connection, and for the next bytes of a response.
     pub stall: Duration,
-    /// For one whole answer.
+    /// Limit for one whole response.
     pub total: Duration,
-    /// How often to try, at least once.
+    /// The number of attempts, at least one.
     pub attempts: u32,
     /// The wait before the second attempt; doubled before each further one.
     pub pause: Duration,
@@ -39,27 +39,27 @@ impl Default for Patience {
     }
 }
 
-/// Why there is no file.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
-    /// The server is sure that it has no such file.
+    /// The server has no such file.
     #[error("{url}: not found")]
     NotFound {
-        /// What was asked for.
+        /// The URL.
         url: String,
     },
-    /// The server, or the way to it, failed.
+    /// The server or the network failed.
     #[error("{url}: {reason}")]
     Failed {
-        /// What was asked for.
+        /// The URL.
         url: String,
         /// What went wrong.
         reason: String,
     },
-    /// Something arrived, but not what was promised.
+    /// The response has the wrong size or checksum.
     #[error("{url}: {reason}: refused")]
     Refused {
-        /// What was asked for.
+        /// The URL.
         url: String,
         /// What differs.
         reason: String,
@@ -69,19 +69,19 @@ pub(crate) enum HttpError {
     Disk {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// What a file must be to be accepted.
+/// The size and checksum that a file must have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected<'a> {
     /// In bytes, if known.
     pub(crate) size: Option<u64>,
     /// Lower-case hexadecimal.
     pub(crate) sha256: &'a str,
-    /// Who says so, for messages.
+    /// The source of the checksum, for messages.
     pub(crate) according_to: &'a str,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct Client {
     patience: Patience,
 }
 
-/// An attempt that failed, and whether another may fare better.
+/// A failed attempt, and whether a retry may succeed.
 struct Attempt {
     error: HttpError,
     transient: bool,
@@ -155,7 +155,7 @@ impl Client {
         self.retry(attempt, |error| notes.add(format!("tried again: {error}")))
     }
 
-    /// What the server answers, and how long it says that will be.
+    /// The response, and its length according to the server.
     fn body(&self, url: &str) -> Result<(impl Read + use<>, Option<u64>), Attempt> {
         let response = self.agent.get(url).call().map_err(|error| match error {
             ureq::Error::StatusCode(404 | 410) => Attempt {
@@ -174,7 +174,7 @@ impl Client {
             }
             error => {
                 let reason = error.to_string();
-                // Neither the library nor the system has a kind for this. Trying again does not help.
+                // This error has no kind of its own. A retry does not help.
                 let unknown_host = reason.contains("Name or service not known");
                 failed(url, reason, !unknown_host)
             }
@@ -184,8 +184,8 @@ impl Client {
         Ok((body.into_reader(), length))
     }
 
-    /// Tries until it succeeds, has failed too often, or another attempt would fare no better. `again` is told of each
-    /// failure that was not the last word.
+    /// Tries until it succeeds, the attempts are used up, or the error is not transient. Calls `again` with each error
+    /// that is followed by a retry.
     fn retry<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, Attempt>,

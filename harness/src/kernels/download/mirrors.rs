@@ -1,33 +1,33 @@
-//! The same file at several addresses: the first that has a good one wins.
+//! Mirrors: downloads a file from the first one that has it.
 
 use anyhow::Error;
 
 use super::http::HttpError;
 use crate::support::progress::Notes;
 
-/// No address had it.
+/// No mirror has the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {}", reasons.join("; "))]
 pub(crate) struct AllFailed {
     what: String,
     reasons: Vec<String>,
     pub(crate) why: Why,
-    /// It came, but could not be written.
+    /// A file could not be written.
     pub(crate) disk: bool,
 }
 
-/// What the failures have in common.
+/// What the failures mean together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Every server is sure that there is no such file.
+    /// No server has such a file.
     Gone,
-    /// Some server, or the way to it, failed.
+    /// A server or the network failed.
     Unreachable,
-    /// Something arrived that was not what it should be, or it could not be kept.
+    /// A response was refused, or a file could not be written.
     Wrong,
 }
 
-/// Tries one address after the other. Failures before a success are worth a note.
+/// Tries the URLs in order. Notes the failures before a success.
 pub(crate) fn first_good<T>(
     what: &str,
     bases: &[String],
@@ -46,7 +46,7 @@ pub(crate) fn first_good<T>(
             }
             Err(error) => {
                 why = why.worse(&error);
-                // As the reasons of one server are often those of the next.
+                // The next server often fails for the same reason.
                 let reason = format!("{error:#}");
                 if !reasons.contains(&reason) {
                     reasons.push(reason);

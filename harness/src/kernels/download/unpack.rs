@@ -1,4 +1,4 @@
-//! From what was downloaded to the few files of it that we boot.
+//! Unpacks the files that the harness needs from a package or an archive.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
@@ -12,8 +12,8 @@ use crate::support::hex::hex;
 
 /// Unpacks image, configuration and modules into `dir`: `vmlinuz`, `config` and `lib/modules/RELEASE/`.
 ///
-/// Takes a Debian package, an archive as `make tar-pkg` leaves it, or an image that is not packed at all.
-/// Everything else in a package (documentation, hooks, links into a build tree) is left out.
+/// Reads a Debian package, an archive of `make tar-pkg`, or a bare image. Leaves out other files (documentation, hooks,
+/// links into a build tree).
 pub(crate) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
     let (mut reader, format) = open(file)?;
     match format {
@@ -23,7 +23,7 @@ pub(crate) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
     }
 }
 
-/// The bytes of a tar archive, however it is compressed.
+/// The bytes of a tar archive in any compression format.
 pub(crate) fn open_tar(file: &Path) -> Result<Box<dyn Read>> {
     match open(file)? {
         (reader, Format::Tar(compression)) => decompress(reader, compression),
@@ -44,12 +44,12 @@ fn open(file: &Path) -> Result<(File, Format)> {
 enum Format {
     Deb,
     Image,
-    /// With the ending that tells how it is compressed.
+    /// With the suffix of its compression format.
     Tar(&'static str),
 }
 
 impl Format {
-    /// Goes by the contents: an address need not end in a file name.
+    /// Detects the format from the contents: a URL need not end in a file name.
     fn of(start: &[u8]) -> Self {
         match start {
             [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Self::Deb,
@@ -65,13 +65,13 @@ impl Format {
 fn unpack_deb(reader: File, dir: &Path) -> Result<Vec<Record>> {
     let mut archive = ar::Archive::new(BufReader::new(reader));
     while let Some(member) = archive.next_entry() {
-        let member = member.context("it is a damaged Debian package")?;
+        let member = member.context("the Debian package is damaged")?;
         let id = String::from_utf8_lossy(member.header().identifier()).into_owned();
         if let Some(compression) = id.trim_end_matches('/').strip_prefix("data.tar") {
             return unpack_tar(decompress(member, compression)?, dir);
         }
     }
-    bail!("it is a Debian package without data")
+    bail!("the Debian package contains no data")
 }
 
 fn decompress<'a>(reader: impl Read + 'a, suffix: &str) -> Result<Box<dyn Read + 'a>> {
@@ -80,7 +80,7 @@ fn decompress<'a>(reader: impl Read + 'a, suffix: &str) -> Result<Box<dyn Read +
         ".xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
         ".zst" => Box::new(zstd::Decoder::new(reader)?),
         ".gz" => Box::new(flate2::read::MultiGzDecoder::new(reader)),
-        _ => bail!("it is compressed in an unknown way: data.tar{suffix}"),
+        _ => bail!("its compression format is not supported: data.tar{suffix}"),
     })
 }
 
@@ -100,18 +100,18 @@ fn unpack_tar(reader: impl Read, dir: &Path) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Where a file of the package goes, `None` if we do not want it.
+/// The path to unpack a file of the package to; `None` to leave it out.
 fn target(path: &Path) -> Option<PathBuf> {
     let mut parts = Vec::new();
     for component in path.components() {
         match component {
             Component::Normal(part) => parts.push(part.to_str()?),
             Component::CurDir => {}
-            // A path that leads elsewhere is not one of ours.
+            // A path outside of the folder.
             _ => return None,
         }
     }
-    // Before the merge of /usr, and after it.
+    // With or without a merged /usr.
     let parts = parts.strip_prefix(&["usr"]).unwrap_or(&parts);
     match parts {
         ["boot", name] if name.starts_with("vmlinuz-") => Some("vmlinuz".into()),
@@ -129,7 +129,7 @@ fn write(entry: &mut impl Read, dir: &Path, target: &Path) -> Result<Record> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(context)?;
     }
-    // No package has reason to replace a file of its own, or of another one.
+    // No package replaces a file of its own or of another package.
     let mut out = Hashing {
         file: File::create_new(&path).with_context(context)?,
         hash: Sha256::new(),

@@ -1,4 +1,4 @@
-//! What a kernel image says of itself.
+//! The release and version in a kernel image.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,13 +13,13 @@ const MAGIC: u64 = 0x202;
 const VERSION_POINTER: u64 = 0x20e;
 const SETUP: u64 = 0x200;
 
-/// What precedes the release in the banner of an uncompressed kernel.
+/// The text before the release in the banner of an uncompressed kernel.
 const BANNER: &[u8] = b"Linux version ";
 
-/// Long enough for any banner.
+/// The longest banner.
 const TEXT: usize = 512;
 
-/// Which kernel an image is.
+/// The kernel in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// `uname -r`.
@@ -39,7 +39,7 @@ pub(crate) fn identify(path: &Path) -> Result<Identity> {
     }
 }
 
-/// The text that begins with the release, `None` if this is no kernel.
+/// The text that begins with the release; `None` if this is not a kernel.
 fn banner(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     let mut magic = [0; 4];
     if read_at(file, MAGIC, &mut magic)? == 4 && &magic == b"HdrS" {
@@ -60,7 +60,7 @@ fn banner(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Looks for the banner in chunks: a `vmlinux` with debugging symbols has hundreds of megabytes.
+/// Searches the banner in chunks: a `vmlinux` with debugging symbols has hundreds of megabytes.
 fn search(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = Vec::new();
     let mut offset = 0;
@@ -69,7 +69,7 @@ fn search(file: &mut File) -> io::Result<Option<Vec<u8>>> {
         let n = read_at(file, offset, &mut buffer)?;
         buffer.truncate(n);
         for (at, window) in buffer.windows(BANNER.len() + 1).enumerate() {
-            // The same words are in format strings, with no number behind them.
+            // Format strings contain the same text without a number.
             if window.starts_with(BANNER) && window[BANNER.len()].is_ascii_digit() {
                 let mut text = vec![0; TEXT];
                 let n = read_at(file, offset + (at + BANNER.len()) as u64, &mut text)?;
@@ -90,7 +90,7 @@ fn parse(text: &[u8]) -> Option<Identity> {
     if !release.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    // Debian's releases say 5.10.0 where the upstream version is 5.10.262.
+    // Debian's release is 5.10.0 where the upstream version is 5.10.262.
     let debian = text
         .split_once(" Debian ")
         .and_then(|(_, rest)| rest.split(' ').next());
@@ -107,7 +107,7 @@ fn numeric(release: &str) -> &str {
     release[..end.unwrap_or(release.len())].trim_end_matches('.')
 }
 
-/// Reads as much as there is.
+/// Reads up to the end of the file.
 fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     file.seek(SeekFrom::Start(offset))?;
     let mut filled = 0;

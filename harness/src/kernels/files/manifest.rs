@@ -1,4 +1,4 @@
-//! The files of a cached kernel, and whether they still are what was unpacked.
+//! The manifest of a cached kernel: its files with sizes, times and checksums.
 
 use std::fmt::Write as _;
 use std::fs::{self, Metadata};
@@ -17,18 +17,18 @@ pub(crate) struct Record {
     /// Relative to the folder of the kernel.
     pub(crate) path: String,
     pub(crate) size: u64,
-    /// When it was written, in nanoseconds. A file that still has this time and size is not hashed again.
+    /// The time of its last change, in nanoseconds. A file with the same time and size is not hashed again.
     pub(crate) mtime: i128,
     pub(crate) sha256: String,
 }
 
-/// What became of the files.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Good,
-    /// All contents are right, but times have changed (a copy, or a restored backup): here are the new ones.
+    /// All contents are unchanged, but some times are not (a copy or a restored backup). Has the new records.
     Touched(Vec<Record>),
-    /// The first file that is wrong, and how.
+    /// The first file that has changed, and how.
     Damaged(String),
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn mtime(metadata: &Metadata) -> i128 {
     i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 
-/// A line a file: plain text, because there are a thousand of them and this is read at every start.
+/// One line for each file. Plain text, since each start reads about a thousand of them.
 pub(crate) fn to_text(records: &[Record]) -> String {
     let mut text = String::new();
     for Record {
@@ -78,7 +78,7 @@ fn parse(line: &str) -> Option<Record> {
     })
 }
 
-/// Compares the files below `dir` with what was recorded.
+/// Compares the files below `dir` with their records.
 pub(crate) fn check(dir: &Path, records: &[Record], thorough: bool) -> State {
     let mut touched = false;
     let mut current = Vec::new();
@@ -123,7 +123,7 @@ pub(crate) fn hash_file(path: &Path) -> io::Result<String> {
     Ok(hex(&hash.finalize()))
 }
 
-/// Adds the contents of a file.
+/// Adds the contents of a file to a hash.
 pub(crate) fn hash_into(hash: &mut Sha256, path: &Path) -> io::Result<()> {
     let mut file = fs::File::open(path)?;
     let mut buffer = vec![0; 1 << 18];

@@ -1,7 +1,7 @@
-//! Kernel modules: which files make a module and what it needs, in the order in which they load.
+//! Kernel modules: the files of a module and its dependencies, in load order.
 //!
-//! Debian's packages carry no `modules.dep` (it is made where they are installed), so the modules themselves are
-//! asked: each names what it depends on in its `.modinfo` section.
+//! Debian's packages contain no `modules.dep`, which the installation makes. So the dependencies come from the
+//! `.modinfo` section of each module.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -13,16 +13,16 @@ use object::{Object, ObjectSection};
 
 use crate::kernels::Kernel;
 
-/// The files to load for `names` to be there, each after what it depends on.
+/// The modules `names` with their dependencies, in load order.
 ///
-/// What is built into the kernel needs no file. `-` and `_` are the same in the name of a module.
+/// A module that is built into the kernel has no file. `-` and `_` are equal in the name of a module.
 pub fn closure(kernel: &Kernel, names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let Some(dir) = &kernel.modules else {
         if names.is_empty() {
             return Ok(Vec::new());
         }
         bail!(
-            "kernel {} came without modules: {} cannot be loaded",
+            "kernel {} has no modules: {} cannot be loaded",
             kernel.release,
             names.join(", ")
         );
@@ -42,7 +42,7 @@ pub fn closure(kernel: &Kernel, names: &[&str]) -> Result<Vec<(String, PathBuf)>
     Ok(order.loaded)
 }
 
-/// The module itself, from a file that may be compressed (`.ko`, `.ko.xz`, `.ko.zst`, `.ko.gz`).
+/// Reads a module, and uncompresses it (`.ko`, `.ko.xz`, `.ko.zst`, `.ko.gz`).
 pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     let context = || format!("cannot read the module {}", path.display());
     let bytes = fs::read(path).with_context(context)?;
@@ -57,7 +57,7 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     Ok(module)
 }
 
-/// What there is: files by the name of their module, and the names of what is built in.
+/// All modules: files by the name of the module, and the names of built-in modules.
 struct Tree {
     files: HashMap<String, PathBuf>,
     builtin: HashSet<String>,
@@ -81,7 +81,7 @@ fn collect(dir: &Path, files: &mut HashMap<String, PathBuf>) -> std::io::Result<
         let entry = entry?;
         let kind = entry.file_type()?;
         let path = entry.path();
-        // Links lead to build trees and sources, which may be anywhere.
+        // Links point to build trees and sources.
         if kind.is_dir() {
             collect(&path, files)?;
         } else if kind.is_file()
@@ -106,7 +106,7 @@ fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Depth first, so that what is needed comes first.
+/// Depth first, so that dependencies come first.
 struct Order<'a> {
     tree: &'a Tree,
     release: &'a str,
@@ -140,10 +140,10 @@ impl Order<'_> {
     }
 }
 
-/// What a module says of itself.
+/// The `.modinfo` of a module.
 struct Info {
     depends: Vec<String>,
-    /// The kernel it was built for.
+    /// The kernel that it was built for.
     release: Option<String>,
 }
 

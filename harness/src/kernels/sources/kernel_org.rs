@@ -1,4 +1,4 @@
-//! Releases as kernel.org publishes them: a folder a major version, in it tarballs and their signed checksums.
+//! Releases of kernel.org: for each major version a folder with tarballs and signed checksums.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -12,20 +12,20 @@ use crate::kernels::version;
 use crate::support::error::usage;
 use crate::support::progress::Notes;
 
-/// Of all releases of a major version there are a few thousand.
+/// The limit for the checksums of a major version, which has a few thousand releases.
 const MAX_SUMS: u64 = 16 << 20;
 
-/// Where such releases are.
+/// The mirrors and the key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Releases {
     /// Base addresses, tried in this order.
     pub(crate) mirrors: Vec<String>,
-    /// Who signs the checksums.
+    /// The key that signs the checksums.
     pub(crate) key: RemoteKey,
 }
 
-/// A release, and who vouches for it.
+/// A release, and what verified it.
 pub(crate) struct Release {
     pub(crate) artifact: Artifact,
     pub(crate) verified_by: String,
@@ -41,7 +41,7 @@ pub(crate) fn find(
     let keyring = releases.key.get(cache, client, offline)?;
     let major = wanted.split('.').next().unwrap_or(wanted);
     let folder = format!("v{major}.x");
-    let what = "no mirror of kernel.org can tell";
+    let what = "no mirror of kernel.org has the checksums";
     let signed = first_good(what, &releases.mirrors, notes, |base| {
         let url = format!("{base}/{folder}/sha256sums.asc");
         let sums = client.get(&url, MAX_SUMS)?;
@@ -72,7 +72,7 @@ pub(crate) fn find(
     })
 }
 
-/// Version and checksum of the newest release of a series, or of exactly the one that was asked for.
+/// Version and checksum of the newest release of a series, or of exactly the requested release.
 fn choose<'a>(sums: &'a str, wanted: &str) -> Option<(&'a str, &'a str)> {
     // The first release of a series has no patch level: 5.5.0 is linux-5.5.tar.xz.
     let exact = match wanted.split('.').count() {
@@ -92,7 +92,7 @@ fn choose<'a>(sums: &'a str, wanted: &str) -> Option<(&'a str, &'a str)> {
         .max_by(|(a, _), (b, _)| version::compare(a, b))
 }
 
-/// Version and checksum of a line that is about a release.
+/// Version and checksum from the line of a release.
 fn release(line: &str) -> Option<(&str, &str)> {
     let (sha256, name) = line.trim().split_once(char::is_whitespace)?;
     let version = name

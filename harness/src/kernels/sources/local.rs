@@ -1,4 +1,4 @@
-//! A kernel of the user's own: an installed one, or one in the tree where it was built.
+//! A local kernel: an installed one, or one in the tree where it was built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,13 @@ use crate::kernels::files::manifest::hash_file;
 use crate::kernels::source::{Artifact, Kind, Source};
 use crate::support::error::usage;
 
-/// Where the build leaves the image.
+/// Where a build writes the image.
 const BUILT: &str = "arch/x86/boot/bzImage";
 
-/// Takes an image (`bzImage`, `vmlinuz`, `vmlinux`), or a tree in which a kernel was built.
+/// Opens an image (`bzImage`, `vmlinuz`, `vmlinux`), or a tree in which a kernel was built.
 ///
-/// `modules` may be a folder of modules (`lib/modules/RELEASE`), one that has such a folder in it (what was given
-/// to `make modules_install` as `INSTALL_MOD_PATH`), or a build tree. If absent, modules are looked for where they
-/// belong to such an image.
+/// `modules` is a folder of modules (`lib/modules/RELEASE`), a folder that contains one (the `INSTALL_MOD_PATH` of
+/// `make modules_install`), or a build tree. If it is absent, the modules are searched in the usual places for this image.
 pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
     let (path, tree) = find_image(image)?;
     let identity = bzimage::identify(&path).map_err(|error| usage(format!("{error:#}")))?;
@@ -61,7 +60,7 @@ pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
     })
 }
 
-/// The image, and the build tree if it was one that was named.
+/// The image, and the build tree if the path is one.
 fn find_image(path: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
     let name = path.display();
     let metadata = fs::metadata(path)
@@ -101,10 +100,10 @@ fn given_modules(dir: &Path, identity: &Identity) -> Result<PathBuf> {
     }
 }
 
-/// Beside the image (`lib/modules/RELEASE/vmlinuz`), in the tree it was built in, or in `lib/modules` beside `boot`.
+/// Next to the image (`lib/modules/RELEASE/vmlinuz`), in its build tree, or in the `lib/modules` next to `boot`.
 fn usual_modules(image: &Path, identity: &Identity) -> Option<PathBuf> {
     let dir = image.parent()?;
-    let beside = dir
+    let adjacent = dir
         .ends_with(Path::new("modules").join(&identity.release))
         .then(|| dir.to_owned());
     let built = image
@@ -114,14 +113,14 @@ fn usual_modules(image: &Path, identity: &Identity) -> Option<PathBuf> {
     let root = dir.parent().unwrap_or(dir);
     let installed =
         ["lib/modules", "usr/lib/modules"].map(|base| root.join(base).join(&identity.release));
-    [beside, built]
+    [adjacent, built]
         .into_iter()
         .flatten()
         .chain(installed)
         .find(|dir| is_module_dir(dir))
 }
 
-/// The build leaves these files in its tree, and the installation copies them.
+/// A build writes these files to its tree, and the installation copies them.
 fn is_module_dir(dir: &Path) -> bool {
     ["modules.order", "modules.builtin", "modules.dep"]
         .iter()
@@ -134,8 +133,11 @@ fn find_config(image: &Path, release: &str) -> Option<PathBuf> {
         .to_str()
         .and_then(|path| path.strip_suffix(BUILT))
         .map(|tree| Path::new(tree).join(".config"));
-    let beside = [dir.join(format!("config-{release}")), dir.join("config")];
-    built.into_iter().chain(beside).find(|path| path.is_file())
+    let adjacent = [dir.join(format!("config-{release}")), dir.join("config")];
+    built
+        .into_iter()
+        .chain(adjacent)
+        .find(|path| path.is_file())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

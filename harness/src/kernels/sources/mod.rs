@@ -1,4 +1,4 @@
-//! Where kernels come from.
+//! The sources of kernels.
 
 pub(crate) mod debian;
 pub(crate) mod kernel_org;

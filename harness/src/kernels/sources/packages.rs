@@ -1,19 +1,19 @@
-//! Kernels that come in packages: which of them make one.
+//! The packages of a kernel.
 
 use serde::Deserialize;
 
-/// Which packages make a kernel. `{abi}` in their names is what those of one kernel have in common.
+/// The packages of a kernel. `{abi}` is the part that is equal in the names of all packages of one kernel.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Packages {
-    /// Without these there is no kernel. The first decides which kernels there are.
+    /// The packages that every kernel has. There is a kernel for each version of the first.
     pub(crate) required: Vec<String>,
-    /// Modules, where the kernel boots without them: archives drop them earlier than the image.
+    /// Packages of modules that an archive may remove earlier than the image; the kernel boots without them.
     #[serde(default)]
     pub(crate) optional: Vec<String>,
 }
 
-/// The architecture of the packages, unless it is given.
+/// The default architecture of packages.
 pub(crate) fn amd64() -> String {
     "amd64".to_owned()
 }

@@ -1,7 +1,7 @@
-//! Ubuntu's builds of upstream releases: a folder a version, in it packages and their signed checksums.
+//! Ubuntu's builds of upstream releases: for each version a folder with packages and signed checksums.
 //!
-//! The list of versions is an ordinary directory listing and not signed. Whoever forges it can withhold a version
-//! but not pass one off as another: the names of the packages are part of what is signed.
+//! The list of versions is a directory listing without a signature. A forged list can hide a version, but not present one
+//! as another, because the signature covers the names of the packages.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -28,11 +28,11 @@ pub(crate) struct Builds {
     /// As `amd64`.
     #[serde(default = "crate::kernels::sources::packages::amd64")]
     pub(crate) architecture: String,
-    /// Who signs the checksums.
+    /// The key that signs the checksums.
     pub(crate) key: RemoteKey,
 }
 
-/// What was found, and who vouches for it.
+/// A build, and what verified it.
 pub(crate) struct Build {
     pub(crate) version: String,
     pub(crate) artifacts: Vec<Artifact>,
@@ -74,7 +74,7 @@ impl Finder<'_> {
         Ok(None)
     }
 
-    /// `None` if there is no such build, or if it failed.
+    /// A build; `None` if the archive has none, or if the build failed.
     fn build(&self, version: &str) -> Result<Option<Build>> {
         let folder = format!("v{version}/{}", self.architecture);
         let url = format!("{}/{folder}/CHECKSUMS", self.base);
@@ -101,7 +101,7 @@ impl Finder<'_> {
         }))
     }
 
-    /// One package for each that makes a kernel, in this order; those that are missing are left out.
+    /// The packages of the kernel in this order, without those that are missing.
     fn artifacts(&self, folder: &str, version: &str, sums: &str) -> Vec<Artifact> {
         let prefix = format!("{}-", full(version));
         let suffix = format!("_{}.deb", self.architecture);
@@ -135,7 +135,7 @@ struct File<'a> {
     sha256: &'a str,
 }
 
-/// The file holds SHA-1 sums, too: those are shorter.
+/// The file also contains SHA-1 checksums, which are shorter.
 fn file<'a>(line: &'a str, suffix: &str) -> Option<File<'a>> {
     let (sha256, name) = line.split_once(char::is_whitespace)?;
     let name = name.trim().trim_start_matches('*');

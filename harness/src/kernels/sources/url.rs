@@ -1,4 +1,4 @@
-//! A kernel at an address: `https://host/bzImage#sha256=...`.
+//! A kernel at a URL: `https://host/bzImage#sha256=...`.
 
 use anyhow::{Result, bail};
 use serde::Deserialize;
@@ -6,11 +6,11 @@ use serde::Deserialize;
 use crate::kernels::source::{Artifact, Kind, Resolved, Source, is_sha256};
 use crate::support::error::usage;
 
-/// A kernel that is one or more files, each at an address of its own.
+/// A kernel of one or more files, each with a URL.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Files {
-    /// The image, the modules, or packages that hold them.
+    /// The image, the modules, or packages with them.
     pub(crate) files: Vec<File>,
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Files {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
-    /// Where it is.
+    /// Its URL.
     pub(crate) url: String,
     /// Hexadecimal.
     pub(crate) sha256: String,
@@ -28,16 +28,16 @@ pub(crate) struct File {
 
 const MARK: &str = "#sha256=";
 
-/// Whether somebody typed an address instead of a name.
+/// Whether the text is a URL, not a name.
 pub(crate) fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// Takes an address apart.
+/// Parses a URL with its checksum.
 pub(crate) fn parse(text: &str) -> Result<File> {
     let Some((url, sha256)) = text.split_once(MARK) else {
         return Err(usage(format!(
-            "{text}: nothing unverified is booted: put {MARK}... behind the address"
+            "{text}: a kernel from a URL needs a checksum: append {MARK}..."
         )));
     };
     if !is_sha256(sha256) {
@@ -53,10 +53,10 @@ pub(crate) fn parse(text: &str) -> Result<File> {
 }
 
 impl Files {
-    /// As the matrix has it, checked.
+    /// Checks the files of the matrix.
     pub(crate) fn check(&self) -> Result<()> {
         if self.files.is_empty() {
-            bail!("there are no files in it");
+            bail!("it has no files");
         }
         for File { url, sha256, .. } in &self.files {
             if !is_url(url) || !is_sha256(sha256) {
@@ -66,7 +66,7 @@ impl Files {
         Ok(())
     }
 
-    /// There is nothing to look up. `source` is its name in the matrix, if it has one.
+    /// The kernel of these files. `source` is its name in the matrix, if it has one.
     pub(crate) fn resolve(&self, requested: &str, source: Option<&str>) -> Resolved {
         let name = |url: &str| url.rsplit('/').next().unwrap_or(url).to_owned();
         let artifacts: Vec<_> = self
@@ -81,15 +81,15 @@ impl Files {
                 url: None,
             })
             .collect();
-        let vouched = if source.is_some() {
+        let verified_by = if source.is_some() {
             "kernels.toml"
         } else {
-            "the checksum that was given with its address"
+            "the checksum in its URL"
         };
         Resolved {
             requested: requested.to_owned(),
             series: requested.to_owned(),
-            // Only the image can tell.
+            // Only the image contains it.
             version: String::new(),
             source: Source {
                 kind: Kind::Url,
@@ -99,7 +99,7 @@ impl Files {
                     .map(|artifact| artifact.package.clone())
                     .unwrap_or_default(),
                 artifacts,
-                verified_by: vouched.to_owned(),
+                verified_by: verified_by.to_owned(),
                 notes: Vec::new(),
                 build: None,
             },

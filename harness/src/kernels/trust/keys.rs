@@ -1,4 +1,4 @@
-//! Which keys to trust: those in the repository, or one that is named by its fingerprint and fetched.
+//! The trusted keys: those in the repository, and a key that is downloaded by its fingerprint.
 
 use std::fs;
 
@@ -9,21 +9,21 @@ use super::openpgp::Keyring;
 use crate::kernels::cache::{Cache, write_atomically};
 use crate::kernels::download::http::Client;
 
-/// Far larger than any key.
+/// The limit for a key.
 const MAX_KEY: u64 = 4 << 20;
 
-/// A key that is not in the repository. Its fingerprint is the anchor: no other key has the same.
+/// A key that is not in the repository. Its fingerprint identifies it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemoteKey {
-    /// Of the primary key, 40 hexadecimal digits.
+    /// The fingerprint of the primary key, 40 hexadecimal digits.
     pub(crate) fingerprint: String,
-    /// Where it can be had.
+    /// The URLs to download it from.
     pub(crate) url: String,
 }
 
 impl RemoteKey {
-    /// The key, from the cache if it was fetched before.
+    /// The key, from the cache or downloaded.
     pub(crate) fn get(&self, cache: &Cache, client: &Client, offline: bool) -> Result<Keyring> {
         let path = cache.key(&self.fingerprint);
         if let Ok(text) = fs::read_to_string(&path)
@@ -33,7 +33,7 @@ impl RemoteKey {
         }
         if offline {
             bail!(
-                "key {} is not in the cache, and --offline forbids to fetch it",
+                "key {} is not in the cache, and --offline forbids the download",
                 self.fingerprint
             );
         }
@@ -41,7 +41,7 @@ impl RemoteKey {
         let bytes = client.get(&self.url, MAX_KEY).with_context(context)?;
         let text = String::from_utf8(bytes).with_context(context)?;
         let keyring = Keyring::with_fingerprint(&self.fingerprint, &text).with_context(context)?;
-        // Only saves the next run from fetching it again, so a cache that is read-only may stay as it is.
+        // Only saves a download in the next run, so a read-only cache is no error.
         if let Some(dir) = path.parent()
             && fs::create_dir_all(dir).is_ok()
         {

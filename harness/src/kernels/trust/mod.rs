@@ -1,4 +1,4 @@
-//! Who vouches for a kernel: OpenPGP keys and signatures.
+//! OpenPGP keys and signatures, which verify kernels.
 
 mod accepted;
 pub(crate) mod keys;

@@ -1,4 +1,4 @@
-//! What a template is good for: anything else that a VM differs in makes another template.
+//! The key of a template: all that its VMs must have in common.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,13 +14,13 @@ use crate::vm::{Config, Qemu, command::arguments_anywhere};
 /// Raised when older templates become useless.
 const FORMAT: &str = "2";
 
-/// What the name of each template of a kernel begins with.
+/// The first part of the key of each template of a kernel.
 pub(super) fn prefix(kernel_sha256: &str) -> String {
     format!("{kernel_sha256:.16}_")
 }
 
-/// The name of the template for such a VM of this kernel. It covers kernel, waiting init, QEMU, CPU model,
-/// accelerator, memory, devices and command line: all that QEMU is told, but for where its files are.
+/// The key of the template for such a VM. It covers kernel, waiting init, QEMU, CPU model, accelerator, memory, devices
+/// and command line: all arguments of QEMU but the paths of its files.
 pub(super) fn key(
     qemu: &Qemu,
     config: &Config<'_>,
@@ -95,7 +95,7 @@ mod tests {
             key(&qemu, &config, "sum", 2).unwrap(),
             key(&newer, &config, "sum", 1).unwrap(),
         ];
-        // Where the same kernel lies, and what the VM is to do, is all the same.
+        // The path of the kernel and the job of the VM do not count.
         assert_eq!(
             of(&|config| config.kernel = Path::new("/elsewhere")),
             keys[0]

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The smallest window for archives, and the largest, in bytes. QEMU has only powers of two.
+/// The smallest and the largest window for archives, in bytes. QEMU needs a power of two.
 const SMALLEST_WINDOW: u64 = 64 << 20;
 const LARGEST_WINDOW: u64 = 1 << 30;
 
@@ -32,7 +32,7 @@ pub(super) const RAM: &str = "ram";
 pub(super) const STATE: &str = "state";
 pub(super) const NOTE: &str = "template.json";
 
-/// A VM that was saved, open and checked.
+/// An open template, whose files match their note.
 #[derive(Debug)]
 pub struct Template {
     pub(super) dir: PathBuf,
@@ -41,7 +41,7 @@ pub struct Template {
     note: Note,
 }
 
-/// What the files of a template must look like.
+/// The properties that the files of a template must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     /// The release of the kernel.
@@ -96,7 +96,7 @@ pub(super) fn ram_sha256(ram: &File) -> std::io::Result<String> {
 }
 
 impl Template {
-    /// Opens the template in `dir`; `None` if there is none, and an error if it is not as it was left.
+    /// Opens the template in `dir`; `None` if there is none, and an error if it was changed.
     ///
     /// The memory is not read: a file that still has its time, size and inode counts as unchanged, as with kernels.
     pub(super) fn open(dir: &Path) -> Result<Option<Self>> {
@@ -134,7 +134,7 @@ impl Template {
         last_used::mark(&self.dir.join(NOTE));
     }
 
-    /// What a VM that starts from this needs, to be handed `archive`.
+    /// The files for a VM that restores this template and gets `archive`, and its monitor.
     pub(in crate::vm) fn restored(&self, archive: &[u8]) -> Result<(Role, Monitor)> {
         let header = Header {
             length: archive.len() as u64,
@@ -145,7 +145,7 @@ impl Template {
         let window = window(window_bytes)?;
         write_at(&window, &header.to_bytes(), 0)?;
         write_at(&window, archive, HEADER as u64)?;
-        let state = filled_pipe(&self.state).context("QEMU cannot be handed the state")?;
+        let state = filled_pipe(&self.state).context("cannot create a pipe for the state")?;
         let (mut monitor, monitor_end) = Monitor::new()?;
         monitor.restore_from(state.as_raw_fd())?;
         let parts = Parts {
@@ -159,27 +159,27 @@ impl Template {
     }
 }
 
-/// The smallest window that holds an archive.
+/// The size of the window for an archive.
 pub(super) fn window_for(archive: &[u8]) -> Result<u64> {
     let needed = (HEADER + archive.len()) as u64;
     let window = needed.next_power_of_two().max(SMALLEST_WINDOW);
     if window > LARGEST_WINDOW {
         bail!(
-            "an archive of {} bytes is more than a template takes",
+            "an archive of {} bytes is too large for a template",
             archive.len()
         );
     }
     Ok(window)
 }
 
-/// A window in which nothing stands yet.
+/// An empty window.
 pub(super) fn window(bytes: u64) -> Result<OwnedFd> {
     let window = memfd_create("archive", MemfdFlags::CLOEXEC)?;
     ftruncate(&window, bytes)?;
     Ok(window)
 }
 
-/// Takes everything out of a window. The guest, which has it mapped, sees zeroes from then on.
+/// Empties a window. The guest maps it, and reads zeroes from then on.
 pub(in crate::vm) fn empty(window: &OwnedFd) -> Result<()> {
     let length = fstat(window)?.st_size.cast_unsigned();
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

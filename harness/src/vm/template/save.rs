@@ -1,4 +1,4 @@
-//! Boots a VM up to where its init waits, and saves it.
+//! Boots a VM until its init waits, and saves it.
 
 use std::fs::File;
 use std::io::Read;
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// The waiting init, built together with the harness.
+/// The waiting init, which is built with the harness.
 pub(super) const STAGE1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1"));
 
-/// How long QEMU may take to hand over the state: it needs milliseconds.
+/// The time limit for QEMU to write the state, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Saves a VM whose memory is `ram`, and returns the state of its devices.
@@ -51,7 +51,7 @@ pub(super) fn save(
         initramfs: &archive,
         keep: None,
         template: None,
-        // The waiting init is ours, and knows of no run.
+        // The waiting init has no job, and so no token.
         token: "",
         ..config.like()
     };
@@ -65,8 +65,8 @@ pub(super) fn save(
     if let Some(refusal) = refusal {
         return Ok(Saved::Never(refusal));
     }
-    if let Some(complaint) = complaint(vm.splats()) {
-        return Ok(Saved::Never(complaint));
+    if let Some(splat) = splat_at_boot(vm.splats()) {
+        return Ok(Saved::Never(splat));
     }
     if !waits {
         let finished = vm.run(stop, &mut |_: VmEvent| {})?;
@@ -78,23 +78,23 @@ pub(super) fn save(
     Ok(Saved::State(state))
 }
 
-/// A VM that starts from a template does not show what its kernel printed when it booted. So a kernel that complains
-/// then boots again each time, and each report says so.
-fn complaint(splats: &[Splat]) -> Option<String> {
+/// The splat at boot, if there is one. A restored VM does not show the console of its boot, so a kernel with a splat gets
+/// no template: it boots each time, and each report has the splat.
+fn splat_at_boot(splats: &[Splat]) -> Option<String> {
     let splat = splats
         .iter()
         .find(|splat| matches!(splat.severity, Severity::Warning | Severity::Oops))?;
     Some(format!("{} at boot: {}", splat.meaning, splat.message))
 }
 
-/// What came of it.
+/// The result of [`save`].
 pub(super) enum Saved {
     State(Vec<u8>),
-    /// This kernel cannot be a template, for this reason, and that will not change.
+    /// This kernel never can be a template, for this reason.
     Never(String),
 }
 
-/// The waiting init, and the devices that it needs before anything is mounted.
+/// The initramfs with the waiting init, and the devices that it needs.
 fn stage1() -> Result<Vec<u8>> {
     let mut image = Initramfs::new();
     image
@@ -105,7 +105,7 @@ fn stage1() -> Result<Vec<u8>> {
     Ok(image.to_bytes())
 }
 
-/// Reads to the end of a pipe, which must come in time.
+/// Reads a pipe to its end, within the time limit.
 fn read_all(pipe: OwnedFd) -> Result<Vec<u8>> {
     let deadline = Instant::now() + PATIENCE;
     let (mut pipe, mut all, mut buffer) = (File::from(pipe), Vec::new(), [0; 64 << 10]);
@@ -113,7 +113,7 @@ fn read_all(pipe: OwnedFd) -> Result<Vec<u8>> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(&pipe, PollFlags::IN)];
         if retry_on_intr(|| poll(&mut fds, Timespec::try_from(left).ok().as_ref()))? == 0 {
-            bail!("QEMU did not hand over the VM's state within {PATIENCE:?}");
+            bail!("QEMU did not write the VM's state within {PATIENCE:?}");
         }
         match pipe
             .read(&mut buffer)
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn splat_at_boot_prevents_a_template_but_an_rcu_stall_does_not() {
-        let of = |text| complaint(Console::of(text).splats());
+        let of = |text| splat_at_boot(Console::of(text).splats());
         assert_eq!(of("[    0.1] all is well"), None);
         assert_eq!(
             of("[    0.1] watchdog: BUG: soft lockup - CPU#0 stuck"),

@@ -1,4 +1,4 @@
-//! The templates of the cache: made one at a time, complete under their final name, and bounded in size.
+//! The templates in the cache, with a limit for their size.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -22,12 +22,12 @@ use crate::{
     vm::{Accelerator, Config, Qemu},
 };
 
-/// All templates together take no more than this on the disk, in bytes: the longest unused go first.
+/// The limit for all templates on the disk, in bytes. The longest unused are removed first.
 const ROOM: u64 = 2 << 30;
 
-/// What a template of a kernel that cannot have one is called.
+/// The suffix of a file that has the reason why there is no template.
 const NEVER: &str = "never";
-/// What the name of the lock of each begins with.
+/// The prefix of the name of the lock of each template.
 const LOCK: &str = "template-";
 
 /// The folder of all templates.
@@ -36,7 +36,7 @@ pub struct Templates {
     cache: PathBuf,
 }
 
-/// A template as the user sees it.
+/// A template in a list.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The release of the kernel.
@@ -45,7 +45,7 @@ pub struct Kept {
     pub bytes: u64,
     /// When it was last used.
     pub used: SystemTime,
-    /// Where it is.
+    /// Its folder.
     pub path: PathBuf,
     /// The name of its lock.
     pub lock: String,
@@ -53,8 +53,7 @@ pub struct Kept {
 }
 
 impl Templates {
-    /// The templates in a cache folder, where they pay: with KVM a boot takes a moment only, and how a saved VM fares
-    /// there has not been measured.
+    /// The templates in a cache folder; `None` for KVM, where a boot is fast and restoring a VM is not tested.
     pub fn if_they_pay(cache: &Path, accelerator: Accelerator) -> Option<Self> {
         (accelerator == Accelerator::Tcg).then(|| Self::new(cache))
     }
@@ -70,7 +69,7 @@ impl Templates {
         self.cache.join("templates")
     }
 
-    /// The template for such a VM. One that is not there, or that is damaged, is made; `say` is told what is done.
+    /// The template for such a VM. Makes it if it is missing or damaged; calls `say` with each step.
     pub fn obtain(
         &self,
         qemu: &Qemu,
@@ -94,16 +93,14 @@ impl Templates {
             say("waiting for another harness that makes the template");
         })?;
         let dir = self.root().join(&key);
-        // It may have come while we waited for the lock.
+        // The other harness may have made it.
         match Template::open(&dir) {
             Ok(Some(template)) => {
                 template.mark_used();
                 return Ok(template);
             }
             Ok(None) => {}
-            Err(why) => say(&format!(
-                "the template is thrown away and made again: {why:#}"
-            )),
+            Err(why) => say(&format!("the template is damaged and made again: {why:#}")),
         }
         say("making a template");
         let partial = atomic::partial(&dir)?;
@@ -159,7 +156,7 @@ impl Templates {
         Ok(())
     }
 
-    /// Throws all templates away, and forgets which kernels cannot have one.
+    /// Removes all templates, and the reasons why kernels have none.
     pub fn clear(&self) -> Result<()> {
         match fs::read_dir(self.root()) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -170,7 +167,7 @@ impl Templates {
         }
     }
 
-    /// Throws the longest unused away until the rest has room. Whoever still runs from one keeps its memory.
+    /// Removes the longest unused templates until the rest is below `room`. A running VM keeps its open files.
     fn trim(&self, just_made: &str, room: u64) {
         let mut all = self.list();
         let mut bytes: u64 = all.iter().map(|kept| kept.bytes).sum();
@@ -190,7 +187,7 @@ fn lock_name(key: &str) -> String {
     format!("{LOCK}{key}")
 }
 
-/// Makes a template in `dir`; the reason if this kernel can never have one.
+/// Makes a template in `dir`. Returns the reason if this kernel never can have one.
 fn make(
     dir: &Path,
     qemu: &Qemu,
@@ -226,7 +223,7 @@ fn kept(dir: &Path) -> Option<Kept> {
     }
     let note = dir.join(NOTE);
     let used = last_used::of(&note)?;
-    // One of an older harness is listed too, so that it can go.
+    // A template of an older harness is listed too, so that it can be removed.
     let note: Value = serde_json::from_slice(&fs::read(note).ok()?).unwrap_or_default();
     let size = |name: &str| fs::metadata(dir.join(name)).map_or(0, |file| file.blocks() * 512);
     Some(Kept {

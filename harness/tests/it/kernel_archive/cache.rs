@@ -126,7 +126,7 @@ fn damaged_kernel_is_detected_and_downloaded_again() {
         let again = get(&archive.open(), "6.1").unwrap();
         assert_contains(
             &again.source.notes.join("\n"),
-            &["is damaged", "fetching it again"],
+            &["is damaged", "downloading it again"],
         );
         assert_eq!(
             fs::read(&again.image).unwrap(),

@@ -234,7 +234,7 @@ fn optional_packages_may_be_missing() {
         &["linux-modules-*-cloud-amd64"],
     );
     let error = harness::kernels::files::modules::closure(&kernel, &["veth"]).unwrap_err();
-    assert_contains(&error.to_string(), &["came without modules", "veth"]);
+    assert_contains(&error.to_string(), &["has no modules", "veth"]);
 
     let modules =
         super::archive::deb(&[(&format!("./usr/lib/modules/{release}/kernel/a.ko"), b"x")]);

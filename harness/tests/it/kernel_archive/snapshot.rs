@@ -74,7 +74,7 @@ fn locked_kernel_gone_from_the_pool_comes_from_the_snapshot_archive() {
     let notes = kernel.source.notes.join("\n");
     assert_contains(
         &notes,
-        &[IMAGE, "not found", "taken from the snapshot archive"],
+        &[IMAGE, "not found", "downloaded from the snapshot archive"],
     );
     let url = kernel.source.artifacts[0].url.as_deref().unwrap();
     assert_contains(url, &["/snap/file/"]);

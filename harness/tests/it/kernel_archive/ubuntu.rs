@@ -164,7 +164,7 @@ fn an_exact_version() {
     fs::remove_dir_all(archive.path("cache/kernels")).unwrap();
     assert_contains(
         &infra(&archive.open(), "5.15"),
-        &["no mirror of ubuntu can tell", "status 500"],
+        &["no mirror of ubuntu lists it", "status 500"],
     );
 }
 

@@ -70,7 +70,7 @@ fn url_accepts_images_and_archives() {
         );
         assert_eq!(kernel.modules.is_some(), modules, "{path}");
         assert_eq!(kernel.source.kind, Kind::Url);
-        assert_contains(&kernel.source.verified_by, &["given with its address"]);
+        assert_contains(&kernel.source.verified_by, &["the checksum in its URL"]);
         assert_eq!(
             get(&archive.offline(), &request).unwrap().version,
             kernel.version

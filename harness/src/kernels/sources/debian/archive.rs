@@ -1,11 +1,11 @@
-//! A Debian archive, as `kernels.toml` has it.
+//! A Debian archive in `kernels.toml`.
 
 use serde::Deserialize;
 
 use super::SnapshotOf;
 use crate::kernels::sources::packages::amd64;
 
-/// A Debian archive, or one built like it.
+/// A Debian archive, or another archive of the same format.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Archive {
@@ -21,7 +21,7 @@ pub(crate) struct Archive {
     pub(crate) architecture: String,
     /// The name of the keys that sign it.
     pub(crate) keyring: String,
-    /// Where to look for what has left the archive.
+    /// The snapshot archive, for packages that this archive no longer has.
     pub(crate) snapshot: Option<SnapshotOf>,
 }
 

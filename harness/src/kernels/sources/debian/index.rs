@@ -1,4 +1,4 @@
-//! The package index of an archive: fetched, verified, kept.
+//! The package index of an archive: download, verification, cache.
 
 use std::fs;
 use std::io::Read;
@@ -16,11 +16,11 @@ use crate::kernels::sources::debian::archive::Archive;
 use crate::kernels::trust::openpgp::{Keyring, Signed};
 use crate::support::progress::{Notes, Silent};
 
-/// Far more than any release file or package index of today.
+/// Limits for release files and package indices.
 const MAX_RELEASE: u64 = 16 << 20;
 const MAX_PACKAGES: u64 = 512 << 20;
 
-/// An index younger than this is not fetched again.
+/// A cached index is fresh for this long.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
 const IN_RELEASE: &str = "InRelease";
@@ -28,25 +28,25 @@ const RELEASE: &str = "Release";
 const SIGNATURE: &str = "Release.gpg";
 const PACKAGES: &str = "Packages.xz";
 
-/// The packages of an archive, as its keys vouch for them.
+/// The verified package index of an archive.
 #[derive(Debug)]
 pub(crate) struct Index {
     /// The text of `Packages`.
     pub(crate) packages: String,
-    /// Whose signature was found good, over which release file.
+    /// The key and the release file that verified it.
     pub(crate) verified_by: String,
 }
 
-/// Gets indices of archives.
+/// Downloads indices of archives.
 pub(crate) struct Lists<'a> {
     pub(crate) cache: &'a Cache,
     pub(crate) client: &'a Client,
     pub(crate) offline: bool,
-    /// Ask the archive even if the cached index is fresh.
+    /// Download even if the cached index is fresh.
     pub(crate) refresh: bool,
 }
 
-/// An archive at one address, with the keys that it must be signed by.
+/// An archive at one URL, with the keys that sign it.
 #[derive(Clone, Copy)]
 struct Mirror<'a> {
     base: &'a str,
@@ -54,9 +54,9 @@ struct Mirror<'a> {
     keyring: &'a Keyring,
 }
 
-/// The files that make an index: the release file as it was signed, and the packages.
+/// The files of an index: the signed release file, and the packages.
 struct Files {
-    /// The one that is signed inline; or the two that are not.
+    /// `InRelease`, which contains its signature, or `Release` and `Release.gpg`.
     release: ReleaseFiles,
     packages: Vec<u8>,
 }
@@ -79,7 +79,7 @@ impl Lists<'_> {
     ) -> Result<Index> {
         let dir = self.cache.lists(&id(archive));
         let cached = read(&dir).and_then(|files| {
-            // What is damaged counts as absent.
+            // A damaged file counts as absent.
             files.verify(archive, keyring, notes).ok()
         });
         let fresh = age(&dir).is_some_and(|age| age < FRESH);
@@ -87,12 +87,12 @@ impl Lists<'_> {
             Some(index) if self.offline || (fresh && !self.refresh) => Ok(index),
             None if self.offline => {
                 bail!(
-                    "the index of {} is not in the cache, and --offline forbids to fetch it",
+                    "the index of {} is not in the cache, and --offline forbids the download",
                     archive.suite
                 )
             }
             cached => match (self.fetch(archive, keyring, &dir, notes), cached) {
-                // Withheld is not the same as tampered with: that is never skipped.
+                // Only for a network error. A wrong signature or checksum is never skipped.
                 (Err(error), Some(index)) if error.why != Why::Wrong => {
                     notes.add(format!(
                         "{error}; using the cached one ({})",
@@ -124,7 +124,7 @@ impl Lists<'_> {
             )?;
             if let Err(error) = self.store(dir, archive, &files) {
                 notes.add(format!(
-                    "the index of {} could not be kept: {error:#}",
+                    "the index of {} cannot be written to the cache: {error:#}",
                     archive.suite
                 ));
             }
@@ -132,7 +132,7 @@ impl Lists<'_> {
         })
     }
 
-    /// The index at one address, which was signed once. It is neither kept nor expected to be valid still.
+    /// An old index of the snapshot archive. It is not cached, and its validity may have ended.
     pub(crate) fn at(&self, base: &str, archive: &Archive, keyring: &Keyring) -> Result<Index> {
         let ignored = Notes::new(&Silent);
         let mirror = Mirror {
@@ -167,10 +167,13 @@ impl Lists<'_> {
         Ok((Files { release, packages }, index))
     }
 
-    /// By its checksum, so that an archive that is being refreshed cannot answer with the next index; else by name.
+    /// Downloads by checksum, since the archive may change in between; else by name.
     fn packages(&self, suite: &str, path: &str, listed: &Listed) -> Result<Vec<u8>> {
         if listed.size > MAX_PACKAGES {
-            bail!("{suite}/{path} claims to be {} bytes large", listed.size);
+            bail!(
+                "{suite}/{path} has {} bytes, more than the limit",
+                listed.size
+            );
         }
         let folder = path.trim_end_matches(PACKAGES);
         let by_hash = format!("{suite}/{folder}by-hash/SHA256/{}", listed.sha256);
@@ -189,7 +192,7 @@ impl Lists<'_> {
     fn store(&self, dir: &Path, archive: &Archive, files: &Files) -> Result<()> {
         let _guard = self.cache.lock(&format!("lists-{}", id(archive)), || {})?;
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        // A reader that meets one new and one old file finds that they do not match, and fetches for itself.
+        // A concurrent reader of one new and one old file sees that they do not match, and downloads both.
         write_atomically(&dir.join(PACKAGES), &files.packages)?;
         match &files.release {
             ReleaseFiles::Inline(bytes) => write_atomically(&dir.join(IN_RELEASE), bytes),
@@ -269,7 +272,7 @@ fn index(
     })
 }
 
-/// The files that are in the cache, if any.
+/// The cached files, if any.
 fn read(dir: &Path) -> Option<Files> {
     let file = |name: &str| fs::read(dir.join(name)).ok();
     let release = match file(IN_RELEASE) {

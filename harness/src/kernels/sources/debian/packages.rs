@@ -1,4 +1,4 @@
-//! `Packages`: what an archive holds, a stanza a package.
+//! `Packages`: the packages of an archive, one stanza for each.
 
 use anyhow::{Context, Result, bail};
 
@@ -6,10 +6,10 @@ use crate::kernels::source::{Artifact, is_sha256};
 use crate::kernels::sources::packages::Packages;
 use crate::kernels::version;
 
-/// Larger than any kernel package without debugging symbols.
+/// The limit for a package. Kernel packages without debugging symbols are smaller.
 const MAX_PACKAGE: u64 = 2 << 30;
 
-/// One package, as far as we care. Fields are absent where the stanza lacks them.
+/// The fields of a package that the harness needs, as far as the stanza has them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stanza<'a> {
     package: &'a str,
@@ -33,7 +33,7 @@ fn stanzas(text: &str) -> impl Iterator<Item = Stanza<'_>> {
                 return Some(stanza);
             }
             empty = false;
-            // A line that begins with a blank goes on with the field before it: none that we want does.
+            // A line that begins with a blank continues a field. The fields that are needed have one line.
             if line.starts_with([' ', '\t']) {
                 continue;
             }
@@ -77,11 +77,11 @@ impl Stanza<'_> {
             bail!("the SHA256 of {package} is not 64 hexadecimal digits");
         }
         if size > MAX_PACKAGE {
-            bail!("{package} claims to be {size} bytes large");
+            bail!("{package} has {size} bytes, more than the limit");
         }
         if artifact.path.starts_with('/') || artifact.path.split('/').any(|part| part == "..") {
             bail!(
-                "the Filename of {package} leads out of the archive: {}",
+                "the Filename of {package} is outside of the archive: {}",
                 artifact.path
             );
         }
@@ -89,22 +89,22 @@ impl Stanza<'_> {
     }
 }
 
-/// What to look for in an index.
+/// What to search in an index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     /// The series, as `5.10`.
     pub(crate) series: &'a str,
-    /// What makes a kernel.
+    /// The packages of a kernel.
     pub(crate) packages: &'a Packages,
     /// An upstream version (`5.10.262`), a package version (`5.10.262-1`) or an abi (`5.10.0-46`); the newest
     /// of the series if absent.
     pub(crate) exact: Option<&'a str>,
 }
 
-/// The packages of the newest kernel that is wanted, or `None` if there is none.
+/// The packages of the newest matching kernel, or `None` if there is none.
 ///
-/// A kernel that has all its packages is preferred to a newer one that lacks some: archives publish the parts of a
-/// kernel one by one, and drop them one by one. One that lacks a required package is no kernel.
+/// Prefers a kernel with all packages to a newer one without some, since archives publish and remove the packages of a
+/// kernel one by one. A kernel without a required package does not count.
 pub(crate) fn newest(index: &str, wanted: Wanted<'_>) -> Result<Option<Vec<Artifact>>> {
     let mut best: Option<Vec<Artifact>> = None;
     for (abi, version) in kernels(index, wanted) {
@@ -125,7 +125,7 @@ pub(crate) fn newest(index: &str, wanted: Wanted<'_>) -> Result<Option<Vec<Artif
     Ok(best)
 }
 
-/// The kernels that are wanted, the newest first, each as abi and package version.
+/// The matching kernels, the newest first, each as abi and package version.
 fn kernels<'a>(index: &'a str, wanted: Wanted<'_>) -> Vec<(&'a str, &'a str)> {
     let Some(first) = wanted.packages.required.first() else {
         return Vec::new();
@@ -140,7 +140,7 @@ fn kernels<'a>(index: &'a str, wanted: Wanted<'_>) -> Vec<(&'a str, &'a str)> {
     found
 }
 
-/// Those of the packages that are there in this version.
+/// The packages of this version that the index has.
 fn parts(index: &str, patterns: &[String], abi: &str, version: &str) -> Result<Vec<Artifact>> {
     let names: Vec<_> = patterns
         .iter()
@@ -154,7 +154,7 @@ fn parts(index: &str, patterns: &[String], abi: &str, version: &str) -> Result<V
     Ok(found)
 }
 
-/// Every upstream version of a series that an index holds, the newest first.
+/// All upstream versions of a series in an index, the newest first.
 pub(crate) fn versions(index: &str, wanted: Wanted<'_>) -> Vec<String> {
     let mut found: Vec<_> = kernels(index, wanted)
         .into_iter()
@@ -338,10 +338,13 @@ mod tests {
             ),
             (
                 good.replace("\nSize: 42", "\nSize: 99999999999"),
-                "claims to be",
+                "more than the limit",
             ),
-            (good.replace("pool/", "/etc/"), "leads out"),
-            (good.replace("pool/", "pool/../../"), "leads out"),
+            (good.replace("pool/", "/etc/"), "is outside of the archive"),
+            (
+                good.replace("pool/", "pool/../../"),
+                "is outside of the archive",
+            ),
             (good.replace("\nFilename", "\nFile"), "no Filename"),
         ] {
             let error = format!(

@@ -12,7 +12,7 @@ pub(crate) struct Release {
     text: String,
 }
 
-/// What a `Release` says about one index file.
+/// The entry of an index file in `Release`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     /// In bytes.
@@ -22,9 +22,9 @@ pub(crate) struct Listed {
 }
 
 impl Release {
-    /// Takes text whose signature is already verified, and makes sure that it speaks of `suite`.
+    /// Parses a text whose signature is verified, and checks that it is for `suite`.
     ///
-    /// The keys of an archive sign all its suites: without this check, an attacker could answer with another one.
+    /// The keys of an archive sign all of its suites: without this check an attacker could substitute another suite.
     pub(crate) fn new(text: String, suite: &str) -> Result<Self> {
         let release = Self { text };
         if ["Suite", "Codename"]
@@ -71,16 +71,15 @@ impl Release {
         bail!("the release file does not list {path} with a SHA256")
     }
 
-    /// When the archive made it.
+    /// The date of the file.
     pub(crate) fn date(&self) -> Option<&str> {
         self.field("Date")
     }
 
-    /// The end of its validity, if that has passed.
+    /// The end of its validity, if that is in the past.
     ///
-    /// Worth a note, no more: a stale file may be an attacker's who withholds newer kernels, but just as well a
-    /// cache without network, or an archive whose release is at its end; and an old kernel that is genuine is
-    /// what a test of old kernels asks for anyway.
+    /// Only a note: an attacker may withhold newer kernels with an old file, but an old file also comes from a cache without
+    /// network or from an archive whose support has ended, and tests of old kernels need old files.
     pub(crate) fn expired(&self, now: SystemTime) -> Option<&str> {
         let until = self.field("Valid-Until")?;
         let end = httpdate::parse_http_date(&until.replace(" UTC", " GMT")).ok()?;

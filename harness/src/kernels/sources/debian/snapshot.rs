@@ -1,7 +1,7 @@
-//! Debian's snapshot archive: whatever was in an archive once, with the signed index of that time.
+//! Debian's snapshot archive: all earlier packages of an archive, with their signed indices.
 //!
-//! It finds files by names and versions, and hands them out by their SHA-1. That is only an address: what a file
-//! must hash to comes from the lock, or from an index that was signed when the file was new.
+//! It finds files by name and version, and serves them by their SHA-1. That is only an address: the checksum of a file
+//! comes from the lock, or from the signed index of its time.
 
 use std::collections::HashMap;
 
@@ -17,31 +17,31 @@ use crate::kernels::version;
 
 const MAX_ANSWER: u64 = 64 << 20;
 
-/// How an archive is called there.
+/// The snapshots of an archive.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SnapshotOf {
-    /// The address of the service.
+    /// The URL of the service.
     pub(crate) base: String,
-    /// The archive, as `debian-security`.
+    /// Its name for the archive, as `debian-security`.
     pub(crate) archive: String,
-    /// The source package that kernels are built from.
+    /// The source package of kernels.
     pub(crate) package: String,
 }
 
-/// Asks the service.
+/// A client of the service.
 pub(crate) struct Snapshot<'a> {
     pub(crate) of: &'a SnapshotOf,
     pub(crate) client: &'a Client,
     pub(crate) architecture: &'a str,
 }
 
-/// A file that the service has.
+/// A file of the service.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Where to get it.
+    /// Its URL.
     pub(crate) url: String,
-    /// When it was first in our archive, as `20261115T223000Z`.
+    /// When the archive first had it, as `20261115T223000Z`.
     pub(crate) first_seen: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl Snapshot<'_> {
             .with_context(|| format!("{url} answered with unexpected content"))
     }
 
-    /// Where a package is.
+    /// The file of a package.
     pub(crate) fn locate(&self, package: &str, version: &str) -> Result<Found> {
         let files: BinaryFiles =
             self.ask(&format!("binary/{package}/{version}/binfiles?fileinfo=1"))?;
@@ -131,7 +131,7 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The package that decides which kernel there is, of the newest revision of a version.
+    /// The first required package of a kernel, in the newest revision of a version.
     pub(crate) fn find(
         &self,
         packages: &Packages,
@@ -166,8 +166,7 @@ impl Snapshot<'_> {
         Ok(None)
     }
 
-    /// Addresses at which the archive is as it was when a file was new, and somewhat later: a file may be in the
-    /// archive before it is in an index.
+    /// URLs of the archive at the time of a file and somewhat later: the archive may have a file before an index lists it.
     pub(crate) fn archives(&self, first_seen: &str) -> Vec<String> {
         let at = |time: &str| format!("{}/archive/{}/{time}", self.base(), self.of.archive);
         let mut addresses = vec![at(first_seen)];
@@ -183,7 +182,7 @@ fn means(source: &str, exact: &str) -> bool {
     [source, &package, version::upstream(&package)].contains(&exact)
 }
 
-/// As `20261115T223000Z`. It becomes part of an address, and is compared as text.
+/// As `20261115T223000Z`. It is part of a URL, and is compared as text.
 fn is_time(text: &str) -> bool {
     text.len() == 16
         && text
@@ -191,7 +190,7 @@ fn is_time(text: &str) -> bool {
             .all(|b| b.is_ascii_digit() || b == b'T' || b == b'Z')
 }
 
-/// The beginning of the month after.
+/// The beginning of the next month.
 fn next_month(time: &str) -> Option<String> {
     let year: u32 = time.get(..4)?.parse().ok()?;
     let month: u32 = time.get(4..6)?.parse().ok()?;
@@ -207,7 +206,7 @@ fn is_not_found(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(HttpError::NotFound { .. }))
 }
 
-/// Whether all of `artifacts` are there that make a kernel.
+/// Whether `artifacts` are all packages of a kernel.
 pub(crate) fn is_complete(artifacts: &[Artifact], packages: &Packages) -> bool {
     artifacts.len() == packages.required.len() + packages.optional.len()
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// The versions from `from` up to, but without, `until`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Bounds")]
-pub(super) struct Range {
+pub(crate) struct Range {
     from: Option<KernelVersion>,
     until: Option<KernelVersion>,
 }
@@ -23,13 +23,13 @@ struct Bounds {
 }
 
 impl Range {
-    pub(super) fn contains(self, version: KernelVersion) -> bool {
+    pub(crate) fn contains(self, version: KernelVersion) -> bool {
         self.from.is_none_or(|from| version >= from)
             && self.until.is_none_or(|until| version < until)
     }
 
     /// Reads `all`, `from 5.11`, `until 5.10`, or both of the latter.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut bounds = Bounds::default();
         let mut words = text.split_whitespace();
         while let Some(word) = words.next() {
