@@ -469,5 +469,5 @@ fn a_kernel_that_breaks_down_for_every_program_is_left_at_last() {
     assert_eq!((count("panicked"), count("skipped")), (11, 1), "{kernel}");
     assert_eq!(kernel["restarts"].as_array().unwrap().len(), 10);
     let error = kernel["error"].as_str().unwrap();
-    assert!(error.contains("10 new VMs"), "{error}");
+    assert!(error.contains("10 VMs crashed"), "{error}");
 }
