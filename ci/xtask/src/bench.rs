@@ -65,7 +65,7 @@ fn require_libraries() -> Result<()> {
     let missing: Vec<_> = missing.map(|(_, package)| *package).collect();
     ensure!(
         missing.is_empty(),
-        "libbpf-rs needs libraries that are not installed: apt-get install {}",
+        "libbpf-rs requires libraries that are not installed: apt-get install {}",
         missing.join(" ")
     );
     Ok(())

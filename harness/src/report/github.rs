@@ -14,7 +14,7 @@ use crate::support::error::usage;
 /// The file that GitHub shows as the job's summary.
 pub fn summary_path() -> Result<PathBuf> {
     env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from).ok_or_else(
-        || usage("--summary needs GITHUB_STEP_SUMMARY, which GitHub Actions sets; use --markdown FILE elsewhere"),
+        || usage("--summary requires GITHUB_STEP_SUMMARY, which GitHub Actions sets; use --markdown FILE elsewhere"),
     )
 }
 

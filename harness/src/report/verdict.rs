@@ -71,7 +71,7 @@ pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Opt
     match minimum.parse::<KernelVersion>() {
         Ok(named) if named > running => None,
         Ok(_) => Some(format!(
-            "refused because {feature} needs {minimum}, but the kernel is {running}: the library's claim is wrong"
+            "refused because {feature} requires {minimum}, but the kernel is {running}: the library's claim is wrong"
         )),
         Err(_) => Some(format!(
             "refused, naming \"{minimum}\", which is no kernel version"
@@ -244,7 +244,7 @@ mod tests {
         for (given, part) in [
             (
                 Some(refusal("5.10")),
-                "cookie needs 5.10, but the kernel is 5.10.262",
+                "cookie requires 5.10, but the kernel is 5.10.262",
             ),
             (Some(refusal("soon")), "no kernel version"),
             (None, "without naming a feature"),

@@ -4,7 +4,7 @@ use std::{fs, path::Path, thread};
 
 use super::boot::MEMORY_MIB;
 
-/// The memory that QEMU needs in addition to that of its VM, in MiB.
+/// The memory that QEMU requires in addition to that of its VM, in MiB.
 const OVERHEAD_MIB: u64 = 150;
 
 /// The number of VMs for the cores and the free memory of this machine.

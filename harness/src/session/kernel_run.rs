@@ -129,10 +129,6 @@ impl Setup {
         })
     }
 
-    fn is_serial(&self) -> bool {
-        self.options.serial || self.options.icount
-    }
-
     /// Runs one kernel. Errors are in the report, which lists every scenario.
     pub(crate) fn run(&self, target: &Target) -> KernelReport {
         let started = Instant::now();
@@ -164,9 +160,7 @@ impl Setup {
         report.version = Some(kernel.version.clone());
         report.warnings.extend(kernel.source.notes.iter().cloned());
         report.source = Some(kernel.source.clone());
-
-        let image = self.pack(&kernel, &self.first(), line, report)?;
-        self.vms(&kernel, image, line, report)
+        self.vms(&kernel, line, report)
     }
 
     fn fetch(&self, found: &Found, line: &Arc<Line>, report: &mut KernelReport) -> Result<Kernel> {
@@ -186,15 +180,6 @@ impl Setup {
         let kernel = self.interrupt.or_leave(fetch)?;
         report.phases_ms.fetch = Some(ms(started.elapsed()));
         Ok(kernel)
-    }
-
-    /// The full plan, for the first VM.
-    fn first(&self) -> Rest {
-        Rest {
-            scenarios: self.plan.planned.clone(),
-            serial: self.is_serial(),
-            ..Rest::default()
-        }
     }
 
     fn pack(
@@ -218,16 +203,12 @@ impl Setup {
     }
 
     /// Runs VMs until the plan is done or another VM cannot do more.
-    fn vms(
-        &self,
-        kernel: &Kernel,
-        mut image: Vec<u8>,
-        line: &Line,
-        report: &mut KernelReport,
-    ) -> Result<()> {
+    fn vms(&self, kernel: &Kernel, line: &Line, report: &mut KernelReport) -> Result<()> {
         let options = &self.options;
         let tasks = Tasks::new(&self.plan, options.scenario_timeout, options.icount);
-        let mut watch = Watch::new(&self.plan, report, line, self.is_serial(), tasks);
+        let is_serial = options.serial || options.icount;
+        let mut watch = Watch::new(&self.plan, report, line, is_serial, tasks);
+        let mut image = self.pack(kernel, &watch.rest(), line, report)?;
         let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
         let mut failures = 0;
         loop {

@@ -1,4 +1,4 @@
-//! Mounts the file systems that eBPF needs and those that programs expect. An existing mount stays.
+//! Mounts the file systems that eBPF requires and those that programs expect. An existing mount stays.
 
 use std::ffi::CStr;
 use std::fs;

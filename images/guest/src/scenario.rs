@@ -20,12 +20,12 @@ pub struct Scenario {
     pub id: &'static str,
     /// What it tests, as a sentence without a full stop.
     pub title: &'static str,
-    /// The feature that it needs; the harness checks its claimed [`Feature::minimum`]. `None` if it must pass on every
+    /// The feature that it requires; the harness checks its claimed [`Feature::minimum`]. `None` if it must pass on every
     /// kernel.
     pub feature: Option<Feature>,
     /// Its time limit.
     pub timeout: Duration,
-    /// Kernel modules that it needs.
+    /// Kernel modules that it requires.
     pub modules: &'static [&'static str],
     /// Whether it may run in parallel with others: it counts only its own calls, and changes nothing for others.
     pub parallel: bool,
@@ -75,7 +75,7 @@ impl Scenario {
         Self { timeout, ..self }
     }
 
-    /// Sets the kernel modules that it needs.
+    /// Sets the kernel modules that it requires.
     #[must_use]
     pub const fn modules(self, modules: &'static [&'static str]) -> Self {
         Self { modules, ..self }

@@ -28,7 +28,7 @@ pub struct Signed<E = Event> {
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
-    /// `/init` runs, and the file systems that eBPF needs are mounted.
+    /// `/init` runs, and the file systems that eBPF requires are mounted.
     Ready {
         /// `uname -r`.
         release: String,

@@ -73,7 +73,7 @@ pub enum Work {
     Command(Command),
 }
 
-/// A command with its environment. No string needs to be UTF-8.
+/// A command with its environment. The strings need not be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Its path, absolute or relative to the working directory.

@@ -190,7 +190,7 @@ pub enum ReasonKind {
     /// A type or field that the program reads is not in this kernel.
     #[serde(rename = "core-missing")]
     UnresolvedCoreRelocation,
-    /// The program needs something that came with a later kernel.
+    /// The program requires something that came with a later kernel.
     TooNew,
     /// The process lacks a capability, or kernel lockdown forbids it.
     Permission,

@@ -11,13 +11,13 @@ pub struct Scenario {
     pub id: String,
     /// What it tests, as a sentence without a full stop.
     pub title: String,
-    /// The name of the feature that it needs: `cookie`. `None` if it must pass on every kernel.
+    /// The name of the feature that it requires: `cookie`. `None` if it must pass on every kernel.
     pub feature: Option<String>,
     /// The claimed minimum kernel of the feature, major and minor, which the harness checks.
     pub minimum: Option<(u16, u16)>,
     /// Its time limit.
     pub timeout: Duration,
-    /// Kernel modules that it needs.
+    /// Kernel modules that it requires.
     pub modules: Vec<String>,
     /// Whether it runs only if its whole id is given: a deliberate fault.
     pub hidden: bool,

@@ -46,7 +46,7 @@ enum Mode {
     Vm,
     /// All kernels in one run of the harness, compared with the sum of their plain boots
     All,
-    /// Many cold boots; a boot that needs a second attempt counts as failed
+    /// Many cold boots; a boot that requires a second attempt counts as failed
     Hundred,
 }
 

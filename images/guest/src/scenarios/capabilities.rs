@@ -47,7 +47,7 @@ fn with_only<T: Send>(set: CapabilitySet, work: impl FnOnce() -> Result<T> + Sen
 }
 
 fn least_privilege(_: &mut Context) -> Result<()> {
-    // Before 5.11 BPF memory counts as locked. Raising the hard limit needs CAP_SYS_RESOURCE, raising the soft one nothing.
+    // Before 5.11 BPF memory counts as locked. Raising the hard limit requires CAP_SYS_RESOURCE; the soft one, nothing.
     const LOW: Option<u64> = Some(4096);
     let limit = |current, maximum| setrlimit(Resource::Memlock, Rlimit { current, maximum });
     let btf = Btf::from_sys_fs()?;

@@ -168,7 +168,7 @@ fn ksyms(_: &mut Context) -> Result<()> {
             "the variables are {found:?}"
         );
     } else {
-        // pahole decides which variables are in BTF; the helper needs 5.10.
+        // pahole decides which variables are in BTF; the helper requires 5.10.
         refused(&mut ebpf, "variables", "bpf_prog_active")?;
     }
 
