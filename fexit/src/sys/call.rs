@@ -1,7 +1,7 @@
 //! The way to the kernel: the calls whose answer depends on it, and the files that it shows.
 
 use std::borrow::Cow;
-use std::ffi::{c_int, c_long};
+use std::ffi::{c_int, c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -84,9 +84,11 @@ pub(super) fn to_kernel(call: Syscall<'_>) -> io::Result<c_long> {
     let result = match call {
         Syscall::Bpf { cmd, attr } => {
             let size = size_of_val(attr);
+            // A pointer to a trait object would take two arguments of the call, and so the place of the size.
+            let attr: *mut c_void = ptr::from_mut(attr).cast();
             // SAFETY: `attr` is a live struct of the size that is passed. The pointers in it were made by the callers in
             // `sys` from slices that outlive the call, each with its length.
-            unsafe { libc::syscall(libc::SYS_bpf, cmd as u32, ptr::from_mut(attr), size) }
+            unsafe { libc::syscall(libc::SYS_bpf, cmd as u32, attr, size) }
         }
         Syscall::PerfEventOpen { attr, cpu } => {
             const PERF_FLAG_FD_CLOEXEC: u64 = 8;
