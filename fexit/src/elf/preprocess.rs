@@ -71,10 +71,12 @@ pub(super) fn hide_programs(
     }
 }
 
-/// Replaces the types of externs by types that aya-obj and older kernels accept.
+/// Replaces the types of externs by types that aya-obj and the kernel accept.
 ///
 /// BTF lists functions and variables of the kernel in sections of their own (`.ksyms`, `.kconfig`), which the file does
-/// not have. aya-obj fails on such a section (btf/btf.rs:590, `UnknownSectionSize`), and older kernels on the linkage.
+/// not have. aya-obj fails on such a section (btf/btf.rs:590, `UnknownSectionSize`). It leaves the linkage "extern" of
+/// functions and variables, which the kernel refuses (`btf_func_check_meta` and `btf_var_check_meta` in
+/// kernel/bpf/btf.c).
 pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
     const EXTERN: u32 = 2;
     let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
@@ -316,4 +318,35 @@ fn section_names(ext: &[u8]) -> Vec<usize> {
 fn header_field(header: &Header, endian: Endianness, index: usize, field: usize) -> usize {
     let size = usize::from(header.e_shentsize.get(endian));
     (header.e_shoff.get(endian) as usize).saturating_add(index * size + field)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::btf::raw::{Kind, Raw};
+    use crate::object::{Globals, Object};
+    use crate::testing::compile;
+
+    #[test]
+    fn no_type_keeps_the_linkage_that_the_kernel_refuses() {
+        const EXTERN: u32 = 2;
+        let source = "#define KSYM __attribute__((section(\".ksyms\")))
+            extern int function(u64 a) KSYM;
+            extern const int variable KSYM;
+            SEC(\"fexit/f\") int probe(u64 *ctx) { return function(ctx[0]) + variable; }";
+        let object = Object::parse(&compile(source), &Globals::new()).unwrap();
+        let linkages = |btf: Vec<u8>| {
+            let raw = Raw::parse(btf).unwrap();
+            let linkage = |name: &[u8]| {
+                let t = raw.types().find(|t| raw.is_named(t.name_off(), name));
+                t.map(|t| match t.kind {
+                    Kind::Func => t.word(1) & 0xffff,
+                    _ => t.extra(0),
+                })
+            };
+            [&b"function"[..], b"variable"].map(|name| linkage(name).unwrap())
+        };
+        assert_eq!(linkages(object.extra.btf.clone()), [EXTERN, EXTERN]);
+        let parsed = object.parsed().btf.as_ref().unwrap();
+        assert!(!linkages(parsed.to_bytes()).contains(&EXTERN));
+    }
 }

@@ -78,17 +78,17 @@ fn a_program_of_another_object_is_a_target_and_one_without_a_target_is_skipped()
     ran.says(&["--target aimless=FUNCTION"]);
 }
 
-/// Builds the example of the library that loads and pins a program, without what only a debugger reads.
+/// Builds tests/data/pin.rs, which loads and pins a program, without what only a debugger reads.
 fn pin() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(workspace())
         .args(["build", "--quiet", "--locked"])
-        .args(["--package", "fexit", "--example", "pin"])
+        .args(["--package", "harness", "--example", "pin"])
         .args(["--config", "profile.dev.strip=true"]);
     assert!(
         cargo.status().unwrap().success(),
-        "the example does not build"
+        "pin.rs does not build"
     );
     let harness = PathBuf::from(env!("CARGO_BIN_EXE_harness"));
     harness.parent().unwrap().join("examples/pin")

@@ -1,7 +1,4 @@
-//! Loads a program of an object and pins it, so that it outlives this process: `pin OBJECT PROGRAM PATH`.
-//!
-//! Another process then opens it by that path, say as the target of an fexit program: see
-//! [`Target::pinned`](fexit::programs::Target::pinned).
+//! Loads a program of an object and pins it: `pin OBJECT PROGRAM PATH`. tests/it/vm_targets.rs runs it in a VM.
 
 use std::env;
 use std::error::Error;
