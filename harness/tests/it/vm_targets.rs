@@ -86,10 +86,7 @@ fn pin() -> PathBuf {
         .args(["build", "--quiet", "--locked"])
         .args(["--package", "harness", "--example", "pin"])
         .args(["--config", "profile.dev.strip=true"]);
-    assert!(
-        cargo.status().unwrap().success(),
-        "pin.rs does not build"
-    );
+    assert!(cargo.status().unwrap().success(), "pin.rs does not build");
     let harness = PathBuf::from(env!("CARGO_BIN_EXE_harness"));
     harness.parent().unwrap().join("examples/pin")
 }
