@@ -81,7 +81,7 @@ pub struct VmArgs {
 
     /// Load this kernel module and its dependencies
     #[arg(long = "module", value_name = "NAME", value_delimiter = ',')]
-    pub wanted_modules: Vec<String>,
+    pub requested_modules: Vec<String>,
 
     /// Copy a file or folder into the VM, to the same path or to PLACE; programs come with their libraries
     #[arg(short, long = "file", value_name = "PATH[:PLACE]")]

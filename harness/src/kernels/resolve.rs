@@ -8,7 +8,7 @@ use super::Kernels;
 use crate::kernels::catalog::request::Request;
 use crate::kernels::download::mirrors::first_good;
 use crate::kernels::source::{Artifact, BUILT, Kind, Resolved};
-use crate::kernels::sources::debian::{self, Index, Lists, Snapshot, Wanted};
+use crate::kernels::sources::debian::{self, Index, Lists, Query, Snapshot};
 use crate::kernels::sources::ubuntu_mainline::{Build, Builds, Finder};
 use crate::kernels::trust::openpgp::Keyring;
 use crate::kernels::{
@@ -47,17 +47,17 @@ impl Kernels {
     ) -> Result<Resolved> {
         let Request { series, exact } = request;
         let packages = self.matrix.packages(series)?;
-        let wanted = Wanted {
+        let query = Query {
             series: &series.name,
             packages,
             exact,
         };
         let mut index = self.index(archive, self.options.newest, notes)?;
-        let mut found = debian::newest(&index.packages, wanted)?;
+        let mut found = debian::newest(&index.packages, query)?;
         if found.is_none() && !self.options.offline {
             // It may be newer than the cached index.
             index = self.index(archive, true, notes)?;
-            found = debian::newest(&index.packages, wanted)?;
+            found = debian::newest(&index.packages, query)?;
         }
         let current = |artifacts| request.resolved(Kind::Debian, artifacts, &index.verified_by);
         let version = match found {
@@ -83,7 +83,7 @@ impl Kernels {
                 ));
                 Ok(current(artifacts))
             }
-            (older, None) => Err(not_there(request, &index, wanted, older.err())),
+            (older, None) => Err(not_there(request, &index, query, older.err())),
         }
     }
 
@@ -129,14 +129,14 @@ impl Kernels {
             return Ok(None);
         };
         let keyring = self.matrix.keyring(&archive.keyring)?;
-        let wanted = Wanted {
+        let query = Query {
             series: &series.name,
             packages,
             exact: Some(&version),
         };
         for base in snapshot.archives(&first_seen) {
             let index = self.lists(true).at(&base, archive, &keyring)?;
-            if let Some(artifacts) = debian::newest(&index.packages, wanted)? {
+            if let Some(artifacts) = debian::newest(&index.packages, query)? {
                 notes.add(format!("{version} comes from the index in {base}"));
                 return Ok(Some((artifacts, index.verified_by)));
             }
@@ -250,7 +250,7 @@ impl Kernels {
 fn not_there(
     request: Request<'_>,
     index: &Index,
-    wanted: Wanted<'_>,
+    query: Query<'_>,
     snapshot: Option<anyhow::Error>,
 ) -> anyhow::Error {
     let Request { series, exact } = request;
@@ -263,9 +263,9 @@ fn not_there(
     };
     let there_are = debian::versions(
         &index.packages,
-        Wanted {
+        Query {
             exact: None,
-            ..wanted
+            ..query
         },
     );
     let there_are = if there_are.is_empty() {

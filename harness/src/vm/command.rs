@@ -356,8 +356,8 @@ mod tests {
             .collect();
         let line = shell_line(Path::new("printf"), &arguments);
         let output = Command::new("sh").args(["-c", &line]).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.split_terminator('\0').collect::<Vec<_>>(), words);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(printed.split_terminator('\0').collect::<Vec<_>>(), words);
     }
 
     #[test]

@@ -128,8 +128,8 @@ fn capabilities() -> Value {
 mod tests {
     use super::*;
 
-    /// A monitor whose QEMU has already said all that it will ever say.
-    fn heard(lines: &str) -> (Monitor, UnixStream) {
+    /// A monitor with these lines from QEMU.
+    fn received(lines: &str) -> (Monitor, UnixStream) {
         let (monitor, theirs) = Monitor::new().unwrap();
         let mut theirs = UnixStream::from(theirs);
         theirs.write_all(lines.as_bytes()).unwrap();
@@ -140,7 +140,7 @@ mod tests {
     fn qmp_events_are_skipped() {
         let greeting = r#"{"QMP":{}}"#;
         let event = r#"{"event":"STOP"}"#;
-        let (mut monitor, _theirs) = heard(&format!(
+        let (mut monitor, _theirs) = received(&format!(
             "{greeting}\n{event}\n{}\n",
             r#"{"return":{"status":"completed"}}"#
         ));
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn qmp_errors_name_the_command() {
-        let (mut monitor, theirs) = heard("{\"error\":{\"desc\":\"no such thing\"}}\n");
+        let (mut monitor, theirs) = received("{\"error\":{\"desc\":\"no such thing\"}}\n");
         let error = monitor.saved().unwrap_err().to_string();
         assert_eq!(error, r#"QEMU refused to query-migrate: "no such thing""#);
         drop(theirs);
@@ -160,7 +160,7 @@ mod tests {
                 .to_string()
                 .contains("query-migrate")
         );
-        let (mut monitor, _theirs) = heard("{\"return\":{\"status\":\"failed\"}}\n");
+        let (mut monitor, _theirs) = received("{\"return\":{\"status\":\"failed\"}}\n");
         assert!(
             monitor
                 .saved()

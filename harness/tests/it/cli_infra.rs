@@ -1,4 +1,4 @@
-//! What is nobody's fault: exit status 3, one clear error, and a report that still lists everything.
+//! Infrastructure failures: exit status 3, one error, and a report that lists everything.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -309,7 +309,7 @@ fn locked_size() -> usize {
 }
 
 /// The same command, but with a disk of its own of that size on `dir`. `None`, with a word of it, where the system
-/// lets nobody but its administrator have one.
+/// lets only its administrator have one.
 fn on_small_disk(command: &Command, dir: &Path, size: &str) -> Option<Command> {
     let own = || {
         let mut unshare = Command::new("unshare");

@@ -125,7 +125,7 @@ fn ambiguous_target_program_is_refused() {
     refused(
         &[&tracers, &first, &second],
         &["on_exit=prog:pass"],
-        &["ambiguous", &first, &second, "only the object"],
+        &["ambiguous", &first, &second, "pass only one"],
     );
     refused(
         &[&tracers, &first],
@@ -148,14 +148,14 @@ fn ambiguous_target_program_is_refused() {
         &["on_exit=prog:outer"],
         &[
             "`outer`",
-            "without a target of its own",
+            "is an fexit program without a target",
             "--target outer=FUNCTION",
         ],
     );
     refused(
         &[&tracers],
         &["on_exit=prog:outer", "outer=prog:on_exit"],
-        &["outer=prog:on_exit", "in a circle"],
+        &["outer=prog:on_exit", "form a cycle"],
     );
 
     let inspect = |args: &[&str]| {
@@ -213,7 +213,7 @@ fn kernel_that_cannot_be_downloaded_is_infra() {
     assert_eq!(
         report["kernels"][0]["scenarios"],
         serde_json::json!([]),
-        "nobody asked for scenarios"
+        "no scenario was requested"
     );
     assert_eq!(report["objects"][0]["not_ours"][0]["kind"], "xdp");
 }

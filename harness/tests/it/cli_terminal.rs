@@ -14,7 +14,7 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
-/// Runs it with a terminal for its stderr, and returns what came there beside what it did.
+/// Runs it with a terminal for its stderr, and returns the output of the terminal and the result.
 fn on_a_terminal(command: &mut Command) -> (Ran, String) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -31,7 +31,7 @@ fn on_a_terminal(command: &mut Command) -> (Ran, String) {
     command.stderr(Stdio::null());
     let reader = thread::spawn(move || {
         let (mut master, mut shown) = (File::from(master), Vec::new());
-        // A terminal that nobody holds open any more ends in an error.
+        // A read of a terminal fails after the other end is closed.
         let _ = master.read_to_end(&mut shown);
         String::from_utf8_lossy(&shown).into_owned()
     });

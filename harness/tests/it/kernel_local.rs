@@ -60,9 +60,9 @@ fn an_installed_kernel_has_its_modules() {
         let artifact = &kernel.source.artifacts[0];
         assert_eq!((artifact.size, artifact.sha256.len()), (Some(0x1000), 64));
     }
-    let beside = format!("usr/lib/modules/{RELEASE}/vmlinuz");
-    let root = tree(&[&beside, &format!("usr/lib/modules/{RELEASE}/modules.order")]);
-    let kernel = local::open(&root.path().join(&beside), None).unwrap();
+    let image = format!("usr/lib/modules/{RELEASE}/vmlinuz");
+    let root = tree(&[&image, &format!("usr/lib/modules/{RELEASE}/modules.order")]);
+    let kernel = local::open(&root.path().join(&image), None).unwrap();
     assert_eq!(
         modules_of(&kernel, &root),
         Some(Path::new("usr/lib/modules").join(RELEASE))

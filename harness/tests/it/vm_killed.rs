@@ -160,7 +160,7 @@ fn second_signal_ends_an_unresponsive_harness() {
         .unwrap();
     kill_process(harness.pid(), Signal::INT).unwrap();
     eventually("the end", || {
-        // Signals of one kind that come together are one; so again until it is heard twice.
+        // Signals of one kind that come together are one; so again until it is received twice.
         kill_process(harness.pid(), Signal::INT).unwrap();
         harness.child.try_wait().unwrap().is_some_and(|status| {
             assert_eq!(status.signal(), Some(libc::SIGINT));

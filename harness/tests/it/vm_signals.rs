@@ -251,7 +251,7 @@ fn signalled(number: i32) -> (Value, std::process::ExitStatus) {
     assert_eq!(
         fs::read_dir(dir.path()).unwrap().count(),
         2,
-        "something was left beside the report"
+        "files are left in addition to the report"
     );
     let report = report_file(&output);
     if number != libc::SIGKILL {

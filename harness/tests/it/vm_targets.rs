@@ -64,8 +64,8 @@ fn a_program_of_another_object_is_a_target_and_one_without_a_target_is_skipped()
             );
         }
         // Both are attached to one and the same XDP program.
-        let beside = program(kernel, "on_exit")["alongside"].as_array().unwrap();
-        assert!(beside.contains(&"on_length".into()), "{beside:?}");
+        let alongside = program(kernel, "on_exit")["alongside"].as_array().unwrap();
+        assert!(alongside.contains(&"on_length".into()), "{alongside:?}");
         let aimless = program(kernel, "aimless");
         assert_eq!(
             (&aimless["outcome"], &aimless["verdict"], &aimless["target"]),

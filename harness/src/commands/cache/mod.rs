@@ -77,11 +77,11 @@ fn remove(root: &Path, names: &[String]) -> Result<()> {
         .iter()
         .flat_map(|dir| entries(&root.join(dir)))
         .collect();
-    let find = |wanted: &String| {
-        let path = entries.iter().find(|path| name(path) == *wanted);
+    let find = |requested: &String| {
+        let path = entries.iter().find(|path| name(path) == *requested);
         path.ok_or_else(|| {
             usage(format!(
-                "the cache {} has no kernel and no build {wanted:?}; `harness cache list` shows their names",
+                "the cache {} has no kernel and no build {requested:?}; `harness cache list` shows their names",
                 root.display()
             ))
         })

@@ -95,13 +95,13 @@ impl<'a> Guest<'a> {
             .push(("FEXIT_VM".into(), kernel.release.clone().into()));
         let streams = command.streams;
         let mut job = Job::new(Work::Command(command));
-        let mut wanted: Vec<&str> = args.wanted_modules.iter().map(String::as_str).collect();
-        if wanted.is_empty() {
-            wanted = usual.iter().map(String::as_str).collect();
-            wanted.retain(|name| modules::closure(&kernel, &[name]).is_ok());
+        let mut names: Vec<&str> = args.requested_modules.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            names = usual.iter().map(String::as_str).collect();
+            names.retain(|name| modules::closure(&kernel, &[name]).is_ok());
         }
         let mut modules = Vec::new();
-        for (name, path) in modules::closure(&kernel, &wanted)? {
+        for (name, path) in modules::closure(&kernel, &names)? {
             modules.push((format!("{name}.ko"), modules::read_module(&path)?));
             job.modules.push(name);
         }
@@ -330,13 +330,12 @@ fn find_kernel(
     if let Some(image) = &args.kernel_image {
         return local::open(image, args.modules.as_deref());
     }
-    let wanted = args.kernel.as_slice();
-    let names = kernels.expand(wanted)?;
+    let names = kernels.expand(args.kernel.as_slice())?;
     let [name] = names.as_slice() else {
         let count = names.len();
-        let wanted = wanted.concat();
+        let requested = args.kernel.as_deref().unwrap_or_default();
         return Err(usage(format!(
-            "--kernel {wanted} matches {count} kernels: name one"
+            "--kernel {requested} matches {count} kernels: name one"
         )));
     };
     let (kernels, line, name) = (Arc::clone(kernels), board.line(name), name.clone());

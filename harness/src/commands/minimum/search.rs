@@ -184,14 +184,14 @@ mod tests {
                 for to in from + 1..=kernels {
                     for hint in [None, Some(0), Some(kernels / 2), Some(kernels - 1)] {
                         let (found, tried) = search(kernels, hint, interval(from..to));
-                        let wanted = Found {
+                        let expected = Found {
                             oldest: Some(from),
                             newest: Some(to - 1),
                             below: from.checked_sub(1),
                             above: (to < kernels).then_some(to),
                             exceptions: Vec::new(),
                         };
-                        assert_eq!(found, wanted, "{from}..{to} of {kernels}, {hint:?}");
+                        assert_eq!(found, expected, "{from}..{to} of {kernels}, {hint:?}");
                         assert!(tried <= kernels);
                     }
                 }

@@ -16,7 +16,7 @@ use crate::initramfs::host_files::HostFiles;
 use crate::support::error::usage;
 use crate::support::seconds::seconds;
 
-/// The limit for programs, so that a VM needs no more than minutes.
+/// The limit for programs, so that a VM runs for minutes at most.
 const MAX_PROGRAMS: usize = 256;
 
 /// The user's objects.
@@ -178,7 +178,7 @@ impl Programs {
         (!self.planned().is_empty()).then_some(TIME_LIMIT + command)
     }
 
-    /// The shells that this takes, the commands that they are told to run with their libraries, and other files.
+    /// The host files of --prepare, --trigger and --file, with libraries.
     pub fn host_files(&self) -> Option<&HostFiles> {
         self.0.host_files.as_ref()
     }

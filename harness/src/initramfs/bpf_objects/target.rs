@@ -67,7 +67,7 @@ impl Targets {
             .find(|given| !names.contains(&&*given.program));
         unknown.map_or(Ok(()), |given| {
             Err(usage(format!(
-                "--target names `{}`, which is no fexit program of the objects; they have {}",
+                "--target names `{}`, which is not an fexit program of the objects; they have {}",
                 given.program,
                 names.join(", ")
             )))
@@ -119,7 +119,7 @@ impl Targets {
                 let other = (find(objects, place, name)?, name.as_str());
                 if seen.contains(&other) {
                     return Err(usage(format!(
-                        "--target {program}={}: the targets go round in a circle: `{name}` is for `{program}`",
+                        "--target {program}={}: the targets form a cycle: `{name}` is for `{program}`",
                         given.text
                     )));
                 }
@@ -127,7 +127,7 @@ impl Targets {
                 let target = self.resolve(objects, other, seen)?;
                 if tracer && target.is_none() {
                     return Err(usage(format!(
-                        "--target {program}={}: `{name}` is an fexit program without a target of its own: say --target \
+                        "--target {program}={}: `{name}` is an fexit program without a target: add --target \
                          {name}=FUNCTION",
                         given.text
                     )));
@@ -197,7 +197,7 @@ fn find(objects: &[Object], place: Place<'_>, name: &str) -> Result<usize> {
     match found.as_slice() {
         [number] => Ok(*number),
         [] => Err(usage(format!(
-            "--target {program}=prog:{name}: the objects have no other program of that name; they have {}",
+            "--target {program}=prog:{name}: the objects have no other program of this name; they have {}",
             names(objects).join(", ")
         ))),
         several => {
@@ -206,8 +206,8 @@ fn find(objects: &[Object], place: Place<'_>, name: &str) -> Result<usize> {
                 .map(|object| object.path.display().to_string())
                 .collect();
             Err(usage(format!(
-                "--target {program}=prog:{name} is ambiguous: {} have a program of that name; give only the object that \
-                 is meant",
+                "--target {program}=prog:{name} is ambiguous: {} have a program of that name; pass only one of these \
+                 objects",
                 paths.join(" and ")
             )))
         }

@@ -340,9 +340,9 @@ impl<'a> BuildContext<'a> {
 /// Refuses a --source whose version is not the one that the user named.
 fn check_version(options: &BuildOptions, version: &str, series: &str) -> Result<()> {
     match (&options.source, &options.kernel) {
-        (Some(source), Some(wanted)) if wanted != version && wanted != series => {
+        (Some(source), Some(requested)) if requested != version && requested != series => {
             Err(usage(format!(
-                "--source {} is Linux {version}, not {wanted}",
+                "--source {} is Linux {version}, not {requested}",
                 source.display()
             )))
         }

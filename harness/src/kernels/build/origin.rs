@@ -42,7 +42,7 @@ impl Origin {
     ) -> Result<Self> {
         match (&options.source, &options.kernel) {
             (None, None) => Err(usage("name a kernel to build (5.5) or its --source")),
-            (None, Some(wanted)) => Self::release(kernels, wanted, notes),
+            (None, Some(requested)) => Self::release(kernels, requested, notes),
             (Some(path), _) if path.is_dir() => {
                 if !tree::is_tree(path) {
                     return Err(usage(format!(
@@ -81,20 +81,20 @@ impl Origin {
         }
     }
 
-    fn release(kernels: &Kernels, wanted: &str, notes: &Notes<'_>) -> Result<Self> {
+    fn release(kernels: &Kernels, requested: &str, notes: &Notes<'_>) -> Result<Self> {
         let releases = kernels.matrix.releases().ok_or_else(|| {
             usage("no source of kernels.toml has the kind kernel-org: build from --source")
         })?;
-        if !wanted.starts_with(|c: char| c.is_ascii_digit()) || wanted.contains('/') {
+        if !requested.starts_with(|c: char| c.is_ascii_digit()) || requested.contains('/') {
             return Err(usage(format!(
-                "{wanted:?} cannot be built: name a series (5.5) or a release (5.5.19)"
+                "{requested:?} cannot be built: name a series (5.5) or a release (5.5.19)"
             )));
         }
         let net = (&kernels.cache, &kernels.client, kernels.options.offline);
         let Release {
             artifact,
             verified_by,
-        } = kernel_org::find(net, releases, wanted, notes)?;
+        } = kernel_org::find(net, releases, requested, notes)?;
         Ok(Self {
             artifact,
             verified_by,

@@ -245,24 +245,24 @@ fn receive(
 impl Expected<'_> {
     fn check(&self, url: &str, size: u64, sha256: &str) -> Result<(), Attempt> {
         let Self {
-            sha256: wanted_hash,
+            sha256: expected_hash,
             according_to,
             ..
         } = *self;
-        let wanted = self.size.unwrap_or(size.min(MAX_FILE));
-        if size < wanted {
-            let reason = format!("it ended after {size} of {wanted} bytes");
+        let expected = self.size.unwrap_or(size.min(MAX_FILE));
+        if size < expected {
+            let reason = format!("it ended after {size} of {expected} bytes");
             return Err(failed(url, reason, true));
         }
-        if size > wanted {
+        if size > expected {
             let reason =
-                format!("it is larger than the {wanted} bytes that {according_to} promises");
+                format!("it is larger than the {expected} bytes that {according_to} promises");
             return Err(refused(url, reason));
         }
-        if sha256 != wanted_hash {
+        if sha256 != expected_hash {
             return Err(refused(
                 url,
-                format!("its SHA-256 is {sha256}, but {according_to} promises {wanted_hash}"),
+                format!("its SHA-256 is {sha256}, but {according_to} promises {expected_hash}"),
             ));
         }
         Ok(())

@@ -35,11 +35,11 @@ pub(crate) struct Release {
 pub(crate) fn find(
     (cache, client, offline): (&Cache, &Client, bool),
     releases: &Releases,
-    wanted: &str,
+    requested: &str,
     notes: &Notes<'_>,
 ) -> Result<Release> {
     let keyring = releases.key.get(cache, client, offline)?;
-    let major = wanted.split('.').next().unwrap_or(wanted);
+    let major = requested.split('.').next().unwrap_or(requested);
     let folder = format!("v{major}.x");
     let what = "no mirror of kernel.org has the checksums";
     let signed = first_good(what, &releases.mirrors, notes, |base| {
@@ -49,8 +49,10 @@ pub(crate) fn find(
             .verify_inline(&String::from_utf8_lossy(&sums))
             .context(url)
     })?;
-    let Some((version, sha256)) = choose(&signed.text, wanted) else {
-        return Err(usage(format!("kernel.org has released no Linux {wanted}")));
+    let Some((version, sha256)) = choose(&signed.text, requested) else {
+        return Err(usage(format!(
+            "kernel.org has released no Linux {requested}"
+        )));
     };
     let name = format!("linux-{version}.tar.xz");
     Ok(Release {
@@ -73,14 +75,14 @@ pub(crate) fn find(
 }
 
 /// Version and checksum of the newest release of a series, or of exactly the requested release.
-fn choose<'a>(sums: &'a str, wanted: &str) -> Option<(&'a str, &'a str)> {
+fn choose<'a>(sums: &'a str, requested: &str) -> Option<(&'a str, &'a str)> {
     // The first release of a series has no patch level: 5.5.0 is linux-5.5.tar.xz.
-    let exact = match wanted.split('.').count() {
+    let exact = match requested.split('.').count() {
         2 => None,
-        _ => Some(wanted.strip_suffix(".0").unwrap_or(wanted)),
+        _ => Some(requested.strip_suffix(".0").unwrap_or(requested)),
     };
     let of_series = |version: &str| {
-        let rest = version.strip_prefix(wanted);
+        let rest = version.strip_prefix(requested);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     sums.lines()
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn the_newest_of_a_series_or_exactly_one() {
         let sums = sums(&["5.5", "5.5.2", "5.5.19", "5.50.1", "5.15.3", "5.5.19-rc1"]);
-        let chosen = |wanted| choose(&sums, wanted).map(|(version, _)| version);
+        let chosen = |requested| choose(&sums, requested).map(|(version, _)| version);
         assert_eq!(chosen("5.5"), Some("5.5.19"));
         assert_eq!(chosen("5.5.2"), Some("5.5.2"));
         assert_eq!(chosen("5.5.0"), Some("5.5"));

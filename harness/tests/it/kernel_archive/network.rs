@@ -9,7 +9,7 @@ use super::archive::{Archive, IN_RELEASE, PACKAGES};
 use super::server::{Reply, Server};
 use super::{assert_contains, get, infra};
 
-/// Half a download must leave nothing behind, not even a file that nobody would trust.
+/// An interrupted download must leave no file.
 fn nothing_is_left(archive: &Archive) {
     let left = fs::read_dir(archive.path("cache/kernels")).map(|dir| dir.flatten().count());
     assert_eq!(left.unwrap_or(0), 0);
@@ -30,7 +30,7 @@ fn temporary_failures_are_retried() {
             archive.server.put(path, reply);
             let kernels = archive.open();
             let kernel = get(&kernels, "6.1").unwrap();
-            // Of the index nobody cares, once it is there.
+            // The index is in the cache by then.
             let noted = kernel.source.notes.join("\n").contains("tried again: ");
             assert_eq!(noted, path.ends_with(".deb"), "{path}");
             fs::remove_dir_all(archive.path("cache")).unwrap();

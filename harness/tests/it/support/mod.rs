@@ -20,7 +20,7 @@ use std::{
 use harness::kernels::Options;
 use serde_json::Value;
 
-/// The real binary, cut off from whatever the environment of the tests says.
+/// The real binary, without the environment variables of the tests.
 pub(crate) fn harness(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
     for name in ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "QEMU"] {

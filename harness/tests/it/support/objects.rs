@@ -35,7 +35,7 @@ pub(crate) fn compile(dir: &Path, name: &str, source: &str) -> PathBuf {
     )
 }
 
-/// Runs clang for the BPF target, in whatever language `options` say.
+/// Runs clang for the BPF target, in the language of `options`.
 pub(crate) fn clang(dir: &Path, name: &str, source: &str, options: &[&str]) -> PathBuf {
     let input = dir.join(format!("{name}.in"));
     let object = dir.join(format!("{name}.bpf.o"));

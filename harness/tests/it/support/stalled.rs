@@ -1,4 +1,4 @@
-//! A server that takes a connection and never answers, and Ctrl-C for whoever waits for it.
+//! A server that takes a connection and never answers, and Ctrl-C for a command that waits for it.
 
 use std::{
     io::ErrorKind,

@@ -7,7 +7,7 @@ mod release;
 mod snapshot;
 
 pub(crate) use index::{Index, Lists};
-pub(crate) use packages::{Wanted, abi, newest, versions};
+pub(crate) use packages::{Query, abi, newest, versions};
 pub(crate) use snapshot::{Snapshot, is_complete};
 
 pub(crate) use snapshot::SnapshotOf;

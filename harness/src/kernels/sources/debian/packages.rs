@@ -91,7 +91,7 @@ impl Stanza<'_> {
 
 /// What to search in an index.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Query<'a> {
     /// The series, as `5.10`.
     pub(crate) series: &'a str,
     /// The packages of a kernel.
@@ -105,16 +105,16 @@ pub(crate) struct Wanted<'a> {
 ///
 /// Prefers a kernel with all packages to a newer one without some, since archives publish and remove the packages of a
 /// kernel one by one. A kernel without a required package does not count.
-pub(crate) fn newest(index: &str, wanted: Wanted<'_>) -> Result<Option<Vec<Artifact>>> {
+pub(crate) fn newest(index: &str, query: Query<'_>) -> Result<Option<Vec<Artifact>>> {
     let mut best: Option<Vec<Artifact>> = None;
-    for (abi, version) in kernels(index, wanted) {
+    for (abi, version) in kernels(index, query) {
         let find = |patterns: &[String]| parts(index, patterns, abi, version);
-        let required = find(&wanted.packages.required)?;
-        if required.len() < wanted.packages.required.len() {
+        let required = find(&query.packages.required)?;
+        if required.len() < query.packages.required.len() {
             continue;
         }
-        let optional = find(&wanted.packages.optional)?;
-        let complete = optional.len() == wanted.packages.optional.len();
+        let optional = find(&query.packages.optional)?;
+        let complete = optional.len() == query.packages.optional.len();
         if complete || best.is_none() {
             best = Some([required, optional].concat());
         }
@@ -126,13 +126,13 @@ pub(crate) fn newest(index: &str, wanted: Wanted<'_>) -> Result<Option<Vec<Artif
 }
 
 /// The matching kernels, the newest first, each as abi and package version.
-fn kernels<'a>(index: &'a str, wanted: Wanted<'_>) -> Vec<(&'a str, &'a str)> {
-    let Some(first) = wanted.packages.required.first() else {
+fn kernels<'a>(index: &'a str, query: Query<'_>) -> Vec<(&'a str, &'a str)> {
+    let Some(first) = query.packages.required.first() else {
         return Vec::new();
     };
     let mut found: Vec<_> = stanzas(index)
         .filter_map(|stanza| Some((abi(first, stanza.package)?, stanza.version?)))
-        .filter(|(abi, version)| wanted.accepts(abi, version))
+        .filter(|(abi, version)| query.accepts(abi, version))
         .collect();
     found.sort_by(|(abi_a, a), (abi_b, b)| {
         version::compare(b, a).then_with(|| version::compare(abi_b, abi_a))
@@ -155,8 +155,8 @@ fn parts(index: &str, patterns: &[String], abi: &str, version: &str) -> Result<V
 }
 
 /// All upstream versions of a series in an index, the newest first.
-pub(crate) fn versions(index: &str, wanted: Wanted<'_>) -> Vec<String> {
-    let mut found: Vec<_> = kernels(index, wanted)
+pub(crate) fn versions(index: &str, query: Query<'_>) -> Vec<String> {
+    let mut found: Vec<_> = kernels(index, query)
         .into_iter()
         .map(|(_, v)| version::upstream(v).to_owned())
         .collect();
@@ -164,7 +164,7 @@ pub(crate) fn versions(index: &str, wanted: Wanted<'_>) -> Vec<String> {
     found
 }
 
-impl Wanted<'_> {
+impl Query<'_> {
     fn accepts(&self, abi: &str, version: &str) -> bool {
         let upstream = version::upstream(version);
         let of_series = |s: &str| {
@@ -211,8 +211,8 @@ mod tests {
         packages(&["linux-image-{abi}-cloud-amd64"], &[])
     }
 
-    fn wanted<'a>(series: &'a str, packages: &'a Packages) -> Wanted<'a> {
-        Wanted {
+    fn query<'a>(series: &'a str, packages: &'a Packages) -> Query<'a> {
+        Query {
             series,
             packages,
             exact: None,
@@ -234,7 +234,7 @@ mod tests {
         .map(|(package, version)| stanza(package, version))
         .concat();
         let packages = single();
-        let found = newest(&index, wanted("5.10", &packages)).unwrap().unwrap();
+        let found = newest(&index, query("5.10", &packages)).unwrap().unwrap();
         assert_eq!(
             found,
             [Artifact {
@@ -247,24 +247,24 @@ mod tests {
             }]
         );
         assert_eq!(
-            versions(&index, wanted("5.10", &packages)),
+            versions(&index, query("5.10", &packages)),
             ["5.10.262", "5.10.259", "5.10.70"]
         );
-        assert_eq!(newest(&index, wanted("5.1", &packages)).unwrap(), None);
+        assert_eq!(newest(&index, query("5.1", &packages)).unwrap(), None);
         for exact in ["5.10.70", "5.10.70-1", "5.10.0-9"] {
-            let wanted = Wanted {
+            let query = Query {
                 exact: Some(exact),
-                ..wanted("5.10", &packages)
+                ..query("5.10", &packages)
             };
             assert_eq!(
-                newest(&index, wanted).unwrap().unwrap()[0].version,
+                newest(&index, query).unwrap().unwrap()[0].version,
                 "5.10.70-1",
                 "{exact}"
             );
         }
-        let missing = Wanted {
+        let missing = Query {
             exact: Some("5.10.1"),
-            ..wanted("5.10", &packages)
+            ..query("5.10", &packages)
         };
         assert_eq!(newest(&index, missing).unwrap(), None);
     }
@@ -285,7 +285,7 @@ mod tests {
         ]
         .concat();
         let names = |series: &str, packages: &Packages| {
-            let found = newest(&index, wanted(series, packages)).unwrap();
+            let found = newest(&index, query(series, packages)).unwrap();
             found.map(|found| found.iter().map(|a| a.path.clone()).collect::<Vec<_>>())
         };
         let both = [
@@ -315,14 +315,14 @@ mod tests {
             format!("no colon\nPackage\n: x\n\n{good}"),
             format!("Package: linux-image-6.1.0-2-cloud-amd64\n\n{good}"),
         ] {
-            let found = newest(&index, wanted("6.1", &packages)).unwrap().unwrap();
+            let found = newest(&index, query("6.1", &packages)).unwrap().unwrap();
             assert_eq!(
                 (found[0].version.as_str(), found[0].size),
                 ("6.1.1-1", Some(42)),
                 "{index:?}"
             );
         }
-        assert_eq!(newest("", wanted("6.1", &packages)).unwrap(), None);
+        assert_eq!(newest("", query("6.1", &packages)).unwrap(), None);
     }
 
     #[test]
@@ -347,10 +347,7 @@ mod tests {
             ),
             (good.replace("\nFilename", "\nFile"), "no Filename"),
         ] {
-            let error = format!(
-                "{:#}",
-                newest(&index, wanted("6.1", &packages)).unwrap_err()
-            );
+            let error = format!("{:#}", newest(&index, query("6.1", &packages)).unwrap_err());
             assert!(error.contains(message), "{error} should say {message}");
             assert!(error.contains("linux-image-6.1.0-1-cloud-amd64"), "{error}");
         }

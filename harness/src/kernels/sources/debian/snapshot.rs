@@ -145,14 +145,14 @@ impl Snapshot<'_> {
             Err(error) if is_not_found(&error) => return Ok(None),
             other => other?,
         };
-        let mut wanted: Vec<_> = all
+        let mut versions: Vec<_> = all
             .result
             .into_iter()
             .map(|v| v.version)
             .filter(|v| means(v, exact))
             .collect();
-        wanted.sort_by(|a, b| version::compare(b, a));
-        for version in wanted {
+        versions.sort_by(|a, b| version::compare(b, a));
+        for version in versions {
             let binaries: Answer<Binary> =
                 self.ask(&format!("package/{source}/{version}/binpackages"))?;
             if let Some(binary) = binaries
