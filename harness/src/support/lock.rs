@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
+use std::thread::sleep;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -16,39 +17,26 @@ pub(crate) struct Guard {
     _file: File,
 }
 
-/// Takes the lock of this name in the cache `root`. Calls `on_wait` if another process holds it, and waits.
-pub(crate) fn lock(root: &Path, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
+/// Takes the lock of this name in the cache `root`. Calls `on_wait` if another process holds it, and waits; `stop` ends
+/// the wait with an error.
+pub(crate) fn lock(
+    root: &Path,
+    name: &str,
+    stop: Option<&Stop>,
+    on_wait: impl FnOnce(),
+) -> Result<Guard> {
     if let Some(guard) = try_lock(root, name)? {
         return Ok(guard);
     }
     on_wait();
-    let file = lock_file(root, name)?;
     loop {
-        match flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(Guard { _file: file }),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot lock {name}")),
+        match stop {
+            Some(stop) if stop.wait(TICK) => bail!(INTERRUPTED),
+            Some(_) => {}
+            None => sleep(TICK),
         }
-    }
-}
-
-/// As [`lock`], but a stop ends the wait with an error.
-pub(crate) fn lock_or_stop(
-    root: &Path,
-    name: &str,
-    stop: &Stop,
-    on_wait: impl FnOnce(),
-) -> Result<Guard> {
-    let mut on_wait = Some(on_wait);
-    loop {
         if let Some(guard) = try_lock(root, name)? {
             return Ok(guard);
-        }
-        if let Some(on_wait) = on_wait.take() {
-            on_wait();
-        }
-        if stop.wait(TICK) {
-            bail!(INTERRUPTED);
         }
     }
 }
@@ -83,10 +71,10 @@ mod tests {
     fn a_stop_ends_the_wait_for_a_lock() {
         let (cache, stop) = (tempfile::tempdir().unwrap(), Stop::new().unwrap());
         let root = cache.path();
-        let guard = lock_or_stop(root, "name", &stop, || panic!("it is free")).unwrap();
-        let error = lock_or_stop(root, "name", &stop, || stop.request()).unwrap_err();
+        let guard = lock(root, "name", Some(&stop), || panic!("it is free")).unwrap();
+        let error = lock(root, "name", Some(&stop), || stop.request()).unwrap_err();
         assert_eq!(error.to_string(), INTERRUPTED);
         drop(guard);
-        lock_or_stop(root, "name", &stop, || panic!("it is free")).unwrap();
+        lock(root, "name", Some(&stop), || panic!("it is free")).unwrap();
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     fn what_another_harness_is_making_stays() {
         let cache = filled();
         let root = cache.path();
-        let _guard = lock(root, "6.1_b", || {}).unwrap();
+        let _guard = lock(root, "6.1_b", None, || {}).unwrap();
         prune(root, 9 * MB as u64).unwrap();
         assert_eq!(left(root), ["5.10_a", "5.5_c", "6.1_b", "linux-5.6_d"]);
     }

@@ -115,7 +115,7 @@ impl Cache {
 
     /// Takes a lock. Calls `on_wait` if another process holds it, and waits.
     pub(super) fn lock(&self, name: &str, on_wait: impl FnOnce()) -> Result<Guard> {
-        lock(&self.root, name, on_wait)
+        lock(&self.root, name, None, on_wait)
     }
 
     /// Finds a kernel. With `thorough`, hashes all of its files; otherwise only those with another time than recorded.

@@ -16,7 +16,7 @@ use super::save::{Saved, save};
 use crate::{
     support::{
         atomic, last_used,
-        lock::{lock_or_stop, try_lock},
+        lock::{lock, try_lock},
         stop::Stop,
     },
     vm::{Accelerator, Config, Qemu},
@@ -89,7 +89,7 @@ impl Templates {
             bail!("{why} (cached result)");
         }
         atomic::sweep(&self.cache, &self.root(), LOCK);
-        let _guard = lock_or_stop(&self.cache, &lock_name(&key), stop, || {
+        let _guard = lock(&self.cache, &lock_name(&key), Some(stop), || {
             say("waiting for another harness that makes the template");
         })?;
         let dir = self.root().join(&key);
