@@ -77,6 +77,12 @@ pub(crate) fn lockdown() -> Lockdown {
         .map_or(Lockdown::Unknown, |levels| level(&levels))
 }
 
+/// The security modules of the kernel that run, separated by commas; `None` if securityfs is not mounted.
+pub(crate) fn security_modules() -> Option<String> {
+    let modules = fs::read_to_string("/sys/kernel/security/lsm").ok()?;
+    Some(modules.trim().to_owned())
+}
+
 /// What is known of kernel lockdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lockdown {

@@ -94,7 +94,8 @@ pub enum ProgramError {
 
     /// The section names no target and `load` was given none.
     #[error(
-        "section `{section}` names no target: give one to `load`, or write SEC(\"fexit/FUNCTION\")"
+        "section `{section}` names no target: give one to `load`, or write SEC(\"{}/NAME\")",
+        section.trim_end_matches('/')
     )]
     NoTarget {
         /// The program's section.

@@ -15,11 +15,27 @@ pub enum Feature {
     ///
     /// From 5.5 on. Source: kernel commit fec56f5890d9 ("bpf: Introduce BPF trampoline").
     Fexit,
+    /// fentry programs.
+    ///
+    /// From 5.5 on. Source: kernel commit fec56f5890d9 ("bpf: Introduce BPF trampoline").
+    FEntry,
+    /// Programs on tracepoints that see their arguments by type (`tp_btf`).
+    ///
+    /// From 5.5 on. Source: kernel commit f1b9509c2fb0 ("bpf: Replace prog_raw_tp+btf_id with prog_tracing").
+    BtfTracePoint,
     /// fexit programs on other BPF programs and their subprograms.
     ///
     /// From 5.5 on. Source: kernel commit 5b92a28aae4d ("bpf: Support attaching tracing BPF program to other BPF
     /// programs").
     ProgramTarget,
+    /// Programs that can replace a function by a return value (`fmod_ret`).
+    ///
+    /// From 5.7 on. Source: kernel commit ae24082331d9 ("bpf: Introduce BPF_MODIFY_RETURN").
+    FModRet,
+    /// Programs on the hooks of security modules (`lsm`).
+    ///
+    /// From 5.7 on. Source: kernel commit fc611f47f218 ("bpf: Introduce BPF_PROG_TYPE_LSM").
+    Lsm,
     /// Links that are objects of their own: they can be pinned.
     ///
     /// From 5.7 on. Source: kernel commit 70ed506c3bbc ("bpf: Introduce pinnable bpf_link abstraction").
@@ -86,6 +102,11 @@ pub enum Feature {
     ///
     /// From 6.8 on. Source: kernel commit 19bfcdf9498a ("bpf: Relax tracing prog recursive attach rules").
     TracingTarget,
+    /// Attach cookies of `tp_btf` programs.
+    ///
+    /// From 6.10 on. Source: kernel commit 68ca5d4eebb8 ("bpf: support BPF cookie in raw tracepoint (raw_tp, tp_btf)
+    /// programs").
+    BtfTracePointCookie,
     /// One program for entry and exit.
     ///
     /// From 7.0 on. Source: `BPF_TRACE_FSESSION` in include/uapi/linux/bpf.h.
@@ -115,9 +136,13 @@ enum Probe {
 
 impl Feature {
     /// All of them, oldest first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Fexit,
+        Self::FEntry,
+        Self::BtfTracePoint,
         Self::ProgramTarget,
+        Self::FModRet,
+        Self::Lsm,
         Self::Link,
         Self::TestRun,
         Self::LinkInfo,
@@ -134,6 +159,7 @@ impl Feature {
         Self::StructArguments,
         Self::ManyArguments,
         Self::TracingTarget,
+        Self::BtfTracePointCookie,
         Self::Session,
         Self::Multi,
     ];
@@ -142,6 +168,10 @@ impl Feature {
         use Probe::{AnyMember, EnumValue, Function, Member, Struct};
         match self {
             Self::Fexit => ("fexit", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
+            Self::FEntry => ("fentry", (5, 5), EnumValue("BPF_TRACE_FENTRY")),
+            Self::BtfTracePoint => ("tp-btf", (5, 5), EnumValue("BPF_TRACE_RAW_TP")),
+            Self::FModRet => ("fmod-ret", (5, 7), EnumValue("BPF_MODIFY_RETURN")),
+            Self::Lsm => ("lsm", (5, 7), EnumValue("BPF_LSM_MAC")),
             Self::ProgramTarget => ("program-target", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
             Self::Link => ("link", (5, 7), Struct("bpf_tracing_link")),
             Self::TestRun => ("test-run", (5, 7), Function("bpf_prog_test_run_tracing")),
@@ -172,6 +202,11 @@ impl Feature {
             ),
             Self::ManyArguments => ("many-arguments", (6, 6), Probe::None),
             Self::TracingTarget => ("tracing-target", (6, 8), Probe::None),
+            Self::BtfTracePointCookie => (
+                "tp-btf-cookie",
+                (6, 10),
+                Member("bpf_raw_tp_link", "cookie"),
+            ),
             Self::Session => ("fsession", (7, 0), EnumValue("BPF_TRACE_FSESSION")),
             Self::Multi => ("multi", (7, 2), EnumValue("BPF_TRACE_FEXIT_MULTI")),
         }

@@ -4,6 +4,9 @@
 //! one of the kernel, of a kernel module, or another BPF program. The kernel calls it through a *trampoline*, a few
 //! instructions made for that one function, so it costs next to nothing where a kretprobe costs a trap.
 //!
+//! Other programs are attached in the same way: [`programs::FEntry`] at the entry of functions, [`programs::FModRet`] in
+//! their place, [`programs::Lsm`] at the hooks of security modules, [`programs::BtfTracePoint`] on tracepoints.
+//!
 //! # The life of a program
 //!
 //! ```text
@@ -44,7 +47,7 @@
 //!
 //! - `Ebpf` but for `maps_disjoint_mut`; `EbpfLoader` but for `allow_unsupported_maps`, which is not needed here, and
 //!   `extension`.
-//! - `FExit` but for `from_pin`; its links, `FdLink` and `PinnedLink`.
+//! - `FExit`, `FEntry`, `Lsm` and `BtfTracePoint` but for `from_pin`; their links, `FdLink` and `PinnedLink`.
 //! - The views `Array`, `HashMap`, `PerCpuArray`, `PerCpuHashMap`, `PerfEventArray` and `RingBuf`, which are made from a
 //!   map as there; of `MapData` `from_fd`, `from_id`, `from_pin`, `pin` and `fd`, not `create` and `info`.
 //! - `loaded_programs` and `loaded_links`; of `ProgramInfo` all but `program_type`, `loaded_at`, `map_ids`,
@@ -53,8 +56,9 @@
 //! All other program types, views and `loaded_maps` are not there. What differs:
 //!
 //! - A map is created when it is first used, so the first call that needs it may say why it could not be.
-//! - Programs of other types can be loaded, as targets, but not attached: see [`programs::OtherProgram`].
-//! - `test_run` is a method of [`programs::FExit`], not of a trait.
+//! - Programs of other types can be loaded but not attached: see [`programs::OtherProgram`].
+//! - `test_run` is a method of the program types, not of a trait.
+//! - The links of all types are one type, [`programs::TracingLink`], by several names.
 //! - A pinned link can be opened again ([`programs::FExitLink::from_pin`]), a pinned program cannot; the caller removes
 //!   the pin of a program.
 //! - Errors have other variants: they say more.

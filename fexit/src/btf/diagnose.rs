@@ -1,6 +1,6 @@
 //! Why a function or module was not found: looked into only once it was not, so it costs nothing otherwise.
 
-use super::error::{BtfError, MODULE_BTF};
+use super::error::{BtfError, MODULE_BTF, TRACEPOINT};
 use super::kallsyms::{Symbols, Trace};
 use super::scope::Scope;
 use super::suggest;
@@ -27,6 +27,22 @@ pub(super) fn unknown_function(
             let trace = || symbols.trace(name, module);
             !is_running || matches!(trace(), Trace::Function | Trace::Unknown)
         }),
+    }
+}
+
+/// The error about a tracepoint that the BTF of the kernel does not have.
+pub(super) fn unknown_tracepoint(scope: Scope<'_>, name: &str) -> BtfError {
+    let of_call = name.starts_with("sys_enter_") || name.starts_with("sys_exit_");
+    BtfError::UnknownBtfTypeName {
+        type_name: format!("{TRACEPOINT}{name}"),
+        scope: place(None),
+        reason: if of_call {
+            "system calls share the tracepoints `sys_enter` and `sys_exit`, which tell the number of the call"
+        } else {
+            "the kernel itself, without its modules, has no tracepoint of that name"
+        }
+        .to_owned(),
+        nearest: suggest::tracepoints(scope, name, TRACEPOINT),
     }
 }
 

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub(super) const MODULE_BTF: &str = "/sys/kernel/btf";
 
+/// What the type of a tracepoint is called: `btf_trace_sched_switch`.
+pub(super) const TRACEPOINT: &str = "btf_trace_";
+
 /// Why BTF could not be had, or does not hold what was looked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,9 +51,10 @@ pub enum BtfError {
         type_id: u32,
     },
 
-    /// No function has this name.
+    /// No function, or no tracepoint, has this name.
     #[error(
-        "no function `{type_name}` in the BTF of {scope}: {reason}{}",
+        "no {} `{type_name}` in the BTF of {scope}: {reason}{}",
+        if type_name.starts_with(TRACEPOINT) { "tracepoint" } else { "function" },
         did_you_mean(nearest)
     )]
     UnknownBtfTypeName {

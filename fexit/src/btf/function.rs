@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::ambiguity::Ambiguity;
 use super::diagnose;
-use super::error::{BtfError, MODULE_BTF};
+use super::error::{BtfError, MODULE_BTF, TRACEPOINT};
 use super::glob::matches;
 use super::kernel::Btf;
 use super::raw::{Kind, Raw, Type};
@@ -83,6 +83,23 @@ impl Btf {
         };
         is_unambiguous(name, ambiguity.in_kernel(name, self))?;
         Ok(FunctionId::of_kernel(id))
+    }
+
+    /// Finds the type of the kernel's tracepoint called `name`.
+    pub(crate) fn tracepoint(&self, name: &str) -> Result<FunctionId, BtfError> {
+        let scope = self.scope()?;
+        let wanted = format!("{TRACEPOINT}{name}");
+        let is_it = |t: &Type<'_>| {
+            t.kind == Kind::Typedef && scope.is_named(t.name_off(), wanted.as_bytes())
+        };
+        let Some(found) = scope.own.types().find(is_it) else {
+            scope.own.check()?;
+            return Err(diagnose::unknown_tracepoint(scope, name));
+        };
+        Ok(FunctionId {
+            model: Some(FuncModel::default()),
+            ..FunctionId::of_kernel(found.id)
+        })
     }
 
     /// The one function of the kernel that has this name.

@@ -13,12 +13,22 @@ pub(super) fn functions(
     name: &str,
     is_there: impl Fn(&str) -> bool,
 ) -> Vec<String> {
-    let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
-    let names = functions.filter_map(|t| scope.string(t.name_off()));
-    let names: Vec<&str> = names
+    suggest(name, &names(scope, Kind::Func), is_there)
+}
+
+/// The tracepoints of `scope` whose types have names most like `name`, best first, each without `prefix`.
+pub(super) fn tracepoints(scope: Scope<'_>, name: &str, prefix: &str) -> Vec<String> {
+    let names = names(scope, Kind::Typedef).into_iter();
+    let names: Vec<&str> = names.filter_map(|name| name.strip_prefix(prefix)).collect();
+    suggest(name, &names, |_| true)
+}
+
+fn names(scope: Scope<'_>, kind: Kind) -> Vec<&str> {
+    let types = scope.own.types().filter(|t| t.kind == kind);
+    let names = types.filter_map(|t| scope.string(t.name_off()));
+    names
         .filter_map(|name| std::str::from_utf8(name).ok())
-        .collect();
-    suggest(name, &names, is_there)
+        .collect()
 }
 
 /// How a name is like the one that was asked for: the first that applies.

@@ -107,7 +107,9 @@ fn role(name: &str, code: bool) -> Role {
     let essential = without_mark(name);
     let kind = essential.split('/').next().unwrap_or_default();
     match kind.strip_suffix(".s").unwrap_or(kind) {
-        "fsession" | "fexit.multi" | "fsession.multi" => Role::Renamed,
+        "fsession" | "fmod_ret" | "fentry.multi" | "fexit.multi" | "fsession.multi" => {
+            Role::Renamed
+        }
         // It knows these by another name only: `classifier`, `cgroup_skb/ingress`.
         "tc" | "cgroup_skb" => Role::Renamed,
         _ if essential.parse::<ProgramSection>().is_err() => Role::Foreign,

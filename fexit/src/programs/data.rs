@@ -155,8 +155,9 @@ impl ProgramData {
     /// The targets that the sections of the object's programs name behind the slash.
     pub(crate) fn sibling_targets(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
+        let of_functions = ["fentry", "fexit", "fmod_ret", "fsession"];
         sections
-            .filter(|section| section.starts_with("fexit") || section.starts_with("fsession"))
+            .filter(move |section| of_functions.iter().any(|kind| section.starts_with(kind)))
             .map(|section| section.split_once('/').map_or("", |(_, target)| target))
     }
 

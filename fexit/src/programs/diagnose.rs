@@ -1,26 +1,24 @@
-//! What an error of the kernel means, and what to do.
-
-use std::io;
-use std::os::fd::BorrowedFd;
+//! What the kernel means when it refuses to load a program, and what to do.
 
 use super::data::{ProgramData, Refusal};
-use super::info;
 use super::permission::permission;
 use super::resolved::Resolved;
-use super::tracing_type::TracingType;
+use super::tracing_type::{Names, TracingType};
 use crate::btf::Btf;
 use crate::capabilities::{self, Lockdown};
 use crate::compat::Helper;
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
-use crate::sys::{self, ENOTSUPP};
+
+/// `BPF_FUNC_get_attach_cookie`.
+const GET_ATTACH_COOKIE: u32 = 174;
 
 /// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
 const HELPERS: [(u32, Feature); 6] = [
     (130, Feature::RingBuf),
     (173, Feature::FuncIp),
-    (174, Feature::Cookie),
+    (GET_ATTACH_COOKIE, Feature::Cookie),
     (183, Feature::FuncArgs),
     (184, Feature::FuncArgs),
     (185, Feature::FuncArgs),
@@ -39,13 +37,22 @@ const INTERPRETED: &str = "it is interpreted, for the JIT was off when it was lo
                            net.core.bpf_jit_enable=1`, and load it anew";
 
 /// What a program that may sleep asks of its target.
-const NOT_SLEEPABLE: &str = "a program that may sleep (`fexit.s`) needs a function that may sleep or whose errors can \
-                             be injected; use `fexit`";
+const NOT_SLEEPABLE: &str = "needs a function that may sleep or whose errors can be injected";
 
 /// The same where the list of the latter is empty.
-const NEVER_SLEEPABLE: &str = "a program that may sleep (`fexit.s`) needs a function whose errors can be injected, and \
-                               this kernel, built without CONFIG_FUNCTION_ERROR_INJECTION, has none (from Linux 6.3 \
-                               on a few by name); use `fexit`";
+const NEVER_SLEEPABLE: &str = "needs a function whose errors can be injected, and this kernel, built without \
+                               CONFIG_FUNCTION_ERROR_INJECTION, has none (from Linux 6.3 on a few by name)";
+
+/// The same for a hook.
+const HOOK_NEVER_SLEEPS: &str = "needs a hook that may sleep";
+
+/// Of a function that `fmod_ret` programs may not replace.
+const NOT_MODIFIABLE: &str = "only a function whose errors can be injected (ALLOW_ERROR_INJECTION, in a kernel built \
+                              with CONFIG_FUNCTION_ERROR_INJECTION), or that decides for the security modules \
+                              (`security_*`), may be replaced";
+
+/// Of a hook whose answer BPF programs may not give.
+const HOOK_DISABLED: &str = "the kernel keeps BPF programs away from this hook";
 
 /// `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
 const MOST_ARGUMENTS: usize = 12;
@@ -134,12 +141,30 @@ pub(super) fn load(
     if log.contains("Attaching tracing programs to function") {
         return target_refused(DENIED);
     }
+    if unknown_helper(log) == Some(GET_ATTACH_COOKIE)
+        && let Some(refusal) = kind.cookie.missing()
+    {
+        return refusal.into();
+    }
     if log.contains("is not sleepable") {
-        return target_refused(if injects_errors() {
-            NOT_SLEEPABLE
-        } else {
-            NEVER_SLEEPABLE
-        });
+        let needs = match kind.names {
+            Names::Hook => HOOK_NEVER_SLEEPS,
+            _ if injects_errors() => NOT_SLEEPABLE,
+            _ => NEVER_SLEEPABLE,
+        };
+        let name = kind.name;
+        return target_refused(&format!(
+            "a program that may sleep (`{name}.s`) {needs}; use `{name}`"
+        ));
+    }
+    if log.contains("is not modifiable") {
+        return target_refused(NOT_MODIFIABLE);
+    }
+    if log.contains("can't modify return codes of BPF programs") {
+        return target_refused("an fmod_ret program cannot replace a BPF program");
+    }
+    if log.contains("points to disabled hook") {
+        return target_refused(HOOK_DISABLED);
     }
     if log.contains("only JITed") {
         return ProgramError::TargetProgram {
@@ -168,90 +193,19 @@ pub(super) fn load(
         } else {
             target_refused(&format!(
                 "a trampoline cannot pass on what it takes or returns ({words}; at most {MOST_ARGUMENTS} arguments, \
-                 from Linux 6.6 on), so no program can run when it returns"
+                 from Linux 6.6 on), so no {} program can run on it",
+                kind.name
             ))
         };
     }
     if target.is_program && errno == Some(libc::EINVAL) && is_silent(log) && is_tracing(target) {
         return Feature::TracingTarget.unsupported().into();
     }
-    if !target.is_program && errno == Some(libc::EINVAL) && is_silent(log) {
+    let is_function = kind.names == Names::Function && !target.is_program;
+    if is_function && errno == Some(libc::EINVAL) && is_silent(log) {
         return target_refused(LIKELY_DENIED);
     }
     refused(program, refusal)
-}
-
-/// A refused attach of `program`, by its name and, while it is loaded, its descriptor.
-pub(super) fn attach(
-    program: (&str, Option<BorrowedFd<'_>>),
-    kind: &TracingType,
-    target: Option<&Resolved>,
-    cookie: Option<u64>,
-    io_error: io::Error,
-) -> ProgramError {
-    let errno = io_error.raw_os_error();
-    let target_name = target.map_or("its target", |target| target.name.as_str());
-    if errno == Some(libc::EPERM) {
-        return permission(kind.actions[1], false);
-    }
-    if cookie.is_some()
-        && errno == Some(libc::EINVAL)
-        && let Some(refusal) = kind.cookie.missing()
-    {
-        return refusal.into();
-    }
-    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.model().arguments > 6)
-    {
-        return Feature::ManyArguments.unsupported().into();
-    }
-    let reason = match errno {
-        Some(libc::EBUSY) => format!(
-            "`{target_name}` cannot be patched: ftrace is off in this kernel (`sysctl kernel.ftrace_enabled=1`), \
-             or something else holds the function"
-        ),
-        Some(libc::E2BIG) => {
-            let counted = target
-                .zip(program.1)
-                .and_then(|(target, fd)| info::links_on_target(fd, target.owning_program()));
-            let many = counted.map_or("36 to 40, by kernel".to_owned(), |links| links.to_string());
-            format!(
-                "`{target_name}` already has as many programs as one trampoline holds ({many}); detach one"
-            )
-        }
-        Some(libc::ENOENT) => {
-            format!("`{target_name}` is gone: its module or program was unloaded")
-        }
-        Some(ENOTSUPP) => format!(
-            "this kernel cannot make a trampoline for `{target_name}`: on arm64 that takes Linux 6.4, everywhere \
-             CONFIG_BPF_JIT; or its arguments are more or larger than a trampoline passes on"
-        ),
-        _ => io_error.to_string(),
-    };
-    ProgramError::AttachError {
-        name: program.0.to_owned(),
-        reason,
-        io_error,
-    }
-}
-
-/// The error to give in the place of an attachment that the kernel would take, and that would never fire.
-///
-/// With ftrace off, 5.x refuses an attach, but 6.1 and 6.12 take it and never call the program.
-pub(super) fn never_fires(
-    name: &str,
-    kind: &TracingType,
-    target: Option<&Resolved>,
-) -> Option<ProgramError> {
-    let patched = target.is_some_and(|target| !target.is_program);
-    (patched && ftrace_is_off()).then(|| {
-        let error = io::Error::from_raw_os_error(libc::EBUSY);
-        attach((name, None), kind, target, None, error)
-    })
-}
-
-/// Whether functions of the kernel cannot be patched at present.
-fn ftrace_is_off() -> bool {
-    sys::read_kernel_file("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
 }
 
 /// Whether the log has no message of the verifier: it is empty, or holds its statistics only.

@@ -1,26 +1,33 @@
 //! The programs of an object.
 
+mod attach_error;
 mod attach_types;
 mod data;
 mod diagnose;
 mod externs;
 mod fd_link;
+pub mod fentry;
 pub mod fexit;
 #[cfg(test)]
 mod fexit_tests;
+pub mod fmod_ret;
 mod info;
 mod link;
 pub mod links;
 #[cfg(test)]
 mod load_tests;
+pub mod lsm;
 mod other;
 mod permission;
 pub(crate) mod pin;
 mod resolved;
 mod shared;
 mod target;
+pub mod tp_btf;
 mod tracing_type;
 mod trampoline;
+#[cfg(test)]
+mod type_tests;
 mod verifier_stats;
 
 use std::collections::BTreeMap;
@@ -28,10 +35,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 pub use self::fexit::FExit;
+pub use fentry::{FEntry, FEntryLink, FEntryLinkId};
+pub use fmod_ret::{FModRet, FModRetLink, FModRetLinkId};
 pub use info::{LinkInfo, ProgramInfo, loaded_links, loaded_programs};
 pub use links::{FExitLink, FExitLinkId, LinkError, LinkId, PinnedLink, TracingLink};
+pub use lsm::{Lsm, LsmLink, LsmLinkId};
 pub use other::OtherProgram;
 pub use target::Target;
+pub use tp_btf::{BtfTracePoint, BtfTracePointLink, BtfTracePointLinkId};
 pub use verifier_stats::VerifierStats;
 
 pub use crate::error::ProgramError;
@@ -53,8 +64,16 @@ pub(crate) use shared::{Kconfig, Shared};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Program {
-    /// An fexit program.
+    /// An fentry program.
+    FEntry(FEntry),
+    /// An fexit program or a session.
     FExit(FExit),
+    /// An fmod_ret program.
+    FModRet(FModRet),
+    /// An lsm program.
+    Lsm(Lsm),
+    /// A tp_btf program.
+    BtfTracePoint(BtfTracePoint),
     /// Any other: it can be loaded, so that fexit programs can have it as their target.
     Other(OtherProgram),
 }
@@ -68,13 +87,15 @@ impl Program {
             .filter(|(name, _)| shared.object.parsed().programs.contains_key(name.as_str()));
         let program = |(name, section): (&String, &String)| {
             let data = ProgramData::new(name, section, Arc::clone(shared));
-            let program = if matches!(
-                data.kind(),
-                "fexit" | "fexit.multi" | "fsession" | "fsession.multi"
-            ) {
-                Self::FExit(FExit::new(data))
-            } else {
-                Self::Other(OtherProgram::new(data))
+            let program = match data.kind() {
+                "fentry" | "fentry.multi" => Self::FEntry(FEntry::new(data)),
+                "fexit" | "fexit.multi" | "fsession" | "fsession.multi" => {
+                    Self::FExit(FExit::new(data))
+                }
+                "fmod_ret" => Self::FModRet(FModRet::new(data)),
+                "lsm" => Self::Lsm(Lsm::new(data)),
+                "tp_btf" => Self::BtfTracePoint(BtfTracePoint::new(data)),
+                _ => Self::Other(OtherProgram::new(data)),
             };
             (name.clone(), program)
         };
@@ -83,7 +104,11 @@ impl Program {
 
     pub(crate) fn data(&self) -> &ProgramData {
         match self {
+            Self::FEntry(program) => program.data(),
             Self::FExit(program) => program.data(),
+            Self::FModRet(program) => program.data(),
+            Self::Lsm(program) => program.data(),
+            Self::BtfTracePoint(program) => program.data(),
             Self::Other(program) => program.data(),
         }
     }
@@ -259,8 +284,17 @@ macro_rules! conversions {
     };
 }
 
+conversions!(FEntry, FEntry, "fentry", program.data);
 conversions!(FExit, FExit, "fexit", program.data);
-conversions!(Other, OtherProgram, "any but fexit", data);
+conversions!(FModRet, FModRet, "fmod_ret", program.data);
+conversions!(Lsm, Lsm, "lsm", program.data);
+conversions!(BtfTracePoint, BtfTracePoint, "tp_btf", program.data);
+conversions!(
+    Other,
+    OtherProgram,
+    "a type that this library only loads",
+    data
+);
 
 fn wrong_kind(program: &Program, expected: &'static str) -> ProgramError {
     ProgramError::UnexpectedProgramType {

@@ -80,6 +80,8 @@ pub(super) fn other_than_link(fd: BorrowedFd<'_>) -> io::Result<Option<String>> 
         match link_type(&text) {
             None => return Ok(Some("a program or a map".to_owned())),
             Some("tracing") => {}
+            // Of `tp_btf` programs; those of `raw_tp` programs look the same.
+            Some("raw_tracepoint") => return Ok(None),
             Some(other) if other.starts_with("tracing") => on_many = true,
             Some(other) => return Ok(Some(format!("a link of type {other}"))),
         }

@@ -19,6 +19,18 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
+    /// A target that is the kernel's own.
+    pub(super) fn of_kernel(name: &str, function: FunctionId) -> Self {
+        Self {
+            name: name.to_owned(),
+            function,
+            owner: None,
+            is_program: false,
+            module: None,
+            many: Vec::new(),
+        }
+    }
+
     /// The program that the function belongs to, if it is one's.
     pub(super) fn owning_program(&self) -> Option<BorrowedFd<'_>> {
         self.owner

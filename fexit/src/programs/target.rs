@@ -1,4 +1,4 @@
-//! What an fexit program is attached to.
+//! What a program is attached to.
 
 use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,14 +10,15 @@ use super::data::ProgramData;
 use super::permission::permission;
 use super::pin;
 use super::resolved::Resolved;
-use super::tracing_type::TracingType;
+use super::tracing_type::{Names, TracingType};
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Ambiguity, Btf, BtfError, FuncModel, FunctionId, Module};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
 
-/// What an fexit program is attached to.
+/// What a program is attached to. A name is that of a function, for an `lsm` program that of a hook, and for a `tp_btf`
+/// program that of a tracepoint.
 ///
 /// ```no_run
 /// # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
@@ -146,12 +147,12 @@ pub(super) fn find(
 ) -> Result<Resolved, ProgramError> {
     let feature = target.feature(kind);
     let found = match feature {
-        Feature::ProgramTarget => Some(resolve(target, tracer, btf)?),
+        Feature::ProgramTarget => Some(resolve(target, kind, tracer, btf)?),
         _ => None,
     };
     feature.require_targets()?;
-    prefetch_names(target, tracer, btf)?;
-    found.map_or_else(|| resolve(target, tracer, btf), Ok)
+    prefetch_names(target, kind, tracer, btf)?;
+    found.map_or_else(|| resolve(target, kind, tracer, btf), Ok)
 }
 
 /// Looks up the names that this load, and likely those of the object's other programs, need in the kernel's BTF.
@@ -160,12 +161,15 @@ pub(super) fn find(
 /// first load, which may stay the only one, unless all types are read anyway.
 fn prefetch_names(
     target: &Target<'_>,
+    kind: &TracingType,
     tracer: &ProgramData,
     btf: &Btf,
 ) -> Result<(), ProgramError> {
     let sibling_targets: Vec<&str> = tracer.sibling_targets().collect();
     let are_many = sibling_targets.len() >= MANY;
     let wanted = match target {
+        // Those are not names of functions.
+        _ if kind.names != Names::Function => Vec::new(),
         Target::Section => tracer.section_target().into_iter().collect(),
         Target::Function(name) => vec![*name],
         Target::Functions(names) => names.to_vec(),
@@ -187,24 +191,65 @@ fn prefetch_names(
     tracer.prefetch_names(btf, &names)
 }
 
-fn resolve(target: &Target<'_>, tracer: &ProgramData, btf: &Btf) -> Result<Resolved, ProgramError> {
+fn resolve(
+    target: &Target<'_>,
+    kind: &TracingType,
+    tracer: &ProgramData,
+    btf: &Btf,
+) -> Result<Resolved, ProgramError> {
     let ambiguity = tracer.ambiguity();
-    match target {
-        Target::Section => {
-            let name = tracer
-                .section_target()
-                .ok_or_else(|| ProgramError::NoTarget {
-                    section: tracer.section.clone(),
-                })?;
-            if tracer.kind().ends_with(".multi") {
-                return functions(&[name], btf, ambiguity);
-            }
-            function(name, btf, ambiguity)
+    let name = match target {
+        Target::Section => tracer
+            .section_target()
+            .ok_or_else(|| ProgramError::NoTarget {
+                section: tracer.section.clone(),
+            })?,
+        Target::Function(name) => name,
+        Target::Functions(names) if kind.multi_attach_type.is_some() => {
+            return functions(names, btf, ambiguity);
         }
-        Target::Function(name) => function(name, btf, ambiguity),
-        Target::Functions(names) => functions(names, btf, ambiguity),
-        Target::Program { fd, function } => program(*fd, *function),
-        Target::OwnedProgram { fd, function } => program(fd.as_fd(), *function),
+        Target::Functions(names) => {
+            let many = "one link for many functions takes fentry, fexit and fsession programs only";
+            return Err(refused(&names.join(", "), many));
+        }
+        Target::Program { .. } | Target::OwnedProgram { .. } if kind.names != Names::Function => {
+            let text = format!("{} programs do not run on other programs", kind.name);
+            return Err(refused("a BPF program", &text));
+        }
+        Target::Program { fd, function } => return program(*fd, *function),
+        Target::OwnedProgram { fd, function } => return program(fd.as_fd(), *function),
+    };
+    match kind.names {
+        Names::Function
+            if tracer.kind().ends_with(".multi") && matches!(target, Target::Section) =>
+        {
+            functions(&[name], btf, ambiguity)
+        }
+        Names::Function => function(name, btf, ambiguity),
+        Names::Hook => hook(name, btf, ambiguity),
+        Names::TracePoint => Ok(Resolved::of_kernel(name, btf.tracepoint(name)?)),
+    }
+}
+
+fn refused(target: &str, reason: &str) -> ProgramError {
+    ProgramError::TargetRefused {
+        target: target.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// The function that the kernel calls at a hook of its security modules.
+fn hook(name: &str, btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, ProgramError> {
+    const PREFIX: &str = "bpf_lsm_";
+    // A hook of every kernel that has any.
+    const ANY: &str = "bpf_lsm_file_open";
+    match btf.function(&format!("{PREFIX}{name}"), ambiguity) {
+        Ok(function) => Ok(Resolved::of_kernel(name, function)),
+        Err(BtfError::UnknownBtfTypeName { .. }) if !btf.has_function(ANY) => Err(refused(
+            name,
+            "this kernel is built without CONFIG_BPF_LSM, so BPF programs cannot run at its hooks",
+        )),
+        Err(error) => Err(error.into()),
     }
 }
 

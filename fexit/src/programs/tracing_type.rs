@@ -1,4 +1,4 @@
-//! What the program types that a trampoline or a tracepoint calls have in common, as data.
+//! What tells the types of programs from one another that a trampoline or a tracepoint calls.
 
 use std::fmt;
 
@@ -18,8 +18,20 @@ pub(super) struct TracingType {
     pub(super) multi_attach_type: Option<u32>,
     /// What a kernel must have to attach it with a cookie.
     pub(super) cookie: Feature,
+    pub(super) names: Names,
     /// What is not permitted without the capabilities: to load it, and to attach it.
     pub(super) actions: [&'static str; 2],
+}
+
+/// What the name of a target means, in a section or in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// A function of the kernel or of a module.
+    Function,
+    /// A hook of the security modules: the function `bpf_lsm_NAME`.
+    Hook,
+    /// A tracepoint: the typedef `btf_trace_NAME`.
+    TracePoint,
 }
 
 /// What most types have.
@@ -30,6 +42,7 @@ pub(super) const TRACING: TracingType = TracingType {
     attach_type: 0,
     multi_attach_type: None,
     cookie: Feature::Cookie,
+    names: Names::Function,
     actions: ["load a tracing program", "attach a tracing program"],
 };
 

@@ -9,8 +9,8 @@ use super::data::{Kind, ProgramData};
 use super::link::{Attachment, LinkId, Links, TracingLink};
 use super::resolved::Resolved;
 use super::target::{self, Target};
-use super::tracing_type::TracingType;
-use super::{diagnose, info};
+use super::tracing_type::{Names, TracingType};
+use super::{attach_error, diagnose, info};
 use crate::btf::Btf;
 use crate::error::ProgramError;
 use crate::feature::Feature;
@@ -92,8 +92,16 @@ impl Trampoline {
         if last.is_some_and(|last| Arc::strong_count(last) > 1) {
             return Err(ProgramError::AlreadyAttached);
         }
+        // Before 6.10 the kernel takes the cookie of a tracepoint and forgets it.
+        if cookie.is_some()
+            && self.kind.names == Names::TracePoint
+            && let Some(refusal) = self.kind.cookie.missing()
+        {
+            return Err(refusal.into());
+        }
         // Asked before, not after: what this opens would be seen by a program that watches files being opened.
-        if let Some(error) = diagnose::never_fires(&self.data.name, self.kind, self.target.as_ref())
+        if let Some(error) =
+            attach_error::never_fires(&self.data.name, self.kind, self.target.as_ref())
         {
             return Err(error);
         }
@@ -112,7 +120,7 @@ impl Trampoline {
         }
         let fd = fd.map_err(|error| {
             let program = (self.data.name.as_str(), self.data.fd().ok());
-            diagnose::attach(program, self.kind, self.target.as_ref(), cookie, error)
+            attach_error::attach(program, self.kind, self.target.as_ref(), cookie, error)
         })?;
         let link = TracingLink::new(fd);
         self.attached = Some(link.attachment());

@@ -87,7 +87,7 @@ impl Ebpf {
         let survey = Survey::new(object, &self.shared.maps);
         let fexit = self.programs().filter_map(|(name, program)| match program {
             Program::FExit(_) => Some((name, program)),
-            Program::Other(_) => None,
+            _ => None,
         });
         Ok(fexit
             .filter_map(|(name, program)| {

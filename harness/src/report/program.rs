@@ -34,7 +34,7 @@ pub struct OtherProgram {
 pub fn other_programs(object: &Ebpf) -> Vec<OtherProgram> {
     let others = object
         .programs()
-        .filter(|(_, program)| matches!(program, Program::Other(_)));
+        .filter(|(_, program)| !matches!(program, Program::FExit(_)));
     others
         .map(|(name, program)| OtherProgram {
             name: name.to_owned(),

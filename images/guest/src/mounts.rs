@@ -22,6 +22,7 @@ const FOR_SCENARIOS: &[(&str, &str)] = &[
     ("bpf", "/sys/fs/bpf"),
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
+    ("securityfs", "/sys/kernel/security"),
 ];
 
 /// What programs in general expect.

@@ -8,8 +8,10 @@ macro_rules! object {
 
 pub(crate) const COOKIE: &[u8] = object!("cookie");
 pub(crate) const COUNT_CALLS: &[u8] = object!("count_calls");
+pub(crate) const FENTRY: &[u8] = object!("fentry");
 pub(crate) const FENTRY_TEST: &[u8] = object!("fentry_test");
 pub(crate) const FILENAME_LOOKUP: &[u8] = object!("filename_lookup");
+pub(crate) const FMOD_RET: &[u8] = object!("fmod_ret");
 pub(crate) const FUNC_ARGS: &[u8] = object!("func_args");
 pub(crate) const FUNC_IP: &[u8] = object!("func_ip");
 pub(crate) const GLOBALS: &[u8] = object!("globals");
@@ -17,6 +19,7 @@ pub(crate) const HELPER_CALL: &[u8] = object!("helper_call");
 pub(crate) const KCONFIG: &[u8] = object!("kconfig");
 pub(crate) const PROGRAM_TYPES: &[u8] = object!("program_types");
 pub(crate) const KSYMS: &[u8] = object!("ksyms");
+pub(crate) const LSM: &[u8] = object!("lsm");
 pub(crate) const MAPS: &[u8] = object!("maps");
 pub(crate) const MAP_TYPES: &[u8] = object!("map_types");
 pub(crate) const MODULE_KFUNC: &[u8] = object!("module_kfunc");
@@ -31,6 +34,7 @@ pub(crate) const SIGNATURES: &[u8] = object!("signatures");
 pub(crate) const SLEEPABLE: &[u8] = object!("sleepable");
 pub(crate) const EVENT_MAPS: &[u8] = object!("event_maps");
 pub(crate) const MANY_ARGUMENTS: &[u8] = object!("many_arguments");
+pub(crate) const TP_BTF: &[u8] = object!("tp_btf");
 pub(crate) const TRACE_XDP: &[u8] = object!("trace_xdp");
 pub(crate) const VFS_FALLOCATE: &[u8] = object!("vfs_fallocate");
 pub(crate) const XDP_TARGET: &[u8] = object!("xdp_target");

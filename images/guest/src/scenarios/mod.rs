@@ -1,13 +1,16 @@
 //! The scenarios: one file per family, and one list of all.
 
 mod arguments;
+mod attachable;
 mod aya_compat;
 mod capabilities;
 mod counter;
 mod event_maps;
 mod example;
 mod externs;
+mod fentry;
 mod fixture;
+mod fmod_ret;
 mod globals;
 mod helper_table;
 mod helpers;
@@ -17,6 +20,7 @@ mod jit;
 mod kernel_faults;
 mod lifecycle;
 mod links;
+mod lsm;
 mod many_arguments;
 mod maps;
 mod module;
@@ -33,6 +37,7 @@ mod target_errors;
 mod targets;
 mod test_run;
 mod tools;
+mod tp_btf;
 mod verifier;
 
 use crate::scenario::Scenario;
@@ -66,6 +71,10 @@ const FAMILIES: &[&[Scenario]] = &[
     signatures::SCENARIOS,
     many_arguments::SCENARIOS,
     sessions::SCENARIOS,
+    fentry::SCENARIOS,
+    fmod_ret::SCENARIOS,
+    lsm::SCENARIOS,
+    tp_btf::SCENARIOS,
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::Ebpf;
-use fexit::programs::{FExit, OtherProgram, ProgramError};
+use fexit::programs::{FEntry, FExit, OtherProgram, ProgramError};
 
 use super::counter::expect_error;
 use crate::objects;
@@ -19,7 +19,6 @@ fn wrong_program_type(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::PROGRAM_TYPES)?;
     for (name, kind) in [
         ("on_exit", "fexit"),
-        ("on_entry", "fentry"),
         ("on_packet", "xdp"),
         ("on_trap", "kprobe"),
     ] {
@@ -57,6 +56,11 @@ fn wrong_program_type(_: &mut Context) -> Result<()> {
             );
         }
     }
+    let entry = ebpf.program("on_entry").context("no program `on_entry`")?;
+    ensure!(entry.kind() == "fentry", "its type is {}", entry.kind());
+    <&FEntry>::try_from(entry)?;
+    let conversion = <&FExit>::try_from(entry).map(|_| ());
+    expect_error("fentry as fexit", conversion, is_wrong_type)?;
     ensure!(
         ebpf.program("on_nothing").is_none(),
         "a program that does not exist was found"

@@ -1,0 +1,96 @@
+//! What the kernel means when it refuses to attach a program, and what to do; and attachments that never fire.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::info;
+use super::permission::permission;
+use super::resolved::Resolved;
+use super::tracing_type::{Names, TracingType};
+use crate::capabilities;
+use crate::error::ProgramError;
+use crate::feature::Feature;
+use crate::sys::{self, ENOTSUPP};
+
+/// A refused attach of `program`, by its name and, while it is loaded, its descriptor.
+pub(super) fn attach(
+    program: (&str, Option<BorrowedFd<'_>>),
+    kind: &TracingType,
+    target: Option<&Resolved>,
+    cookie: Option<u64>,
+    io_error: io::Error,
+) -> ProgramError {
+    let errno = io_error.raw_os_error();
+    let target_name = target.map_or("its target", |target| target.name.as_str());
+    if errno == Some(libc::EPERM) {
+        return permission(kind.actions[1], false);
+    }
+    if cookie.is_some()
+        && errno == Some(libc::EINVAL)
+        && let Some(refusal) = kind.cookie.missing()
+    {
+        return refusal.into();
+    }
+    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.model().arguments > 6)
+    {
+        return Feature::ManyArguments.unsupported().into();
+    }
+    let reason = match errno {
+        Some(libc::EBUSY) => format!(
+            "`{target_name}` cannot be patched: ftrace is off in this kernel (`sysctl kernel.ftrace_enabled=1`), \
+             or something else holds the function"
+        ),
+        Some(libc::E2BIG) => {
+            let counted = target
+                .zip(program.1)
+                .and_then(|(target, fd)| info::links_on_target(fd, target.owning_program()));
+            let many = counted.map_or("36 to 40, by kernel".to_owned(), |links| links.to_string());
+            format!(
+                "`{target_name}` already has as many programs as one trampoline holds ({many}); detach one"
+            )
+        }
+        Some(libc::ENOENT) => {
+            format!("`{target_name}` is gone: its module or program was unloaded")
+        }
+        Some(ENOTSUPP) => format!(
+            "this kernel cannot make a trampoline for `{target_name}`: on arm64 that takes Linux 6.4, everywhere \
+             CONFIG_BPF_JIT; or its arguments are more or larger than a trampoline passes on"
+        ),
+        _ => io_error.to_string(),
+    };
+    ProgramError::AttachError {
+        name: program.0.to_owned(),
+        reason,
+        io_error,
+    }
+}
+
+/// The error to give in the place of an attachment that the kernel would take, and that would never fire.
+///
+/// With ftrace off, 5.x refuses an attach, but 6.1 and 6.12 take it and never call the program. Every kernel takes one on
+/// a hook of security modules that BPF is not one of.
+pub(super) fn never_fires(
+    name: &str,
+    kind: &TracingType,
+    target: Option<&Resolved>,
+) -> Option<ProgramError> {
+    let is_patched = target.is_some_and(|target| !target.is_program);
+    if is_patched && kind.names != Names::TracePoint && ftrace_is_off() {
+        let error = io::Error::from_raw_os_error(libc::EBUSY);
+        return Some(attach((name, None), kind, target, None, error));
+    }
+    let modules = (kind.names == Names::Hook).then(capabilities::security_modules)??;
+    (!modules.split(',').any(|module| module == "bpf")).then(|| ProgramError::AttachError {
+        name: name.to_owned(),
+        reason: format!(
+            "the program would never run: `bpf` is not among the security modules of this kernel; boot with \
+             `lsm={modules},bpf`"
+        ),
+        io_error: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+    })
+}
+
+/// Whether functions of the kernel cannot be patched at present.
+fn ftrace_is_off() -> bool {
+    sys::read_kernel_file("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
+}
