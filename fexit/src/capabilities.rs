@@ -79,7 +79,7 @@ pub(crate) fn lockdown() -> Lockdown {
 
 /// The security modules of the kernel that run, separated by commas; `None` if securityfs is not mounted.
 pub(crate) fn security_modules() -> Option<String> {
-    let modules = fs::read_to_string("/sys/kernel/security/lsm").ok()?;
+    let modules = sys::read_kernel_file("/sys/kernel/security/lsm").ok()?;
     Some(modules.trim().to_owned())
 }
 

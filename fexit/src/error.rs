@@ -92,6 +92,17 @@ pub enum ProgramError {
         found: String,
     },
 
+    /// The program cannot be loaded by itself, or its section says no type that this library knows.
+    #[error("program `{name}` of section `{section}` cannot be loaded: {reason}")]
+    NotLoadable {
+        /// The program.
+        name: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        reason: &'static str,
+    },
+
     /// The section names no target and `load` was given none.
     #[error(
         "section `{section}` names no target: give one to `load`, or write SEC(\"{}/NAME\")",

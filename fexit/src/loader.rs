@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aya_obj::maps::PinningType;
 use bitflags::bitflags;
@@ -225,6 +225,7 @@ impl EbpfLoader {
             log_level: self.verifier_log_level.bits(),
             kconfig: Kconfig::new(self.kconfig.clone()),
             ambiguity: self.ambiguity,
+            running: OnceLock::new(),
         });
         Ok(Ebpf::new(&shared))
     }

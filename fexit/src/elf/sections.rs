@@ -5,6 +5,7 @@ use object::Endianness;
 use object::elf::{FileHeader64, SHF_EXECINSTR};
 use object::read::elf::{SectionHeader, SectionTable};
 
+use crate::compat::program_type;
 use crate::error::EbpfError;
 
 /// More static data than any program needs; the kernel's limit for one map is near it.
@@ -13,11 +14,11 @@ const MAX_DATA: u64 = 256 << 20;
 /// What a section is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Programs of a kind that the parser knows.
+    /// Programs of a type that the parser knows.
     Program,
-    /// Programs of a kind that it does not know, and that can go by another name.
+    /// Programs of a type that it does not know, and that can go by another name.
     Renamed,
-    /// Programs of any other kind.
+    /// Programs that cannot be loaded.
     Foreign,
     /// Subprograms.
     Text,
@@ -110,11 +111,12 @@ fn role(name: &str, code: bool) -> Role {
         "fsession" | "fmod_ret" | "fentry.multi" | "fexit.multi" | "fsession.multi" => {
             Role::Renamed
         }
-        // It knows these by another name only: `classifier`, `cgroup_skb/ingress`.
-        "tc" | "cgroup_skb" => Role::Renamed,
-        _ if essential.parse::<ProgramSection>().is_err() => Role::Foreign,
-        _ if essential == name => Role::Program,
-        _ => Role::Renamed,
+        _ if essential.parse::<ProgramSection>().is_ok() => match essential == name {
+            true => Role::Program,
+            false => Role::Renamed,
+        },
+        _ if program_type(essential).is_some() => Role::Renamed,
+        _ => Role::Foreign,
     }
 }
 

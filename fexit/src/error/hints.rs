@@ -39,7 +39,8 @@ pub(super) fn why_refused(error: &io::Error, log: &str) -> String {
     }
     let meaning = match error.raw_os_error() {
         Some(libc::EINVAL) => {
-            "most likely this kernel does not know a kind of program, a target or a flag that it needs"
+            "most likely this kernel does not know a kind of program, a target or a flag that it needs, or is built \
+             without it"
         }
         Some(libc::E2BIG) => {
             "it has more instructions than are allowed, or uses what this kernel does not know"

@@ -82,6 +82,10 @@ impl ProgramData {
         }
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn is_optional(&self) -> bool {
         self.shared.object.extra.optional.contains(&self.name)
     }
@@ -144,6 +148,11 @@ impl ProgramData {
         })
     }
 
+    /// Whether it is a program on a function, to which the same helpers are open as to fexit programs.
+    pub(crate) fn is_of_function(&self) -> bool {
+        is_of_function(&self.section)
+    }
+
     /// What decides about a target's name that several functions have.
     pub(crate) fn ambiguity(&self) -> Ambiguity {
         Ambiguity {
@@ -155,9 +164,8 @@ impl ProgramData {
     /// The targets that the sections of the object's programs name behind the slash.
     pub(crate) fn sibling_targets(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
-        let of_functions = ["fentry", "fexit", "fmod_ret", "fsession"];
         sections
-            .filter(move |section| of_functions.iter().any(|kind| section.starts_with(kind)))
+            .filter(|section| is_of_function(section))
             .map(|section| section.split_once('/').map_or("", |(_, target)| target))
     }
 
@@ -247,6 +255,13 @@ impl ProgramData {
         }
         Ok(Ok(()))
     }
+}
+
+/// Whether the programs of a section are on functions: fentry, fexit, fmod_ret, and sessions.
+fn is_of_function(section: &str) -> bool {
+    ["fentry", "fexit", "fmod_ret", "fsession"]
+        .iter()
+        .any(|kind| section.starts_with(kind))
 }
 
 /// The object that it is from is not its own to show.

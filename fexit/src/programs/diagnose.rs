@@ -85,7 +85,7 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     if let Some(helper) = number.and_then(Helper::by_number) {
         let running = KernelVersion::current();
         // One that it should have is withheld for another reason, which the log tells.
-        if !helper.is_for_fexit_on(running) {
+        if program.is_of_function() && !helper.is_for_fexit_on(running) {
             return ProgramError::UnknownHelper {
                 name: program.name.clone(),
                 helper,
@@ -98,6 +98,11 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
         io_error: refusal.error,
         verifier_log: refusal.log,
     }
+}
+
+/// Whether a refusal may be that of a kernel that does not know a flag.
+pub(super) fn is_unknown_flag(refusal: &Refusal) -> bool {
+    is_silent(&refusal.log) || refusal.log.contains("can be sleepable")
 }
 
 /// A refused load of a program with a target.
@@ -231,7 +236,7 @@ fn injects_errors() -> bool {
 fn is_tracing(target: &Resolved) -> bool {
     let info = target
         .owning_program()
-        .and_then(|fd| sys::prog_info(fd).ok());
+        .and_then(|fd| crate::sys::prog_info(fd).ok());
     let tracing = aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
     info.is_some_and(|(info, _)| info.type_ == tracing)
 }

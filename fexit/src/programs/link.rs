@@ -35,7 +35,7 @@ pub enum LinkError {
     },
 
     /// What is pinned there is no link of a program that this library attaches.
-    #[error("{} holds {found}, not a link of fexit or another type of program that this library attaches", path.display())]
+    #[error("{} holds {found}, not an fexit link or another that this library makes", path.display())]
     WrongObject {
         /// The name.
         path: PathBuf,

@@ -1,13 +1,17 @@
-//! Programs of other types, as far as they can be targets of fexit programs.
+//! Programs that this library loads and does not attach.
 
-use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
+use std::sync::Arc;
+
+use aya_obj::generated::{BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS};
 
 use super::data::{Kind, ProgramData};
 use super::diagnose;
-use crate::btf::Btf;
+use crate::compat::{ProgramType, program_type};
 use crate::error::ProgramError;
+use crate::kernel_version::KernelVersion;
 
-/// A program that is not fexit. It can be loaded to be a target, and test-run; this library does not attach it.
+/// A program of a type that this library does not attach. It can be loaded, to be verified or to be a target, and
+/// test-run.
 #[derive(Debug)]
 pub struct OtherProgram {
     pub(super) data: ProgramData,
@@ -18,28 +22,101 @@ impl OtherProgram {
         Self { data }
     }
 
-    /// Loads the program, if its type needs no target: `xdp`, `tc` and `classifier`, `socket`,
-    /// `cgroup_skb`, `kprobe`, `kretprobe`, `tracepoint`, `raw_tracepoint`, `perf_event`.
+    /// Loads the program by the type that its section says, as libbpf 1.7 names sections: `xdp`, `tc`, `kprobe`,
+    /// `tracepoint`, `cgroup/connect4`, `iter/task`, `netfilter` and so on.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// That of the type; the error says which.
     ///
     /// # Errors
     ///
-    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::UnexpectedProgramType`] for a type that is not in the list;
-    /// [`ProgramError::LoadError`] with the verifier's log.
+    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::NotLoadable`] for `freplace`, for `struct_ops`, and for a section
+    /// that is not known; [`ProgramError::TooNew`] when the kernel lacks the type; [`ProgramError::LoadError`] with the
+    /// verifier's log.
     pub fn load(&mut self) -> Result<(), ProgramError> {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
         }
-        let kind = kind(self.data.kind()).ok_or_else(|| ProgramError::UnexpectedProgramType {
-            name: self.data.name.clone(),
-            expected: "a kind that loads without a target, such as xdp",
-            found: self.data.kind().to_owned(),
-        })?;
+        let found = program_type(&self.data.section).ok_or_else(|| self.not_loadable())?;
+        // What is as old as the oldest kernel that this library is for need not be asked about.
+        if found.minimum() > KernelVersion::new(5, 5, 0)
+            && self
+                .data
+                .shared()
+                .running()
+                .is_ok_and(|btf| found.is_missing(&btf))
+        {
+            return Err(self.too_new(found));
+        }
+        let target = found.target().map(|prefix| self.target(prefix));
+        let mut flags = 0;
+        if found.is_sleepable() {
+            flags |= BPF_F_SLEEPABLE;
+        }
+        if found.takes_fragments() {
+            flags |= BPF_F_XDP_HAS_FRAGS;
+        }
+        let kind = Kind {
+            prog_type: found.prog_type,
+            attach_type: found.attach_type,
+            flags,
+            attach_btf_id: target.transpose()?.unwrap_or(0),
+            ..Kind::default()
+        };
+        let shared = Arc::clone(self.data.shared());
         self.data
-            .load(&kind, || Ok(Btf::from_sys_fs()?))?
-            .map_err(|refusal| diagnose::refused(&self.data, refusal))
+            .load(&kind, || shared.running())?
+            .map_err(|refusal| {
+                // The types of the kernel do not tell which flags it knows.
+                let unknown_flag = flags != 0 && diagnose::is_unknown_flag(&refusal);
+                if unknown_flag && found.minimum() > KernelVersion::current() {
+                    return self.too_new(found);
+                }
+                diagnose::refused(&self.data, refusal)
+            })
     }
 
-    /// Closes the program. fexit programs that are attached to it keep it loaded.
+    /// The type id of the kernel's function that is called as `prefix` and what stands behind the section's slash.
+    fn target(&self, prefix: &str) -> Result<u32, ProgramError> {
+        let name = self
+            .data
+            .section_target()
+            .ok_or_else(|| ProgramError::NoTarget {
+                section: self.data.section.clone(),
+            })?;
+        let name = format!("{prefix}{name}");
+        let btf = self.data.shared().running()?;
+        let function = btf.function(&name, self.data.ambiguity())?;
+        Ok(function.btf_id)
+    }
+
+    fn too_new(&self, found: ProgramType) -> ProgramError {
+        ProgramError::TooNew {
+            name: self.data.name.clone(),
+            too_new: vec![found.too_new()],
+            running: KernelVersion::current(),
+        }
+    }
+
+    fn not_loadable(&self) -> ProgramError {
+        ProgramError::NotLoadable {
+            name: self.data.name.clone(),
+            section: self.data.section.clone(),
+            reason: match self.data.kind() {
+                "freplace" => {
+                    "it replaces a function of another program, and this library has no call that says which"
+                }
+                "struct_ops" => {
+                    "it is loaded together with a map of the struct that it belongs to, which this library does not \
+                     create"
+                }
+                _ => "the name of its section says no type of program",
+            },
+        }
+    }
+
+    /// Closes the program. Programs that are attached to it keep it loaded.
     ///
     /// # Errors
     ///
@@ -47,25 +124,4 @@ impl OtherProgram {
     pub fn unload(&mut self) -> Result<(), ProgramError> {
         self.data.unload()
     }
-}
-
-fn kind(section: &str) -> Option<Kind<'static>> {
-    use bpf_prog_type as t;
-    let prog_type = match section {
-        "xdp" | "xdp.frags" => t::BPF_PROG_TYPE_XDP,
-        "tc" | "classifier" => t::BPF_PROG_TYPE_SCHED_CLS,
-        "socket" => t::BPF_PROG_TYPE_SOCKET_FILTER,
-        "cgroup_skb" => t::BPF_PROG_TYPE_CGROUP_SKB,
-        "kprobe" | "kretprobe" => t::BPF_PROG_TYPE_KPROBE,
-        "tp" | "tracepoint" => t::BPF_PROG_TYPE_TRACEPOINT,
-        "raw_tp" | "raw_tracepoint" => t::BPF_PROG_TYPE_RAW_TRACEPOINT,
-        "perf_event" => t::BPF_PROG_TYPE_PERF_EVENT,
-        _ => return None,
-    };
-    let attach_type = bpf_attach_type::BPF_CGROUP_INET_INGRESS as u32; // 0: none
-    Some(Kind {
-        prog_type: prog_type as u32,
-        attach_type,
-        ..Kind::default()
-    })
 }

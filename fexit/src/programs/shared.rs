@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::btf::{AmbiguityPolicy, Btf};
+use crate::error::ProgramError;
 use crate::maps::Map;
 use crate::object::Object;
 
@@ -18,6 +19,19 @@ pub(crate) struct Shared {
     pub(crate) log_level: u32,
     pub(crate) kconfig: Kconfig,
     pub(crate) ambiguity: AmbiguityPolicy,
+    /// The running kernel's types, once a program that is given none needs them.
+    pub(crate) running: OnceLock<Btf>,
+}
+
+impl Shared {
+    /// The running kernel's types, read once.
+    pub(super) fn running(&self) -> Result<Btf, ProgramError> {
+        if let Some(btf) = self.running.get() {
+            return Ok(btf.clone());
+        }
+        let btf = Btf::from_sys_fs()?;
+        Ok(self.running.get_or_init(|| btf).clone())
+    }
 }
 
 /// The values of the kernel's configuration that an object asks for.

@@ -1,12 +1,12 @@
 //! What tells the types of programs from one another, with answers made up for the kernel.
 
-use aya_obj::generated::bpf_cmd::{BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN};
+use aya_obj::generated::bpf_cmd::{self, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN};
 
-use super::fexit_tests::{count, kernel};
+use super::fexit_tests::{Calls, count, kernel};
 use crate::programs::{
     BtfTracePoint, FEntry, FExit, FModRet, Lsm, OtherProgram, Program, ProgramError, Target,
 };
-use crate::sys::fake;
+use crate::sys::attr::{LinkCreateAttr, ProgLoadAttr};
 use crate::testing::compile;
 use crate::{Btf, BtfError, Ebpf, Feature};
 
@@ -21,20 +21,25 @@ const SOURCE: &str = "
     SEC(\"xdp\") int packet(void *ctx) { return 2; }
     int traced(int a, int b) { return a * b; }";
 
-/// Functions, hooks and tracepoints as a kernel has them; `more` are those that not every kernel has.
-fn types(more: &str) -> Btf {
-    let source = format!(
-        "typedef void (*btf_trace_sched_switch)(void *, int); btf_trace_sched_switch a;
-         typedef void (*btf_trace_sched_wakeup)(void *, int); btf_trace_sched_wakeup b;
-         enum e {{ BPF_LSM_MAC = 27, BPF_MODIFY_RETURN = 26, BPF_TRACE_FENTRY_MULTI = 59,
-             BPF_TRACE_FEXIT_MULTI = 60 }}; enum e c;
-         int traced(int a, int b) {{ return a * b; }} {more}"
-    );
-    let btf = crate::elf::examine(&compile(&source)).unwrap().1.btf;
-    Btf::parse(&btf, crate::Endianness::default()).unwrap()
-}
+/// Functions and tracepoints that every kernel has.
+const TYPES: &str = "
+    typedef void (*btf_trace_sched_switch)(void *, int); btf_trace_sched_switch a;
+    typedef void (*btf_trace_sched_wakeup)(void *, int); btf_trace_sched_wakeup b;
+    int traced(int a, int b) { return a * b; }";
 
+/// A hook, which not every kernel has.
 const HOOKS: &str = "int bpf_lsm_file_open(void *file) { return 0; }";
+
+/// A kernel with all features but these, that refuses what `refuse` says; and its types, with `more`.
+fn faked(
+    lacking: &[Feature],
+    more: &str,
+    refuse: impl Fn(bpf_cmd) -> Option<i32> + 'static,
+) -> (Calls, Btf) {
+    let kernel = kernel(move |cmd, _| refuse(cmd));
+    kernel.lacks(lacking, &format!("{TYPES}{more}"));
+    (kernel, Btf::from_sys_fs().unwrap())
+}
 
 fn load(program: &mut Program, target: &Target<'_>, btf: &Btf) -> Result<(), ProgramError> {
     match program {
@@ -93,10 +98,9 @@ fn a_program_converts_to_its_own_type_alone() {
 
 #[test]
 fn each_type_is_loaded_attached_taken_and_unloaded() {
-    let btf = types(HOOKS);
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     for name in ["entry", "sleeps", "exits", "replaces", "decides", "point"] {
-        let calls = kernel(|_, _| None);
+        let (calls, btf) = faked(&[], HOOKS, |_| None);
         let program = ebpf.program_mut(name).unwrap();
         load(program, &Target::Section, &btf).unwrap();
         assert_eq!(count(&calls, BPF_PROG_LOAD), 1, "{name}");
@@ -126,9 +130,10 @@ fn each_type_is_loaded_attached_taken_and_unloaded() {
 
 #[test]
 fn the_older_call_attaches_where_the_newer_does_not() {
-    let btf = types(HOOKS);
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
-    let calls = kernel(|cmd, _| (cmd == BPF_LINK_CREATE).then_some(libc::EINVAL));
+    let (calls, btf) = faked(&[], "", |cmd| {
+        (cmd == BPF_LINK_CREATE).then_some(libc::EINVAL)
+    });
     let program: &mut BtfTracePoint = ebpf.program_mut("point").unwrap().try_into().unwrap();
     program.load("sched_switch", &btf).unwrap();
     program.attach().unwrap();
@@ -137,10 +142,8 @@ fn the_older_call_attaches_where_the_newer_does_not() {
 
 #[test]
 fn a_cookie_that_a_kernel_would_forget_is_refused() {
-    let btf = types(HOOKS);
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
-    let calls = kernel(|_, _| None);
-    fake::lacking(&[Feature::BtfTracePointCookie]);
+    let (calls, btf) = faked(&[Feature::BtfTracePointCookie], "", |_| None);
     let program: &mut BtfTracePoint = ebpf.program_mut("point").unwrap().try_into().unwrap();
     program.load("sched_switch", &btf).unwrap();
     let error = program.attach_with_cookie(7).unwrap_err();
@@ -148,60 +151,81 @@ fn a_cookie_that_a_kernel_would_forget_is_refused() {
     assert_eq!(feature, Some(Feature::BtfTracePointCookie), "{error}");
     assert_eq!(count(&calls, BPF_LINK_CREATE), 0);
     program.attach().unwrap();
-    fake::lacking(&[]);
 }
 
 #[test]
 fn a_kernel_without_a_type_is_told_of_by_its_first_release() {
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
-    let calls = kernel(|_, _| None);
-    let source = "int traced(int a) { return a; }";
-    let old = crate::elf::examine(&compile(source)).unwrap().1.btf;
-    let old = Btf::parse(&old, crate::Endianness::default()).unwrap();
     let all = [
         ("entry", Feature::FEntry),
         ("replaces", Feature::FModRet),
         ("decides", Feature::Lsm),
         ("point", Feature::BtfTracePoint),
     ];
-    fake::lacking(&all.map(|(_, feature)| feature));
+    let mut lacking = all.map(|(_, feature)| feature).to_vec();
+    lacking.push(Feature::Fexit);
+    let (calls, old) = faked(&lacking, HOOKS, |_| None);
     for (name, feature) in all {
         let program = ebpf.program_mut(name).unwrap();
         let error = load(program, &Target::Section, &old).unwrap_err();
         let refused = error.unsupported().map(|refusal| refusal.feature);
         assert_eq!(refused, Some(feature), "{error}");
     }
-    assert_eq!(*calls.borrow(), []);
-    fake::lacking(&[]);
+    assert_eq!(calls.commands(), []);
 }
 
 #[test]
 fn a_hook_and_a_tracepoint_are_looked_up_as_such() {
-    kernel(|_, _| None);
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
-    let mut error = |name: &str, target: &Target<'_>, btf: &Btf| {
-        load(ebpf.program_mut(name).unwrap(), target, btf).unwrap_err()
+    let mut error = |name: &str, target: &Target<'_>, more: &str| {
+        let (_kernel, btf) = faked(&[], more, |_| None);
+        load(ebpf.program_mut(name).unwrap(), target, &btf).unwrap_err()
     };
-    let bare = error("decides", &Target::Section, &types(""));
+    let bare = error("decides", &Target::Section, "");
     assert!(bare.to_string().contains("CONFIG_BPF_LSM"), "{bare}");
-    let unknown = error("decides", &Target::Function("file_opens"), &types(HOOKS));
+    let unknown = error("decides", &Target::Function("file_opens"), HOOKS);
     let ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) = unknown else {
         panic!("{unknown}");
     };
     assert_eq!(nearest, ["bpf_lsm_file_open"]);
-    let unknown = error("point", &Target::Function("sched_swich"), &types(""));
+    let unknown = error("point", &Target::Function("sched_swich"), "");
     let text = unknown.to_string();
     for part in ["no tracepoint", "nearest names are sched_switch"] {
         assert!(text.contains(part), "{text}");
     }
-    let call = error("point", &Target::Function("sys_enter_openat"), &types(""));
+    let call = error("point", &Target::Function("sys_enter_openat"), "");
     assert!(call.to_string().contains("`sys_enter`"), "{call}");
 }
 
 #[test]
-fn a_target_of_another_sort_is_refused_before_the_kernel_is_asked() {
+fn what_cannot_be_loaded_by_itself_says_why() {
+    let source = "
+        SEC(\"freplace/main\") int replaces(void *ctx) { return 0; }
+        SEC(\"struct_ops/init\") int of_struct(void *ctx) { return 0; }
+        SEC(\"something/else\") int unknown(void *ctx) { return 0; }";
     let calls = kernel(|_, _| None);
-    let btf = types(HOOKS);
+    let mut ebpf = Ebpf::load(&compile(source)).unwrap();
+    for (name, section, reason) in [
+        ("replaces", "freplace/main", "another program"),
+        ("of_struct", "struct_ops/init", "map of the struct"),
+        ("unknown", "something/else", "no type of program"),
+    ] {
+        let Program::Other(program) = ebpf.program_mut(name).unwrap() else {
+            panic!("{name}");
+        };
+        let error = program.load().unwrap_err();
+        assert!(matches!(error, ProgramError::NotLoadable { .. }), "{error}");
+        let text = error.to_string();
+        for part in [name, section, reason] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    assert_eq!(calls.commands(), []);
+}
+
+#[test]
+fn a_target_of_another_sort_is_refused_before_the_kernel_is_asked() {
+    let (calls, btf) = faked(&[], HOOKS, |_| None);
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     let mut error = |name: &str, target: &Target<'_>| {
         load(ebpf.program_mut(name).unwrap(), target, &btf).unwrap_err()
@@ -222,7 +246,117 @@ fn a_target_of_another_sort_is_refused_before_the_kernel_is_asked() {
             "{many}"
         );
     }
-    assert_eq!(*calls.borrow(), []);
+    assert_eq!(calls.commands(), []);
     let program = ebpf.program_mut("many").unwrap();
     load(program, &Target::Section, &btf).unwrap();
+}
+
+/// Program type, attach type, flags and target of the last load.
+fn last_load(kernel: &Calls) -> [u32; 4] {
+    let load: ProgLoadAttr = *kernel.attrs().last().unwrap();
+    assert_eq!(load.attach_fd, 0);
+    [
+        load.prog_type,
+        load.expected_attach_type,
+        load.prog_flags,
+        load.attach_btf_id,
+    ]
+}
+
+#[test]
+fn a_load_and_an_attach_say_their_type_and_target() {
+    // Of include/uapi/linux/bpf.h, written out.
+    const TRACING: u32 = 26;
+    const LSM: u32 = 29;
+    const SLEEPABLE: u32 = 16;
+    let (kernel, btf) = faked(&[], HOOKS, |_| None);
+    let traced = btf.function_id("traced").unwrap();
+    let hook = btf.function_id("bpf_lsm_file_open").unwrap();
+    let point = btf.tracepoint("sched_switch").unwrap().btf_id;
+    for (section, expected) in [
+        ("fentry/traced", [TRACING, 24, 0, traced]),
+        ("fentry.s/traced", [TRACING, 24, SLEEPABLE, traced]),
+        ("fentry.multi/tra*", [TRACING, 59, 0, 0]),
+        ("fmod_ret/traced", [TRACING, 26, 0, traced]),
+        ("fmod_ret.s/traced", [TRACING, 26, SLEEPABLE, traced]),
+        ("lsm/file_open", [LSM, 27, 0, hook]),
+        ("lsm.s/file_open", [LSM, 27, SLEEPABLE, hook]),
+        ("tp_btf/sched_switch", [TRACING, 23, 0, point]),
+    ] {
+        let source = format!("SEC(\"{section}\") int p(u64 *ctx) {{ return 0; }}");
+        let mut ebpf = Ebpf::load(&compile(&source)).unwrap();
+        let program = ebpf.program_mut("p").unwrap();
+        load(program, &Target::Section, &btf).unwrap();
+        assert_eq!(last_load(&kernel), expected, "{section}");
+        let attached = match program {
+            Program::FEntry(program) => program.attach_with_cookie(7),
+            Program::FModRet(program) => program.attach_with_cookie(7),
+            Program::Lsm(program) => program.attach_with_cookie(7),
+            Program::BtfTracePoint(program) => program.attach_with_cookie(7),
+            other => panic!("{}", other.kind()),
+        };
+        attached.unwrap();
+        if section != "fentry.multi/tra*" {
+            let link: LinkCreateAttr = *kernel.attrs().last().unwrap();
+            assert_eq!(
+                (link.attach_type, link.cookie),
+                (expected[1], 7),
+                "{section}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_other_program_is_loaded_as_the_type_of_its_section() {
+    const FRAGMENTS: u32 = 32;
+    const SLEEPABLE: u32 = 16;
+    let iterator = "int bpf_iter_task(void *a) { return 0; }
+        enum bpf_prog_type { BPF_PROG_TYPE_XDP = 6, BPF_PROG_TYPE_TRACING = 26, BPF_PROG_TYPE_SYSCALL = 31 };
+        enum bpf_prog_type c;
+        enum bpf_attach_type { BPF_TRACE_ITER = 28, BPF_XDP_DEVMAP = 33 }; enum bpf_attach_type d;";
+    let (kernel, btf) = faked(&[], iterator, |_| None);
+    let iterator = btf.function_id("bpf_iter_task").unwrap();
+    let load_section = |section: &str| {
+        let source = format!("SEC(\"{section}\") int p(void *ctx) {{ return 1; }}");
+        let mut ebpf = Ebpf::load(&compile(&source)).unwrap();
+        load(ebpf.program_mut("p").unwrap(), &Target::Section, &btf)
+    };
+    for (section, expected) in [
+        ("xdp", [6, 0, 0, 0]),
+        ("xdp.frags/devmap", [6, 33, FRAGMENTS, 0]),
+        ("cgroup/connect6", [18, 11, 0, 0]),
+        ("iter.s/task", [26, 28, SLEEPABLE, iterator]),
+        ("syscall", [31, 0, SLEEPABLE, 0]),
+    ] {
+        load_section(section).unwrap();
+        assert_eq!(last_load(&kernel), expected, "{section}");
+    }
+    let loads = count(&kernel, BPF_PROG_LOAD);
+    let error = load_section("netfilter").unwrap_err();
+    assert!(matches!(error, ProgramError::TooNew { .. }), "{error}");
+    assert!(error.to_string().contains("from Linux 6.4 on"), "{error}");
+    let error = load_section("iter").unwrap_err();
+    assert!(matches!(error, ProgramError::NoTarget { .. }), "{error}");
+    assert_eq!(count(&kernel, BPF_PROG_LOAD), loads);
+}
+
+#[test]
+fn an_attach_at_hooks_that_no_program_runs_at_is_refused() {
+    for (modules, runs) in [("lockdown,capability,bpf", true), ("lockdown,bpfx", false)] {
+        let (kernel, btf) = faked(&[], HOOKS, |_| None);
+        kernel.file("/sys/kernel/security/lsm", modules);
+        let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
+        let program: &mut Lsm = ebpf.program_mut("decides").unwrap().try_into().unwrap();
+        program.load("file_open", &btf).unwrap();
+        let attached = program.attach();
+        assert_eq!(attached.is_ok(), runs, "{modules}");
+        if let Err(error) = attached {
+            assert!(
+                error.to_string().contains("`lsm=lockdown,bpfx,bpf`"),
+                "{error}"
+            );
+            assert_eq!(count(&kernel, BPF_LINK_CREATE), 0);
+        }
+    }
 }

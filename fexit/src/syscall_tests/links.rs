@@ -145,11 +145,12 @@ fn a_pin_is_made_at_the_path_for_the_link() {
 }
 
 #[test]
-fn only_a_link_of_fexit_is_opened_from_a_pin() {
+fn only_a_link_that_the_library_makes_is_opened_from_a_pin() {
     for (fdinfo, kind, attach_type, found) in [
         ("link_type:\ttracing\n", 2, 25, None),
         ("link_type:\ttracing\n", 2, 58, None),
-        ("link_type:\ttracing\n", 2, 24, Some("attach type 24")),
+        ("link_type:\ttracing\n", 2, 24, None),
+        ("link_type:\traw_tracepoint\n", 1, 0, None),
         ("link_type:\txdp\n", 6, 0, Some("type xdp")),
         ("prog_type:\t26\n", 0, 0, Some("a program or a map")),
         ("link_type:\ttracing_multi\n", 2, 0, None),

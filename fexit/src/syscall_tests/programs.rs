@@ -185,7 +185,6 @@ fn programs_of_other_types_are_loaded_without_target_or_attach_type() {
     let (kernel, _) = kernel(|_| None);
     for (section, prog_type) in [
         ("xdp", 6),
-        ("xdp.frags", 6),
         ("tc", 3),
         ("classifier", 3),
         ("socket", 1),

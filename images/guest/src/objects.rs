@@ -25,6 +25,7 @@ pub(crate) const MAP_TYPES: &[u8] = object!("map_types");
 pub(crate) const MODULE_KFUNC: &[u8] = object!("module_kfunc");
 pub(crate) const MODULE_TARGET: &[u8] = object!("module_target");
 pub(crate) const MODULE_TYPES: &[u8] = object!("module_types");
+pub(crate) const OTHER_TYPES: &[u8] = object!("other_types");
 pub(crate) const OVERHEAD: &[u8] = object!("overhead");
 pub(crate) const PINNED: &[u8] = object!("pinned");
 pub(crate) const RECURSION: &[u8] = object!("recursion");

@@ -24,6 +24,7 @@ mod lsm;
 mod many_arguments;
 mod maps;
 mod module;
+mod other_types;
 mod overhead;
 mod parallel_faults;
 mod pins;
@@ -75,6 +76,7 @@ const FAMILIES: &[&[Scenario]] = &[
     fmod_ret::SCENARIOS,
     lsm::SCENARIOS,
     tp_btf::SCENARIOS,
+    other_types::SCENARIOS,
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,

@@ -169,7 +169,7 @@ fn unpin_another_file(_: &mut Context) -> Result<()> {
         let error = expect_error(pin, FExitLink::from_pin(path), |error| {
             matches!(error, LinkError::WrongObject { .. })
         })?;
-        ensure!(error.to_string().contains("not a link of fexit"), "{error}");
+        ensure!(error.to_string().contains("not an fexit link"), "{error}");
         let taken = expect_error("a taken name", one.program()?.pin(path), |error| {
             matches!(error, ProgramError::Pin { .. })
         })?;
