@@ -50,8 +50,10 @@ pub use crate::sys::TestRun;
 
 pub use data::ProgramSize;
 
+use crate::btf::Btf;
 use data::ProgramData;
 pub(crate) use shared::{Kconfig, Shared};
+use trampoline::Trampoline;
 
 /// A program of an object, of any type.
 ///
@@ -131,6 +133,76 @@ impl Program {
     /// Its type: what its section's name begins with, as `fexit` or `xdp`.
     pub fn kind(&self) -> &str {
         self.data().kind()
+    }
+
+    /// Whether this library attaches programs of its type; others are only loaded.
+    pub fn is_attachable(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+
+    /// Whether this library loads programs of its type.
+    pub fn is_loadable(&self) -> bool {
+        match self {
+            Self::Other(program) => program.is_loadable(),
+            _ => true,
+        }
+    }
+
+    fn trampoline(&mut self) -> Result<&mut Trampoline, ProgramError> {
+        Ok(match self {
+            Self::FEntry(program) => &mut program.program,
+            Self::FExit(program) => &mut program.program,
+            Self::FModRet(program) => &mut program.program,
+            Self::Lsm(program) => &mut program.program,
+            Self::BtfTracePoint(program) => &mut program.program,
+            Self::Other(_) => {
+                return Err(wrong_kind(self, "a type that this library attaches"));
+            }
+        })
+    }
+
+    /// Loads the program, whatever its type. A program that [is not attached](Self::is_attachable) has no target: it
+    /// loads for [`Target::Section`] only.
+    ///
+    /// # Errors
+    ///
+    /// As [`FExit::load_target`] and [`OtherProgram::load`].
+    pub fn load_target(&mut self, target: &Target<'_>, btf: &Btf) -> Result<(), ProgramError> {
+        match (self, target) {
+            (Self::Other(program), Target::Section) => program.load(),
+            (program, target) => program.trampoline()?.load_target(target, btf),
+        }
+    }
+
+    /// Attaches the program to its target, as [`FExit::attach`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`FExit::attach`]; [`ProgramError::UnexpectedProgramType`] if it [is not attached](Self::is_attachable).
+    pub fn attach(&mut self) -> Result<LinkId, ProgramError> {
+        self.trampoline()?.attach(None)
+    }
+
+    /// Ends an attachment that the program owns, as [`FExit::detach`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`FExit::detach`]; [`ProgramError::UnexpectedProgramType`] if it [is not attached](Self::is_attachable).
+    #[allow(clippy::needless_pass_by_value)] // an id is used once
+    pub fn detach(&mut self, link_id: LinkId) -> Result<(), ProgramError> {
+        self.trampoline()?.detach(&link_id)
+    }
+
+    /// Detaches the links that the program owns and closes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::NotLoaded`].
+    pub fn unload(&mut self) -> Result<(), ProgramError> {
+        match self {
+            Self::Other(program) => program.unload(),
+            program => program.trampoline()?.unload(),
+        }
     }
 
     /// Its descriptor once it is loaded.

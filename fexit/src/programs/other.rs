@@ -22,6 +22,11 @@ impl OtherProgram {
         Self { data }
     }
 
+    /// Whether [`OtherProgram::load`] knows its type.
+    pub fn is_loadable(&self) -> bool {
+        program_type(&self.data.section).is_some()
+    }
+
     /// Loads the program by the type that its section says, as libbpf 1.7 names sections: `xdp`, `tc`, `kprobe`,
     /// `tracepoint`, `cgroup/connect4`, `iter/task`, `netfilter` and so on.
     ///

@@ -114,7 +114,7 @@ pub fn boot(
 /// Removes from a baseline what this run does not include: scenarios that `--scenario` does not select, or all scenarios
 /// in a run of objects only; programs in a run of scenarios only.
 fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
-    let objects = !args.objects.objects.is_empty();
+    let objects = !args.objects.objects.is_empty() || args.objects.command.is_some();
     let by_name = !args.scenarios.is_empty();
     for kernel in &mut baseline.kernels {
         if by_name || objects {

@@ -43,6 +43,11 @@ pub(crate) fn pack(
         ids: ids.collect(),
         serial: rest.serial,
         timeout_s: scenario_timeout.map(|limit| limit.as_secs()),
+        own_modules: programs
+            .own_modules()
+            .iter()
+            .map(|own| own.name.clone())
+            .collect(),
         programs: tasks.map(|planned| planned.task.clone()).collect(),
         tried: rest.tried.clone(),
         crashed: rest.crashed.clone(),
@@ -53,10 +58,18 @@ pub(crate) fn pack(
     let of_scenarios = planned
         .iter()
         .flat_map(|scenario| scenario.modules.iter().map(String::as_str));
-    for module in of_scenarios.chain(programs.modules()) {
+    let needed = programs.own_modules().iter().flat_map(|own| &own.depends);
+    let of_programs = programs
+        .modules()
+        .into_iter()
+        .chain(needed.map(String::as_str));
+    for module in of_scenarios.chain(of_programs) {
         if let Err(error) = add(kernel, module, &mut job.modules, &mut files) {
             warnings.push(format!("{error:#}"));
         }
+    }
+    for own in programs.own_modules() {
+        files.push((format!("{}.ko", own.name), own.bytes.clone()));
     }
     warnings.dedup();
     let mut image = cpio::start(cpio::INIT, &job, &files).context(PACKING)?;

@@ -8,33 +8,31 @@ use protocol::program::{ProgramOutcome, ProgramResult, ReasonKind};
 use serde::{Deserialize, Serialize};
 
 use super::ScenarioVerdict;
-use crate::initramfs::bpf_objects::{Object, Planned, Programs};
+use crate::initramfs::bpf_objects::{COMMAND, Object, Planned, Programs};
 
 /// An object, and its programs that the harness does not try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectReport {
     /// Its path, as the user gave it.
     pub path: String,
-    /// Its programs of other types than fexit, which were skipped.
+    /// Its programs whose type the library does not load.
     pub not_ours: Vec<OtherProgram>,
 }
 
-/// A program of another type than fexit.
+/// A program of another type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherProgram {
     /// Its name.
     pub name: String,
     /// Its section.
     pub section: String,
-    /// Its type, as `xdp`.
+    /// Its type: what its section begins with, as `xdp`.
     pub kind: String,
 }
 
-/// The programs of an object that are not fexit.
-pub fn other_programs(object: &Ebpf) -> Vec<OtherProgram> {
-    let others = object
-        .programs()
-        .filter(|(_, program)| !matches!(program, Program::FExit(_)));
+/// The programs of an object for which `is_other` holds.
+pub fn other_programs(object: &Ebpf, is_other: impl Fn(&Program) -> bool) -> Vec<OtherProgram> {
+    let others = object.programs().filter(|(_, program)| is_other(program));
     others
         .map(|(name, program)| OtherProgram {
             name: name.to_owned(),
@@ -48,7 +46,7 @@ pub fn other_programs(object: &Ebpf) -> Vec<OtherProgram> {
 pub fn objects(programs: &Programs) -> Vec<ObjectReport> {
     let report = |object: &Object| ObjectReport {
         path: object.path.display().to_string(),
-        not_ours: other_programs(&object.parsed),
+        not_ours: other_programs(&object.parsed, |program| !program.is_loadable()),
     };
     programs.objects().iter().map(report).collect()
 }
@@ -62,9 +60,15 @@ pub struct ProgramReport {
     pub program: String,
     /// Its section.
     pub section: String,
-    /// Whether its section is marked with `?`: then it may fail to load.
+    /// Its type: what its section begins with, as `kprobe`.
+    #[serde(default)]
+    pub kind: String,
+    /// Whether it may fail to load: its section begins with `?`, or `--optional` matches it.
     #[serde(default)]
     pub optional: bool,
+    /// The programs of its `--any-of` group, this one among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub any_of: Vec<String>,
     /// The target; empty if neither its section nor `--target` names one.
     pub target: String,
     /// Whether it works.
@@ -78,9 +82,11 @@ impl ProgramReport {
     pub(super) fn new(planned: &Planned, result: ProgramResult) -> Self {
         Self {
             object: planned.object.clone(),
-            program: planned.task.program.clone(),
+            program: planned.task.name().to_owned(),
             section: planned.section.clone(),
+            kind: planned.kind.clone(),
             optional: planned.optional,
+            any_of: planned.any_of.clone(),
             target: planned.target.clone().unwrap_or_default(),
             verdict: judge(&result, planned.optional),
             result,
@@ -92,17 +98,20 @@ impl ProgramReport {
         format!("{}:{}", self.object, self.program)
     }
 
-    /// Its name for people: `PROGRAM of FILE`.
+    /// Its name for people: `PROGRAM of FILE`, or `--command CMD`.
     pub fn name(&self) -> String {
+        if self.object == COMMAND {
+            return format!("{COMMAND} {}", self.program);
+        }
         let file = Path::new(&self.object).file_name().unwrap_or_default();
         format!("{} of {}", self.program, file.display())
     }
 
-    /// Whether it was skipped because it has no target: then its verdict does not count for the kernel.
-    pub(super) fn has_no_target(&self) -> bool {
-        let reason = self.result.reason.as_ref();
+    /// Whether it was skipped because of its object or the options: then its verdict does not count for the kernel.
+    pub(super) fn is_left_out(&self) -> bool {
+        let kind = self.result.reason.as_ref().map(|reason| reason.kind);
         self.result.outcome == ProgramOutcome::Skipped
-            && reason.is_some_and(|reason| reason.kind == ReasonKind::NoTarget)
+            && matches!(kind, Some(ReasonKind::NoTarget | ReasonKind::NotCovered))
     }
 
     /// Why it does not work.
@@ -114,11 +123,31 @@ impl ProgramReport {
     }
 }
 
-/// A program is ok if it works, or if it is optional and cannot be loaded.
+/// A refused program is ok if another one of its `--any-of` group in the same object works.
+pub(super) fn accept_alternatives(programs: &mut [ProgramReport]) {
+    let works: Vec<(String, String)> = programs
+        .iter()
+        .filter(|program| {
+            use ProgramOutcome::{Verified, Works};
+            matches!(program.result.outcome, Works | Verified)
+        })
+        .map(|program| (program.object.clone(), program.program.clone()))
+        .collect();
+    for program in programs {
+        let is_alternative = |(object, name): &(String, String)| {
+            *object == program.object && program.any_of.contains(name)
+        };
+        if program.result.outcome == ProgramOutcome::Refused && works.iter().any(is_alternative) {
+            program.verdict = ScenarioVerdict::Ok;
+        }
+    }
+}
+
+/// A program is ok if it works or was verified, or if it is optional and cannot be loaded.
 fn judge(result: &ProgramResult, optional: bool) -> ScenarioVerdict {
     let is_loaded = result.stages.load.is_some_and(|stage| stage.ok);
     match result.outcome {
-        ProgramOutcome::Works => ScenarioVerdict::Ok,
+        ProgramOutcome::Works | ProgramOutcome::Verified => ScenarioVerdict::Ok,
         ProgramOutcome::Refused if optional && !is_loaded => ScenarioVerdict::Ok,
         ProgramOutcome::Skipped => ScenarioVerdict::Unknown,
         _ => ScenarioVerdict::NotOk,
@@ -135,6 +164,7 @@ mod tests {
         use ProgramOutcome as O;
         for (outcome, verdict) in [
             (O::Works, ScenarioVerdict::Ok),
+            (O::Verified, ScenarioVerdict::Ok),
             (O::Refused, ScenarioVerdict::NotOk),
             (O::Failed, ScenarioVerdict::NotOk),
             (O::TimedOut, ScenarioVerdict::NotOk),
@@ -161,12 +191,45 @@ mod tests {
     }
 
     #[test]
+    fn refused_program_is_ok_if_another_of_its_group_in_the_same_object_works() {
+        let report = |object: &str, program: &str, outcome, any_of: &[&str]| {
+            let result = ProgramResult::bare(outcome, ReasonKind::Other, "why");
+            ProgramReport {
+                object: object.into(),
+                program: program.into(),
+                section: String::new(),
+                kind: "fexit".into(),
+                optional: false,
+                any_of: any_of.iter().map(ToString::to_string).collect(),
+                target: String::new(),
+                verdict: judge(&result, false),
+                result,
+            }
+        };
+        use ProgramOutcome::{Panicked, Refused, Works};
+        let group = &["a", "b", "c"];
+        let mut reports = [
+            report("1.o", "a", Refused, group),
+            report("1.o", "b", Works, group),
+            report("1.o", "c", Panicked, group),
+            report("1.o", "d", Refused, &[]),
+            report("2.o", "a", Refused, group),
+        ];
+        accept_alternatives(&mut reports);
+        let verdicts = reports.map(|report| report.verdict);
+        use ScenarioVerdict::{NotOk, Ok};
+        assert_eq!(verdicts, [Ok, Ok, NotOk, NotOk, NotOk]);
+    }
+
+    #[test]
     fn program_report_is_flat_json_and_round_trips() {
         let report = ProgramReport {
             object: "a.bpf.o".into(),
             program: "on_read".into(),
             section: "fexit/vfs_read".into(),
+            kind: "fexit".into(),
             optional: false,
+            any_of: Vec::new(),
             target: "vfs_read".into(),
             verdict: ScenarioVerdict::NotOk,
             result: ProgramResult::bare(ProgramOutcome::Skipped, ReasonKind::Other, "why"),

@@ -22,7 +22,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     for object in &report.objects {
         lines.extend(object.not_ours.iter().map(|program| {
             format!(
-                "{}: {} is not fexit but {}, and was skipped",
+                "{}: {} is not tried: programs of type `{}` are not loaded here",
                 object.path, program.name, program.kind
             )
         }));

@@ -167,7 +167,7 @@ impl<'a> Watch<'a> {
             }
             Event::ProgramStarted { index, program } => {
                 let planned = self.plan.programs.planned().get(*index);
-                planned.is_some_and(|planned| planned.task.program == *program)
+                planned.is_some_and(|planned| planned.task.name() == program)
             }
             Event::ProgramFinished { index, .. } => *index < self.plan.programs.planned().len(),
             _ => true,

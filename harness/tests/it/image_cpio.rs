@@ -146,6 +146,7 @@ fn a_built_image_has_init_job_modules_and_extras() {
             ids: vec!["attach".into()],
             serial: true,
             timeout_s: Some(7),
+            own_modules: Vec::new(),
             programs: Vec::new(),
             tried: Vec::new(),
             crashed: Vec::new(),

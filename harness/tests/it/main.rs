@@ -27,6 +27,8 @@ mod vm_objects;
 #[cfg(feature = "vm-tests")]
 mod vm_parallel;
 #[cfg(feature = "vm-tests")]
+mod vm_program_types;
+#[cfg(feature = "vm-tests")]
 mod vm_qemu;
 #[cfg(feature = "vm-tests")]
 mod vm_runs;

@@ -4,22 +4,20 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use protocol::event::Event;
-use protocol::job::{EVENT_PORT, JOB_PATH, Job, MODULES_DIR, Work};
-use rustix::io::Errno;
+use protocol::job::{EVENT_PORT, JOB_PATH, Job, Work};
 use rustix::stdio::dup2_stdin;
-use rustix::system::{RebootCommand, finit_module, reboot, uname};
+use rustix::system::{RebootCommand, reboot, uname};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::environment::{self, Missing};
 use crate::kmsg::{KMSG, KernelLog};
 use crate::port::Port;
 use crate::schedule::Scheduler;
-use crate::{exec, perf_mlock, programs};
+use crate::{exec, modules, perf_mlock, programs};
 
 /// Runs the job and ends the VM, also after an error. `prepared`: the file systems are mounted already.
 pub(crate) fn run(prepared: bool) -> ExitCode {
@@ -49,7 +47,7 @@ fn work(prepared: bool) -> Result<()> {
     })?;
     let result = job.and_then(|job| {
         let modules = job.modules.iter();
-        let unloaded = modules.filter_map(|name| load_module(name).err());
+        let unloaded = modules.filter_map(|name| modules::load(name).err());
         let for_commands = missing.for_commands.into_iter();
         let for_commands = for_commands.filter(|_| matches!(job.work, Work::Command(_)));
         for message in missing
@@ -80,6 +78,7 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             serial,
             programs,
             tried,
+            own_modules,
             prepare,
             trigger,
             ..
@@ -90,7 +89,7 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             let tasks = programs.iter().enumerate();
             let tasks = tasks.filter(|(index, _)| !tried.contains(index));
             let commands = (prepare.as_ref(), trigger.as_ref());
-            programs::run_all(tasks, commands, *timeout_s, &mut log, port)?;
+            programs::run_all(tasks, own_modules, commands, *timeout_s, &mut log, port)?;
             port.send(&Event::Done {
                 scenarios: ids.len(),
             })
@@ -109,16 +108,6 @@ fn read_job() -> Result<Job> {
         .with_context(|| format!("cannot write {JOB_PATH}"))?;
     job.token = token;
     Ok(job)
-}
-
-fn load_module(name: &str) -> Result<(), String> {
-    let path = Path::new(MODULES_DIR).join(format!("{name}.ko"));
-    let file = File::open(&path)
-        .map_err(|error| format!("cannot load module {name}: {}: {error}", path.display()))?;
-    match finit_module(&file, c"", 0) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(format!("cannot load module {name}: {error}")),
-    }
 }
 
 fn uptime_us() -> u64 {

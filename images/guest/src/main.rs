@@ -9,6 +9,7 @@ mod init;
 mod kmsg;
 mod leak_check;
 mod log_watch;
+mod modules;
 mod mounts;
 mod network;
 mod outcome;

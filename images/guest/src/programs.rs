@@ -11,16 +11,17 @@ mod verifier;
 
 pub(crate) use process::{COMMAND, run};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use protocol::event::Event;
 use protocol::program::{
-    ProgramOutcome, ProgramResult, ProgramTask, ReasonKind, ShellCommand, TIME_LIMIT,
+    ProgramOutcome, ProgramResult, Reason, ReasonKind, ShellCommand, TIME_LIMIT, Task,
 };
 
 use crate::concurrency::Concurrency;
 use crate::log_watch::{self, Log};
+use crate::modules;
 use crate::port::Port;
 use crate::supervise::{self, Ended};
 use crate::text::bounded;
@@ -34,7 +35,8 @@ const LINES: usize = 20;
 
 /// Runs the programs, numbered as in the job. `prepare` runs first, `trigger` while each program is attached.
 pub(crate) fn run_all<'a>(
-    tasks: impl Iterator<Item = (usize, &'a ProgramTask)>,
+    tasks: impl Iterator<Item = (usize, &'a Task)>,
+    own_modules: &[String],
     (prepare, trigger): (Option<&ShellCommand>, Option<&ShellCommand>),
     timeout_s: Option<u64>,
     log: &mut Log,
@@ -42,11 +44,15 @@ pub(crate) fn run_all<'a>(
 ) -> Result<()> {
     let limit = TIME_LIMIT.max(Duration::from_secs(timeout_s.unwrap_or(0)))
         + trigger.map(ShellCommand::limit).unwrap_or_default();
-    let prepare_error = prepare.and_then(prepare_error);
+    let unloaded = own_modules
+        .iter()
+        .find_map(|name| modules::load(name).err());
+    let unloaded = unloaded.map(|why| format!("not tried: {why}"));
+    let prepare_error = unloaded.or_else(|| prepare.and_then(prepare_error));
     for (index, task) in tasks {
         port.send(&Event::ProgramStarted {
             index,
-            program: task.program.clone(),
+            program: task.name().to_owned(),
         })?;
         let (tried, splat) = log_watch::watch(log, || match &prepare_error {
             Some(why) => Ok(ProgramResult::bare(
@@ -54,10 +60,12 @@ pub(crate) fn run_all<'a>(
                 ReasonKind::Other,
                 why,
             )),
-            None => attempt(index, limit),
+            None => match task {
+                Task::Program(_) => attempt(index, limit),
+                Task::Command(command) => Ok(command_result(index, command)),
+            },
         });
-        let mut result =
-            tried.with_context(|| format!("cannot run the program {}", task.program))?;
+        let mut result = tried.with_context(|| format!("cannot run `{}`", task.name()))?;
         match splat {
             Ok(splat) => {
                 if let Some(splat) = splat {
@@ -86,6 +94,29 @@ fn prepare_error(prepare: &ShellCommand) -> Option<String> {
             false => format!("{text}; its last output:\n{}", result.output),
         }
     })
+}
+
+/// Runs a command of the user.
+fn command_result(index: usize, command: &ShellCommand) -> ProgramResult {
+    let start = Instant::now();
+    let ran = shell::run(command, process::command(index));
+    let kind = ReasonKind::Command;
+    let mut result = if ran.ok {
+        let mut result = ProgramResult::bare(ProgramOutcome::Works, kind, "");
+        result.reason = None;
+        result
+    } else {
+        let lines: Vec<&str> = ran.output.lines().collect();
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        let text = match last.is_empty() {
+            true => ran.ended.clone(),
+            false => format!("{}; its last output:\n{last}", ran.ended),
+        };
+        ProgramResult::bare(ProgramOutcome::Refused, kind, text)
+    };
+    result.duration_us = Some(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
+    result.trigger = Some(ran);
+    result
 }
 
 fn attempt(index: usize, limit: Duration) -> Result<ProgramResult> {
@@ -121,7 +152,7 @@ fn note_splat(result: &mut ProgramResult, splat: &str) {
     if result.outcome == ProgramOutcome::Works {
         result.outcome = ProgramOutcome::Splat;
         let line = splat.lines().next().unwrap_or_default();
-        result.reason = Some(protocol::program::Reason::new(
+        result.reason = Some(Reason::new(
             ReasonKind::Other,
             format!("it works, but the kernel says: {line}"),
         ));
@@ -160,7 +191,7 @@ fn within_bounds(mut result: ProgramResult) -> ProgramResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::program::{MapDump, Reason};
+    use protocol::program::MapDump;
 
     #[test]
     fn a_result_is_bounded_and_notes_what_was_left_out() {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Window;
-use crate::program::{ProgramTask, ShellCommand};
+use crate::program::{ShellCommand, Task};
 
 /// The path of the job in the initramfs.
 pub const JOB_PATH: &str = "/job.json";
@@ -53,9 +53,12 @@ pub enum Work {
         /// A longer time limit for each, in seconds; by default the scenario's own limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_s: Option<u64>,
-        /// The programs of the user's objects, which run after the scenarios in this order.
+        /// Modules of the user that are loaded before the programs run: names of files in [`MODULES_DIR`] without `.ko`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        programs: Vec<ProgramTask>,
+        own_modules: Vec<String>,
+        /// The programs of the user's objects, and the user's command, which run after the scenarios in this order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        programs: Vec<Task>,
         /// Indices in `programs` of those that ran in an earlier VM: they do not run again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tried: Vec<usize>,

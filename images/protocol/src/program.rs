@@ -11,7 +11,35 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The directory of the objects in the initramfs.
 pub const OBJECTS_DIR: &str = "/objects";
 
-/// One fexit program to load, attach and detach.
+/// One task after the scenarios.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// A program of an object.
+    Program(ProgramTask),
+    /// A command of the user; it works if its exit status is 0.
+    Command(ShellCommand),
+}
+
+impl Task {
+    /// The name of the program, or the script of the command.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Program(task) => &task.program,
+            Self::Command(command) => &command.script,
+        }
+    }
+
+    /// The program, if it is one.
+    pub fn program(&self) -> Option<&ProgramTask> {
+        match self {
+            Self::Program(task) => Some(task),
+            Self::Command(_) => None,
+        }
+    }
+}
+
+/// One program to load, and to attach and detach if its type is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramTask {
     /// Its object, as a file in [`OBJECTS_DIR`].
@@ -70,6 +98,9 @@ pub struct ShellCommand {
     pub script: String,
     /// Its time limit in seconds.
     pub limit_s: u64,
+    /// Additional environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<(String, String)>,
 }
 
 impl ShellCommand {
@@ -101,7 +132,7 @@ pub struct ProgramResult {
     pub run_count: Option<u64>,
     /// The mean time of a run in nanoseconds; null if it did not run.
     pub mean_ns: Option<u64>,
-    /// The result of the trigger command; null if there was none.
+    /// The result of the trigger command, or of the command itself; null if there was none.
     pub trigger: Option<TriggerResult>,
     /// The other programs of the object that were attached at the same time.
     #[serde(default)]
@@ -120,6 +151,8 @@ pub struct ProgramResult {
 pub enum ProgramOutcome {
     /// It loads, attaches and detaches.
     Works,
+    /// It loads: the verifier accepted it. Programs of its type are not attached here.
+    Verified,
     /// It does not; the reason says why.
     Refused,
     /// The harness could not run it to the end, or it did something forbidden.
@@ -181,6 +214,8 @@ pub struct Reason {
 pub enum ReasonKind {
     /// Neither its section nor an option gives a target.
     NoTarget,
+    /// Its type is not known, or it is only loaded together with something else.
+    NotCovered,
     /// The kernel has no such function, or its BTF does not list it.
     TargetMissing,
     /// The target's name is ambiguous.
@@ -200,6 +235,8 @@ pub enum ReasonKind {
     Relocation,
     /// A map could not be created.
     Map,
+    /// The command ended with another status than 0.
+    Command,
     /// It could not be attached.
     Attach,
     /// It could not be detached, or leaked something.
@@ -325,6 +362,7 @@ impl ProgramOutcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Works => "works",
+            Self::Verified => "verified",
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",

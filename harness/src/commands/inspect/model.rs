@@ -122,7 +122,7 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
         path: object.path.display().to_string(),
         license: parsed.license(),
         programs,
-        not_ours: other_programs(parsed),
+        not_ours: other_programs(parsed, |program| !matches!(program, Program::FExit(_))),
         maps: maps.collect(),
         globals: globals.collect(),
         minimum: minimum.map(|minimum| minimum.to_string()),

@@ -35,11 +35,14 @@ impl Bisection {
                 .objects()
                 .iter()
                 .position(|o| path(o) == planned.object);
-            let required = place.and_then(|place| required.get(place)?.get(&planned.task.program));
+            let required = place.and_then(|place| required.get(place)?.get(planned.task.name()));
             let minimum = required.and_then(fexit::Requirements::minimum);
             let hint = minimum.and_then(|minimum| first_from(&versions, minimum));
-            // A program without a target is not tried.
-            let kernels = planned.target.as_ref().map_or(0, |_| versions.len());
+            let kernels = if planned.is_tried() {
+                versions.len()
+            } else {
+                0
+            };
             searches.push(Search::new(kernels, hint));
         }
         Ok(Self {

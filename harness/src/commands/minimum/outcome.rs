@@ -175,7 +175,7 @@ fn program(bisection: &Bisection, number: usize, planned: &Planned) -> Program {
     };
     Program {
         object: planned.object.clone(),
-        program: planned.task.program.clone(),
+        program: planned.task.name().to_owned(),
         target: planned.target.clone(),
         oldest: place(found.oldest),
         newest: place(found.newest),

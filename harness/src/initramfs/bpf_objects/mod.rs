@@ -1,9 +1,10 @@
 //! The user's BPF objects. They are untrusted: their size is limited, and one parser reads them.
 
 mod plan;
+mod select;
 mod target;
 
-pub use plan::{ObjectArgs, Planned, Programs};
+pub use plan::{COMMAND, ObjectArgs, Planned, Programs};
 pub use target::{Target, Targets};
 
 use std::fs::{self, File};

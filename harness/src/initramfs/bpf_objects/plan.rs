@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use fexit::programs::Program;
-use protocol::program::{OBJECTS_DIR, ProgramTask, ShellCommand, TIME_LIMIT};
+use protocol::program::{OBJECTS_DIR, ProgramTask, ShellCommand, TIME_LIMIT, Task};
 
-use super::target::{Targets, fexit_programs};
+use super::select::Selection;
+use super::target::Targets;
 use super::{Object, file_name, read};
 use crate::initramfs::cpio;
 use crate::initramfs::host_files::HostFiles;
+use crate::kernels::files::modules::Module;
 use crate::support::error::usage;
 use crate::support::seconds::seconds;
 
@@ -22,9 +23,22 @@ const MAX_PROGRAMS: usize = 256;
 /// The user's objects.
 #[derive(Clone, Debug, Args)]
 pub struct ObjectArgs {
-    /// Try the fexit programs of an object on each kernel: load, attach, detach. Without --scenario nothing else runs
+    /// Try the programs of an object on each kernel: load each, attach and detach the tracing and LSM programs. Without
+    /// --scenario nothing else runs
     #[arg(long = "object", value_name = "FILE")]
     pub objects: Vec<PathBuf>,
+
+    /// Only the programs whose names match this pattern
+    #[arg(long = "program", value_name = "GLOB", requires = "objects")]
+    pub programs: Vec<String>,
+
+    /// The object works without these programs, as if their sections began with `?`
+    #[arg(long = "optional", value_name = "GLOB", requires = "objects")]
+    pub optional: Vec<String>,
+
+    /// The object works if one of these programs does
+    #[arg(long = "any-of", value_name = "PROG,PROG,...", requires = "objects")]
+    pub any_of: Vec<String>,
 
     /// Another target than the section names: PROG=FUNCTION, PROG=MODULE:FUNCTION, or another BPF program: PROG=prog:OTHER
     /// for one of the objects, PROG=prog:pinned:PATH and PROG=prog:id:ID for one that --prepare has loaded; with
@@ -37,9 +51,23 @@ pub struct ObjectArgs {
     #[arg(long, value_name = "CMD", requires = "objects")]
     pub prepare: Option<String>,
 
-    /// Copy a file or folder into the VM for --prepare and --trigger, to the same path or to PLACE
-    #[arg(long = "file", value_name = "PATH[:PLACE]", requires = "objects")]
+    /// Copy a file or folder into the VM for --prepare, --trigger and --command, to the same path or to PLACE
+    #[arg(long = "file", value_name = "PATH[:PLACE]")]
     pub files: Vec<String>,
+
+    /// Load this kernel module first, with the modules that it depends on: programs may have targets in it
+    #[arg(long = "module", value_name = "FILE", requires = "objects")]
+    pub own_modules: Vec<PathBuf>,
+
+    /// Run a shell command on each kernel: it works if its exit status is 0. With --object, the objects are copied into
+    /// the VM, and BPF_OBJECTS has their paths; their programs are tried only if --program selects them
+    #[arg(long, value_name = "CMD")]
+    pub command: Option<String>,
+
+    /// Time limit for that command
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(requires = "command")]
+    pub command_timeout: Duration,
 
     /// A shell command that runs in the VM while each program is attached, with the other programs of its object attached too
     #[arg(long, value_name = "CMD", requires = "objects")]
@@ -58,12 +86,41 @@ pub struct Planned {
     pub object: String,
     /// Its section.
     pub section: String,
-    /// Whether the object can run without it (a section that begins with `?`).
+    /// Its type: what its section begins with, as `kprobe`.
+    pub kind: String,
+    /// Whether the object works without it.
     pub optional: bool,
-    /// Its target as text. A program without a target is not tried.
+    /// The programs of which one is enough, this one among them; empty if it is in no such group.
+    pub any_of: Vec<String>,
+    /// Its target; `None` if it has none.
     pub target: Option<String>,
-    /// Its task for the guest.
-    pub task: ProgramTask,
+    /// Whether it is attached after it is loaded. Then it cannot be tried without a target.
+    pub attachable: bool,
+    /// The task of the guest.
+    pub task: Task,
+}
+
+/// The value of `object` in the report for the command of `--command`.
+pub const COMMAND: &str = "--command";
+
+impl Planned {
+    fn command(command: ShellCommand) -> Self {
+        Self {
+            object: COMMAND.to_owned(),
+            section: String::new(),
+            kind: "command".to_owned(),
+            optional: false,
+            any_of: Vec::new(),
+            target: None,
+            attachable: false,
+            task: Task::Command(command),
+        }
+    }
+
+    /// Whether it can be tried.
+    pub fn is_tried(&self) -> bool {
+        self.target.is_some() || !self.attachable
+    }
 }
 
 /// All programs to try. Cloning is cheap.
@@ -77,6 +134,7 @@ struct Inner {
     prepare: Option<ShellCommand>,
     trigger: Option<ShellCommand>,
     host_files: Option<HostFiles>,
+    own_modules: Vec<Module>,
 }
 
 impl Programs {
@@ -86,18 +144,23 @@ impl Programs {
         let objects = args.objects.iter().map(|path| read(path));
         let objects = objects.collect::<Result<Vec<_>>>()?;
         targets.check(&objects)?;
-        let planned = programs(&objects, &targets)?;
-        useful(&objects, &targets)?;
+        let selection = Selection::parse(&objects, &args.programs, &args.optional, &args.any_of)?;
+        let mut planned = if args.command.is_some() && args.programs.is_empty() {
+            Vec::new()
+        } else {
+            programs(&objects, &targets, &selection)?
+        };
+        has_programs(&objects)?;
         if planned.len() > MAX_PROGRAMS {
             return Err(usage(format!(
-                "{} fexit programs are too many for one run, which takes {MAX_PROGRAMS} at most; split the object",
+                "{} programs are too many for one run, which takes {MAX_PROGRAMS} at most; select some with --program",
                 planned.len()
             )));
         }
         if let Some(first) = planned.first()
-            && planned.iter().all(|planned| planned.target.is_none())
+            && !planned.iter().any(Planned::is_tried)
         {
-            let (object, name) = (&first.object, &first.task.program);
+            let (object, name) = (&first.object, first.task.name());
             return Err(usage(format!(
                 "{object}: the section of program `{name}` names no target: pass --target {name}=FUNCTION"
             )));
@@ -112,23 +175,46 @@ impl Programs {
                     shell: shell.display().to_string(),
                     script: script.clone(),
                     limit_s: limit.as_secs(),
+                    environment: Vec::new(),
                 })
             };
             script.as_ref().map(command).transpose()
         };
         let prepare = command("--prepare", &args.prepare, TIME_LIMIT)?;
         let trigger = command("--trigger", &args.trigger, args.trigger_timeout)?;
+        let own_command = command("--command", &args.command, args.command_timeout)?;
+        if !args.files.is_empty() && objects.is_empty() && own_command.is_none() {
+            return Err(usage("--file needs --object or --command"));
+        }
         for file in &args.files {
             let added = host_files.named_file(file);
             added.map_err(|error| usage(format!("--file {file}: {error}")))?;
         }
-        let any = prepare.is_some() || trigger.is_some() || !args.files.is_empty();
+        let needs_files = prepare.is_some()
+            || trigger.is_some()
+            || own_command.is_some()
+            || !args.files.is_empty();
+        if let Some(mut command) = own_command {
+            let paths: Vec<_> = (0..objects.len())
+                .map(|number| format!("{OBJECTS_DIR}/{}", file_name(number)))
+                .collect();
+            command
+                .environment
+                .push(("BPF_OBJECTS".to_owned(), paths.join(":")));
+            planned.push(Planned::command(command));
+        }
+        let own_modules = args
+            .own_modules
+            .iter()
+            .map(|path| Module::read(path).map_err(|error| usage(format!("--module: {error:#}"))));
+        let own_modules = own_modules.collect::<Result<_>>()?;
         Ok(Self(Arc::new(Inner {
             objects,
             planned,
             prepare,
             trigger,
-            host_files: any.then_some(host_files),
+            host_files: needs_files.then_some(host_files),
+            own_modules,
         })))
     }
 
@@ -138,13 +224,16 @@ impl Programs {
         let planned = names.iter().map(|name| Planned {
             object: "test.bpf.o".to_owned(),
             section: "fexit/vfs_read".to_owned(),
+            kind: "fexit".to_owned(),
             optional: false,
+            any_of: Vec::new(),
             target: Some("vfs_read".to_owned()),
-            task: ProgramTask {
+            attachable: true,
+            task: Task::Program(ProgramTask {
                 file: "0.bpf.o".to_owned(),
                 program: (*name).to_owned(),
                 target: None,
-            },
+            }),
         });
         Self(Arc::new(Inner {
             planned: planned.collect(),
@@ -174,8 +263,13 @@ impl Programs {
 
     /// How long one program may take; `None` if there is none.
     pub fn time_limit(&self) -> Option<Duration> {
-        let command = self.trigger().map(ShellCommand::limit).unwrap_or_default();
-        (!self.planned().is_empty()).then_some(TIME_LIMIT + command)
+        let limit = |planned: &Planned| match &planned.task {
+            Task::Program(_) => {
+                TIME_LIMIT + self.trigger().map(ShellCommand::limit).unwrap_or_default()
+            }
+            Task::Command(command) => command.limit(),
+        };
+        self.planned().iter().map(limit).max()
     }
 
     /// The host files of --prepare, --trigger and --file, with libraries.
@@ -195,7 +289,12 @@ impl Programs {
         files.map(file).collect()
     }
 
-    /// The modules that their targets are in.
+    /// The modules of `--module`.
+    pub fn own_modules(&self) -> &[Module] {
+        &self.0.own_modules
+    }
+
+    /// The modules of the kernel that their targets are in.
     pub fn modules(&self) -> Vec<&str> {
         let mut modules: Vec<&str> = self
             .0
@@ -204,6 +303,7 @@ impl Programs {
             .filter_map(|planned| planned.target.as_deref()?.split_once(':'))
             .map(|(module, _)| module)
             .filter(|module| !["prog", "vmlinux"].contains(module))
+            .filter(|name| !self.own_modules().iter().any(|own| own.name == *name))
             .collect();
         modules.sort_unstable();
         modules.dedup();
@@ -211,52 +311,46 @@ impl Programs {
     }
 }
 
-/// The fexit programs of all objects.
-fn programs(objects: &[Object], targets: &Targets) -> Result<Vec<Planned>> {
+/// The selected programs of all objects.
+fn programs(objects: &[Object], targets: &Targets, selection: &Selection) -> Result<Vec<Planned>> {
     let mut planned = Vec::new();
-    for (number, name) in fexit_programs(objects) {
-        let Some(object) = objects.get(number) else {
-            continue;
-        };
-        let target = targets.of(objects, (number, name))?;
-        let program = object.parsed.program(name);
-        let section = program.map(Program::section);
-        let (text, spec) = target.map(|target| (target.text, target.spec)).unzip();
-        planned.push(Planned {
-            object: object.path.display().to_string(),
-            section: section.unwrap_or_default().to_owned(),
-            optional: program.is_some_and(Program::is_optional),
-            target: text,
-            task: ProgramTask {
-                file: file_name(number),
-                program: name.to_owned(),
-                target: spec.flatten(),
-            },
-        });
+    for (number, object) in objects.iter().enumerate() {
+        let selected = object.parsed.programs();
+        for (name, program) in selected.filter(|(name, _)| selection.takes(name)) {
+            let attachable = program.is_attachable();
+            let target = match attachable {
+                true => targets.of(objects, (number, name))?,
+                false => None,
+            };
+            let (text, spec) = target.map(|target| (target.text, target.spec)).unzip();
+            planned.push(Planned {
+                object: object.path.display().to_string(),
+                section: program.section().to_owned(),
+                kind: program.kind().to_owned(),
+                optional: program.is_optional() || selection.is_optional(name),
+                any_of: selection.any_of(name),
+                target: text,
+                attachable,
+                task: Task::Program(ProgramTask {
+                    file: file_name(number),
+                    program: name.to_owned(),
+                    target: spec.flatten(),
+                }),
+            });
+        }
     }
     Ok(planned)
 }
 
-/// Fails for an object that has nothing to be tried, unless a program of it is a target.
-fn useful(objects: &[Object], targets: &Targets) -> Result<()> {
-    for (number, object) in objects.iter().enumerate() {
-        let is_tried = fexit_programs(objects).any(|(at, _)| at == number);
-        if is_tried || targets.reach(objects, number) {
-            continue;
-        }
-        let others = object.parsed.programs().take(10);
-        let others: Vec<_> = others
-            .map(|(name, program)| format!("{name} ({})", program.kind()))
-            .collect();
-        let has = if others.is_empty() {
-            "no program at all".to_owned()
-        } else {
-            others.join(", ")
-        };
-        return Err(usage(format!(
-            "{} has no fexit program, and no --target names a program of it; it has {has}",
+/// Fails for an object without a program.
+fn has_programs(objects: &[Object]) -> Result<()> {
+    let empty = objects
+        .iter()
+        .find(|object| object.parsed.programs().next().is_none());
+    empty.map_or(Ok(()), |object| {
+        Err(usage(format!(
+            "{} has no program at all",
             object.path.display()
-        )));
-    }
-    Ok(())
+        )))
+    })
 }

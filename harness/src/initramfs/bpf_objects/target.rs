@@ -60,28 +60,18 @@ impl Targets {
 
     /// Fails if the objects do not have the program of a target.
     pub fn check(&self, objects: &[Object]) -> Result<()> {
-        let names: Vec<_> = fexit_programs(objects).map(|(_, name)| name).collect();
+        let names: Vec<_> = attachable(objects).map(|(_, name)| name).collect();
         let unknown = self
             .0
             .iter()
             .find(|given| !names.contains(&&*given.program));
         unknown.map_or(Ok(()), |given| {
             Err(usage(format!(
-                "--target names `{}`, which is not an fexit program of the objects; they have {}",
+                "--target names `{}`, which is not a program of the objects that is attached; these are {}",
                 given.program,
                 names.join(", ")
             )))
         })
-    }
-
-    /// Whether a program of the object with this number is the target of an fexit program.
-    pub fn reach(&self, objects: &[Object], number: usize) -> bool {
-        let tracers = fexit_programs(objects);
-        let others = tracers.filter_map(|tracer| match self.given(tracer.1)?.spec {
-            Spec::Other { ref name, .. } => find(objects, tracer, name).ok(),
-            Spec::Ready(_) => None,
-        });
-        others.into_iter().any(|other| other == number)
     }
 
     /// The target of a program; none if neither section nor command line names one.
@@ -123,12 +113,11 @@ impl Targets {
                         given.text
                     )));
                 }
-                let tracer = is_fexit(objects, other);
+                let tracer = is_attachable(objects, other);
                 let target = self.resolve(objects, other, seen)?;
                 if tracer && target.is_none() {
                     return Err(usage(format!(
-                        "--target {program}={}: `{name}` is an fexit program without a target: add --target \
-                         {name}=FUNCTION",
+                        "--target {program}={}: `{name}` has no target itself: add --target {name}=FUNCTION",
                         given.text
                     )));
                 }
@@ -139,7 +128,7 @@ impl Targets {
                     function: function.clone(),
                 };
                 let feature = match tracer {
-                    true => (Feature::TracingTarget, "its target is an fexit program"),
+                    true => (Feature::TracingTarget, "its target is a tracing program"),
                     false => PROGRAM_TARGET,
                 };
                 (spec, Some(feature))
@@ -166,20 +155,18 @@ fn of_ready(spec: &TargetSpec) -> Option<(Feature, &'static str)> {
     }
 }
 
-/// All fexit programs.
-pub(super) fn fexit_programs(objects: &[Object]) -> impl Iterator<Item = Place<'_>> {
+/// The programs that are attached, so that they have a target.
+fn attachable(objects: &[Object]) -> impl Iterator<Item = Place<'_>> {
     objects.iter().enumerate().flat_map(|(number, object)| {
         let all = object.parsed.programs();
-        all.filter_map(move |(name, program)| {
-            matches!(program, Program::FExit(_)).then_some((number, name))
-        })
+        all.filter_map(move |(name, program)| program.is_attachable().then_some((number, name)))
     })
 }
 
-fn is_fexit(objects: &[Object], (number, name): Place<'_>) -> bool {
+fn is_attachable(objects: &[Object], (number, name): Place<'_>) -> bool {
     let object = objects.get(number);
     let program = object.and_then(|object| object.parsed.program(name));
-    program.is_some_and(|program| matches!(program, Program::FExit(_)))
+    program.is_some_and(Program::is_attachable)
 }
 
 /// The number of the object that has the program `name`. The object of the fexit program at `place` comes first.

@@ -57,6 +57,32 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     Ok(module)
 }
 
+/// A module of the user.
+#[derive(Debug)]
+pub struct Module {
+    /// Its name, with `_` for `-`.
+    pub name: String,
+    /// The names of the modules that it depends on.
+    pub depends: Vec<String>,
+    /// Its file, uncompressed.
+    pub bytes: Vec<u8>,
+}
+
+impl Module {
+    /// Reads a module from a file that may be compressed.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = module_name(path)
+            .with_context(|| format!("{} is not named NAME.ko", path.display()))?;
+        let Info { depends, .. } = info(path)?;
+        let bytes = read_module(path)?;
+        Ok(Self {
+            name,
+            depends,
+            bytes,
+        })
+    }
+}
+
 /// All modules: files by the name of the module, and the names of built-in modules.
 struct Tree {
     files: HashMap<String, PathBuf>,

@@ -10,7 +10,9 @@ use protocol::{
 use super::ending::{ConsoleExcerpt, Ending};
 use crate::{
     initramfs::bpf_objects::{Planned, Programs},
-    report::{KernelReport, KernelVerdict, ProgramReport, ScenarioVerdict},
+    report::{
+        KernelReport, KernelVerdict, ProgramReport, ScenarioVerdict, program::accept_alternatives,
+    },
 };
 
 const FORGED: &str = "the events about programs contradict each other: a process in the VM wrote to the channel of \
@@ -123,17 +125,20 @@ impl ObservedPrograms {
         let unreached = self.next().is_some();
         report.programs = self.reports(&why);
         let find = |verdict| {
-            let mut programs = report.programs.iter().filter(|p| !p.has_no_target());
+            let mut programs = report.programs.iter().filter(|p| !p.is_left_out());
             programs.find(|program| program.verdict == verdict)
         };
         let unknown = find(ScenarioVerdict::Unknown);
+        let all_left_out = report.programs.iter().all(ProgramReport::is_left_out);
         if find(ScenarioVerdict::NotOk).is_some() {
             report.verdict = KernelVerdict::NotOk;
         } else if report.scenarios.is_empty() && report.error.is_none() && self.done {
             // The run was for programs only.
             report.error =
                 unknown.map(|p| format!("{}: {}", p.name(), p.why().unwrap_or("skipped")));
-            if unknown.is_none() {
+            if all_left_out {
+                report.error = Some("no program was tried: see the reason of each".to_owned());
+            } else if unknown.is_none() {
                 report.verdict = KernelVerdict::Ok;
             }
         }
@@ -156,7 +161,9 @@ impl ObservedPrograms {
             let skipped = || ProgramResult::bare(ProgramOutcome::Skipped, ReasonKind::Other, why);
             ProgramReport::new(planned, result.unwrap_or_else(skipped))
         };
-        planned.map(report).collect()
+        let mut programs: Vec<_> = planned.map(report).collect();
+        accept_alternatives(&mut programs);
+        programs
     }
 }
 

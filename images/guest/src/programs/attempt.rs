@@ -28,7 +28,7 @@ pub(super) fn run(task: &ProgramTask, trigger: Option<&Trigger<'_>>) -> ProgramR
     let tried = attempt(task, trigger, &mut result);
     if let Err(reason) = tried {
         result.outcome = match reason.kind {
-            ReasonKind::NoTarget => ProgramOutcome::Skipped,
+            ReasonKind::NoTarget | ReasonKind::NotCovered => ProgramOutcome::Skipped,
             _ => ProgramOutcome::Refused,
         };
         result.reason = Some(*reason);
@@ -67,20 +67,25 @@ fn attempt(
     result.stages.load = Some(stage(loaded.is_ok(), start));
     loaded?;
     result.verifier = verifier::accepted(objects.program(&task.file, &task.program).map_err(of)?);
-    if let Some(trigger) = trigger {
-        trigger.load(&mut objects, &btf, &mut result.notes);
+    let program = objects.program(&task.file, &task.program).map_err(of)?;
+    if !program.is_attachable() {
+        result.outcome = ProgramOutcome::Verified;
+        return program.unload().map_err(of);
     }
+    let siblings = trigger.map(|trigger| trigger.load(&mut objects, &btf, &mut result.notes));
+    let mut siblings = siblings.unwrap_or_default();
 
-    let program = objects.fexit(&task.file, &task.program).map_err(of)?;
+    let program = objects.program(&task.file, &task.program).map_err(of)?;
     let start = Instant::now();
     let attached = program.attach();
     result.stages.attach = Some(stage(attached.is_ok(), start));
     let link = attached.map_err(|error| Box::new(reason::at_attach(&error)))?;
     if let Some(trigger) = trigger {
-        result.alongside = trigger.attach(&mut objects);
+        siblings = Trigger::attach(&mut objects, siblings);
+        result.alongside = siblings.iter().map(|task| task.program.clone()).collect();
         result.trigger = Some(trigger.run());
     }
-    let program = objects.fexit(&task.file, &task.program).map_err(of)?;
+    let program = objects.program(&task.file, &task.program).map_err(of)?;
     let counted = fs::read_to_string(STATISTICS).is_ok_and(|on| on.trim() == "1");
     match program.info() {
         Ok(info) => {
@@ -98,9 +103,7 @@ fn attempt(
     let detached = program.detach(link).and_then(|()| program.unload());
     result.stages.detach = Some(stage(detached.is_ok(), start));
     detached.map_err(|error| Box::new(Reason::new(ReasonKind::Detach, error.to_string())))?;
-    if let Some(trigger) = trigger {
-        trigger.detach(&mut objects, &result.alongside, &mut result.notes);
-    }
+    Trigger::detach(&mut objects, &siblings, &mut result.notes);
     let object = objects
         .get(&task.file)
         .map_err(|error| other(error.to_string()))?;

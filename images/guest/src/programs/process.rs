@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use protocol::job::{JOB_PATH, Job, Work};
+use protocol::program::Task;
 
 use super::attempt;
 use super::shell;
@@ -69,6 +70,13 @@ fn report(index: &str) -> Result<()> {
     let task = programs
         .get(index)
         .context("the job has no program of that number")?;
+    let task = match task {
+        Task::Program(task) => task,
+        Task::Command(command) => {
+            return Err(shell::command(command).exec())
+                .with_context(|| format!("cannot run {}", command.shell));
+        }
+    };
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let start = Instant::now();
     let trigger = trigger.as_ref().map(|command| Trigger {
@@ -76,8 +84,9 @@ fn report(index: &str) -> Result<()> {
         siblings: programs
             .iter()
             .enumerate()
-            .filter(|(index, other)| task.is_sibling_of(other) && !crashed.contains(index))
-            .map(|(_, other)| other)
+            .filter(|(index, _)| !crashed.contains(index))
+            .filter_map(|(_, other)| other.program())
+            .filter(|other| task.is_sibling_of(other))
             .collect(),
     });
     let mut result = attempt::run(task, trigger.as_ref());

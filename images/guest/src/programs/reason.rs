@@ -60,6 +60,7 @@ fn kind(error: &ProgramError) -> ReasonKind {
     use ProgramError as E;
     match error {
         E::NoTarget { .. } => ReasonKind::NoTarget,
+        E::NotLoadable { .. } => ReasonKind::NotCovered,
         E::Btf(BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }) => {
             ReasonKind::TargetMissing
         }

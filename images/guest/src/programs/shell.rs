@@ -15,6 +15,7 @@ pub(super) fn command(spec: &ShellCommand) -> Command {
     command
         .args(["-c", "exec \"$0\" -c \"$1\" < /dev/null", shell, script])
         .current_dir("/")
+        .envs(spec.environment.iter().cloned())
         .env(
             "PATH",
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use fexit::programs::{FExit, Program, ProgramError, Target};
+use fexit::programs::{Program, ProgramError, Target};
 use fexit::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use protocol::program::{OBJECTS_DIR, ProgramTask, TargetSpec};
 
@@ -25,16 +25,12 @@ impl Objects {
         })
     }
 
-    pub(super) fn fexit(&mut self, file: &str, name: &str) -> Result<&mut FExit, ProgramError> {
-        self.program(file, name)?.try_into()
-    }
-
     /// Loads a program for the target of the task, or else that of its section.
     pub(super) fn load(&mut self, task: &ProgramTask, btf: &Btf) -> Result<(), ProgramError> {
-        self.load_fexit(&task.file, &task.program, task.target.as_ref(), btf)
+        self.load_program(&task.file, &task.program, task.target.as_ref(), btf)
     }
 
-    fn load_fexit(
+    fn load_program(
         &mut self,
         file: &str,
         name: &str,
@@ -45,7 +41,7 @@ impl Objects {
             Some(target) => self.target(target, btf)?,
             None => Target::Section,
         };
-        self.fexit(file, name)?.load_target(&target, btf)
+        self.program(file, name)?.load_target(&target, btf)
     }
 
     fn target<'a>(
@@ -82,10 +78,7 @@ impl Objects {
     ) -> Result<OwnedFd, ProgramError> {
         let program = self.program(file, name)?;
         if program.fd().is_err() {
-            match program {
-                Program::Other(program) => program.load()?,
-                _ => self.load_fexit(file, name, target, btf)?,
-            }
+            self.load_program(file, name, target, btf)?;
         }
         let fd = self.program(file, name)?.fd()?.try_clone_to_owned();
         fd.map_err(|io_error| ProgramError::SyscallError {

@@ -1,7 +1,7 @@
 //! What runs while a program is attached: the other programs of its object, and the `--trigger` command.
 
 use fexit::Btf;
-use fexit::programs::FExit;
+use fexit::programs::Program;
 use protocol::program::{ProgramTask, ShellCommand, TriggerResult};
 
 use super::shell;
@@ -17,47 +17,56 @@ pub(super) struct Trigger<'a> {
 }
 
 impl Trigger<'_> {
-    /// Loads the other programs before any is attached, so that none sees the loading. Errors are ignored: the result of
-    /// each program reports its own.
-    pub(super) fn load(&self, objects: &mut Objects, btf: &Btf, notes: &mut Vec<String>) {
-        if self.siblings.len() > SIBLINGS_LIMIT {
+    /// Loads the other programs before any is attached, so that none sees the loading. Returns those that loaded and can
+    /// be attached. Errors are ignored: the result of each program reports its own.
+    pub(super) fn load(
+        &self,
+        objects: &mut Objects,
+        btf: &Btf,
+        notes: &mut Vec<String>,
+    ) -> Vec<&ProgramTask> {
+        let attachable = |objects: &mut Objects, sibling: &ProgramTask| {
+            let program = objects.program(&sibling.file, &sibling.program);
+            program.is_ok_and(|program| program.is_attachable())
+        };
+        let siblings = self.siblings.iter().copied();
+        let mut siblings: Vec<_> = siblings.filter(|task| attachable(objects, task)).collect();
+        if siblings.len() > SIBLINGS_LIMIT {
             notes.push(format!(
                 "only the first {SIBLINGS_LIMIT} of the object's {} other programs were attached",
-                self.siblings.len()
+                siblings.len()
             ));
+            siblings.truncate(SIBLINGS_LIMIT);
         }
-        for sibling in self.siblings() {
-            let _ = objects.load(sibling, btf);
-        }
+        siblings.retain(|sibling| objects.load(sibling, btf).is_ok());
+        siblings
     }
 
-    /// Attaches the loaded ones: the programs of an object work together. Returns their names.
-    pub(super) fn attach(&self, objects: &mut Objects) -> Vec<String> {
-        let attached = self.siblings().filter(|sibling| {
-            let program = objects.fexit(&sibling.file, &sibling.program);
-            program.and_then(FExit::attach).is_ok()
+    /// Attaches them: the programs of an object work together. Returns those that are attached.
+    pub(super) fn attach<'a>(
+        objects: &mut Objects,
+        mut siblings: Vec<&'a ProgramTask>,
+    ) -> Vec<&'a ProgramTask> {
+        siblings.retain(|sibling| {
+            let program = objects.program(&sibling.file, &sibling.program);
+            program.and_then(Program::attach).is_ok()
         });
-        attached.map(|sibling| sibling.program.clone()).collect()
+        siblings
     }
 
     /// Unloads the other programs, so that the maps do not change any more.
     pub(super) fn detach(
-        &self,
         objects: &mut Objects,
-        attached: &[String],
+        attached: &[&ProgramTask],
         notes: &mut Vec<String>,
     ) {
-        for sibling in self.siblings().filter(|s| attached.contains(&s.program)) {
-            let program = objects.fexit(&sibling.file, &sibling.program);
-            if let Err(error) = program.and_then(FExit::unload) {
+        for sibling in attached {
+            let program = objects.program(&sibling.file, &sibling.program);
+            if let Err(error) = program.and_then(Program::unload) {
                 let name = &sibling.program;
                 notes.push(format!("cannot unload the other program {name}: {error}"));
             }
         }
-    }
-
-    fn siblings(&self) -> impl Iterator<Item = &ProgramTask> {
-        self.siblings.iter().copied().take(SIBLINGS_LIMIT)
     }
 
     /// Runs the command within its time limit.

@@ -1,0 +1,184 @@
+//! Objects with programs of many types, commands and modules of the user on real kernels.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use crate::support::objects::compile;
+use crate::support::{harness, run};
+use harness::kernels::{Kernels, files::modules};
+use harness::support::progress::Silent;
+use serde_json::{Value, json};
+
+fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
+    let programs = kernel["programs"].as_array().unwrap();
+    programs.iter().find(|p| p["program"] == name).unwrap()
+}
+
+/// Programs of many types in one object.
+const MIXED: &str = r#"
+    u64 entries, exits;
+    SEC("fentry/filename_lookup") int on_entry(u64 *ctx) { __sync_fetch_and_add(&entries, 1); return 0; }
+    SEC("fexit/filename_lookup") int on_exit(u64 *ctx) { __sync_fetch_and_add(&exits, 1); return 0; }
+    SEC("fentry/filename_lookup_of_old") int old_name(u64 *ctx) { entries++; return 0; }
+    SEC("tp_btf/sched_switch") int on_switch(u64 *ctx) { return 0; }
+    SEC("kprobe/filename_lookup") int probed(void *ctx) { return 0; }
+    SEC("kprobe/filename_lookup") int uncheckable(u64 *ctx) { return ctx[1000]; }
+    SEC("xdp") int on_frame(void *ctx) { return 2; }
+    SEC("own_section") int own(void *ctx) { return 0; }
+"#;
+
+#[test]
+fn every_program_of_an_object_has_a_row_whatever_its_type() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "mixed", MIXED);
+    let object = object.to_str().unwrap();
+    let options = ["--kernel", "5.10,7.3", "--object", object];
+    let trigger = ["--trigger", "ls / > /dev/null"];
+    let ran = run(harness(&options)
+        .args(trigger)
+        .args(["--any-of", "on_entry,old_name"]));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let report = ran.report();
+    for kernel in report["kernels"].as_array().unwrap() {
+        for (name, kind, outcome, verdict) in [
+            ("on_entry", "fentry", "works", "ok"),
+            ("on_exit", "fexit", "works", "ok"),
+            ("old_name", "fentry", "refused", "ok"),
+            ("on_switch", "tp_btf", "works", "ok"),
+            ("probed", "kprobe", "verified", "ok"),
+            ("uncheckable", "kprobe", "refused", "not-ok"),
+            ("on_frame", "xdp", "verified", "ok"),
+            ("own", "own_section", "skipped", "unknown"),
+        ] {
+            let row = program(kernel, name);
+            let seen = [&row["kind"], &row["outcome"], &row["verdict"]];
+            assert_eq!(seen, [kind, outcome, verdict], "{row}");
+            if outcome == "works" || outcome == "verified" {
+                let figures = &row["verifier"];
+                assert!(
+                    figures["instructions_processed"].as_u64() >= Some(2),
+                    "{row}"
+                );
+                assert!(figures["instructions"].as_u64() >= Some(2), "{row}");
+                assert!(figures["jited_bytes"].as_u64() > Some(0), "{row}");
+            }
+        }
+        assert_eq!(program(kernel, "uncheckable")["reason"]["kind"], "verifier");
+        assert_eq!(program(kernel, "own")["reason"]["kind"], "not-covered");
+        // Those that are attached run together.
+        let exit = program(kernel, "on_exit");
+        assert_eq!(exit["alongside"], json!(["on_entry", "on_switch"]));
+        let global = |name: &str| {
+            let globals = exit["globals"].as_array().unwrap();
+            globals.iter().find(|g| g["name"] == name).unwrap()["value"].as_u64()
+        };
+        assert!(
+            global("entries") > Some(0) && global("exits") > Some(0),
+            "{exit}"
+        );
+    }
+    assert_eq!(report["objects"][0]["not_ours"][0]["name"], "own");
+
+    let selected = [
+        "--program",
+        "on_*",
+        "--program",
+        "uncheckable",
+        "--optional",
+        "uncheck*",
+    ];
+    let ran = run(harness(&options).args(selected));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    let programs = report["kernels"][0]["programs"].as_array().unwrap();
+    let names: Vec<_> = programs
+        .iter()
+        .map(|p| p["program"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "on_entry",
+            "on_exit",
+            "on_frame",
+            "on_switch",
+            "uncheckable"
+        ]
+    );
+
+    let ran = run(harness(&options).args(["--program", "own"]));
+    assert_eq!(ran.status, 3, "nothing was learned: {}", ran.stderr);
+    ran.says(&["no program was tried"]);
+}
+
+#[test]
+fn the_exit_status_of_a_command_is_its_verdict_on_every_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "mixed", MIXED);
+    let junit = dir.path().join("junit.xml");
+    let command = "test -s \"$BPF_OBJECTS\" && uname -r";
+    let options = ["--kernel", "5.10,7.3", "--object", object.to_str().unwrap()];
+    let ran = run(harness(&options).args(["--command", command]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    for kernel in report["kernels"].as_array().unwrap() {
+        let rows = kernel["programs"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "the command alone: {rows:?}");
+        let row = program(kernel, command);
+        assert_eq!(
+            (&row["outcome"], &row["kind"]),
+            (&"works".into(), &"command".into())
+        );
+        assert_eq!(row["trigger"]["output"], kernel["release"], "{row}");
+    }
+
+    let options = ["--kernel", "5.10", "--junit", junit.to_str().unwrap()];
+    let ran = run(harness(&options).args(["--command", "echo the last words; exit 3"]));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let row = ran.report()["kernels"][0]["programs"][0].clone();
+    assert_eq!(
+        (&row["outcome"], &row["reason"]["kind"]),
+        (&"refused".into(), &"command".into())
+    );
+    let text = row["reason"]["text"].as_str().unwrap();
+    assert!(
+        text.contains("exit status: 3") && text.contains("the last words"),
+        "{text}"
+    );
+    let junit = fs::read_to_string(junit).unwrap();
+    assert!(
+        junit.contains("the last words") && junit.contains("failures=\"1\""),
+        "{junit}"
+    );
+
+    let limit = ["--command", "sleep 1000", "--command-timeout", "2"];
+    let ran = run(harness(&["--kernel", "5.10"]).args(limit));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    ran.says(&["--command sleep 1000", "still running after 2 s"]);
+}
+
+#[test]
+fn a_module_of_the_user_is_loaded_first_and_one_of_another_kernel_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
+    let resolved = kernels.resolve("6.12", &Silent).unwrap();
+    let kernel = kernels.fetch(&resolved, &Silent).unwrap();
+    let (name, path) = modules::closure(&kernel, &["tun"]).unwrap().pop().unwrap();
+    let own = dir.path().join(format!("{name}.ko"));
+    fs::write(&own, modules::read_module(&path).unwrap()).unwrap();
+    let source = r#"SEC("fexit/tun:tun_chr_open") int on_open(u64 *ctx) { return 0; }"#;
+    let object = compile(dir.path(), "of_module", source);
+    let module = ["--module", own.to_str().unwrap()];
+    let options = ["--kernel", "6.12,7.3", "--object", object.to_str().unwrap()];
+    let ran = run(harness(&options).args(module));
+    assert_eq!(ran.status, 3, "{}", ran.stderr);
+    let report = ran.report();
+    let row = |number: usize| report["kernels"][number]["programs"][0].clone();
+    assert_eq!(row(0)["outcome"], "works", "{}", row(0));
+    assert_eq!(row(1)["outcome"], "skipped", "{}", row(1));
+    let why = row(1)["reason"]["text"].as_str().unwrap().to_owned();
+    assert!(
+        why.contains("cannot load module tun") && why.contains("another kernel"),
+        "{why}"
+    );
+}
