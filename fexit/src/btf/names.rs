@@ -1,5 +1,5 @@
-//! Functions and types by name: looked for all at once where they are known beforehand, one by one while they are asked
-//! for now and then, and indexed once they are asked for often.
+//! Functions and types by name. One pass over the types finds all names that are known beforehand, or the name of an
+//! early lookup; later lookups of functions use an index.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use super::iter::Head;
 use super::name_filter::{NameFilter, PrefixFilter, strip_flavor};
 use super::raw::{Kind, Raw, Type};
 
-/// To make the index takes as long as to look two or three times.
+/// From how many lookups on functions are indexed. Building the index takes as long as five passes over the types.
 const LOOKS: u32 = 2;
 
 #[derive(Debug, Default)]
@@ -139,22 +139,18 @@ impl Names {
     ///
     /// Fails where none is found, and some of the types cannot be read.
     pub(super) fn functions(&self, raw: &Raw, name: &[u8]) -> Result<Vec<u32>, BtfError> {
-        let found = self.all_functions(raw, name);
+        if self.looks.load(Ordering::Relaxed) <= LOOKS {
+            self.learn(raw, [name], [])?;
+            return Ok(self.known_functions(name).unwrap_or_default());
+        }
+        let found = self.indexed_functions(raw, name);
         if found.is_empty() {
             raw.check()?;
         }
         Ok(found)
     }
 
-    fn all_functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
-        if self.looks.load(Ordering::Relaxed) <= LOOKS {
-            let mut found = Vec::new();
-            look(raw, name, |id| {
-                found.push(id);
-                ControlFlow::Continue(())
-            });
-            return found;
-        }
+    fn indexed_functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
         let index = self.index.get_or_init(|| index(raw));
         let wanted = hash(name);
         let start = index.partition_point(|(hash, _)| *hash < wanted);
@@ -169,23 +165,16 @@ impl Names {
 
 /// The first function of `raw` that has this name.
 pub(super) fn first(raw: &Raw, name: &[u8]) -> Option<u32> {
-    let mut first = None;
-    look(raw, name, |id| {
-        first = Some(id);
-        ControlFlow::Break(())
-    });
-    first
-}
-
-/// Tells the functions of `raw` that have this name, until told to stop.
-fn look(raw: &Raw, name: &[u8], mut found: impl FnMut(u32) -> ControlFlow<()>) {
     let strings = raw.strings();
-    raw.for_each(move |head| {
+    let mut first = None;
+    raw.for_each(|head| {
         if head.kind() == Some(Kind::Func) && strings.is(head.name_off, name) {
-            return found(head.id);
+            first = Some(head.id);
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     });
+    first
 }
 
 fn index(raw: &Raw) -> Vec<(u32, u32)> {
@@ -222,16 +211,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_for_at_once_is_what_is_found_one_by_one() {
+    fn a_pass_for_many_names_a_pass_for_one_and_the_index_agree() {
         let raw = raw();
-        let (at_once, one_by_one) = (Names::default(), Names::default());
+        let (at_once, indexed) = (Names::default(), Names::default());
         let all = ["f", "g___x", "gg", "g", "task", "p"].map(str::as_bytes);
         at_once.learn(&raw, all, []).unwrap();
-        for name in all {
-            let ids = one_by_one.functions(&raw, name).unwrap();
-            assert_eq!(at_once.known_functions(name), Some(ids));
-            assert!(one_by_one.known_functions(name).is_none());
+        while indexed.looks.load(Ordering::Relaxed) <= LOOKS {
+            indexed.is_first_look();
         }
+        for name in all {
+            let ids = Names::default().functions(&raw, name).unwrap();
+            assert_eq!(at_once.known_functions(name), Some(ids.clone()));
+            assert_eq!(indexed.functions(&raw, name).unwrap(), ids);
+        }
+        assert!(indexed.index.get().is_some());
         assert_eq!(at_once.known_functions(b"g"), Some(Vec::new()));
         assert_eq!(at_once.known_functions(b"gg").map(|ids| ids.len()), Some(1));
         assert!(at_once.known_functions(b"h").is_none());
