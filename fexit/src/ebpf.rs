@@ -57,7 +57,7 @@ impl Ebpf {
             .map(|(name, program)| (name.as_str(), program))
     }
 
-    /// The map of this name, to read. Converting it to a typed view creates it if need be.
+    /// The map of this name, to read. Converting it to a typed view creates it if needed.
     pub fn map(&self, name: &str) -> Option<&Map> {
         self.maps.get(name)
     }
@@ -67,7 +67,7 @@ impl Ebpf {
         self.maps.get_mut(name)
     }
 
-    /// Takes the map of this name out, to own it, in another thread say. Programs use it all the same.
+    /// Takes the map of this name out, to own it, for example in another thread. Programs still use it.
     pub fn take_map(&mut self, name: &str) -> Option<Map> {
         self.maps.remove(name)
     }
@@ -131,7 +131,7 @@ impl Ebpf {
         })
     }
 
-    /// Reads a global variable as bytes, whatever its type.
+    /// Reads a global variable of any type as bytes.
     ///
     /// # Errors
     ///

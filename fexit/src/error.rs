@@ -67,8 +67,8 @@ pub enum ProgramError {
     #[error("the program is not loaded; call `load` first")]
     NotLoaded,
 
-    /// The program is loaded already: call `unload` first to load it anew.
-    #[error("the program is already loaded; call `unload` first to load it anew")]
+    /// The program is loaded already: call `unload` first to load it again.
+    #[error("the program is already loaded; call `unload` first to load it again")]
     AlreadyLoaded,
 
     /// The program is attached already: one loaded program has one attachment.

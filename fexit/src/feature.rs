@@ -36,7 +36,7 @@ pub enum Feature {
     ///
     /// From 5.7 on. Source: kernel commit fc611f47f218 ("bpf: Introduce BPF_PROG_TYPE_LSM").
     Lsm,
-    /// Links that are objects of their own: they can be pinned.
+    /// Links as kernel objects, which can be pinned.
     ///
     /// From 5.7 on. Source: kernel commit 70ed506c3bbc ("bpf: Introduce pinnable bpf_link abstraction").
     Link,
@@ -126,7 +126,7 @@ enum Probe {
     Struct(&'static str),
     /// A member of a struct.
     Member(&'static str, &'static str),
-    /// A member of any struct or union: for one that stands in one without a name.
+    /// A member of any struct or union: for a member of an anonymous one.
     AnyMember(&'static str),
     /// A function.
     Function(&'static str),
@@ -256,8 +256,7 @@ impl Feature {
         }
     }
 
-    /// Fails if the kernel knows no programs with a target at all, of whatever kind this is about: to ask before anything
-    /// is made or looked up.
+    /// Fails if the kernel has no programs with a target at all. Called before anything is created or looked up.
     pub(crate) fn require_targets(self) -> Result<(), Unsupported> {
         if crate::sys::knows_targets() {
             Ok(())

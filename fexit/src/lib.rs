@@ -45,9 +45,9 @@
 //! A program that was written for `aya::programs::FExit` moves over by changing its imports if it uses no more than this
 //! of aya 0.14; the scenario `moved_from_aya` is one such program, compiled with either library and run on every kernel:
 //!
-//! - `Ebpf` but for `maps_disjoint_mut`; `EbpfLoader` but for `allow_unsupported_maps`, which is not needed here, and
+//! - `Ebpf` except `maps_disjoint_mut`; `EbpfLoader` except `allow_unsupported_maps`, which is not needed here, and
 //!   `extension`.
-//! - `FExit`, `FEntry`, `Lsm` and `BtfTracePoint` but for `from_pin`; their links, `FdLink` and `PinnedLink`.
+//! - `FExit`, `FEntry`, `Lsm` and `BtfTracePoint` except `from_pin`; their links, `FdLink` and `PinnedLink`.
 //! - The views `Array`, `HashMap`, `PerCpuArray`, `PerCpuHashMap`, `PerfEventArray` and `RingBuf`, which are made from a
 //!   map as there; of `MapData` `from_fd`, `from_id`, `from_pin`, `pin` and `fd`, not `create` and `info`.
 //! - `loaded_programs` and `loaded_links`; of `ProgramInfo` all but `program_type`, `loaded_at`, `map_ids`,

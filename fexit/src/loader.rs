@@ -142,7 +142,7 @@ impl EbpfLoader {
         self
     }
 
-    /// Sets how many elements a map holds, whatever the object says; for a ring buffer its size in bytes.
+    /// Sets how many elements a map holds, in place of the number in the object; for a ring buffer its size in bytes.
     pub fn map_max_entries(&mut self, name: &str, max_entries: u32) -> &mut Self {
         self.max_entries.insert(name.to_owned(), max_entries);
         self
@@ -274,7 +274,7 @@ impl EbpfLoader {
 impl Ebpf {
     /// Reads an object file from memory. The kernel is not asked for anything yet.
     ///
-    /// Whatever the bytes are, this comes back with an error at worst, and allocates in proportion to the file and to
+    /// With any bytes it returns at worst an error, and allocates in proportion to the file and to
     /// its `.bss` (256 MiB at most). The parser that it is built on may panic on a hostile file; that is caught, but the
     /// panic hook runs, and a program built with `panic = "abort"` should read only objects that it trusts.
     ///

@@ -80,7 +80,7 @@ impl Relocations {
     }
 }
 
-/// The functions, ready but for what stands outside of them: maps, and what is the kernel's.
+/// The relocated functions. References to maps and externs are resolved at load.
 pub(crate) struct Relocated {
     pub(crate) object: Parsed,
 }
@@ -97,7 +97,7 @@ impl fmt::Debug for Object {
 }
 
 impl Relocated {
-    /// The function of the program with this name, its subprograms behind it.
+    /// The function of the program with this name, followed by its subprograms.
     pub(crate) fn function(&self, program: &str) -> Option<&Function> {
         self.object
             .functions
@@ -133,7 +133,7 @@ impl Object {
 
     /// Loads the object's BTF into the kernel once. The result is kept, except an error that may not last.
     ///
-    /// Without the rights to load BTF the object goes on without it: programs of some types are loaded all the same.
+    /// Without the rights to load BTF the object goes on without it: programs of some types can be loaded without.
     fn sanitized_btf(&self) -> Result<Option<&SanitizedBtf>, ProgramError> {
         if let Some(known) = self.sanitized_btf.get() {
             return Ok(known.as_ref());
@@ -151,7 +151,7 @@ impl Object {
     /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, once for the
     /// same types: all of it, or if that cannot be, what `program` needs.
     ///
-    /// `btf` is asked for only if the object has CO-RE relocations.
+    /// `btf` is called only if the object has CO-RE relocations.
     pub(crate) fn relocated(
         &self,
         program: &str,

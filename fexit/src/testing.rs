@@ -56,7 +56,7 @@ pub(crate) fn compile(source: &str) -> Vec<u8> {
     ))
 }
 
-/// As [`compile`], but for the licence. Each source is compiled once.
+/// As [`compile`], without a licence. Each source is compiled once.
 pub(crate) fn compile_without_license(source: &str) -> Vec<u8> {
     static OBJECTS: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
     let known = OBJECTS.lock().unwrap().get(source).cloned();

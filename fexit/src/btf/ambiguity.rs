@@ -17,7 +17,7 @@ use crate::sys::{self, perf};
 /// table. Set by [`EbpfLoader::ambiguity_policy`](crate::EbpfLoader::ambiguity_policy) for all programs of an object. The
 /// answer about a name is kept for the life of the process: functions of the running kernel never change.
 ///
-/// Whatever the policy, a name that BTF itself lists more than once is refused, and an error that a function is not there
+/// With either policy, a name that BTF itself lists more than once is refused, and an error that a function is not there
 /// reads `/proc/kallsyms` to say why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ const DEPTH: usize = 64;
 /// `BPF_CORE_FIELD_RSHIFT_U64`: up to here relocations are about fields.
 const LAST_FIELD_KIND: u32 = 5;
 
-/// One thing that an object asks of the kernel's types, so that it fits whichever kernel it is loaded into (CO-RE).
+/// A CO-RE relocation: what an object asks of the types of the kernel that it is loaded into.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct CoreRelocationInfo {

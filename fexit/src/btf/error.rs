@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Where the kernel shows its BTF, and that of its modules beside it.
+/// The kernel's BTF; the BTF of its modules is in the same folder.
 pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub(super) const MODULE_BTF: &str = "/sys/kernel/btf";
 

@@ -1,6 +1,6 @@
 //! What the kernel's symbol table knows of a function's name.
 //!
-//! The kernel writes that table, `/proc/kallsyms`, anew for each reader, line by line, which takes longer than all else that
+//! The kernel writes that table, `/proc/kallsyms`, for each reader again, line by line, which takes longer than all else that
 //! a load does. So it is read only where nothing else tells, once, and what is needed of it is kept.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ const TABLE: &str = "/proc/kallsyms";
 
 /// An address in the table: 16 digits on a 64-bit machine.
 const ADDRESS_LEN: usize = 16;
-/// Where the kind of a symbol stands in its line, and where its name begins.
+/// Where the kind of a symbol is in its line, and where its name begins.
 const KIND_AT: usize = ADDRESS_LEN + 1;
 const NAME_AT: usize = ADDRESS_LEN + 3;
 
@@ -26,7 +26,7 @@ pub(super) struct Symbols {
     lines: Vec<u8>,
     /// The same of what only runs while the kernel boots (`__init`).
     at_boot: Vec<u8>,
-    /// The same of modules' functions, with the module behind the name.
+    /// The same of modules' functions, the name followed by the module.
     of_modules: Vec<u8>,
 }
 
@@ -184,7 +184,7 @@ pub(crate) enum Trace {
 }
 
 /// Hands on address and name of each function, while the table is being read, until told to stop; the name of a module's
-/// has the module behind it.
+/// is followed by the module.
 fn each_function<T>(
     table: impl Read,
     mut found: impl FnMut(&[u8], &[u8]) -> ControlFlow<T>,

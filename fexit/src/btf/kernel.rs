@@ -86,7 +86,7 @@ impl PartialEq for Identity {
 impl Btf {
     /// The running kernel's BTF, from `/sys/kernel/btf/vmlinux`.
     ///
-    /// It is read when it is needed, and no more of it than is needed; mapped where the kernel allows that (6.16).
+    /// It is read when it is needed, and only as far as needed; mapped where the kernel allows that (6.16).
     ///
     /// # Minimum kernel version
     ///
@@ -144,7 +144,7 @@ impl Btf {
         Ok(Self::from(raw))
     }
 
-    /// The types; the first time that they are asked for they may have to be read.
+    /// The types. The first call may read them.
     pub(crate) fn raw(&self) -> Result<&Raw, BtfError> {
         let kernel = &self.kernel;
         if let (None, Some(lazy)) = (kernel.raw.get(), &kernel.lazy) {

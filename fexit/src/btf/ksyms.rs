@@ -22,7 +22,7 @@ pub(crate) enum Symbol {
 }
 
 impl Btf {
-    /// The function that an object declares under this name, with the prototype `declared` of its own types, if any.
+    /// The function that an object declares under this name, with the prototype `declared`, a type of the object, if any.
     /// What stands behind three underscores tells several declarations of one function apart.
     pub(crate) fn declared_function(
         &self,
@@ -36,7 +36,7 @@ impl Btf {
         self.declared(local, declared, of_kernel, Kind::Func, name)
     }
 
-    /// The variable that an object declares under this name, with the type `declared` of its own.
+    /// The variable that an object declares under this name, with the type `declared` of the object.
     pub(crate) fn declared_variable(
         &self,
         local: Option<&Raw>,
@@ -176,7 +176,7 @@ mod tests {
                 "{declared}: {what:?}"
             );
             assert!(matches!(symbol("g", id), Symbol::Absent));
-            // Without a type of its own, and under the name of another declaration of it.
+            // Without a declared type, and under the name of another declaration.
             assert!(matches!(symbol("f", 0), Symbol::Found { module: None, .. }));
             assert!(matches!(symbol("f___old", 0), Symbol::Found { .. }));
         }

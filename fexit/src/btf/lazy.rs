@@ -131,7 +131,7 @@ impl LazyBtf {
         })
     }
 
-    /// Where this string begins, if it is one of its own.
+    /// Where this string begins, if it is not the tail of another.
     pub(super) fn string(&self, name: &[u8]) -> Option<u32> {
         let needle = [b"\0", name, b"\0"].concat();
         let finder = memmem::Finder::new(&needle);

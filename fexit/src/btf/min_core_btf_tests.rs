@@ -102,7 +102,7 @@ fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kerne
     let private_here = structs(raw, "private").next().unwrap();
     let embedded = private_here.members().next().map(|(_, id)| id);
     assert_eq!(embedded, Some(id(raw, "inner")));
-    // Of modules that are asked together, each is heard.
+    // The types of all modules are used.
     let found = cut(vec![vec![], vec![of(8), of(16)]]);
     let found = Btf::parse(&found, crate::Endianness::default()).unwrap();
     assert_eq!(structs(found.raw().unwrap(), "private").count(), 2);

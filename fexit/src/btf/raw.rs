@@ -258,7 +258,7 @@ impl Raw {
         self.strings().is(offset, name)
     }
 
-    /// Whether this string is there, as one of its own.
+    /// Whether this string is there, not only as the tail of another.
     pub(crate) fn mentions(&self, name: &[u8]) -> bool {
         let needle = [b"\0", name, b"\0"].concat();
         memchr::memmem::find(&self.data[self.strings.clone()], &needle).is_some()

@@ -34,7 +34,7 @@ fn names(scope: Scope<'_>, kind: Kind) -> Vec<&str> {
 /// How a name is like the one that was asked for: the first that applies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
-    /// Equal but for letter case and underscores in front.
+    /// Equal except for letter case and leading underscores.
     Spelling,
     /// One begins with the other.
     Prefix,

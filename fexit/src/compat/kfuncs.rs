@@ -8,7 +8,7 @@ use super::KfuncRow;
 
 /// Name, and the release and commit that brought it.
 ///
-/// `cgroup_rstat_*` are gone since 6.16. `bpf_stream_vprintk` was `bpf_stream_vprintk_impl` alone in 6.18 and 6.19.
+/// `cgroup_rstat_*` were removed in 6.16. `bpf_stream_vprintk` was only `bpf_stream_vprintk_impl` in 6.18 and 6.19.
 #[rustfmt::skip]
 pub(super) const KFUNCS: [KfuncRow; 174] = [
     ("bpf_arena_alloc_pages", (6, 9), "317460317a02"),
@@ -187,7 +187,8 @@ pub(super) const KFUNCS: [KfuncRow; 174] = [
     ("css_rstat_updated", (6, 16), "v6.16"),
 ];
 
-/// Those that only LSM programs may call, of whatever kernel: the same BTF and the same hook, but a filter.
+/// Those that only LSM programs may call on every kernel: BTF and hook are as for the others, but a filter refuses other
+/// programs.
 pub(super) const LSM_ONLY: [&str; 8] = [
     "bpf_get_dentry_xattr",
     "bpf_get_file_xattr",

@@ -38,8 +38,8 @@ const UNKNOWN_INSTRUCTION: [&str; 6] = [
 
 /// What of a refused program the running kernel does not have, the newest first, if that is why it was refused.
 ///
-/// The verifier looks at every instruction before it follows the program, and its complaint about one that it does not
-/// know may be about something else: a callback is a subprogram to a compiler, and none to a kernel without callbacks. A
+/// The verifier looks at every instruction before it follows the program, and its error about one that it does not
+/// know may name something else: a callback is a subprogram to a compiler, and none to a kernel without callbacks. A
 /// helper that is called only after asking for it is never reached, so helpers count only if the verifier did not follow
 /// the program: else it names the one that it does not know.
 pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<TooNew> {
@@ -79,7 +79,7 @@ pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<To
         .collect()
 }
 
-/// Whether the verifier followed the program, and does not complain of what it saw before.
+/// Whether the verifier followed the program, so that its error is not about what it checks before.
 fn was_followed(log: &str) -> bool {
     let is_instruction = |line: &str| {
         let number = line.split_once(": (").map_or("", |(number, _)| number);

@@ -1,7 +1,7 @@
 //! Changes to a copy of an object file that let `aya-obj` parse it.
 //!
 //! Each function names the line of aya-obj 0.3.0 that makes it necessary. What keeps its length is changed in place, so
-//! that no offset moves; what needs more room goes behind the end of the file.
+//! that no offset moves; what needs more room is appended to the file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +18,7 @@ use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::{Kind, Raw, Type};
 use crate::error::EbpfError;
 
-/// Where `sh_name`, `sh_flags`, `sh_offset` and `sh_size` stand in a section's header.
+/// Where `sh_name`, `sh_flags`, `sh_offset` and `sh_size` are in a section's header.
 const NAME_AT: usize = 0;
 const FLAGS_AT: usize = 8;
 const OFFSET_AT: usize = 24;
@@ -73,8 +73,8 @@ pub(super) fn hide_programs(
 
 /// Replaces the types of externs by types that aya-obj and the kernel accept.
 ///
-/// BTF lists functions and variables of the kernel in sections of their own (`.ksyms`, `.kconfig`), which the file does
-/// not have. aya-obj fails on such a section (btf/btf.rs:590, `UnknownSectionSize`). It leaves the linkage "extern" of
+/// BTF lists functions and variables of the kernel in the sections `.ksyms` and `.kconfig`, which the file does not
+/// have. aya-obj fails on such a section (btf/btf.rs:590, `UnknownSectionSize`). It leaves the linkage "extern" of
 /// functions and variables, which the kernel refuses (`btf_func_check_meta` and `btf_var_check_meta` in
 /// kernel/bpf/btf.c).
 pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
@@ -188,7 +188,7 @@ fn alias(section: &Section) -> String {
 ///
 /// aya-obj takes the program type from the section's name (obj.rs:290, `ProgramSection::from_str`) and knows neither
 /// `fsession`, nor `.multi`, `tc`, a bare `cgroup_skb`, nor the `?` of optional programs. The new names go into string
-/// tables behind the end of the file: clang keeps the names of sections and symbols in one table, where one may be the
+/// tables at the end of the file: clang keeps the names of sections and symbols in one table, where one may be the
 /// tail of another (`session` of `fsession`), and a section and a function of one name share a string in the BTF. So no
 /// name is overwritten.
 pub(super) fn rename_programs(
@@ -229,7 +229,7 @@ pub(super) fn rename_programs(
     }
 }
 
-/// Adds a string to a table of strings; returns where it stands there.
+/// Adds a string to a table of strings; returns its offset.
 fn append(strings: &mut Vec<u8>, name: &str) -> u32 {
     let at = u32::try_from(strings.len()).unwrap_or(0);
     strings.extend(name.as_bytes());
@@ -253,7 +253,7 @@ pub(super) fn license(
     replace(copy, header, endian, index, &text);
 }
 
-/// Puts the new contents of section `index` behind the end of the file, where nothing else moves.
+/// Appends the new contents of section `index` to the file, so that nothing else moves.
 fn replace(copy: &mut Vec<u8>, header: &Header, endian: Endianness, index: usize, contents: &[u8]) {
     copy.resize(copy.len().next_multiple_of(8), 0);
     let offset = copy.len() as u64;

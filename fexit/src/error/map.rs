@@ -87,7 +87,7 @@ pub enum MapError {
         io_error: io::Error,
     },
 
-    /// This process reads the ring buffer already, whatever handle of it that reader was made from.
+    /// This process already has a reader of the ring buffer, made from this or another handle.
     #[error("map `{name}` has a reader in this process already; drop that one first")]
     InUse {
         /// The map.

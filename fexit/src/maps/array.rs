@@ -37,11 +37,11 @@ impl<T: Borrow<Map>, V: Pod> Array<T, V> {
         self.len() == 0
     }
 
-    /// The element at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
+    /// The element at `index`. `flags` are those of `bpf(2)`, usually 0.
     ///
     /// # Errors
     ///
-    /// [`MapError::KeyNotFound`] behind the end.
+    /// [`MapError::KeyNotFound`] after the last index.
     pub fn get(&self, index: &u32, flags: u64) -> Result<V, MapError> {
         self.map.borrow().lookup(&index.to_ne_bytes(), flags)
     }
@@ -53,11 +53,11 @@ impl<T: Borrow<Map>, V: Pod> Array<T, V> {
 }
 
 impl<T: BorrowMut<Map>, V: Pod> Array<T, V> {
-    /// Sets the element at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
+    /// Sets the element at `index`. `flags` are those of `bpf(2)`, usually 0.
     ///
     /// # Errors
     ///
-    /// [`MapError::SyscallError`] behind the end (`E2BIG`), or when the map is read-only for user space.
+    /// [`MapError::SyscallError`] after the last index (`E2BIG`), or when the map is read-only for user space.
     pub fn set(&mut self, index: u32, value: impl Borrow<V>, flags: u64) -> Result<(), MapError> {
         let value = sys::bytes_of(value.borrow());
         self.map.borrow().update(&index.to_ne_bytes(), value, flags)

@@ -5,7 +5,7 @@ use aya_obj::generated::bpf_map_type as t;
 use super::key_iter::RawKeyIter;
 use super::{Map, MapError};
 
-/// A key and its value; of a per-CPU map, the values one behind the other, each on a multiple of eight bytes.
+/// A key and its value; of a per-CPU map, the values of all CPUs in order, each on a multiple of eight bytes.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
 impl Map {

@@ -12,7 +12,7 @@ use crate::sys;
 ///
 /// # Minimum kernel version
 ///
-/// 3.19, and 4.10 with the least recently used elements giving way. Sources: kernel commits 0f8e4bd8a1fc ("bpf: add
+/// 3.19, and 4.10 with eviction of the least recently used elements. Sources: kernel commits 0f8e4bd8a1fc ("bpf: add
 /// hashtable type of eBPF maps") and 29ba732acbee ("bpf: Add BPF_MAP_TYPE_LRU_HASH").
 #[derive(Clone, Debug)]
 pub struct HashMap<T, K, V> {
@@ -29,7 +29,7 @@ impl<T: Borrow<Map>, K: Pod, V: Pod> HashMap<T, K, V> {
         Ok(Self { map, _types })
     }
 
-    /// The value of `key`. `flags` are those of `bpf(2)`, 0 as a rule.
+    /// The value of `key`. `flags` are those of `bpf(2)`, usually 0.
     ///
     /// # Errors
     ///

@@ -93,8 +93,8 @@ impl Map {
         Ok(map)
     }
 
-    /// Pins the map at `path`, a name that is free in a BPF file system: it stays until that is removed. Creates it if
-    /// need be.
+    /// Pins the map at `path`, a name that is free in a BPF file system: it stays until that is removed. Creates
+    /// the map if needed.
     ///
     /// # Minimum kernel version
     ///
@@ -183,7 +183,7 @@ fn pin_same(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     }
 }
 
-/// What makes one map stand for another.
+/// What must be equal for one map to replace another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Definition {
     map_type: u32,

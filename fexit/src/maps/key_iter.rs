@@ -11,7 +11,7 @@ const PATIENCE: u64 = 8;
 
 /// The keys of a hash map of any kind, each once.
 ///
-/// The kernel gives the key behind another one, and starts over when that one was removed meanwhile: then the
+/// The kernel returns the key after another one, and starts over when that one was removed meanwhile: then the
 /// iterator goes back to the last key that is still there. The last item is an error if the map changes faster than it can be
 /// listed:
 /// [`MapError::IterationLimit`].

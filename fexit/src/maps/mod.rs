@@ -1,7 +1,7 @@
 //! The maps through which an fexit program reports.
 //!
-//! A map of an object is created when the first program that uses it is loaded, or when it is first touched from here,
-//! whichever comes first. So an object that declares a map which this kernel lacks still runs its other programs.
+//! A map of an object is created when the first program that uses it is loaded, or by its first use from here. So an
+//! object that declares a map which this kernel lacks still runs its other programs.
 //!
 //! [`Map`] is a cheap handle. [`Array`], [`HashMap`] and the others are typed views, made from a map, from a reference to
 //! one to read it, or from a mutable one to read and write it:
@@ -133,7 +133,7 @@ impl Map {
         self.0.fd.get().is_some()
     }
 
-    /// Its descriptor, to hand to another library; creates the map if need be.
+    /// Its descriptor, to hand to another library; creates the map if needed.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl Map {
         })
     }
 
-    /// Checks that a view of this type, key and value fits the map, and creates it if need be.
+    /// Checks that a view of this type, key and value fits the map, and creates it if needed.
     fn expect(
         &self,
         kinds: &[u32],
@@ -250,7 +250,7 @@ macro_rules! views {
         impl<'a $(, $type: Pod)*> TryFrom<$map> for $view<$map $(, $type)*> {
             type Error = MapError;
 
-            /// Fails when the map is of another type or its keys or values of another size; creates it if need be.
+            /// Fails when the map is of another type or its keys or values of another size; creates it if needed.
             fn try_from(map: $map) -> Result<Self, MapError> {
                 Self::new(map)
             }

@@ -95,11 +95,11 @@ impl<T: Borrow<Map>, V: Pod> PerCpuArray<T, V> {
         self.len() == 0
     }
 
-    /// The values at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
+    /// The values at `index`. `flags` are those of `bpf(2)`, usually 0.
     ///
     /// # Errors
     ///
-    /// [`MapError::KeyNotFound`] behind the end.
+    /// [`MapError::KeyNotFound`] after the last index.
     pub fn get(&self, index: &u32, flags: u64) -> Result<PerCpuValues<V>, MapError> {
         get(self.map.borrow(), &index.to_ne_bytes(), flags)
     }
@@ -111,11 +111,11 @@ impl<T: Borrow<Map>, V: Pod> PerCpuArray<T, V> {
 }
 
 impl<T: BorrowMut<Map>, V: Pod> PerCpuArray<T, V> {
-    /// Sets the values at `index`. `flags` are those of `bpf(2)`, 0 as a rule.
+    /// Sets the values at `index`. `flags` are those of `bpf(2)`, usually 0.
     ///
     /// # Errors
     ///
-    /// [`MapError::SyscallError`] behind the end (`E2BIG`).
+    /// [`MapError::SyscallError`] after the last index (`E2BIG`).
     #[allow(clippy::needless_pass_by_value)] // as aya has it
     pub fn set(&mut self, index: u32, values: PerCpuValues<V>, flags: u64) -> Result<(), MapError> {
         set(self.map.borrow(), &index.to_ne_bytes(), &values, flags)
@@ -128,7 +128,7 @@ views!(PerCpuArray, V);
 ///
 /// # Minimum kernel version
 ///
-/// 4.6, and 4.10 with the least recently used elements giving way. Sources: kernel commits 824bd0ce6c7c ("bpf:
+/// 4.6, and 4.10 with eviction of the least recently used elements. Sources: kernel commits 824bd0ce6c7c ("bpf:
 /// introduce BPF_MAP_TYPE_PERCPU_HASH map") and 8f8449384ec3 ("bpf: Add BPF_MAP_TYPE_LRU_PERCPU_HASH").
 #[derive(Clone, Debug)]
 pub struct PerCpuHashMap<T, K, V> {
@@ -148,7 +148,7 @@ impl<T: Borrow<Map>, K: Pod, V: Pod> PerCpuHashMap<T, K, V> {
         Ok(Self { map, _types })
     }
 
-    /// The values of `key`. `flags` are those of `bpf(2)`, 0 as a rule.
+    /// The values of `key`. `flags` are those of `bpf(2)`, usually 0.
     ///
     /// # Errors
     ///

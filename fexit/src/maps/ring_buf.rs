@@ -14,7 +14,7 @@ use crate::sys::ring::{Refusal, Ring};
 
 /// The reader of a ring buffer, `BPF_MAP_TYPE_RINGBUF`: records of all CPUs in the order in which they were reserved.
 ///
-/// A process has one reader of a map, whatever handle it was opened by: two would give back each other's records. Another
+/// A process has one reader of a map, also through several handles: two would release each other's records. Another
 /// process, or another library in this one, must not read it meanwhile.
 ///
 /// # Minimum kernel version
@@ -66,13 +66,13 @@ impl<T: Borrow<Map>> RingBuf<T> {
 impl<T> RingBuf<T> {
     /// The next record, if there is one.
     ///
-    /// A record that a program has reserved and not yet submitted holds back those behind it.
+    /// A record that a program has reserved and not yet submitted holds back later ones.
     #[allow(clippy::should_implement_trait)] // a record borrows from the reader
     pub fn next(&mut self) -> Option<RingBufItem<'_>> {
         self.ring.next()
     }
 
-    /// Waits until there may be a record; `false` when the time is over first. Without a timeout it waits for ever.
+    /// Waits until there may be a record; `false` when the time is over first. Without a timeout it waits without a limit.
     ///
     /// # Errors
     ///
@@ -84,8 +84,8 @@ impl<T> RingBuf<T> {
 }
 
 impl<T> AsFd for RingBuf<T> {
-    /// Readable when there is a record: for an event loop of your own. One that is told of edges only (`EPOLLET`) must
-    /// read on until [`RingBuf::next`] has no more, and is then told of the next record.
+    /// Readable when there is a record: for an event loop of your own. An edge-triggered one (`EPOLLET`) must
+    /// read until [`RingBuf::next`] returns `None`, and is then woken by the next record.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -1,6 +1,6 @@
 //! Values of the kernel's configuration (`__kconfig`), which a loader fills in.
 //!
-//! They lie in a constant map of their own, so that the verifier knows them and leaves out what is never reached. What
+//! They are in a separate constant map, so that the verifier knows them and leaves out what is never reached. What
 //! each declaration may be, and what becomes of one without a value, is as libbpf has it.
 
 use std::collections::HashMap;
@@ -42,13 +42,13 @@ impl Config {
 
     /// That of the running kernel.
     pub(crate) fn running() -> Result<Self, String> {
-        let beside = PathBuf::from(format!("/boot/config-{}", sys::kernel_release()));
-        let bytes = packed(RUNNING).or_else(|_| fs::read(sys::kernel_file(&beside)));
+        let in_boot = PathBuf::from(format!("/boot/config-{}", sys::kernel_release()));
+        let bytes = packed(RUNNING).or_else(|_| fs::read(sys::kernel_file(&in_boot)));
         let bytes = bytes.map_err(|error| {
             format!(
                 "the running kernel's configuration is neither in {RUNNING} nor in {} ({error}); give it by \
                  `EbpfLoader::kconfig`",
-                beside.display()
+                in_boot.display()
             )
         })?;
         Ok(Self::parse(&String::from_utf8_lossy(&bytes)))
@@ -71,11 +71,11 @@ fn packed(path: &str) -> std::io::Result<Vec<u8>> {
 pub(crate) trait Source {
     /// An option of the configuration; none if it has no such option.
     fn option(&self, name: &str) -> Result<Option<String>, String>;
-    /// A value that is no option but has a name of its own, `LINUX_...`; `None` if there is no such value.
+    /// A value that is not an option, `LINUX_...`; `None` if there is no such value.
     fn virtual_value(&self, name: &str) -> Result<Option<u64>, String>;
 }
 
-/// The configuration that was given to the loader, and behind it that of the running kernel.
+/// The configuration that was given to the loader, then that of the running kernel.
 pub(crate) struct Options {
     given: Option<Config>,
     running: Result<Config, String>,

@@ -32,7 +32,7 @@ const LOCAL: &str = "
     }
     int f(struct task *t) { return t->pid; }";
 
-/// A kernel whose `task` is laid out another way, among many types that nobody asks for.
+/// A kernel whose `task` has another layout, among types that no relocation uses.
 const KERNEL: &str = "
     struct unrelated { long a[100]; struct unrelated *self; };
     struct pointee { struct unrelated u; };

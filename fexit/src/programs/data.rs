@@ -96,7 +96,7 @@ impl ProgramData {
         kind.strip_suffix(".s").unwrap_or(kind)
     }
 
-    /// The part of the section's name behind the slash.
+    /// The part of the section's name after the slash.
     pub(crate) fn section_target(&self) -> Option<&str> {
         self.section
             .split_once('/')
@@ -161,7 +161,7 @@ impl ProgramData {
         }
     }
 
-    /// The targets that the sections of the object's programs name behind the slash.
+    /// The targets that the sections of the object's programs name after the slash.
     pub(crate) fn sibling_targets(&self) -> impl Iterator<Item = &str> {
         let sections = self.shared.object.extra.sections.values();
         sections
@@ -189,7 +189,7 @@ impl ProgramData {
         !extra.core.is_empty() || extra.functions().next().is_some()
     }
 
-    /// Loads the program. `btf` is asked for only if it [needs types](Self::needs_types).
+    /// Loads the program. `btf` is called only if it [needs types](Self::needs_types).
     ///
     /// The outer error is ours, the inner one the kernel's, which the caller knows how to diagnose.
     pub(crate) fn load(
@@ -288,8 +288,7 @@ fn program_size(instructions: usize, starts: impl Iterator<Item = usize>) -> Pro
 
 /// Loads without the verifier's trace first, which is faster, and again with it if that was refused.
 ///
-/// A log that has no room for all that the verifier says fails the load, whatever comes of it else: that decides
-/// nothing here.
+/// A log without room for the full text of the verifier fails the load, also of a valid program: that is not a verdict.
 fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, String)> {
     let load = |log_level, log: &mut [u8]| {
         sys::with_memlock(|| sys::prog_load(&ProgLoad { log_level, ..*attr }, log))

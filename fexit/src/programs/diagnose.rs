@@ -34,7 +34,7 @@ const LIKELY_DENIED: &str = "the kernel gives no reason; most likely it is on it
 
 /// Of a program as a target; functions of the kernel are targets without a JIT as well.
 const INTERPRETED: &str = "it is interpreted, for the JIT was off when it was loaded; `sysctl \
-                           net.core.bpf_jit_enable=1`, and load it anew";
+                           net.core.bpf_jit_enable=1`, and load it again";
 
 /// What a program that may sleep asks of its target.
 const NOT_SLEEPABLE: &str = "needs a function that may sleep or whose errors can be injected";
@@ -228,7 +228,7 @@ fn signature(log: &str) -> Option<&str> {
     })
 }
 
-/// Whether the kernel has a list of functions whose errors can be injected; where that cannot be told, it may have.
+/// Whether the kernel has a list of functions whose errors can be injected; if unknown, it may have.
 fn injects_errors() -> bool {
     Btf::from_sys_fs().map_or(true, |btf| btf.has_function("within_error_injection_list"))
 }
@@ -267,7 +267,7 @@ const FORBIDDEN_WRITE: u32 = 36;
 
 /// The error about a helper that the verifier does not know, if lockdown is why.
 ///
-/// Every kernel that has fexit has these, so one that does not know them has been told so.
+/// Every kernel that has fexit has these.
 fn locked_down(program: &str, helper: Option<u32>) -> Option<ProgramError> {
     let number = helper.filter(|n| FORBIDDEN_READS.contains(n) || *n == FORBIDDEN_WRITE)?;
     let level = match capabilities::lockdown() {

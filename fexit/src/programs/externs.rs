@@ -25,7 +25,7 @@ const CALL: u8 = 0x85;
 /// The first instruction of a 64-bit constant, which fills two.
 const LD_IMM64: u8 = 0x18;
 
-/// What is called in the place of a kernel function that is not there, its number behind it: no helper. The program
+/// The call that replaces a missing kernel function, plus its number: not a helper. The program
 /// must check before, and so never reaches it. The number is libbpf's.
 const ABSENT: i32 = 2_002_000_000;
 
@@ -41,7 +41,7 @@ pub(super) struct Instructions<'a> {
 
 impl<'a> Instructions<'a> {
     /// Replaces each map's number by its descriptor, and that of something of the kernel's by what it is there. Maps that
-    /// are missing are created. `btf` is asked for only if it is needed.
+    /// are missing are created. `btf` is called only if it is needed.
     pub(super) fn resolve(
         insns: &[bpf_insn],
         program: &'a str,

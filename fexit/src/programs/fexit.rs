@@ -31,7 +31,7 @@ static FSESSION: TracingType = TracingType {
 
 /// A program that runs when a function returns, with its arguments and its return value.
 ///
-/// The function may be one of the kernel, of a module, or another BPF program; it is chosen by `load`. Beside a
+/// The function may be one of the kernel, of a module, or another BPF program; `load` chooses it. Compared with a
 /// kretprobe it has practically zero overhead: there is no trap and no table of return addresses, only a call.
 ///
 /// # Minimum kernel version

@@ -134,7 +134,7 @@ fn a_kernel_without_fexit_is_told_of_before_anything_is_made_or_looked_up() {
     assert!(error.contains("without BTF"), "{error}");
 }
 
-/// An object of three programs on functions of its own, and the types of both.
+/// An object of three programs, the functions that they trace, and the types of both.
 fn three(read: &str) -> (Ebpf, Btf) {
     let function = |name: &str| {
         format!(

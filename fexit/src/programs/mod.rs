@@ -120,7 +120,7 @@ impl Program {
         &self.data().name
     }
 
-    /// The section that it stands in, as `fexit/filename_lookup`, without the `?` of an optional one.
+    /// Its section, as `fexit/filename_lookup`, without the `?` of an optional one.
     pub fn section(&self) -> &str {
         &self.data().section
     }
@@ -338,7 +338,7 @@ macro_rules! conversions {
             ///
             /// # Minimum kernel version
             ///
-            /// 4.13; what came later says so itself, see [`ProgramInfo`].
+            /// 4.13; fields of later kernels name theirs, see [`ProgramInfo`].
             ///
             /// # Errors
             ///

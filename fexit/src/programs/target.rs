@@ -81,7 +81,7 @@ pub enum Target<'a> {
         /// The subprogram; the program itself if none.
         function: Option<&'a str>,
     },
-    /// As [`Target::Program`], with a descriptor of its own.
+    /// As [`Target::Program`], with an owned descriptor.
     OwnedProgram {
         /// The program.
         fd: OwnedFd,

@@ -229,7 +229,7 @@ macro_rules! tracing_program {
             /// # Minimum kernel version
             ///
             #[doc = concat!($minimum, ". Attaching again after a detach needs 5.13; on an older kernel the program is")]
-            /// loaded anew underneath, so its [`Self::fd`] changes.
+            /// loaded again underneath, so its [`Self::fd`] changes.
             ///
             /// # Errors
             ///
@@ -288,7 +288,7 @@ macro_rules! tracing_program {
 
             /// Detaches the links that the program owns and closes it. Links that were taken keep it running.
             ///
-            /// The kernel frees a program a little after its last user is gone. It can be loaded anew, also for another
+            /// The kernel frees a program a little after its last user is gone. It can be loaded again, also for another
             /// target.
             ///
             /// # Errors
