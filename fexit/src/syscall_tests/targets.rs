@@ -154,3 +154,30 @@ fn a_program_as_a_target_is_named_by_a_descriptor_and_its_own_btf() {
         assert_ne!(load.attach_fd, 0);
     }
 }
+
+#[test]
+fn a_kernel_whose_btf_has_no_names_is_not_asked_for_them() {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&asked);
+    fake::kernel(move |call| {
+        match call.cmd {
+            BPF_BTF_GET_NEXT_ID => {
+                let attr: &mut IdAttr = call.attr();
+                if attr.id > 0 {
+                    return Some(libc::ENOENT);
+                }
+                attr.next_id = 1;
+            }
+            BPF_OBJ_GET_INFO_BY_FD => {
+                let info = call.info::<bpf_btf_info>();
+                seen.borrow_mut().push((info.name, info.name_len));
+                // As far as the struct went before 5.11.
+                call.attr::<InfoAttr>().info_len = 16;
+            }
+            _ => {}
+        }
+        None
+    });
+    assert!(crate::sys::kernel_btf("vmlinux").unwrap().is_none());
+    assert_eq!(asked.take(), [(0, 0), (0, 0)]);
+}
