@@ -114,8 +114,9 @@ pub use ebpf::{Bpf, Ebpf, GlobalVariable};
 pub use error::EbpfError;
 pub use feature::{Feature, Unsupported};
 pub use kernel_version::{KernelVersion, ParseKernelVersionError};
-pub use loader::{BpfLoader, EbpfLoader, GlobalData, VerifierLogLevel};
+pub use loader::{BpfLoader, EbpfLoader, GlobalData};
 pub use maps::{Map, MapError, Pod};
+pub use programs::log_level::VerifierLogLevel;
 pub use requirements::{Requirement, Requirements};
 
 /// The example of the README, compiled as a test.

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use aya_obj::maps::PinningType;
-use bitflags::bitflags;
 
 use crate::btf::{AmbiguityPolicy, Btf};
 use crate::ebpf::Ebpf;
 use crate::error::EbpfError;
 use crate::maps::{Map, MapError, Pod};
 use crate::object::{Globals, Object};
+use crate::programs::log_level::VerifierLogLevel;
 use crate::programs::{Kconfig, Shared};
 use crate::sys;
 
@@ -22,25 +22,6 @@ pub type BpfLoader = EbpfLoader;
 
 /// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless the caller says otherwise; libbpf has the same default.
 const PIN_DIRECTORY: &str = "/sys/fs/bpf";
-
-bitflags! {
-    /// What the verifier logs about a program that it accepts; a refused program gets its log in any case.
-    ///
-    /// # Minimum kernel version
-    ///
-    /// 3.18; the figures 5.2. Source: kernel commit 06ee7115b0d1 ("bpf: add verifier stats and log_level bit 2").
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct VerifierLogLevel: u32 {
-        /// Nothing.
-        const DISABLE = 0;
-        /// The state on the last path that it followed.
-        const DEBUG = 1;
-        /// Every step.
-        const VERBOSE = 2 | Self::DEBUG.bits();
-        /// How many instructions and states it took.
-        const STATS = 4;
-    }
-}
 
 /// The value of a global variable: of any type without padding, or a slice.
 #[derive(Clone, Copy)]

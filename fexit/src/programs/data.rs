@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::externs::Instructions;
+use super::log_level::VerifierLogLevel;
 use super::shared::Shared;
 use crate::btf::core_spec::CoreRelocationInfo;
 use crate::btf::{Ambiguity, Btf};
 use crate::compat::{self, TooNew};
 use crate::error::ProgramError;
-use crate::loader::VerifierLogLevel;
 use crate::object::relocation_sites;
 use crate::sys::{self, ProgLoad, TestRun};
 

@@ -16,6 +16,7 @@ mod link;
 pub mod links;
 #[cfg(test)]
 mod load_tests;
+pub(crate) mod log_level;
 pub mod lsm;
 mod other;
 mod permission;
