@@ -16,7 +16,11 @@ fn main() -> ExitCode {
         None if cli.run.list => list::print(&cli.run),
         None => run::run(&cli.run),
         Some(Command::Cache { command }) => cache::command(command),
-        Some(Command::Compare { old, new }) => reports::compare(old, new),
+        Some(Command::Compare {
+            old,
+            new,
+            verifier_growth,
+        }) => reports::compare(old, new, *verifier_growth),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Exec(args)) => Ok(exec::run(args)),
         Some(Command::Minimum(args)) => minimum::run(args),

@@ -21,6 +21,7 @@ use crate::{
     initramfs::bpf_objects::ObjectArgs,
     kernels::Options,
     session::{options::RunOptions, outputs::OutputArgs},
+    support::percent::percent,
 };
 
 /// Boots real kernels in QEMU, runs fexit scenarios in them, and reports the results.
@@ -67,6 +68,9 @@ pub enum Command {
         old: PathBuf,
         /// The new report
         new: PathBuf,
+        /// A verifier figure of a program that grew by more than this is a regression
+        #[arg(long, value_name = "PERCENT", value_parser = percent)]
+        verifier_growth: Option<f64>,
     },
     /// Show what an object requires of a kernel, without booting one
     Inspect(InspectArgs),
@@ -194,6 +198,10 @@ pub struct RunArgs {
     /// Compare with this report: only regressions fail the run
     #[arg(long, value_name = "REPORT")]
     pub baseline: Option<PathBuf>,
+
+    /// With --baseline: a verifier figure of a program that grew by more than this is a regression
+    #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "baseline")]
+    pub verifier_growth: Option<f64>,
 
     /// The options of the VMs.
     #[command(flatten)]

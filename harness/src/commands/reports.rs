@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Prints the changes between two reports, and returns the exit status, which is not 0 after a regression.
-pub fn compare(old: &Path, new: &Path) -> Result<u8> {
-    let comparison = Comparison::new(&file::read(old)?, &file::read(new)?);
+pub fn compare(old: &Path, new: &Path, verifier_growth: Option<f64>) -> Result<u8> {
+    let comparison = Comparison::new(&file::read(old)?, &file::read(new)?, verifier_growth);
     write!(io::stdout(), "{comparison}").context("cannot write to stdout")?;
     Ok(comparison.exit_code())
 }

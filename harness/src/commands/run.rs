@@ -83,7 +83,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         (Err(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
     }
     github::annotate(&report.kernels);
-    let judged = show(&report, baseline.as_ref(), &board);
+    let baseline = baseline
+        .as_ref()
+        .map(|report| (report, args.verifier_growth));
+    let judged = show(&report, baseline, &board);
     Ok(interrupt.exit_code().unwrap_or(judged))
 }
 
@@ -128,14 +131,14 @@ fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
 }
 
 /// Shows the result, and returns its exit status.
-fn show(report: &Report, baseline: Option<&Report>, board: &Board) -> u8 {
+fn show(report: &Report, baseline: Option<(&Report, Option<f64>)>, board: &Board) -> u8 {
     summary::lines(report)
         .into_iter()
         .for_each(|line| board.say(line));
-    let Some(baseline) = baseline else {
+    let Some((baseline, verifier_growth)) = baseline else {
         return report.verdict.exit_code();
     };
-    let comparison = Comparison::new(baseline, report);
+    let comparison = Comparison::new(baseline, report, verifier_growth);
     board.say(format_args!("\nagainst the baseline:\n{comparison}"));
     comparison.exit_code()
 }

@@ -6,6 +6,7 @@ use super::{
     KernelReport, KernelVerdict, Report, ResultSummary, ScenarioVerdict,
     instructions::{MoreInstructions, more_instructions},
     slowdown::{self, Slowdown},
+    verifier::{self, VerifierGrowth},
 };
 
 /// A scenario or program on a kernel, or a kernel itself, whose verdict changed.
@@ -40,14 +41,19 @@ pub struct Comparison {
     pub slower: Vec<Slowdown>,
     /// Figures that grew, where time was counted in instructions.
     pub more_instructions: Vec<MoreInstructions>,
+    /// Verifier figures that grew by more than was allowed.
+    pub verifier_growth: Vec<VerifierGrowth>,
 }
 
 impl Comparison {
-    /// Compares `new` with `old`. Kernels are matched by the names that were requested.
-    pub fn new(old: &Report, new: &Report) -> Self {
+    /// Compares `new` with `old`. Kernels are matched by the names that were requested. A verifier figure that grew by
+    /// more than `verifier_growth` percent is a regression; `None` allows any growth.
+    pub fn new(old: &Report, new: &Report, verifier_growth: Option<f64>) -> Self {
+        let growth = verifier_growth.map(|percent| verifier::growth(old, new, percent));
         let mut comparison = Self {
             slower: slowdown::slowdowns(old, new),
             more_instructions: more_instructions(old, new),
+            verifier_growth: growth.unwrap_or_default(),
             ..Self::default()
         };
         for kernel in &new.kernels {
@@ -78,7 +84,7 @@ impl Comparison {
 
     /// 1 when something regressed; 3 when something can no longer be judged or is gone; else 0.
     pub fn exit_code(&self) -> u8 {
-        if !self.regressed.is_empty() {
+        if !self.regressed.is_empty() || !self.verifier_growth.is_empty() {
             1
         } else if !self.lost.is_empty() || !self.gone.is_empty() {
             3
@@ -156,6 +162,7 @@ impl fmt::Display for Comparison {
         section(f, "not requested this time", &self.not_requested)?;
         section(f, "slower", &self.slower)?;
         section(f, "more instructions", &self.more_instructions)?;
+        section(f, "verifier figures grew", &self.verifier_growth)?;
         if *self == Self::default() {
             writeln!(f, "no change")?;
         }
@@ -204,7 +211,7 @@ mod tests {
             ("added_broken", Failed),
             ("was_unknown", Passed),
         ]);
-        let comparison = Comparison::new(&old, &new);
+        let comparison = Comparison::new(&old, &new, None);
         assert_eq!(ids(&comparison.regressed), ["broken", "added_broken"]);
         assert_eq!(ids(&comparison.fixed), ["mended"]);
         assert_eq!(ids(&comparison.lost), ["skipped"]);
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn comparing_a_report_with_itself_finds_no_change() {
         let report = report(&[("a", Passed), ("b", Failed)]);
-        let comparison = Comparison::new(&report, &report);
+        let comparison = Comparison::new(&report, &report, None);
         assert_eq!(
             (comparison.to_string().as_str(), comparison.exit_code()),
             ("no change\n", 0)
@@ -234,7 +241,8 @@ mod tests {
 
     #[test]
     fn unknown_after_ok_is_no_longer_judged() {
-        let comparison = Comparison::new(&report(&[("a", Passed)]), &report(&[("a", Skipped)]));
+        let comparison =
+            Comparison::new(&report(&[("a", Passed)]), &report(&[("a", Skipped)]), None);
         assert_eq!(comparison.exit_code(), 3);
     }
 
@@ -243,7 +251,7 @@ mod tests {
         let mut new = report(&[("a", Passed), ("b", Passed)]);
         new.kernels[0].requested = "6.12".into();
         let old = report(&[("a", Passed), ("b", Failed)]);
-        let comparison = Comparison::new(&old, &new);
+        let comparison = Comparison::new(&old, &new, None);
         assert_eq!(ids(&comparison.gone), Vec::<&str>::new());
         let text = comparison.to_string();
         let line = "not requested this time:\n  kernel 6.1: not-ok -> absent\n";
@@ -254,7 +262,7 @@ mod tests {
     #[test]
     fn missing_scenario_of_a_requested_kernel_counts() {
         let old = report(&[("a", Passed), ("b", Passed)]);
-        let comparison = Comparison::new(&old, &report(&[("a", Passed)]));
+        let comparison = Comparison::new(&old, &report(&[("a", Passed)]), None);
         assert_eq!(ids(&comparison.gone), ["b"]);
         assert_eq!(comparison.exit_code(), 3);
     }
@@ -305,7 +313,7 @@ mod tests {
             (&infra, &ok, 0, "no change\n"),
             (&nothing, &ok, 0, "new:\n  a on 6.1: absent -> passed\n"),
         ] {
-            let comparison = Comparison::new(old, new);
+            let comparison = Comparison::new(old, new, None);
             let text = comparison.to_string();
             assert!(text.starts_with(said), "{text} should start with {said}");
             assert_eq!(comparison.exit_code(), status, "{text}");
@@ -316,7 +324,7 @@ mod tests {
     fn kernel_not_ok_because_of_its_scenarios_is_not_listed_separately() {
         let new = report(&[("a", Failed)]);
         assert_eq!(new.kernels[0].verdict, KernelVerdict::NotOk);
-        let comparison = Comparison::new(&report(&[("a", Passed)]), &new);
+        let comparison = Comparison::new(&report(&[("a", Passed)]), &new, None);
         assert_eq!(ids(&comparison.regressed), ["a"]);
     }
 }

@@ -6,6 +6,7 @@ use protocol::event::Outcome;
 
 use super::{
     KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,
+    verifier,
 };
 
 /// The characters of an error that are shown.
@@ -20,6 +21,7 @@ pub fn page(report: &Report) -> String {
     );
     matrix(report, &mut page);
     problems(report, &mut page);
+    verifier_figures(report, &mut page);
     minimums(report, &mut page);
     page
 }
@@ -74,6 +76,19 @@ fn row_titles(report: &Report) -> Vec<(String, &str)> {
         }
     }
     titles
+}
+
+fn verifier_figures(report: &Report, page: &mut String) {
+    let rows = verifier::rows(report);
+    if rows.is_empty() {
+        return;
+    }
+    page.push_str("\n### Verifier\n\n");
+    row(page, verifier::HEADINGS);
+    row(page, verifier::HEADINGS.map(|_| "---"));
+    for cells in &rows {
+        row(page, cells.iter().map(String::as_str));
+    }
 }
 
 fn program_cell(program: &ProgramReport) -> String {

@@ -20,6 +20,7 @@ pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verdict;
+pub mod verifier;
 
 use std::{collections::BTreeMap, time::Duration};
 

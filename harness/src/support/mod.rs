@@ -6,6 +6,7 @@ pub(crate) mod hex;
 pub mod interrupt;
 pub(crate) mod last_used;
 pub(crate) mod lock;
+pub mod percent;
 pub mod progress;
 pub mod sanitize;
 pub(crate) mod seconds;

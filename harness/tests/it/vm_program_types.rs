@@ -106,6 +106,42 @@ fn every_program_of_an_object_has_a_row_whatever_its_type() {
         ]
     );
 
+    // Twice the instructions is a growth of 100 %.
+    let (old, new) = (dir.path().join("old.json"), dir.path().join("new.json"));
+    fs::write(&old, report.to_string()).unwrap();
+    let mut grown = report.clone();
+    let processed = &mut grown["kernels"][1]["programs"][0]["verifier"]["instructions_processed"];
+    *processed = (processed.as_u64().unwrap() * 2).into();
+    fs::write(&new, grown.to_string()).unwrap();
+    let compare = ["compare", old.to_str().unwrap(), new.to_str().unwrap()];
+    for (growth, status) in [
+        (&["--verifier-growth", "99"][..], 1),
+        (&["--verifier-growth", "100"], 0),
+        (&[], 0),
+    ] {
+        let ran = run(harness(&compare).args(growth));
+        assert_eq!(ran.status, status, "{}", ran.stdout);
+        assert_eq!(
+            ran.stdout.contains("on 7.3: instructions_processed"),
+            status == 1,
+            "{}",
+            ran.stdout
+        );
+    }
+    let markdown = dir.path().join("report.md");
+    let merge = [
+        "report",
+        old.to_str().unwrap(),
+        "--markdown",
+        markdown.to_str().unwrap(),
+    ];
+    run(&mut harness(&merge));
+    let page = fs::read_to_string(markdown).unwrap();
+    assert!(
+        page.contains("### Verifier") && page.contains("instructions processed"),
+        "{page}"
+    );
+
     let ran = run(harness(&options).args(["--program", "own"]));
     assert_eq!(ran.status, 3, "nothing was learned: {}", ran.stderr);
     ran.says(&["no program was tried"]);
