@@ -11,7 +11,8 @@
 pub struct VerifierStats {
     /// The instructions that the verifier processed, over all paths.
     pub instructions_processed: u64,
-    /// The most that it processes before it gives up: 1,000,000, or 4,096 for a process without `CAP_BPF`.
+    /// The most that it processes before it gives up: 1,000,000. Source: `BPF_COMPLEXITY_LIMIT_INSNS` in
+    /// include/linux/bpf.h.
     pub instruction_limit: u64,
     /// The states that it kept, over all of the verification.
     pub total_states: u64,
@@ -93,10 +94,10 @@ mod tests {
 
     #[test]
     fn figures_without_time_and_stack_are_read_and_a_log_without_figures_has_none() {
-        let stats = VerifierStats::parse("processed 7 insns (limit 4096) total_states 1").unwrap();
+        let stats = VerifierStats::parse("processed 7 insns (limit 100) total_states 1").unwrap();
         assert_eq!(
             (stats.instructions_processed, stats.instruction_limit),
-            (7, 4096)
+            (7, 100)
         );
         assert_eq!(
             (stats.max_stack_depth(), stats.verification_time_us),

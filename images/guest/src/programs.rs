@@ -149,7 +149,10 @@ fn failed(text: String) -> ProgramResult {
 }
 
 fn note_splat(result: &mut ProgramResult, splat: &str) {
-    if result.outcome == ProgramOutcome::Works {
+    if matches!(
+        result.outcome,
+        ProgramOutcome::Works | ProgramOutcome::Verified
+    ) {
         result.outcome = ProgramOutcome::Splat;
         let line = splat.lines().next().unwrap_or_default();
         result.reason = Some(Reason::new(
@@ -211,12 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_replaces_works_and_is_added_to_refused() {
-        let mut works = failed(String::new());
-        works.outcome = ProgramOutcome::Works;
-        note_splat(&mut works, "BUG: one\nRIP");
-        assert_eq!(works.outcome, ProgramOutcome::Splat);
-        assert!(works.reason.unwrap().text.contains("BUG: one"));
+    fn a_splat_replaces_works_and_verified_and_is_added_to_refused() {
+        for outcome in [ProgramOutcome::Works, ProgramOutcome::Verified] {
+            let mut works = failed(String::new());
+            works.outcome = outcome;
+            note_splat(&mut works, "BUG: one\nRIP");
+            assert_eq!(works.outcome, ProgramOutcome::Splat);
+            assert!(works.reason.unwrap().text.contains("BUG: one"));
+        }
         let mut refused = failed("why".into());
         refused.outcome = ProgramOutcome::Refused;
         note_splat(&mut refused, "BUG: one");
