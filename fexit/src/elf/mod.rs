@@ -101,16 +101,16 @@ fn symbols(
                 section.name
             )));
         }
-        let essential = without_mark(&section.name);
-        if symbol.st_type() == STT_FUNC && essential != section.name {
+        let unmarked = without_mark(&section.name);
+        if symbol.st_type() == STT_FUNC && unmarked != section.name {
             extra.optional.insert(name.clone());
         }
         match (section.role, symbol.st_type()) {
             (Role::Program | Role::Renamed, STT_FUNC) => {
-                extra.sections.insert(name, essential.to_owned());
+                extra.sections.insert(name, unmarked.to_owned());
             }
             (Role::Foreign, STT_FUNC) => {
-                extra.foreign.insert(name, essential.to_owned());
+                extra.foreign.insert(name, unmarked.to_owned());
             }
             (Role::Data, STT_OBJECT) => {
                 let (offset, size) = (start as usize, size as usize);

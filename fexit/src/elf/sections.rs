@@ -105,17 +105,17 @@ fn role(name: &str, code: bool) -> Role {
     if !code {
         return Role::Other;
     }
-    let essential = without_mark(name);
-    let kind = essential.split('/').next().unwrap_or_default();
+    let unmarked = without_mark(name);
+    let kind = unmarked.split('/').next().unwrap_or_default();
     match kind.strip_suffix(".s").unwrap_or(kind) {
         "fsession" | "fmod_ret" | "fentry.multi" | "fexit.multi" | "fsession.multi" => {
             Role::Renamed
         }
-        _ if essential.parse::<ProgramSection>().is_ok() => match essential == name {
+        _ if unmarked.parse::<ProgramSection>().is_ok() => match unmarked == name {
             true => Role::Program,
             false => Role::Renamed,
         },
-        _ if program_type(essential).is_some() => Role::Renamed,
+        _ if program_type(unmarked).is_some() => Role::Renamed,
         _ => Role::Foreign,
     }
 }
