@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{
-    KernelReport, KernelVerdict, Report, ResultSummary, ScenarioVerdict,
     instructions::{MoreInstructions, more_instructions},
+    model::{KernelReport, Report, ResultSummary},
     slowdown::{self, Slowdown},
+    verdict::{KernelVerdict, ScenarioVerdict},
     verifier::{self, VerifierGrowth},
 };
 

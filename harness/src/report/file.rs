@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::{Report, SCHEMA_VERSION};
+use super::model::{Report, SCHEMA_VERSION};
 use crate::support::{atomic, error::usage};
 
 /// Reads a report.

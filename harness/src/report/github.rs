@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{KernelReport, KernelVerdict, Report, markdown};
+use super::{
+    markdown,
+    model::{KernelReport, Report},
+    verdict::KernelVerdict,
+};
 use crate::support::error::usage;
 
 /// The file that GitHub shows as the job's summary.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::Report;
+use super::model::Report;
 
 /// The suffix of measurements in nanoseconds.
 const SUFFIX: &str = "_ns";

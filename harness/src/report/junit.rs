@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
-use super::{KernelReport, Report, ResultSummary, ScenarioVerdict};
+use super::{
+    model::{KernelReport, Report, ResultSummary},
+    verdict::ScenarioVerdict,
+};
 
 /// The case of the kernel itself, so that the suite of a kernel that did not boot has an error.
 const KERNEL_CASE: &str = "kernel";

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use protocol::event::Outcome;
 
 use super::{
-    KernelReport, ProgramReport, Report, ScenarioReport, ScenarioVerdict, minimums::Confirmed,
+    model::{Confirmed, KernelReport, Report, ScenarioReport},
+    program::ProgramReport,
+    verdict::ScenarioVerdict,
     verifier,
 };
 

@@ -3,7 +3,10 @@
 //! Of two results of one scenario or program the worse counts: not-ok before ok. An unknown result counts only if no
 //! report has another. [`KernelReport::other_results`] lists the results that do not count.
 
-use super::{KernelReport, KernelVerdict, Report, ResultSummary, ScenarioVerdict};
+use super::{
+    model::{KernelReport, Report, ResultSummary},
+    verdict::{KernelVerdict, ScenarioVerdict},
+};
 
 /// Merges reports in the order given.
 pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {

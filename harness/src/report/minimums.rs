@@ -2,41 +2,8 @@
 
 use fexit::KernelVersion;
 use protocol::event::Outcome;
-use serde::{Deserialize, Serialize};
 
-use super::{KernelReport, ScenarioReport};
-
-/// A feature, its claimed minimum, and the kernels that confirm it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Minimum {
-    /// The feature's name.
-    pub feature: String,
-    /// The first kernel that is claimed to have it.
-    pub claimed: String,
-    /// The newest kernel that refused it cleanly.
-    pub refused_up_to: Option<String>,
-    /// The oldest kernel that it passed on.
-    pub passed_from: Option<String>,
-    /// The kernels below the claim to which a distribution backported it. They do not contradict the claim.
-    #[serde(default)]
-    pub backported_on: Vec<String>,
-    /// Whether the two confirm the claim.
-    pub confirmed: Confirmed,
-}
-
-/// Whether a claimed minimum is confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confirmed {
-    /// Refused below the claim, and passed at or above it.
-    Both,
-    /// Only one of the two was observed.
-    OneSide,
-    /// A kernel below the claim passed, or one at or above it refused.
-    Contradicted,
-    /// Neither was observed.
-    Unconfirmed,
-}
+use super::model::{Confirmed, KernelReport, Minimum, ScenarioReport};
 
 /// The minimums of all features, in the order of the scenarios.
 pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {

@@ -4,6 +4,7 @@
 //! added as needed; none is renamed or removed without a new [`SCHEMA_VERSION`].
 
 pub mod compare;
+mod conclude;
 pub mod file;
 pub mod github;
 pub mod instructions;
@@ -11,6 +12,7 @@ pub mod junit;
 pub mod markdown;
 pub mod merge;
 pub mod minimums;
+pub mod model;
 pub mod observed;
 pub mod program;
 pub mod result;
@@ -22,221 +24,11 @@ pub(crate) mod testing;
 pub mod verdict;
 pub mod verifier;
 
-use std::{collections::BTreeMap, time::Duration};
-
-use fexit::KernelVersion;
-use protocol::event::{Outcome, Refusal};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 pub use crate::kernels::Source;
-pub use minimums::Minimum;
+pub use model::{
+    Confirmed, KernelReport, Minimum, Phases, Report, Restart, ResultSummary, SCHEMA_VERSION,
+    ScenarioReport,
+};
+pub(crate) use model::{add, ms};
 pub use program::{ObjectReport, ProgramReport};
-pub use result::ResultSummary;
 pub use verdict::{Expected, KernelVerdict, ScenarioVerdict};
-
-/// The version of the report's format.
-pub const SCHEMA_VERSION: u32 = 1;
-
-/// One run of the harness.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// [`SCHEMA_VERSION`] of the harness that wrote it.
-    pub schema_version: u32,
-    /// The version of the harness that wrote it.
-    pub harness: String,
-    /// `not-ok` if any kernel is, else `infra` if any kernel is, else `ok`.
-    pub verdict: KernelVerdict,
-    /// One entry for each requested kernel, in the order of the request.
-    pub kernels: Vec<KernelReport>,
-    /// The objects that the user gave, if any.
-    #[serde(default)]
-    pub objects: Vec<ObjectReport>,
-    /// What all kernels together show about each feature's claimed minimum.
-    pub minimums: Vec<Minimum>,
-}
-
-/// One kernel: its source, how it was booted, and the result of each scenario.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct KernelReport {
-    /// The name that the user gave.
-    pub requested: String,
-    /// `uname -r`; null when the kernel was not found.
-    pub release: Option<String>,
-    /// The upstream version, as `5.10.262`.
-    pub version: Option<String>,
-    /// The source of its files.
-    pub source: Option<Source>,
-    /// `kvm` or `tcg`; null when no VM was started.
-    pub accelerator: Option<String>,
-    /// Why that accelerator was chosen.
-    pub accelerator_reason: Option<String>,
-    /// Whether time was counted in instructions, one nanosecond each.
-    #[serde(default)]
-    pub icount: bool,
-    /// Whether scenarios ran in parallel: then they took longer.
-    #[serde(default)]
-    pub side_by_side: bool,
-    /// `template` if the VM started from a saved one, `cold` if it booted; null when no VM was started.
-    #[serde(default)]
-    pub boot: Option<String>,
-    /// The version of QEMU.
-    pub qemu_version: Option<String>,
-    /// The memory of the VM, in MiB.
-    pub memory_mb: Option<u64>,
-    /// The kernel's command line.
-    pub command_line: Option<String>,
-    /// The QEMU command, ready for a shell.
-    pub qemu_command: Option<String>,
-    /// How many VMs were started; after a failure of the infrastructure the harness tries once more.
-    pub attempts: u32,
-    /// Each time that the kernel or the guest crashed and a new VM ran the rest.
-    #[serde(default)]
-    pub restarts: Vec<Restart>,
-    /// The verdict on all scenarios and programs, and on the kernel itself.
-    pub verdict: KernelVerdict,
-    /// Why the run of this kernel did not finish; null when it did.
-    pub error: Option<String>,
-    /// The console's last lines; empty when all is ok.
-    pub console_tail: Vec<String>,
-    /// Problems that did not stop the run.
-    pub warnings: Vec<String>,
-    /// How long each phase took.
-    pub phases_ms: Phases,
-    /// Every selected scenario, in order, also those that were not reached.
-    pub scenarios: Vec<ScenarioReport>,
-    /// Every program of the user's objects, in the order in which they were tried.
-    #[serde(default)]
-    pub programs: Vec<ProgramReport>,
-    /// In a merged report: the results of other reports that do not count.
-    #[serde(default)]
-    pub other_results: Vec<ResultSummary>,
-}
-
-/// A VM that crashed and was replaced by another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restart {
-    /// The scenarios or the program that ran when it crashed.
-    pub running: Vec<String>,
-    /// How the VM ended.
-    pub reason: String,
-}
-
-/// Milliseconds spent in each phase; null for a phase that was not entered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Phases {
-    /// Resolving the name to a file.
-    pub resolve: Option<u64>,
-    /// Downloading, verifying and unpacking it; close to 0 when it is cached.
-    pub fetch: Option<u64>,
-    /// Packing the initramfs.
-    pub image: Option<u64>,
-    /// Finding the VM's template, or saving one if there was none; null when templates are not used.
-    #[serde(default)]
-    pub template: Option<u64>,
-    /// From starting QEMU to the guest's first event.
-    pub boot: Option<u64>,
-    /// The part of `scenarios` before the first scenario or program starts.
-    #[serde(default)]
-    pub setup: Option<u64>,
-    /// From the guest's first event to the end of the VM.
-    pub scenarios: Option<u64>,
-    /// From resolving the name to the end.
-    pub total: Option<u64>,
-}
-
-/// Adds to the time of a phase that may be entered again.
-pub(crate) fn add(phase: &mut Option<u64>, took: Duration) {
-    *phase = Some(phase.unwrap_or(0) + ms(took));
-}
-
-/// The duration in milliseconds, as [`Phases`] has it.
-pub(crate) fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// One scenario on one kernel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScenarioReport {
-    /// Its id.
-    pub id: String,
-    /// The feature that it requires; null when it requires none.
-    pub feature: Option<String>,
-    /// The first kernel on which it claims to pass; null when that is every kernel.
-    pub minimum: Option<String>,
-    /// The expected outcome on this kernel; null when the kernel's version is not known.
-    pub expected: Option<Expected>,
-    /// What happened.
-    pub outcome: Outcome,
-    /// The outcome compared with the expected one.
-    pub verdict: ScenarioVerdict,
-    /// How long it ran; null when it did not run to its end.
-    pub duration_us: Option<u64>,
-    /// Why it did not pass, was refused or was not reached; null when it passed.
-    pub error: Option<String>,
-    /// The refusal that the library gave, when it was unsupported.
-    pub refusal: Option<Refusal>,
-    /// Whether it passed below its minimum because the distribution backported the feature.
-    #[serde(default)]
-    pub backported: bool,
-    /// The first warning or oops that the kernel printed while it ran.
-    pub splat: Option<String>,
-    /// Its measurements, each with its unit in its name.
-    pub measurements: BTreeMap<String, Value>,
-}
-
-impl Report {
-    /// A report on these kernels, with its verdict and minimums.
-    pub fn new(kernels: Vec<KernelReport>) -> Self {
-        let mut report = Self {
-            schema_version: SCHEMA_VERSION,
-            harness: env!("CARGO_PKG_VERSION").to_owned(),
-            verdict: KernelVerdict::Infra,
-            kernels,
-            objects: Vec::new(),
-            minimums: Vec::new(),
-        };
-        report.conclude();
-        report
-    }
-
-    /// Computes the verdict and the minimums again, after a kernel changed.
-    pub fn conclude(&mut self) {
-        self.verdict = KernelVerdict::worst(self.kernels.iter().map(|kernel| kernel.verdict));
-        self.minimums = minimums::observe(&self.kernels);
-    }
-
-    /// The kernel that was requested by that name.
-    pub fn kernel(&self, requested: &str) -> Option<&KernelReport> {
-        self.kernels
-            .iter()
-            .find(|kernel| kernel.requested == requested)
-    }
-}
-
-impl KernelReport {
-    /// The upstream version, if it is known.
-    pub fn kernel_version(&self) -> Option<KernelVersion> {
-        self.version.as_deref()?.parse().ok()
-    }
-
-    /// The scenario with that id.
-    pub fn scenario(&self, id: &str) -> Option<&ScenarioReport> {
-        self.scenarios.iter().find(|scenario| scenario.id == id)
-    }
-
-    /// The program with that [`ProgramReport::id`].
-    pub fn program(&self, id: &str) -> Option<&ProgramReport> {
-        self.programs.iter().find(|program| program.id() == id)
-    }
-
-    /// The requested name, and the release if that is another.
-    pub fn title(&self) -> String {
-        match &self.release {
-            Some(release) if *release != self.requested => {
-                format!("{} ({release})", self.requested)
-            }
-            _ => self.requested.clone(),
-        }
-    }
-}

@@ -16,7 +16,10 @@ use self::{
     ending::{ConsoleExcerpt, Ending},
     judge::judge,
 };
-use super::{KernelReport, KernelVerdict, ScenarioReport, verdict};
+use super::{
+    model::{KernelReport, ScenarioReport},
+    verdict::{self, KernelVerdict},
+};
 
 /// The report keeps this many warnings of the guest, and counts the rest.
 const MAX_WARNINGS: usize = 200;
@@ -255,7 +258,8 @@ impl Observed {
             let judged = judge(planned, result, self.version);
             report.scenarios.push(judged);
         }
-        report.verdict = verdict::kernel(&report.scenarios, self.vm.done);
+        let verdicts: Vec<_> = report.scenarios.iter().map(|s| s.verdict).collect();
+        report.verdict = verdict::kernel(&verdicts, self.vm.done);
         let kernel_error = self.kernel_errors.into_iter().next();
         if kernel_error.is_some() {
             report.verdict = KernelVerdict::NotOk;

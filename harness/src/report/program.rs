@@ -7,7 +7,7 @@ use fexit::programs::Program;
 use protocol::program::{ProgramOutcome, ProgramResult, ReasonKind};
 use serde::{Deserialize, Serialize};
 
-use super::ScenarioVerdict;
+use super::verdict::ScenarioVerdict;
 use crate::initramfs::bpf_objects::{COMMAND, Object, Planned, Programs};
 
 /// An object, and its programs that the harness does not try.

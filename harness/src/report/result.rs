@@ -1,24 +1,8 @@
 //! What scenarios, programs and kernels themselves have in common: a result that is listed, compared and merged.
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    KernelReport, KernelVerdict, ProgramReport, ScenarioReport, ScenarioVerdict,
-    verdict::outcome_name,
-};
-
-/// The result of a scenario, of a program, or of a kernel itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ResultSummary {
-    /// The scenario's id or [`ProgramReport::id`]; null for the kernel itself.
-    pub id: Option<String>,
-    /// The outcome; of the kernel itself, its verdict.
-    pub outcome: String,
-    /// How it was judged.
-    pub verdict: ScenarioVerdict,
-    /// Why it did not pass; null when it did.
-    pub error: Option<String>,
-}
+use super::model::{KernelReport, ResultSummary, ScenarioReport};
+use super::program::ProgramReport;
+use super::verdict::{KernelVerdict, ScenarioVerdict, outcome_name};
 
 impl ResultSummary {
     /// The id, or `kernel` for the kernel itself.

@@ -7,7 +7,10 @@
 
 use std::fmt;
 
-use super::{KernelReport, Report, ScenarioVerdict};
+use super::{
+    model::{KernelReport, Report},
+    verdict::ScenarioVerdict,
+};
 
 /// The noise cannot be computed from fewer scenarios.
 const MIN_SCENARIOS: usize = 5;

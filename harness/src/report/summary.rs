@@ -4,9 +4,9 @@ use std::fmt::Display;
 
 use crate::{
     report::{
-        KernelReport, Minimum, Report, ScenarioVerdict,
-        minimums::Confirmed,
+        model::{Confirmed, KernelReport, Minimum, Report},
         terminal::{NAME_WIDTH, excerpt},
+        verdict::ScenarioVerdict,
     },
     support::interrupt::INTERRUPTED,
 };

@@ -9,7 +9,11 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
-    report::{ProgramReport, ResultSummary, ScenarioReport, ScenarioVerdict},
+    report::{
+        model::{ResultSummary, ScenarioReport},
+        program::ProgramReport,
+        verdict::ScenarioVerdict,
+    },
     support::progress::Progress,
     support::sanitize::{one_line, plain},
 };

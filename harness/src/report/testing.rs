@@ -7,7 +7,10 @@ use protocol::{
     scenario::Scenario,
 };
 
-use super::{KernelReport, KernelVerdict, Report, ScenarioReport, verdict};
+use super::{
+    model::{KernelReport, Report, ScenarioReport},
+    verdict::{self, KernelVerdict},
+};
 
 /// A scenario of a plan.
 pub(crate) fn planned(id: &str, feature: &str, minimum: (u16, u16)) -> Scenario {
@@ -56,7 +59,10 @@ pub(crate) fn kernel(version: &str, scenarios: Vec<ScenarioReport>) -> KernelRep
         requested: version.into(),
         release: Some(format!("{version}-test")),
         version: Some(version.into()),
-        verdict: verdict::kernel(&scenarios, true),
+        verdict: verdict::kernel(
+            &scenarios.iter().map(|s| s.verdict).collect::<Vec<_>>(),
+            true,
+        ),
         scenarios,
         ..KernelReport::default()
     }

@@ -6,8 +6,6 @@ use fexit::KernelVersion;
 use protocol::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 
-use super::ScenarioReport;
-
 /// The outcome that a scenario's claimed minimum predicts on the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -80,11 +78,10 @@ pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Opt
 }
 
 /// The verdict on the scenarios of one kernel. `finished` means that the guest reported `done`.
-pub fn kernel(scenarios: &[ScenarioReport], finished: bool) -> KernelVerdict {
-    let any = |verdict| scenarios.iter().any(|scenario| scenario.verdict == verdict);
-    if any(ScenarioVerdict::NotOk) {
+pub fn kernel(scenarios: &[ScenarioVerdict], finished: bool) -> KernelVerdict {
+    if scenarios.contains(&ScenarioVerdict::NotOk) {
         KernelVerdict::NotOk
-    } else if finished && any(ScenarioVerdict::Ok) {
+    } else if finished && scenarios.contains(&ScenarioVerdict::Ok) {
         KernelVerdict::Ok
     } else {
         KernelVerdict::Infra // also when all were skipped

@@ -4,7 +4,7 @@ use std::fmt;
 
 use protocol::program::VerifierFigures;
 
-use super::Report;
+use super::model::Report;
 
 /// A figure of a program that grew by more than was allowed.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +120,7 @@ pub(super) fn rows(report: &Report) -> Vec<[String; 7]> {
 mod tests {
     use super::*;
     use crate::initramfs::bpf_objects::Programs;
-    use crate::report::{KernelReport, observed};
+    use crate::report::{model::KernelReport, observed};
 
     fn report(figures: VerifierFigures) -> Report {
         let mut kernel = KernelReport {

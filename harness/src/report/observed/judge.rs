@@ -6,7 +6,10 @@ use protocol::{
     scenario::Scenario,
 };
 
-use super::super::{Expected, ScenarioReport, ScenarioVerdict, verdict};
+use super::super::{
+    model::ScenarioReport,
+    verdict::{self, Expected, ScenarioVerdict},
+};
 
 /// Compares a result with the claim of its scenario.
 pub(super) fn judge(

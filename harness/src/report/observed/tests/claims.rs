@@ -1,7 +1,7 @@
 //! Results compared with the claimed minimums.
 
 use super::*;
-use crate::report::{Expected, ScenarioVerdict};
+use crate::report::verdict::{Expected, ScenarioVerdict};
 
 /// A run on 5.10 in which `cookie`, whose minimum is 5.19, has the outcome, with `change` made to its result.
 fn with_cookie(outcome: Outcome, change: impl FnOnce(&mut ScenarioResult)) -> ScenarioReport {

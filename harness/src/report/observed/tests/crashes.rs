@@ -1,7 +1,7 @@
 //! A series of VMs of one kernel.
 
 use super::*;
-use crate::report::ScenarioVerdict;
+use crate::report::verdict::ScenarioVerdict;
 
 /// The state and the report after VMs that sent these events and ended so.
 fn vms(vms: &[(&[Event], Ending)]) -> (Observed, KernelReport) {

@@ -1,7 +1,7 @@
 //! One VM: what its events and its end come to.
 
 use super::*;
-use crate::report::ScenarioVerdict;
+use crate::report::verdict::ScenarioVerdict;
 
 #[test]
 fn complete_run_is_ok() {
