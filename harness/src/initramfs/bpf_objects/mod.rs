@@ -1,10 +1,13 @@
 //! The user's BPF objects. They are untrusted: their size is limited, and one parser reads them.
 
+mod args;
+mod commands;
 mod plan;
 mod select;
 mod target;
 
-pub use plan::{COMMAND, ObjectArgs, Planned, Programs};
+pub use args::ObjectArgs;
+pub use plan::{COMMAND, Planned, Programs};
 pub use target::{Target, Targets};
 
 use std::fs::{self, File};

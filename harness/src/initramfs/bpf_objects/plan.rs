@@ -1,83 +1,22 @@
 //! From the command line to the programs to try on each kernel.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Args;
 use protocol::program::{OBJECTS_DIR, ProgramTask, ShellCommand, TIME_LIMIT, Task};
 
+use super::commands::Commands;
 use super::select::Selection;
 use super::target::Targets;
-use super::{Object, file_name, read};
+use super::{Object, ObjectArgs, file_name, read};
 use crate::initramfs::cpio;
 use crate::initramfs::host_files::HostFiles;
 use crate::kernels::files::modules::Module;
 use crate::support::error::usage;
-use crate::support::seconds::seconds;
 
 /// The limit for programs, so that a VM runs for minutes at most.
 const MAX_PROGRAMS: usize = 256;
-
-/// The user's objects.
-#[derive(Clone, Debug, Args)]
-pub struct ObjectArgs {
-    /// Try the programs of an object on each kernel: load each, attach and detach the tracing and LSM programs. Without
-    /// --scenario nothing else runs
-    #[arg(long = "object", value_name = "FILE")]
-    pub objects: Vec<PathBuf>,
-
-    /// Only the programs whose names match this pattern
-    #[arg(long = "program", value_name = "GLOB", requires = "objects")]
-    pub programs: Vec<String>,
-
-    /// The object works without these programs, as if their sections began with `?`
-    #[arg(long = "optional", value_name = "GLOB", requires = "objects")]
-    pub optional: Vec<String>,
-
-    /// The object works if one of these programs does
-    #[arg(long = "any-of", value_name = "PROG,PROG,...", requires = "objects")]
-    pub any_of: Vec<String>,
-
-    /// Another target than the section names: PROG=FUNCTION, PROG=MODULE:FUNCTION, or another BPF program: PROG=prog:OTHER
-    /// for one of the objects, PROG=prog:pinned:PATH and PROG=prog:id:ID for one that --prepare has loaded; with
-    /// /SUBPROGRAM after it for a function of that program
-    #[arg(long = "target", value_name = "PROG=TARGET", requires = "objects")]
-    pub targets: Vec<String>,
-
-    /// A shell command that runs once in each VM before the programs are tried, for a minute at most, as to load and pin
-    /// another program or to create a network interface. Processes that it leaves are killed
-    #[arg(long, value_name = "CMD", requires = "objects")]
-    pub prepare: Option<String>,
-
-    /// Copy a file or folder into the VM for --prepare, --trigger and --command, to the same path or to PLACE
-    #[arg(long = "file", value_name = "PATH[:PLACE]")]
-    pub files: Vec<String>,
-
-    /// Load this kernel module first, with the modules that it depends on: programs may have targets in it
-    #[arg(long = "module", value_name = "FILE", requires = "objects")]
-    pub own_modules: Vec<PathBuf>,
-
-    /// Run a shell command on each kernel: it works if its exit status is 0. With --object, the objects are copied into
-    /// the VM, and BPF_OBJECTS has their paths; their programs are tried only if --program selects them
-    #[arg(long, value_name = "CMD")]
-    pub command: Option<String>,
-
-    /// Time limit for that command
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-    #[arg(requires = "command")]
-    pub command_timeout: Duration,
-
-    /// A shell command that runs in the VM while each program is attached, with the other programs of its object attached too
-    #[arg(long, value_name = "CMD", requires = "objects")]
-    pub trigger: Option<String>,
-
-    /// Time limit for each run of that command; then it is killed
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    #[arg(requires = "trigger")]
-    pub trigger_timeout: Duration,
-}
 
 /// A program to try.
 #[derive(Clone, Debug)]
@@ -104,7 +43,11 @@ pub struct Planned {
 pub const COMMAND: &str = "--command";
 
 impl Planned {
-    fn command(command: ShellCommand) -> Self {
+    /// The task for `--command`, with the paths of the objects in `BPF_OBJECTS`.
+    fn command(mut command: ShellCommand, objects: &[Object]) -> Self {
+        let paths: Vec<_> = (0..objects.len()).map(path_in_vm).collect();
+        let variable = ("BPF_OBJECTS".to_owned(), paths.join(":"));
+        command.environment.push(variable);
         Self {
             object: COMMAND.to_owned(),
             section: String::new(),
@@ -131,9 +74,7 @@ pub struct Programs(Arc<Inner>);
 struct Inner {
     objects: Vec<Object>,
     planned: Vec<Planned>,
-    prepare: Option<ShellCommand>,
-    trigger: Option<ShellCommand>,
-    host_files: Option<HostFiles>,
+    commands: Commands,
     own_modules: Vec<Module>,
 }
 
@@ -145,64 +86,14 @@ impl Programs {
         let objects = objects.collect::<Result<Vec<_>>>()?;
         targets.check(&objects)?;
         let selection = Selection::parse(&objects, &args.programs, &args.optional, &args.any_of)?;
-        let mut planned = if args.command.is_some() && args.programs.is_empty() {
-            Vec::new()
-        } else {
-            programs(&objects, &targets, &selection)?
+        let mut planned = match args.command.is_some() && args.programs.is_empty() {
+            true => Vec::new(),
+            false => programs(&objects, &targets, &selection)?,
         };
         has_programs(&objects)?;
-        if planned.len() > MAX_PROGRAMS {
-            return Err(usage(format!(
-                "{} programs are too many for one run, which takes {MAX_PROGRAMS} at most; select some with --program",
-                planned.len()
-            )));
-        }
-        if let Some(first) = planned.first()
-            && !planned.iter().any(Planned::is_tried)
-        {
-            let (object, name) = (&first.object, first.task.name());
-            return Err(usage(format!(
-                "{object}: the section of program `{name}` names no target: pass --target {name}=FUNCTION"
-            )));
-        }
-        let mut host_files = HostFiles::new();
-        let mut command = |option: &str, script: &Option<String>, limit: Duration| {
-            let command = |script: &String| -> Result<_> {
-                let words = ["sh".into(), "-c".into(), script.into()];
-                let shell = host_files.command(&words);
-                let shell = shell.map_err(|error| usage(format!("{option}: {error}")))?;
-                Ok(ShellCommand {
-                    shell: shell.display().to_string(),
-                    script: script.clone(),
-                    limit_s: limit.as_secs(),
-                    environment: Vec::new(),
-                })
-            };
-            script.as_ref().map(command).transpose()
-        };
-        let prepare = command("--prepare", &args.prepare, TIME_LIMIT)?;
-        let trigger = command("--trigger", &args.trigger, args.trigger_timeout)?;
-        let own_command = command("--command", &args.command, args.command_timeout)?;
-        if !args.files.is_empty() && objects.is_empty() && own_command.is_none() {
-            return Err(usage("--file needs --object or --command"));
-        }
-        for file in &args.files {
-            let added = host_files.named_file(file);
-            added.map_err(|error| usage(format!("--file {file}: {error}")))?;
-        }
-        let needs_files = prepare.is_some()
-            || trigger.is_some()
-            || own_command.is_some()
-            || !args.files.is_empty();
-        if let Some(mut command) = own_command {
-            let paths: Vec<_> = (0..objects.len())
-                .map(|number| format!("{OBJECTS_DIR}/{}", file_name(number)))
-                .collect();
-            command
-                .environment
-                .push(("BPF_OBJECTS".to_owned(), paths.join(":")));
-            planned.push(Planned::command(command));
-        }
+        check(&planned)?;
+        let (commands, own_command) = Commands::parse(args)?;
+        planned.extend(own_command.map(|command| Planned::command(command, &objects)));
         let own_modules = args
             .own_modules
             .iter()
@@ -211,9 +102,7 @@ impl Programs {
         Ok(Self(Arc::new(Inner {
             objects,
             planned,
-            prepare,
-            trigger,
-            host_files: needs_files.then_some(host_files),
+            commands,
             own_modules,
         })))
     }
@@ -253,12 +142,12 @@ impl Programs {
 
     /// The command of --prepare.
     pub fn prepare(&self) -> Option<&ShellCommand> {
-        self.0.prepare.as_ref()
+        self.0.commands.prepare.as_ref()
     }
 
     /// The command of --trigger.
     pub fn trigger(&self) -> Option<&ShellCommand> {
-        self.0.trigger.as_ref()
+        self.0.commands.trigger.as_ref()
     }
 
     /// How long one program may take; `None` if there is none.
@@ -274,18 +163,13 @@ impl Programs {
 
     /// The host files of --prepare, --trigger and --file, with libraries.
     pub fn host_files(&self) -> Option<&HostFiles> {
-        self.0.host_files.as_ref()
+        self.0.commands.host_files.as_ref()
     }
 
     /// The objects, as files of the image.
     pub fn files(&self) -> Vec<cpio::File> {
         let files = self.0.objects.iter().enumerate();
-        let file = |(number, object): (usize, &Object)| {
-            (
-                format!("{OBJECTS_DIR}/{}", file_name(number)),
-                object.bytes.clone(),
-            )
-        };
+        let file = |(number, object): (usize, &Object)| (path_in_vm(number), object.bytes.clone());
         files.map(file).collect()
     }
 
@@ -342,6 +226,25 @@ fn programs(objects: &[Object], targets: &Targets, selection: &Selection) -> Res
     Ok(planned)
 }
 
+/// Fails if there are too many programs, or if none can be tried.
+fn check(planned: &[Planned]) -> Result<()> {
+    if planned.len() > MAX_PROGRAMS {
+        return Err(usage(format!(
+            "{} programs are too many for one run, which takes {MAX_PROGRAMS} at most; select some with --program",
+            planned.len()
+        )));
+    }
+    if let Some(first) = planned.first()
+        && !planned.iter().any(Planned::is_tried)
+    {
+        let (object, name) = (&first.object, first.task.name());
+        return Err(usage(format!(
+            "{object}: the section of program `{name}` names no target: pass --target {name}=FUNCTION"
+        )));
+    }
+    Ok(())
+}
+
 /// Fails for an object without a program.
 fn has_programs(objects: &[Object]) -> Result<()> {
     let empty = objects
@@ -353,4 +256,9 @@ fn has_programs(objects: &[Object]) -> Result<()> {
             object.path.display()
         )))
     })
+}
+
+/// The path in the VM of the object with this number.
+fn path_in_vm(number: usize) -> String {
+    format!("{OBJECTS_DIR}/{}", file_name(number))
 }
