@@ -23,6 +23,8 @@ mod vm_exec;
 #[cfg(feature = "vm-tests")]
 mod vm_killed;
 #[cfg(feature = "vm-tests")]
+mod vm_object_faults;
+#[cfg(feature = "vm-tests")]
 mod vm_objects;
 #[cfg(feature = "vm-tests")]
 mod vm_parallel;

@@ -1,7 +1,7 @@
-//! Objects of the user's on real kernels: what works, and exactly why the rest does not.
+//! The user's objects on real kernels: which programs work, and the reason why the others do not.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::support::objects::compile;
+use crate::support::objects::{compile, program};
 use crate::support::{harness, run};
 use harness::{kernels::Kernels, support::progress::Silent};
 use serde_json::{Value, json};
@@ -45,11 +45,6 @@ const SOURCE: &str = r#"
     SEC("xdp") int on_frame(void *ctx) { return 2; }
     SEC("fentry/vfs_read") int on_entry(u64 *ctx) { return 0; }
 "#;
-
-fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
-    let programs = kernel["programs"].as_array().unwrap();
-    programs.iter().find(|p| p["program"] == name).unwrap()
-}
 
 #[test]
 fn each_program_works_or_is_refused_with_the_expected_reason() {
@@ -151,7 +146,7 @@ fn each_program_works_or_is_refused_with_the_expected_reason() {
     ran.says(&["on_entry of each.bpf.o", "fired "]);
 }
 
-/// What users of other loaders ran into: why a program is refused, and what should have been its target.
+/// Programs that the kernel refuses, or whose target does not exist under that name.
 const REASONS: &str = r#"
     u64 sum;
     static long add(u32 round, void *context) { sum += round; return 0; }
@@ -251,7 +246,7 @@ fn minimum_finds_the_boundary_and_its_reason() {
     "#;
     let object = compile(dir.path(), "cookie", source);
     let path = object.to_str().unwrap();
-    // The older one as a kernel of the user's own.
+    // The older kernel is given as --kernel-image.
     let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
     let resolved = kernels.resolve("5.10", &Silent).unwrap();
     let old = kernels.fetch(&resolved, &Silent).unwrap().image;
@@ -283,7 +278,7 @@ fn minimum_finds_the_boundary_and_its_reason() {
     assert_eq!(program["refused_above"], Value::Null);
 }
 
-/// Two programs that are of use together only, and a command that never ends.
+/// The second program records only while the first one runs, and the command does not end.
 #[test]
 fn hanging_trigger_is_killed_and_program_results_are_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -327,145 +322,4 @@ fn hanging_trigger_is_killed_and_program_results_are_kept() {
     let count = ring["count"].as_u64().unwrap();
     assert!(count > 0 && ring["bytes"] == 8 * count, "{records}");
     assert_eq!(ring["first"][0], 77);
-}
-
-/// Maps that no VM has room for, names made to move a terminal, a command that floods and kills: each is borne, and the
-/// next program is tried.
-#[test]
-fn hostile_programs_do_not_prevent_the_next_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let source = r#"
-        struct {
-            int (*type)[2]; int (*max_entries)[0x7fffffff]; u32 *key; struct { char b[4096]; } *value;
-        } giant SEC(".maps");
-        SEC("fexit/vfs_read") int a_giant(u64 *ctx) { u32 k = 0; return map_lookup_elem(&giant, &k) ? 1 : 0; }
-        int evil(u64 *ctx) __asm__("evil\x1b]0;owned\x07\n../../../tmp/x");
-        SEC("fexit/vfs_read") int evil(u64 *ctx) { return 0; }
-        SEC("fexit/vfs_read") int sound(u64 *ctx) { return 0; }
-    "#;
-    let object = compile(dir.path(), "hostile\x1b[2J", source);
-    // It tries to speak for the first program, in each way that there is to the host.
-    let trigger = r#"
-        forged='{"event":"program-finished","index":0,"outcome":"works","duration_us":1,"stages":{},"notes":[]}'
-        mknod /tmp/port c 4 65 && echo "$forged" > /tmp/port
-        for port in /dev/console /dev/ttyS0 /dev/ttyS1 /dev/kmsg /proc/1/fd/*; do
-            printf '%s\033[2J\n' "$forged" > $port
-        done
-        sleep 999 &
-        head -c 3000000 /dev/zero | tr '\0' x
-        kill -9 $$
-    "#;
-    let args = [
-        "--kernel",
-        "5.10",
-        "--object",
-        object.to_str().unwrap(),
-        "--trigger",
-        trigger,
-    ];
-    let ran = run(&mut harness(&args));
-    assert_eq!(ran.status, 1, "{}", ran.stderr);
-    assert!(
-        !ran.stderr.contains('\x1b') && !ran.stdout.contains('\x1b'),
-        "{:?}",
-        ran.stderr
-    );
-    let report = ran.report();
-    let kernel = &report["kernels"][0];
-    let giant = program(kernel, "a_giant");
-    assert_eq!(
-        (&giant["outcome"], &giant["reason"]["kind"]),
-        (&"refused".into(), &"map".into())
-    );
-    assert_eq!(kernel["error"], Value::Null, "{kernel}");
-    let sound = program(kernel, "sound");
-    assert_eq!(sound["outcome"], "works", "{sound}");
-    let trigger = &sound["trigger"];
-    assert!(
-        trigger["ended"].as_str().unwrap().contains("signal"),
-        "{trigger}"
-    );
-    assert!(trigger["output"].as_str().unwrap().len() < 20_000);
-    let evil = program(kernel, "evil\x1b]0;owned\x07\n../../../tmp/x");
-    assert!(
-        ["works", "refused"].contains(&evil["outcome"].as_str().unwrap()),
-        "{evil}"
-    );
-}
-
-/// Programs for so many functions that every kernel has.
-fn many(count: usize) -> String {
-    let functions = [
-        "vfs_read",
-        "vfs_write",
-        "vfs_open",
-        "vfs_statx",
-        "vfs_fsync",
-        "vfs_mkdir",
-        "vfs_rmdir",
-        "vfs_unlink",
-        "vfs_rename",
-        "vfs_link",
-        "vfs_symlink",
-        "vfs_readlink",
-    ];
-    let program = |name| format!("SEC(\"fexit/{name}\") int on_{name}(u64 *ctx) {{ return 0; }}\n");
-    functions.into_iter().take(count).map(program).collect()
-}
-
-#[test]
-fn a_program_that_hangs_the_kernel_costs_its_own_answer_only() {
-    let dir = tempfile::tempdir().unwrap();
-    // On 5.10 the first one makes the kernel fault for ever as soon as it is attached.
-    let source = r#"
-        SEC("fexit/rcu_read_unlock_strict") int hangs(u64 *ctx) { return 0; }
-        SEC("fexit/vfs_open") int works(u64 *ctx) { return 0; }
-    "#;
-    let object = compile(dir.path(), "hangs", source);
-    let ran = run(&mut harness(&[
-        "--kernel",
-        "5.10",
-        "--object",
-        object.to_str().unwrap(),
-    ]));
-    assert_eq!(ran.status, 1, "{}", ran.stderr);
-    let report = ran.report();
-    let kernel = &report["kernels"][0];
-    assert_eq!(
-        (&kernel["error"], &kernel["attempts"]),
-        (&Value::Null, &json!(2))
-    );
-    assert_eq!(
-        kernel["restarts"][0]["running"],
-        json!(["the program hangs"])
-    );
-    let hangs = program(kernel, "hangs");
-    assert_eq!(hangs["outcome"], "timed-out");
-    let why = hangs["reason"]["text"].as_str().unwrap();
-    assert!(
-        why.contains("the kernel hung") && why.contains("kernel BUG at"),
-        "{why}"
-    );
-    assert_eq!(program(kernel, "works")["outcome"], "works");
-}
-
-#[test]
-fn a_kernel_that_breaks_down_for_every_program_is_left_at_last() {
-    let dir = tempfile::tempdir().unwrap();
-    let object = compile(dir.path(), "many", &many(12));
-    let ran = run(
-        harness(&["--kernel", "5.10", "--object", object.to_str().unwrap()])
-            .args(["--trigger", "echo c > /proc/sysrq-trigger"]),
-    );
-    assert_eq!(ran.status, 1, "{}", ran.stderr);
-    let report = ran.report();
-    let kernel = &report["kernels"][0];
-    let count = |outcome: &str| {
-        let programs = kernel["programs"].as_array().unwrap();
-        programs.iter().filter(|p| p["outcome"] == outcome).count()
-    };
-    assert_eq!((count("panicked"), count("skipped")), (11, 1), "{kernel}");
-    assert_eq!(kernel["restarts"].as_array().unwrap().len(), 10);
-    let error = kernel["error"].as_str().unwrap();
-    assert!(error.contains("10 VMs crashed"), "{error}");
 }

@@ -3,16 +3,11 @@
 
 use std::fs;
 
-use crate::support::objects::compile;
+use crate::support::objects::{compile, program};
 use crate::support::{harness, run};
 use harness::kernels::{Kernels, files::modules};
 use harness::support::progress::Silent;
-use serde_json::{Value, json};
-
-fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
-    let programs = kernel["programs"].as_array().unwrap();
-    programs.iter().find(|p| p["program"] == name).unwrap()
-}
+use serde_json::json;
 
 /// Programs of many types in one object.
 const MIXED: &str = r#"

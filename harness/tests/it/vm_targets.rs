@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::objects::compile;
+use crate::support::objects::{compile, program};
 use crate::support::{harness, run, workspace};
 use serde_json::Value;
 
@@ -25,11 +25,6 @@ const TRACERS: &str = r#"
 
 fn objects(dir: &Path) -> [PathBuf; 2] {
     [compile(dir, "tracers", TRACERS), compile(dir, "xdp", XDP)]
-}
-
-fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
-    let programs = kernel["programs"].as_array().unwrap();
-    programs.iter().find(|p| p["program"] == name).unwrap()
 }
 
 #[test]

@@ -1,187 +1,24 @@
-//! Building kernels of releases as kernel.org publishes them. The tree is a small one: its Makefile does what a
-//! kernel's does with a configuration, an image and modules, and no compiler is needed.
+//! Building kernels from the releases of kernel.org.
 
 use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use harness::kernels::build::{BuildOptions, Built, Tools};
 use harness::support::error::exit_code;
-use harness::support::stop::Stop;
 use harness::{
     commands::kernels,
     kernels::{Kernel, Kind, operations},
     support::progress::Silent,
 };
-use pgp::types::KeyDetails;
 
-use super::archive::{Archive, armored, image, new_key, sha256, sign_inline, xz};
+use super::archive::{armored, new_key, sign_inline, xz};
+use super::build_job::{
+    Job, KEY, SUMS, TARBALL, does_not_work, files, publish, tarball, tree, works,
+};
 use super::server::Reply;
 use super::{assert_contains, get};
-
-const KEY: &str = "/key";
-const SUMS: &str = "/pub/v5.x/sha256sums.asc";
-const TARBALL: &str = "/pub/v5.x/linux-5.5.19.tar.xz";
-
-/// What a kernel's Makefile does, as far as the harness can tell.
-const MAKEFILE: &str = "\
-VERSION = 5
-PATCHLEVEL = 5
-SUBLEVEL = 19
-EXTRAVERSION =
-BOOT = $(O)/arch/x86/boot
-MODULES = $(INSTALL_MOD_PATH)/lib/modules/5.5.19$(LOCALVERSION)
-
-olddefconfig:
-\tsed -i /CONFIG_DROPPED=/d $(O)/.config
-
-bzImage:
-\techo '  CC      kernel/fork.o'
-\t[ ! -e refuse ] || { echo 'kernel/fork.c:1: error: no such thing' >&2; exit 1; }
-\t[ ! -e linger ] || { echo $$$$ > $(O)/pid; sleep 300; }
-\tmkdir -p $(BOOT)
-\tcp image $(BOOT)/bzImage
-\techo made >> $(O)/times
-
-modules:
-\techo '  LD [M]  tun.ko'
-
-modules_install:
-\tmkdir -p $(MODULES)/kernel
-\techo tun > $(MODULES)/kernel/tun.ko
-\tln -s $(CURDIR) $(MODULES)/build
-";
-
-/// A tree of kernel sources, as files.
-fn files() -> Vec<(&'static str, Vec<u8>)> {
-    vec![
-        ("Makefile", MAKEFILE.into()),
-        ("Kconfig", b"config FOO\n".to_vec()),
-        ("arch/x86/Kconfig", b"config X86\n".to_vec()),
-        ("image", image("5.5.19-built")),
-    ]
-}
-
-fn tarball(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (path, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, format!("linux-5.5.19/{path}"), &content[..])
-            .unwrap();
-    }
-    xz(&tar.into_inner().unwrap())
-}
-
-fn tree(dir: &Path) -> PathBuf {
-    for (path, content) in files() {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-    dir.to_owned()
-}
-
-/// A server as kernel.org, with one release.
-fn kernel_org() -> Archive {
-    let archive = Archive::empty();
-    let url = &archive.server.url;
-    let fingerprint = archive.key.fingerprint();
-    fs::write(
-        archive.path("kernels.toml"),
-        format!(
-            "[source.kernel-org]\nkind = 'kernel-org'\nmirrors = ['{url}/pub']\n\
-             [source.kernel-org.key]\nfingerprint = '{fingerprint}'\nurl = '{url}{KEY}'\n\
-             [[series]]\nnames = ['5.5', '5.6']\nsource = 'kernel-org'\n"
-        ),
-    )
-    .unwrap();
-    let put = |path: &str, bytes| archive.server.put(path, Reply::Bytes(bytes));
-    put(KEY, armored(&archive.key).into());
-    publish(&archive, &tarball(&files()));
-    archive
-}
-
-fn publish(archive: &Archive, tarball: &[u8]) {
-    let sums = format!(
-        "{}  linux-5.5.19.tar.xz\n{}  linux-5.5.2.tar.xz\n",
-        sha256(tarball),
-        "0".repeat(64)
-    );
-    let put = |path: &str, bytes| archive.server.put(path, Reply::Bytes(bytes));
-    put(SUMS, sign_inline(&archive.key, &sums));
-    put(TARBALL, tarball.to_vec());
-}
-
-fn works(_: &Kernel) -> Result<Vec<String>> {
-    Ok(vec!["filename_lookup passed".to_owned()])
-}
-
-fn does_not_work(_: &Kernel) -> Result<Vec<String>> {
-    bail!("filename_lookup: it never fired")
-}
-
-/// What is to be built, and by what.
-struct Job {
-    archive: Archive,
-    tools: Tools,
-    stop: Stop,
-    source: Option<PathBuf>,
-    fragments: Vec<PathBuf>,
-    again: bool,
-}
-
-impl Job {
-    fn new() -> Self {
-        Self {
-            archive: kernel_org(),
-            tools: Tools {
-                compiler: "gcc 12.2.0".to_owned(),
-                linker: "ld 2.40".to_owned(),
-                pahole: "v1.24".to_owned(),
-            },
-            stop: Stop::new().unwrap(),
-            source: None,
-            fragments: Vec::new(),
-            again: false,
-        }
-    }
-
-    fn build(
-        &self,
-        kernel: Option<&str>,
-        prove: &dyn Fn(&Kernel) -> Result<Vec<String>>,
-    ) -> Result<Built> {
-        let options = BuildOptions {
-            kernel: kernel.map(str::to_owned),
-            source: self.source.clone(),
-            config: self.fragments.clone(),
-            jobs: Some(1),
-            again: self.again,
-        };
-        let kernels = self.archive.open();
-        kernels.build(&options, &self.tools, &self.stop, &Silent, prove)
-    }
-
-    /// The whole message of the failure, after which nothing is in the cache.
-    #[track_caller]
-    fn fails(&self, status: u8, prove: &dyn Fn(&Kernel) -> Result<Vec<String>>) -> String {
-        let error = self.build(Some("5.5"), prove).unwrap_err();
-        assert_eq!(exit_code(&error), status, "{error:#}");
-        assert!(self.archive.offline().resolve("5.5", &Silent).is_err());
-        format!("{error:#}")
-    }
-
-    /// Folders of builds that are not finished.
-    fn unfinished(&self) -> Vec<PathBuf> {
-        let dirs = fs::read_dir(self.archive.path("cache/builds")).unwrap();
-        dirs.map(|dir| dir.unwrap().path()).collect()
-    }
-}
 
 #[test]
 fn release_is_verified_built_tested_and_cached() {
@@ -196,7 +33,7 @@ fn release_is_verified_built_tested_and_cached() {
                     .offline()
                     .resolve("5.5", &Silent)
                     .is_ok_and(|_| true),
-                "it is in the cache before it was proven"
+                "it is in the cache before it was tested"
             );
             works(kernel)
         })
@@ -205,7 +42,7 @@ fn release_is_verified_built_tested_and_cached() {
     assert_eq!(seen.into_inner().unwrap().release, "5.5.19-built");
     assert!(job.unfinished().is_empty());
 
-    // By the name of the series, of the release, and of the kernel; all without network.
+    // It is found by series, by version and by release, without network.
     for name in ["5.5", "5.5.19", "5.5.19-built"] {
         let kernel = get(&job.archive.offline(), name).unwrap();
         assert_eq!(kernel.version, "5.5.19");
@@ -237,7 +74,7 @@ fn release_is_verified_built_tested_and_cached() {
     assert_eq!(listed[1].built, None);
     assert!(!listed[0].lower_side);
 
-    // It need not be built twice, nor downloaded.
+    // The second request neither builds nor downloads it.
     job.archive.server.requests();
     assert!(job.build(Some("5.5.19"), &does_not_work).unwrap().was_there);
     assert!(!job.archive.server.requests().contains(&TARBALL.to_owned()));
@@ -302,7 +139,7 @@ fn tampering_is_refused() {
 }
 
 #[test]
-fn a_key_with_another_fingerprint_is_refused() {
+fn key_with_another_fingerprint_is_refused() {
     let job = Job::new();
     let other = armored(&new_key());
     job.archive.server.put(KEY, Reply::Bytes(other.into()));
@@ -329,7 +166,7 @@ fn unbuildable_requests_are_usage_errors() {
         .expand(&["built".to_owned()])
         .unwrap_err();
     assert_eq!(exit_code(&error), 2);
-    // And who asks for one that is not there is told how it comes about.
+    // A request for a kernel that is not built names the command that builds it.
     let error = job.archive.open().resolve("5.5", &Silent).unwrap_err();
     assert_eq!(exit_code(&error), 2);
     assert_contains(&error.to_string(), &["`harness kernels build 5.5`"]);
@@ -356,7 +193,7 @@ fn kernel_in_which_fexit_fails_is_not_cached() {
     let job = Job::new();
     let error = job.fails(3, &does_not_work);
     assert_contains(&error, &["is not in the cache", "it never fired"]);
-    // It is where the error says, to be looked at; and the next try begins with it.
+    // The error names its folder, and the next build reuses it.
     let kept = job.unfinished()[0].join("kernel/vmlinuz");
     assert!(kept.exists() && error.contains(kept.parent().unwrap().to_str().unwrap()));
     job.archive.server.requests();
@@ -410,7 +247,7 @@ fn interrupt_ends_the_compiler() {
     assert_contains(&format!("{error:#}"), &["interrupted"]);
     let stat = Path::new("/proc").join(pid.join().unwrap()).join("stat");
     let alive = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z"));
-    // Killed it is; the system may take a moment to bury it.
+    // The compiler was killed; init may take a moment to reap it.
     for _ in 0..200 {
         if !alive() {
             return;

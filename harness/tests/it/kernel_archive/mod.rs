@@ -4,6 +4,7 @@
 
 mod archive;
 mod build;
+mod build_job;
 mod cache;
 mod fallback;
 mod network;

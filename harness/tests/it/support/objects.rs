@@ -12,7 +12,9 @@ use std::{
     process::Command,
 };
 
-/// What the sources begin with: helpers by their numbers, as no header of the kernel is asked for.
+use serde_json::Value;
+
+/// The first lines of each source: helpers by number, so that no kernel header is needed.
 const PRELUDE: &str = r#"
 #define SEC(name) __attribute__((section(name), used))
 #define CORE __attribute__((preserve_access_index))
@@ -52,4 +54,10 @@ pub(crate) fn clang(dir: &Path, name: &str, source: &str, options: &[&str]) -> P
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "clang refused {name}:\n{stderr}");
     object
+}
+
+/// The program with that name, in the report of a kernel.
+pub(crate) fn program<'a>(kernel: &'a Value, name: &str) -> &'a Value {
+    let programs = kernel["programs"].as_array().unwrap();
+    programs.iter().find(|p| p["program"] == name).unwrap()
 }
