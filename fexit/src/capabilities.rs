@@ -132,6 +132,28 @@ mod tests {
     fn the_level_of_lockdown_is_the_one_in_brackets() {
         assert_eq!(level("[none] integrity confidentiality\n"), Lockdown::Off);
         let confidentiality = Lockdown::Level("confidentiality".to_owned());
-        assert_eq!(level("none integrity [confidentiality]\n"), confidentiality);
+        let levels = "none integrity [confidentiality]\n";
+        assert_eq!(level(levels), confidentiality);
+        let kernel = sys::fake::kernel(|_| None);
+        assert_eq!(lockdown(), Lockdown::Unknown);
+        kernel.file("/sys/kernel/security/lockdown", levels);
+        assert_eq!(lockdown(), confidentiality);
+    }
+
+    #[test]
+    fn before_5_8_only_administrators_load_programs() {
+        for (effective, last, expected) in [
+            ("0000000000000000", "37", true),
+            ("0000000000200000", "37", false),
+            ("0000000000000000", "40", false),
+        ] {
+            let kernel = sys::fake::kernel(|_| None);
+            kernel.file(
+                "/proc/thread-self/status",
+                format!("CapEff:\t{effective}\n"),
+            );
+            kernel.file("/proc/sys/kernel/cap_last_cap", last);
+            assert_eq!(only_administrators(), expected, "{effective} {last}");
+        }
     }
 }

@@ -148,6 +148,13 @@ mod tests {
             Some(KernelVersion::new(5, 15, 131))
         );
         assert_eq!(exact("", "#1 SMP Mon Jan 1"), None);
+        let kernel = sys::fake::kernel(|_| None);
+        *kernel.release.borrow_mut() = "5.10.0-46-amd64".to_owned();
+        assert_eq!(KernelVersion::exact(), KernelVersion::new(5, 10, 0));
+        kernel.file("/proc/sys/kernel/version", debian);
+        assert_eq!(KernelVersion::exact(), KernelVersion::new(5, 10, 262));
+        kernel.file("/proc/version_signature", ubuntu);
+        assert_eq!(KernelVersion::exact(), KernelVersion::new(5, 15, 131));
         assert_eq!(KernelVersion::new(5, 10, 262).code(), 0x0005_0aff);
         assert_eq!(KernelVersion::new(6, 1, 3).code(), 0x0006_0103);
     }

@@ -29,7 +29,7 @@ enum Task {
     Bench(bench::Args),
     /// Compare the harness's VMs with a plain boot: JSON on stdout, Markdown tables on stderr
     BenchVm(bench_vm::Args),
-    /// Break the library on purpose, one mutant at a time, and require that a scenario fails
+    /// Break the library on purpose, one mutant at a time, and require that unit tests and scenarios fail
     Mutants(mutants::Args),
     /// Fuzz the readers of objects and BTF with libFuzzer
     Fuzz(fuzz::Args),

@@ -1,4 +1,5 @@
-//! Mutation tests: breaks the library in a copy of the tree, and requires that the scenario of that part fails there.
+//! Mutation tests: breaks the library in a copy of the tree, and requires that the unit tests fail there, and the scenario
+//! of that part if it has one.
 
 use std::path::Path;
 
@@ -10,8 +11,8 @@ use xshell::{Shell, cmd};
 struct Mutant {
     /// What is broken.
     name: &'static str,
-    /// The scenario that must notice.
-    scenario: &'static str,
+    /// The scenario that must notice; if none, the unit tests alone do.
+    scenario: Option<&'static str>,
     file: &'static str,
     /// The text that is replaced; it occurs exactly once in the file.
     find: &'static str,
@@ -23,21 +24,21 @@ const TRAMPOLINE: &str = "fexit/src/programs/trampoline.rs";
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "attach does nothing",
-        scenario: "attach",
+        scenario: Some("attach"),
         file: TRAMPOLINE,
         find: "let mut fd = self.try_attach(cookie);",
         replace: r#"let mut fd = std::fs::File::open("/dev/null").map(OwnedFd::from);"#,
     },
     Mutant {
         name: "detach leaves the link open",
-        scenario: "detach",
+        scenario: Some("detach"),
         file: TRAMPOLINE,
         find: "        link.detach()\n",
         replace: "        std::mem::forget(link);\n        Ok(())\n",
     },
     Mutant {
         name: "take_link hands out another descriptor",
-        scenario: "take_link",
+        scenario: Some("take_link"),
         file: TRAMPOLINE,
         find: "self.links.take(link_id)",
         replace: r#"let link = self.links.take(link_id)?;
@@ -48,12 +49,106 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "unload closes nothing",
-        scenario: "unload",
+        scenario: Some("unload"),
         file: TRAMPOLINE,
         find: "self.links.clear();\n        self.data.unload()?;",
         replace: "",
     },
+    unit(
+        "a link is created without its cookie",
+        "fexit/src/sys/program.rs",
+        "        cookie,\n        ..LinkCreateAttr",
+        "        cookie: cookie & 0,\n        ..LinkCreateAttr",
+    ),
+    unit(
+        "a link on many functions is created without their cookies",
+        "fexit/src/sys/program.rs",
+        "cookies: addr(cookies),",
+        "cookies: addr(&cookies[..0]),",
+    ),
+    unit(
+        "a link is created with another attach type",
+        "fexit/src/sys/program.rs",
+        "        attach_type,\n        cookie",
+        "        attach_type: attach_type - 1,\n        cookie",
+    ),
+    unit(
+        "a program is loaded with another attach type",
+        "fexit/src/sys/program.rs",
+        "expected_attach_type: prog.expected_attach_type,",
+        "expected_attach_type: prog.expected_attach_type & !1,",
+    ),
+    unit(
+        "a program is loaded for another function",
+        "fexit/src/sys/program.rs",
+        "attach_btf_id: prog.attach_btf_id,",
+        "attach_btf_id: prog.attach_btf_id + 1,",
+    ),
+    unit(
+        "a program is loaded without the descriptor of its target",
+        "fexit/src/sys/program.rs",
+        "attach_fd: prog.attach_fd.map_or(0, raw),",
+        "attach_fd: prog.attach_fd.map_or(0, |_| 0),",
+    ),
+    unit(
+        "a program is loaded without its flags",
+        "fexit/src/sys/program.rs",
+        "prog_flags: prog.flags,",
+        "prog_flags: prog.flags & 0,",
+    ),
+    unit(
+        "the older attach call drops a cookie",
+        TRAMPOLINE,
+        "if cookie.is_none() && error",
+        "if error",
+    ),
+    unit(
+        "a map is created without its flags",
+        "fexit/src/sys/map.rs",
+        "map_flags: map.flags,",
+        "map_flags: map.flags & 0,",
+    ),
+    unit(
+        "another object is pinned",
+        "fexit/src/sys/object.rs",
+        "        bpf_fd: raw(fd),\n        file_flags",
+        "        bpf_fd: raw(fd) + 1,\n        file_flags",
+    ),
+    unit(
+        "a perf event of another kind is opened",
+        "fexit/src/sys/perf.rs",
+        "PERF_COUNT_SW_BPF_OUTPUT: u64 = 10",
+        "PERF_COUNT_SW_BPF_OUTPUT: u64 = 9",
+    ),
+    unit(
+        "a record may be given back after the next is looked for",
+        "fexit/src/sys/ring.rs",
+        "        mmap::fence();\n",
+        "",
+    ),
+    unit(
+        "two fields of an attribute change places",
+        "fexit/src/sys/attr.rs",
+        "    retval: u32,\n    data_size_in: u32,\n",
+        "    data_size_in: u32,\n    retval: u32,\n",
+    ),
 ];
+
+/// A mutant that no scenario is for.
+const fn unit(
+    name: &'static str,
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+) -> Mutant {
+    Mutant {
+        name,
+        scenario: None,
+        file,
+        find,
+        replace,
+    }
+}
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -61,22 +156,38 @@ pub(crate) struct Args {
     /// The kernel that the scenarios run on
     #[arg(default_value = "5.10")]
     kernel: String,
+
+    /// Run the unit tests only, which needs no VM
+    #[arg(long)]
+    unit: bool,
 }
 
 pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
-    let target = root.join("target");
-    let copy = target.join("mutants");
+    // A target directory of its own: VMs may run from target/debug meanwhile.
+    let target = root.join("target/mutants/target");
+    let copy = root.join("target/mutants/tree");
     copy_tree(shell, &copy)?;
     shell.change_dir(&copy);
     let _target = shell.push_env("CARGO_TARGET_DIR", &target);
     let harness = target.join("debug/harness");
+    let vm = |mutant: &Mutant| -> Result<Option<(&str, String)>> {
+        let scenario = mutant.scenario.filter(|_| !args.unit);
+        let outcome = |scenario| scenario_outcome(shell, &harness, scenario, &args.kernel);
+        scenario
+            .map(|scenario| Ok((scenario, outcome(scenario)?)))
+            .transpose()
+    };
 
     let mut wrong = Vec::new();
+    if unit_tests(shell)? != "passed" {
+        wrong.push("the unit tests");
+    }
     for mutant in MUTANTS {
-        let unchanged = scenario_outcome(shell, &harness, mutant.scenario, &args.kernel)?;
-        println!("{}, unchanged: {unchanged}", mutant.scenario);
-        if unchanged != "passed" {
-            wrong.push(mutant.scenario);
+        if let Some((scenario, outcome)) = vm(mutant)? {
+            println!("{scenario}, unchanged: {outcome}");
+            if outcome != "passed" {
+                wrong.push(scenario);
+            }
         }
     }
     for mutant in MUTANTS {
@@ -89,20 +200,40 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
             mutant.find
         );
         shell.write_file(mutant.file, original.replace(mutant.find, mutant.replace))?;
-        let outcome = scenario_outcome(shell, &harness, mutant.scenario, &args.kernel)?;
-        println!("{}: {} {outcome}", mutant.name, mutant.scenario);
-        if outcome != "failed" {
+        let tests = unit_tests(shell)?;
+        println!("{}: unit tests {tests}", mutant.name);
+        let mut survives = tests == "passed";
+        if let Some((scenario, outcome)) = vm(mutant)? {
+            println!("{}: {scenario} {outcome}", mutant.name);
+            survives |= outcome != "failed";
+        }
+        if survives {
             wrong.push(mutant.name);
         }
         shell.write_file(mutant.file, original)?;
     }
     if !wrong.is_empty() {
         bail!(
-            "these scenarios must pass unchanged, and these mutants must fail, but did not: {}",
+            "the tests and scenarios must pass unchanged and fail with each mutant, but did not: {}",
             wrong.join(", ")
         );
     }
     Ok(())
+}
+
+/// Runs the unit tests about what the library asks of the kernel; an error if a mutant is no Rust. Layouts are checked while
+/// the tests are compiled.
+fn unit_tests(shell: &Shell) -> Result<&'static str> {
+    cmd!(shell, "cargo check --quiet --locked -p fexit")
+        .quiet()
+        .run()?;
+    let tests = cmd!(shell, "cargo test --quiet --locked -p fexit --lib -- sys").quiet();
+    let output = tests.ignore_status().ignore_stderr().output()?;
+    Ok(if output.status.success() {
+        "passed"
+    } else {
+        "failed"
+    })
 }
 
 /// Copies the tracked and the untracked files, without ignored ones.

@@ -255,7 +255,13 @@ pub(crate) fn map(data: Vec<u8>) -> aya_obj::Map {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
+    use crate::sys::fake;
 
     const CONFIG: &str = "# comment\nCONFIG_YES=y\nCONFIG_MODULE=m\n# CONFIG_NO is not set\nCONFIG_N=n\n\
         CONFIG_HZ=250\nCONFIG_HEX=0x1000\nCONFIG_NEGATIVE=-5\nCONFIG_TEXT=\"abc\"\nCONFIG_BIG=300\n";
@@ -280,6 +286,20 @@ mod tests {
     fn of(name: &str, kind: Type, size: usize) -> Result<Vec<u8>, String> {
         let declared = Declared { kind, size };
         value(name, false, Some(declared), &source(None, Some(CONFIG)))
+    }
+
+    #[test]
+    fn the_running_kernel_s_configuration_is_packed_in_proc_or_lies_in_boot() {
+        let hz = || Config::running().map(|config| config.get("CONFIG_HZ").map(str::to_owned));
+        let kernel = fake::kernel(|_| None);
+        *kernel.release.borrow_mut() = "6.1.0-7-amd64".to_owned();
+        assert!(hz().unwrap_err().contains("/boot/config-6.1.0-7-amd64"));
+        kernel.file("/boot/config-6.1.0-7-amd64", "CONFIG_HZ=250\n");
+        assert_eq!(hz(), Ok(Some("250".to_owned())));
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(b"CONFIG_HZ=1000\n").unwrap();
+        kernel.file("/proc/config.gz", packed.finish().unwrap());
+        assert_eq!(hz(), Ok(Some("1000".to_owned())));
     }
 
     const INT: Type = Type::Int { signed: true };

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{self, AtomicU32, AtomicU64, Ordering};
 
 use super::call::{Mmap, Syscall, syscall};
 use super::page_size;
@@ -92,6 +92,10 @@ impl SharedMemory {
 
     /// Sets the word at `offset`, in a mapping that is writable, once everything before it is done.
     pub(crate) fn store(&self, offset: usize, value: u64) {
+        #[cfg(test)]
+        if delayed::store(self.at(offset, 8), value) {
+            return;
+        }
         self.atomic(offset).store(value, Ordering::Release);
     }
 
@@ -112,6 +116,42 @@ impl Drop for SharedMemory {
     fn drop(&mut self) {
         // SAFETY: this is the mapping that `map` made, and nothing refers to it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Shows all stores before it to others before anything behind it is loaded.
+pub(super) fn fence() {
+    #[cfg(test)]
+    delayed::show();
+    atomic::fence(Ordering::SeqCst);
+}
+
+#[cfg(test)]
+pub(super) use delayed::delay_stores;
+
+/// Stores that a CPU keeps to itself until a fence, as it may.
+#[cfg(test)]
+mod delayed {
+    use super::*;
+    use std::cell::RefCell;
+
+    thread_local!(static STORES: RefCell<Option<Vec<(*mut u8, u64)>>> = const { RefCell::new(None) });
+
+    /// From now on this thread's stores are delayed.
+    pub(in super::super) fn delay_stores() {
+        STORES.set(Some(Vec::new()));
+    }
+
+    pub(super) fn store(at: *mut u8, value: u64) -> bool {
+        STORES.with_borrow_mut(|stores| stores.as_mut().map(|all| all.push((at, value))).is_some())
+    }
+
+    pub(super) fn show() {
+        let stores = STORES.with_borrow_mut(|stores| stores.as_mut().map(std::mem::take));
+        for (at, value) in stores.into_iter().flatten() {
+            // SAFETY: an aligned word of a mapping that is still there when its owner calls for a fence.
+            unsafe { AtomicU64::from_ptr(at.cast()) }.store(value, Ordering::Release);
+        }
     }
 }
 

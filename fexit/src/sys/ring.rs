@@ -5,12 +5,11 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 
-use super::mmap::SharedMemory;
+use super::mmap::{self, SharedMemory};
 use super::{map_info, page_size};
 
 /// The header of a record: its length, with two flags, and a word of the kernel's.
@@ -116,7 +115,7 @@ impl Ring {
     /// what the other wrote, one must see the other. The kernel has its fence between, and this is ours.
     fn give_back(&self, position: u64) {
         self.consumer.store(0, position);
-        fence(Ordering::SeqCst);
+        mmap::fence();
     }
 
     /// The next record. Where it lies comes from memory that others may write to, another reader in another process
@@ -153,7 +152,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
-    use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
     use super::*;
 
@@ -219,6 +218,20 @@ mod tests {
         assert!(Reader::new(u32::MAX - 1).is_some());
         drop(first);
         assert!(Reader::new(u32::MAX).is_some());
+    }
+
+    /// However late a CPU shows its stores to others.
+    #[test]
+    fn a_record_is_seen_to_be_given_back_before_the_next_is_looked_for() {
+        let (mut ring, consumer, kernel) = ring();
+        record(&kernel, 0, 3, b"one");
+        record(&kernel, 16, 3 | DISCARD, b"two");
+        kernel.store(0, 32);
+        mmap::delay_stores();
+        drop(ring.next().unwrap());
+        assert_eq!(consumer.load(0), 16);
+        assert!(ring.next().is_none());
+        assert_eq!(consumer.load(0), 32);
     }
 
     /// Submits records as the kernel does (`bpf_ringbuf_commit`), which wakes only a reader that has read all before. A

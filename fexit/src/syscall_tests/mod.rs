@@ -1,6 +1,7 @@
 //! What the library asks of the kernel: every field of every attribute that decides what the kernel does.
 
 mod attach;
+mod externs;
 mod links;
 mod maps;
 mod programs;

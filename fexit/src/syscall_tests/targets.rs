@@ -17,7 +17,7 @@ use crate::sys::fake;
 use crate::{Btf, testing};
 
 /// Answers for BTF objects: id, name, types, and whether it is the kernel's own or a module's.
-fn btf_objects(
+pub(super) fn btf_objects(
     objects: Vec<(u32, &'static str, Vec<u8>, bool)>,
 ) -> impl FnMut(&mut fake::Call<'_>) -> Option<i32> {
     let mut opened = BTreeMap::new();
