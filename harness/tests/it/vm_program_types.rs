@@ -143,7 +143,7 @@ fn every_program_of_an_object_has_a_row_whatever_its_type() {
 }
 
 #[test]
-fn the_exit_status_of_a_command_is_its_verdict_on_every_kernel() {
+fn command_works_if_it_exits_with_status_0_and_is_timed_out_at_its_limit() {
     let dir = tempfile::tempdir().unwrap();
     let object = compile(dir.path(), "mixed", MIXED);
     let junit = dir.path().join("junit.xml");
@@ -186,10 +186,15 @@ fn the_exit_status_of_a_command_is_its_verdict_on_every_kernel() {
     let ran = run(harness(&["--kernel", "5.10"]).args(limit));
     assert_eq!(ran.status, 1, "{}", ran.stderr);
     ran.says(&["--command sleep 1000", "still running after 2 s"]);
+    let row = ran.report()["kernels"][0]["programs"][0].clone();
+    assert_eq!(
+        (&row["outcome"], &row["verdict"], &row["reason"]["kind"]),
+        (&"timed-out".into(), &"not-ok".into(), &"command".into())
+    );
 }
 
 #[test]
-fn a_module_of_the_user_is_loaded_first_and_one_of_another_kernel_is_refused() {
+fn module_option_loads_the_module_and_refuses_one_of_another_kernel() {
     let dir = tempfile::tempdir().unwrap();
     let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
     let resolved = kernels.resolve("6.12", &Silent).unwrap();

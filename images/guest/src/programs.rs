@@ -86,34 +86,22 @@ pub(crate) fn run_all<'a>(
 
 /// Runs the `--prepare` command. Returns its error if it failed.
 fn prepare_error(prepare: &ShellCommand) -> Option<String> {
-    let result = shell::run(prepare, process::prepare());
-    (!result.ok).then(|| {
-        let text = format!("not tried: --prepare failed: {}", result.ended);
-        match result.output.is_empty() {
-            true => text,
-            false => format!("{text}; its last output:\n{}", result.output),
-        }
-    })
+    let (_, result) = shell::run(prepare, process::prepare());
+    let text = format!("not tried: --prepare failed: {}", result.ended);
+    (!result.ok).then(|| with_output(text, &result.output))
 }
 
 /// Runs a command of the user.
 fn command_result(index: usize, command: &ShellCommand) -> ProgramResult {
     let start = Instant::now();
-    let ran = shell::run(command, process::command(index));
-    let kind = ReasonKind::Command;
-    let mut result = if ran.ok {
-        let mut result = ProgramResult::bare(ProgramOutcome::Works, kind, "");
+    let (outcome, ran) = shell::run(command, process::command(index));
+    let lines: Vec<&str> = ran.output.lines().collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    let text = with_output(ran.ended.clone(), &last);
+    let mut result = ProgramResult::bare(outcome, ReasonKind::Command, text);
+    if ran.ok {
         result.reason = None;
-        result
-    } else {
-        let lines: Vec<&str> = ran.output.lines().collect();
-        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        let text = match last.is_empty() {
-            true => ran.ended.clone(),
-            false => format!("{}; its last output:\n{last}", ran.ended),
-        };
-        ProgramResult::bare(ProgramOutcome::Refused, kind, text)
-    };
+    }
     result.duration_us = Some(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
     result.trigger = Some(ran);
     result
@@ -126,21 +114,27 @@ fn attempt(index: usize, limit: Duration) -> Result<ProgramResult> {
 
 /// The result of a program whose process ended.
 fn of(ended: &Ended, limit: Duration) -> ProgramResult {
-    let lines = ended.output.lines(LINES);
-    let output = if lines.is_empty() {
-        String::new()
-    } else {
-        format!("; its last output:\n{lines}")
-    };
+    let output = ended.output.lines(LINES);
     let Some(status) = ended.status else {
-        let text = format!("still running at its time limit of {limit:?}{output}");
+        let text = with_output(
+            format!("still running at its time limit of {limit:?}"),
+            &output,
+        );
         return ProgramResult::bare(ProgramOutcome::TimedOut, ReasonKind::Other, text);
     };
     match serde_json::from_slice::<ProgramResult>(&ended.report) {
         Ok(result) if status.success() => result,
-        _ => failed(format!(
-            "its process exited without a result ({status}){output}"
+        _ => failed(with_output(
+            format!("its process exited without a result ({status})"),
+            &output,
         )),
+    }
+}
+
+fn with_output(text: String, output: &str) -> String {
+    match output.is_empty() {
+        true => text,
+        false => format!("{text}; its last output:\n{output}"),
     }
 }
 
@@ -197,7 +191,7 @@ mod tests {
     use protocol::program::MapDump;
 
     #[test]
-    fn a_result_is_bounded_and_notes_what_was_left_out() {
+    fn result_is_bounded_and_notes_what_was_left_out() {
         let mut result = failed("x".repeat(1 << 20));
         result.log = Some("y".repeat(1 << 20));
         let entries = vec![("z".repeat(1 << 10).into(), 1.into()); 1000];
@@ -214,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_replaces_works_and_verified_and_is_added_to_refused() {
+    fn splat_replaces_works_and_verified_and_is_added_to_refused() {
         for outcome in [ProgramOutcome::Works, ProgramOutcome::Verified] {
             let mut works = failed(String::new());
             works.outcome = outcome;

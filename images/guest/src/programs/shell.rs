@@ -1,8 +1,8 @@
-//! The user's shell commands: `--prepare` and `--trigger`.
+//! The user's shell commands: `--prepare`, `--trigger` and `--command`.
 
 use std::process::Command;
 
-use protocol::program::{ShellCommand, TriggerResult};
+use protocol::program::{ProgramOutcome, ShellCommand, TriggerResult};
 
 use crate::concurrency::Concurrency;
 use crate::supervise;
@@ -23,24 +23,29 @@ pub(super) fn command(spec: &ShellCommand) -> Command {
     command
 }
 
-/// Runs `command`, the process of `spec`, within its time limit.
-pub(super) fn run(spec: &ShellCommand, mut command: Command) -> TriggerResult {
-    match supervise::run(&mut command, spec.limit(), Concurrency::Serial) {
-        Ok(ended) => TriggerResult {
-            ok: ended.status.is_some_and(|status| status.success()),
-            ended: match ended.status {
-                Some(status) => status.to_string(),
-                None => format!(
-                    "it was still running after {} s and was killed",
-                    spec.limit_s
-                ),
-            },
-            output: ended.output.lines(usize::MAX),
-        },
-        Err(error) => TriggerResult {
-            ok: false,
-            ended: format!("cannot run {}: {error:#}", spec.shell),
-            output: String::new(),
-        },
-    }
+/// Runs `command`, the process of `spec`, within its time limit. The outcome is `works` for exit status 0.
+pub(super) fn run(spec: &ShellCommand, mut command: Command) -> (ProgramOutcome, TriggerResult) {
+    let (outcome, ended, output) =
+        match supervise::run(&mut command, spec.limit(), Concurrency::Serial) {
+            Ok(ended) => {
+                let (outcome, text) = match ended.status {
+                    Some(status) if status.success() => (ProgramOutcome::Works, status.to_string()),
+                    Some(status) => (ProgramOutcome::Refused, status.to_string()),
+                    None => (
+                        ProgramOutcome::TimedOut,
+                        format!(
+                            "it was still running after {} s and was killed",
+                            spec.limit_s
+                        ),
+                    ),
+                };
+                (outcome, text, ended.output.lines(usize::MAX))
+            }
+            Err(error) => {
+                let text = format!("cannot run {}: {error:#}", spec.shell);
+                (ProgramOutcome::Refused, text, String::new())
+            }
+        };
+    let ok = outcome == ProgramOutcome::Works;
+    (outcome, TriggerResult { ok, ended, output })
 }

@@ -71,6 +71,6 @@ impl Trigger<'_> {
 
     /// Runs the command within its time limit.
     pub(super) fn run(&self) -> TriggerResult {
-        shell::run(self.command, shell::command(self.command))
+        shell::run(self.command, shell::command(self.command)).1
     }
 }
