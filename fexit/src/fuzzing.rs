@@ -36,8 +36,8 @@ pub fn load(data: &[u8], kernel: &Btf) {
     let _ = ebpf.requirements();
     for (_, program) in ebpf.programs() {
         let _ = (program.kind(), format!("{program:?}"));
-        if let Some((_, pattern)) = program.section().split_once('/') {
-            let _ = kernel.functions_like(pattern, Default::default());
+        if let Some((_, glob)) = program.section().split_once('/') {
+            let _ = kernel.functions_like(glob, Default::default());
         }
     }
     for (_, map) in ebpf.maps() {

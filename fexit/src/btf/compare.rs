@@ -1,4 +1,4 @@
-//! Whether a type of an object and one of the kernel's go together: by the rules of CO-RE, as libbpf has them.
+//! Whether a type of an object and a type of the kernel are compatible or match, by libbpf's rules for CO-RE.
 
 use super::name_filter::strip_flavor;
 use super::raw::{Kind, Type};
@@ -15,8 +15,8 @@ pub(super) struct Compare<'a> {
 }
 
 impl<'a> Compare<'a> {
-    /// Whether the types are used alike: kinds, pointers and parameters agree; of structs and the like only the kind
-    /// counts. (`bpf_core_types_are_compat`)
+    /// Whether the types are compatible: kinds, pointers and parameters agree. Members are not compared
+    /// (`bpf_core_types_are_compat`).
     pub(super) fn are_compatible(self, local: u32, kernel: u32) -> bool {
         self.compatible(local, kernel, DEPTH)
     }
@@ -38,7 +38,7 @@ impl<'a> Compare<'a> {
             | (Kind::Fwd, Kind::Fwd)
             | (Kind::Int, Kind::Int)
             | (Kind::Float, Kind::Float) => true,
-            // A program that only passes pointers on declares the type without defining it.
+            // A program that only passes a pointer on may declare the type without defining it.
             (Kind::Fwd, Kind::Struct | Kind::Union) | (Kind::Struct | Kind::Union, Kind::Fwd) => {
                 is_union(&local) == is_union(&kernel)
             }
@@ -53,7 +53,7 @@ impl<'a> Compare<'a> {
         }
     }
 
-    /// Whether all that the object's type has is in the kernel's as well, by name and type. (`bpf_core_types_match`)
+    /// Whether the kernel's type has all members of the object's type, by name and type (`bpf_core_types_match`).
     pub(super) fn matches(self, local: u32, kernel: u32) -> bool {
         self.match_types(local, kernel, false, DEPTH)
     }
@@ -80,7 +80,7 @@ impl<'a> Compare<'a> {
                 local.size_or_type() == kernel.size_or_type() && signed(&local) == signed(&kernel)
             }
             (Kind::Fwd, Kind::Fwd) => is_union(&local) == is_union(&kernel),
-            // Behind a pointer a declaration will do for what it declares.
+            // Behind a pointer a declaration matches the type that it declares.
             (Kind::Fwd, Kind::Struct | Kind::Union) | (Kind::Struct | Kind::Union, Kind::Fwd) => {
                 behind_pointer && is_union(&local) == is_union(&kernel)
             }
@@ -110,11 +110,13 @@ impl<'a> Compare<'a> {
                 .map(|at| t.word(at))
                 .collect()
         };
-        let (wanted, found): (Vec<u32>, Vec<u32>) = (names(local), names(kernel));
+        let (local_names, kernel_names): (Vec<u32>, Vec<u32>) = (names(local), names(kernel));
         local.size_or_type() == kernel.size_or_type()
-            && wanted
-                .iter()
-                .all(|&name| found.iter().any(|&other| self.same_name(name, other)))
+            && local_names.iter().all(|&name| {
+                kernel_names
+                    .iter()
+                    .any(|&other| self.same_name(name, other))
+            })
     }
 
     fn match_members(self, local: &Type<'a>, kernel: &Type<'a>, depth: usize) -> bool {
@@ -125,11 +127,11 @@ impl<'a> Compare<'a> {
         })
     }
 
-    /// How many bytes a value of the kernel's type has.
+    /// The size of a value of the kernel's type in bytes.
     pub(super) fn kernel_size(self, id: u32) -> Option<u32> {
         let mut count = 1u32;
         let mut t = self.kernel.resolve(id)?;
-        // More dimensions than these no array has.
+        // No array has more dimensions.
         for _ in 0..DEPTH {
             let size = match t.kind {
                 Kind::Array => {

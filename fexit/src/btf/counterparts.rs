@@ -11,28 +11,28 @@ use super::scope::Scope;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counterpart {
     pub(crate) id: u32,
-    /// In bytes; none if there are no values of it.
+    /// In bytes; none if no value can have this type.
     pub(crate) size: Option<u32>,
-    /// Whether it has all that the object's type has.
+    /// Whether it has all members of the object's type.
     pub(crate) matches: bool,
 }
 
 impl Btf {
-    /// The kernel's types of that name and kind; if it has none, those of modules, first of all of `first`.
+    /// The kernel's types with that name and kind. If there are none, those of modules; the module `first` comes first.
     pub(crate) fn counterparts(
         &self,
         local: &Raw,
         id: u32,
         first: Option<&str>,
     ) -> Result<Vec<Counterpart>, BtfError> {
-        let Some(wanted) = local.by_id(id) else {
+        let Some(local_type) = local.by_id(id) else {
             return Ok(Vec::new());
         };
-        let name = local.string(wanted.name_off()).unwrap_or_default();
+        let name = local.string(local_type.name_off()).unwrap_or_default();
         let raw = self.raw()?;
         let named = self.types_named(&NameFilter::new([name]))?;
         let named = named.into_iter().map(|(id, kind, _)| (id, kind));
-        let mut found = fitting(compare(local, None, raw), &wanted, named);
+        let mut found = fitting(compare(local, None, raw), &local_type, named);
         let mut groups = self.modules(first);
         while found.is_empty()
             && let Some(group) = groups.next()
@@ -44,7 +44,7 @@ impl Btf {
                     strip_flavor(found) == strip_flavor(name)
                 };
                 let named = own.types().filter(is_named).map(|t| (t.id, t.kind));
-                found.extend(fitting(compare, &wanted, named));
+                found.extend(fitting(compare, &local_type, named));
             }
         }
         Ok(found)
@@ -62,20 +62,20 @@ fn compare<'a>(local: &'a Raw, base: Option<&'a Raw>, own: &'a Raw) -> Compare<'
     }
 }
 
-/// Those that are of the same kind.
+/// The types of the same kind that are compatible with the object's type.
 fn fitting(
     compare: Compare<'_>,
-    wanted: &Type<'_>,
+    local_type: &Type<'_>,
     named: impl Iterator<Item = (u32, Kind)>,
 ) -> Vec<Counterpart> {
     let is_enum = |kind| matches!(kind, Kind::Enum | Kind::Enum64);
-    let alike = |kind: Kind| kind == wanted.kind || is_enum(kind) && is_enum(wanted.kind);
+    let alike = |kind: Kind| kind == local_type.kind || is_enum(kind) && is_enum(local_type.kind);
     named
-        .filter(|(id, kind)| alike(*kind) && compare.are_compatible(wanted.id, *id))
+        .filter(|(id, kind)| alike(*kind) && compare.are_compatible(local_type.id, *id))
         .map(|(id, _)| Counterpart {
             id,
             size: compare.kernel_size(id),
-            matches: compare.matches(wanted.id, id),
+            matches: compare.matches(local_type.id, id),
         })
         .collect()
 }

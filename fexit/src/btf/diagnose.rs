@@ -23,7 +23,7 @@ pub(super) fn unknown_function(
         type_name: name.to_owned(),
         scope: place(module),
         reason,
-        nearest: suggest::functions(scope, bare, |name| {
+        suggestions: suggest::functions(scope, bare, |name| {
             let trace = || symbols.trace(name, module);
             !is_running || matches!(trace(), Trace::Function | Trace::Unknown)
         }),
@@ -42,7 +42,7 @@ pub(super) fn unknown_tracepoint(scope: Scope<'_>, name: &str) -> BtfError {
             "the kernel itself, without its modules, has no tracepoint of that name"
         }
         .to_owned(),
-        nearest: suggest::tracepoints(scope, name, TRACEPOINT),
+        suggestions: suggest::tracepoints(scope, name, TRACEPOINT),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why BTF cannot be read, or does not hold what was looked for.
+//! Why BTF cannot be read, or has no such function, tracepoint or module.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub(super) const MODULE_BTF: &str = "/sys/kernel/btf";
 
-/// What the type of a tracepoint is called: `btf_trace_sched_switch`.
+/// The prefix of a tracepoint's type: `btf_trace_sched_switch`.
 pub(super) const TRACEPOINT: &str = "btf_trace_";
 
-/// Why BTF could not be had, or does not hold what was looked for.
+/// Why BTF cannot be read, or has no such function, tracepoint or module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BtfError {
@@ -38,8 +38,8 @@ pub enum BtfError {
         what: String,
     },
 
-    /// The BTF holds a type of a kind that came after this version of the library, and does not say how long it is: what
-    /// lies behind it cannot be read.
+    /// The BTF has a type of a kind that is newer than this version of the library, and no layout section that tells its
+    /// size. The types after it cannot be read.
     #[error(
         "type {type_id} of the BTF is of kind {kind}, which this version of the library does not know, and no layout \
          section tells its size, so what follows cannot be read: update the crate `fexit`"
@@ -55,20 +55,20 @@ pub enum BtfError {
     #[error(
         "no {} `{type_name}` in the BTF of {scope}: {reason}{}",
         if type_name.starts_with(TRACEPOINT) { "tracepoint" } else { "function" },
-        did_you_mean(nearest)
+        did_you_mean(suggestions)
     )]
     UnknownBtfTypeName {
         /// The name.
         type_name: String,
         /// Whose BTF: `the kernel`, `module nf_conntrack`, ...
         scope: String,
-        /// Why it is likely not there.
+        /// The probable reason.
         reason: String,
-        /// Names that are there and look like it, best first.
-        nearest: Vec<String>,
+        /// Similar names that exist, best first.
+        suggestions: Vec<String>,
     },
 
-    /// Several functions have this name.
+    /// The name is ambiguous: several functions have it.
     #[error(
         "`{name}` names {} functions, and the kernel cannot be told which: {}; choose another target",
         candidates.len(), candidates.join("; ")
@@ -96,10 +96,10 @@ impl BtfError {
     }
 }
 
-fn did_you_mean(nearest: &[String]) -> String {
-    if nearest.is_empty() {
+fn did_you_mean(suggestions: &[String]) -> String {
+    if suggestions.is_empty() {
         String::new()
     } else {
-        format!("; the nearest names are {}", nearest.join(", "))
+        format!("; similar names are {}", suggestions.join(", "))
     }
 }

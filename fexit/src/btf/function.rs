@@ -1,4 +1,4 @@
-//! From a function's name to the type id by which the kernel takes it as a target.
+//! Lookup of a function by name: the type id that the kernel takes as the target.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ pub(crate) struct FunctionId {
     pub(crate) btf_id: u32,
     /// The module that it is in; none for the kernel itself.
     pub(crate) module: Option<Module>,
-    /// What it takes, if that is known: of the kernel's own functions it is not, for most loads never ask.
+    /// Its parameters and return value. Absent for the kernel's own functions: most loads do not use it.
     pub(crate) model: Option<FuncModel>,
 }
 
@@ -46,7 +46,7 @@ impl FunctionId {
         }
     }
 
-    /// What it takes; nothing, if that cannot be found out.
+    /// Its parameters and return value; the default if the kernel's BTF cannot be read.
     pub(crate) fn model(&self) -> FuncModel {
         let of_kernel = || {
             let btf = Btf::from_sys_fs().ok()?;
@@ -67,7 +67,7 @@ impl Btf {
 
     /// Finds the function called `name` (`function`, or `module:function`).
     ///
-    /// A bare name is looked for in the kernel first, then in every loaded module.
+    /// A name without a module is looked up in the kernel, then in every loaded module.
     pub(crate) fn function(
         &self,
         name: &str,
@@ -88,9 +88,9 @@ impl Btf {
     /// Finds the type of the kernel's tracepoint called `name`.
     pub(crate) fn tracepoint(&self, name: &str) -> Result<FunctionId, BtfError> {
         let scope = self.scope()?;
-        let wanted = format!("{TRACEPOINT}{name}");
+        let type_name = format!("{TRACEPOINT}{name}");
         let is_it = |t: &Type<'_>| {
-            t.kind == Kind::Typedef && scope.is_named(t.name_off(), wanted.as_bytes())
+            t.kind == Kind::Typedef && scope.is_named(t.name_off(), type_name.as_bytes())
         };
         let Some(found) = scope.own.types().find(is_it) else {
             scope.own.check()?;
@@ -113,12 +113,12 @@ impl Btf {
         the_only(scope, name, "the kernel", &found).map(|one| one.map(|t| t.id))
     }
 
-    /// The type ids of the kernel's functions whose names match `pattern`, in which `*` matches any characters.
+    /// The type ids of the kernel's functions whose names match `glob`, in which `*` matches any characters.
     ///
-    /// Names that several functions have are left out: BTF does not tell which of them it means.
+    /// Ambiguous names are omitted: BTF does not tell which function it means.
     pub(crate) fn functions_like(
         &self,
-        pattern: &str,
+        glob: &str,
         ambiguity: Ambiguity,
     ) -> Result<Vec<u32>, BtfError> {
         let scope = self.scope()?;
@@ -126,7 +126,7 @@ impl Btf {
         let name = |t: &Type<'_>| scope.string(t.name_off()).unwrap_or_default();
         let functions = scope.own.types().filter(|t| t.kind == Kind::Func);
         let found = functions
-            .filter(|t| matches(pattern.as_bytes(), name(t)))
+            .filter(|t| matches(glob.as_bytes(), name(t)))
             .filter(|t| !ambiguity.is_left_out(name(t)));
         Ok(found.map(|t| t.id).collect())
     }
@@ -188,9 +188,9 @@ impl Btf {
                 (self.symbols(), self.kernel.is_running),
             )),
             [module] => self.module_function(module, name, ambiguity),
-            several => Err(BtfError::AmbiguousName {
+            found => Err(BtfError::AmbiguousName {
                 name: name.to_owned(),
-                candidates: several
+                candidates: found
                     .iter()
                     .map(|module| format!("{module}:{name}"))
                     .collect(),
@@ -198,8 +198,8 @@ impl Btf {
         }
     }
 
-    /// The types of loaded modules, in groups, as a program on a function of the module `first` looks for one: those of
-    /// that module, then those of all others. Only the running kernel has modules.
+    /// The types of loaded modules, in two groups: those of the module `first`, then those of all others. Only the running
+    /// kernel has modules.
     pub(crate) fn modules<'a>(
         &'a self,
         first: Option<&'a str>,
@@ -219,7 +219,7 @@ impl Btf {
         groups.into_iter().flatten().map(read)
     }
 
-    /// The split BTF of a module; none if it has none, or was unloaded since its name was read.
+    /// The split BTF of a module; none if it has no BTF, or was unloaded meanwhile.
     pub(super) fn loaded_module(&self, name: &str) -> Result<Option<Raw>, BtfError> {
         match self.module(name) {
             Err(BtfError::UnknownModule { .. }) => Ok(None),
@@ -236,7 +236,7 @@ impl Btf {
     }
 }
 
-/// Fails if there are `candidates` for a name: then they are several.
+/// Fails with the `candidates` for an ambiguous name; there are none for a unique name.
 fn is_unambiguous(name: &str, candidates: Vec<String>) -> Result<(), BtfError> {
     if candidates.is_empty() {
         return Ok(());
@@ -247,7 +247,7 @@ fn is_unambiguous(name: &str, candidates: Vec<String>) -> Result<(), BtfError> {
     })
 }
 
-/// The one function of this name; an error when there are several, nothing when there is none.
+/// The function with this name. An error if the name is ambiguous, none if there is no such function.
 fn the_only<'a>(
     scope: Scope<'a>,
     name: &str,
@@ -257,9 +257,9 @@ fn the_only<'a>(
     match found {
         [] => Ok(None),
         [one] => Ok(Some(*one)),
-        several => Err(BtfError::AmbiguousName {
+        found => Err(BtfError::AmbiguousName {
             name: name.to_owned(),
-            candidates: several
+            candidates: found
                 .iter()
                 .map(|f| format!("{} in {place}", scope.signature(f)))
                 .collect(),
@@ -282,7 +282,7 @@ pub(super) fn modules() -> Result<BTreeSet<String>, BtfError> {
     Ok(names)
 }
 
-/// The BTF of the module of this name in `directory`. Only what is not there is none: what cannot be read is an error.
+/// The BTF of the module with this name in `directory`; none if there is no such file. Other failures are errors.
 fn read_module(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, BtfError> {
     if ["", ".", "..", "vmlinux"].contains(&name) || name.contains(['/', '\0']) {
         return Ok(None);

@@ -1,15 +1,15 @@
-//! Glob patterns for names.
+//! Globs for names.
 
-/// Whether `name` matches `pattern`, in which `*` matches any characters.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+/// Whether `name` matches `glob`, in which `*` matches any characters.
+pub(super) fn matches(glob: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where the last star was, and what it has taken so far: only that one ever needs to take more.
     let mut star = None;
     while n < name.len() {
-        if pattern.get(p) == Some(&b'*') {
+        if glob.get(p) == Some(&b'*') {
             star = Some((p, n));
             p += 1;
-        } else if pattern.get(p) == Some(&name[n]) {
+        } else if glob.get(p) == Some(&name[n]) {
             (p, n) = (p + 1, n + 1);
         } else if let Some((at, taken)) = star {
             star = Some((at, taken + 1));
@@ -18,7 +18,7 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
             return false;
         }
     }
-    pattern[p..].iter().all(|&byte| byte == b'*')
+    glob[p..].iter().all(|&byte| byte == b'*')
 }
 
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn a_star_matches_any_characters() {
-        let matches = |pattern: &str, name: &str| matches(pattern.as_bytes(), name.as_bytes());
+        let matches = |glob: &str, name: &str| matches(glob.as_bytes(), name.as_bytes());
         assert!(matches("bpf_fentry_test*", "bpf_fentry_test1"));
         assert!(matches("*open*", "do_filp_open"));
         assert!(matches("vfs_open", "vfs_open"));

@@ -189,9 +189,9 @@ fn each_function<T>(
     table: impl Read,
     mut found: impl FnMut(&[u8], &[u8]) -> ControlFlow<T>,
 ) -> Option<T> {
-    read_chunked(table, |piece| {
+    read_chunked(table, |chunk| {
         let mut start = 0;
-        while let Some(line) = line(&piece[start..]) {
+        while let Some(line) = line(&chunk[start..]) {
             start += line.len() + 1;
             if let (Some(address), Some(b't' | b'T' | b'w' | b'W'), Some(name)) = (
                 line.get(..ADDRESS_LEN),
@@ -284,7 +284,7 @@ mod tests {
         ffffffffc0000050 t open.constprop.0\t[tap]\n\
         cut";
 
-    /// Gives a few bytes at a time, so that lines come in pieces.
+    /// Gives a few bytes at a time, so that lines are split between reads.
     struct Slowly<'a>(&'a [u8]);
 
     impl Read for Slowly<'_> {

@@ -119,8 +119,8 @@ impl LazyBtf {
             range: self.sections.types.clone(),
         };
         let mut first = 1;
-        read_chunked(types, |piece| {
-            let mut iter = Iter::new(piece, &self.sizes, 0, first);
+        read_chunked(types, |chunk| {
+            let mut iter = Iter::new(chunk, &self.sizes, 0, first);
             let is_it =
                 |head: &Head<'_>| head.name_off == name_off && head.kind() == Some(Kind::Func);
             if let Some(found) = iter.find(is_it) {
@@ -140,11 +140,11 @@ impl LazyBtf {
             range: self.sections.strings.clone(),
         };
         let mut before = 0;
-        let found = read_chunked(strings, |piece| {
-            if let Some(at) = finder.find(piece) {
+        let found = read_chunked(strings, |chunk| {
+            if let Some(at) = finder.find(chunk) {
                 return ControlFlow::Break(before + at + 1);
             }
-            let done = piece.len().saturating_sub(needle.len() - 1);
+            let done = chunk.len().saturating_sub(needle.len() - 1);
             before += done;
             ControlFlow::Continue(done)
         });
@@ -164,7 +164,7 @@ mod tests {
     use crate::sys::fake;
     use crate::testing::compile;
 
-    /// BTF of more than one piece, with functions of these names last.
+    /// BTF of more than one chunk, with functions of these names last.
     ///
     /// The kernel gives it by the file only.
     fn file(last: &[&str]) -> (tempfile::NamedTempFile, Raw) {

@@ -205,8 +205,8 @@ impl Builder<'_> {
         let named = self.sources.named(source);
         (0..count).filter_map(move |i| {
             let [name, id, place] = [0, 1, 2].map(|word| t.extra(3 * i + word));
-            let wanted = name == 0 || self.members.find(named(name)).is_some();
-            match wanted {
+            let is_kept = name == 0 || self.members.find(named(name)).is_some();
+            match is_kept {
                 true => Some([name, id, place]),
                 false => (i + 1 == count).then_some([name, 0, place]),
             }

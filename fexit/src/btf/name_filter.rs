@@ -61,13 +61,13 @@ impl<'a> NameFilter<'a> {
     }
 }
 
-/// How many bytes of a name are looked at first.
+/// The number of bytes that are compared first.
 pub(super) const PREFIX: usize = 4;
 
 /// The first bytes of the names. It rejects most other names in a few instructions.
 pub(super) struct PrefixFilter {
     /// By hash. A collision only costs a full comparison.
-    wanted: Box<[bool; 1 << Self::BITS]>,
+    hashes: Box<[bool; 1 << Self::BITS]>,
 }
 
 impl PrefixFilter {
@@ -75,9 +75,9 @@ impl PrefixFilter {
 
     pub(super) fn of(all: [&NameFilter<'_>; 2]) -> Self {
         let mut prefixes = Self {
-            wanted: Box::new([false; 1 << Self::BITS]),
+            hashes: Box::new([false; 1 << Self::BITS]),
         };
-        for name in all.iter().flat_map(|wanted| wanted.names()) {
+        for name in all.iter().flat_map(|filter| filter.names()) {
             prefixes.add(name);
         }
         prefixes
@@ -85,18 +85,18 @@ impl PrefixFilter {
 
     fn add(&mut self, name: &[u8]) {
         if let Some(prefix) = name.first_chunk() {
-            self.wanted[Self::hash(*prefix)] = true;
+            self.hashes[Self::hash(*prefix)] = true;
             return;
         }
-        // Behind a short one comes its end, and then anything, or a flavour.
+        // A short name ends with a NUL, after which anything may follow, or with a flavour.
         let flavour: Vec<u8> = name.iter().chain(FLAVOUR).copied().collect();
         match (flavour.first_chunk(), name) {
             (Some(prefix), [a, b, c]) => {
-                self.wanted[Self::hash(*prefix)] = true;
-                self.wanted[Self::hash([*a, *b, *c, 0])] = true;
+                self.hashes[Self::hash(*prefix)] = true;
+                self.hashes[Self::hash([*a, *b, *c, 0])] = true;
             }
             // No type has such a name.
-            _ => self.wanted.fill(true),
+            _ => self.hashes.fill(true),
         }
     }
 
@@ -106,10 +106,10 @@ impl PrefixFilter {
         (hash >> (u32::BITS - Self::BITS)) as usize
     }
 
-    /// Whether a name that begins so may be one of them.
+    /// Whether a name with this prefix may be one of them.
     #[inline]
     pub(super) fn have(&self, prefix: [u8; PREFIX]) -> bool {
-        self.wanted[Self::hash(prefix)]
+        self.hashes[Self::hash(prefix)]
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_wanted_in_every_flavour() {
+    fn name_matches_in_every_flavour() {
         let all = [
             "task_struct",
             "task_struct___old",
@@ -128,7 +128,7 @@ mod tests {
         ];
         let mut names = NameFilter::new(all.map(str::as_bytes));
         let exact = NameFilter::exactly(all.map(str::as_bytes));
-        for (name, wanted) in [
+        for (name, expected) in [
             ("task_struct", true),
             ("task_struct___new", true),
             ("task_struct_", false),
@@ -147,8 +147,8 @@ mod tests {
             let strings = format!("{name}\0another\0");
             let strings = strings.as_bytes();
             let prefixes = PrefixFilter::of([&names, &exact]);
-            assert!(!wanted || prefixes.have(*strings.first_chunk().unwrap()));
-            assert_eq!(names.find(strings).is_some(), wanted, "{name}");
+            assert!(!expected || prefixes.have(*strings.first_chunk().unwrap()));
+            assert_eq!(names.find(strings).is_some(), expected, "{name}");
             assert_eq!(exact.find(strings).is_some(), all.contains(&name), "{name}");
         }
         names.remove(&[b"task_struct", b"file"]);
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_few_bytes_tell_most_names_apart() {
-        let wanted = NameFilter::new([&b"sock"[..], b"net"]);
-        let prefixes = PrefixFilter::of([&wanted, &NameFilter::exactly([])]);
+        let filter = NameFilter::new([&b"sock"[..], b"net"]);
+        let prefixes = PrefixFilter::of([&filter, &NameFilter::exactly([])]);
         for name in [b"sock", b"net\0", b"net_"] {
             assert!(prefixes.have(*name));
         }

@@ -152,11 +152,9 @@ impl Names {
 
     fn indexed_functions(&self, raw: &Raw, name: &[u8]) -> Vec<u32> {
         let index = self.index.get_or_init(|| index(raw));
-        let wanted = hash(name);
-        let start = index.partition_point(|(hash, _)| *hash < wanted);
-        let same = index[start..]
-            .iter()
-            .take_while(|(hash, _)| *hash == wanted);
+        let key = hash(name);
+        let start = index.partition_point(|(hash, _)| *hash < key);
+        let same = index[start..].iter().take_while(|(hash, _)| *hash == key);
         let types = same.filter_map(|&(_, id)| raw.by_id(id));
         let named = types.filter(|t| raw.is_named(t.name_off(), name));
         named.map(|t| t.id).collect()

@@ -103,8 +103,8 @@ pub(crate) struct Raw {
 struct Index {
     /// How many there are.
     count: u32,
-    /// The places of the first of them, and of each [`NOTED`]th from there on.
-    places: Vec<u32>,
+    /// The positions of the first of them, and of each [`NOTED`]th from there on.
+    positions: Vec<u32>,
     /// Where the last one ends.
     end: usize,
 }
@@ -166,17 +166,22 @@ impl Raw {
     /// The heads of the types in order, until told to stop.
     pub(super) fn for_each<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
         // A record has twice the common bytes on average.
-        let mut places = Vec::with_capacity(self.types.len() / (2 * TYPE_LEN) / NOTED as usize + 1);
+        let mut positions =
+            Vec::with_capacity(self.types.len() / (2 * TYPE_LEN) / NOTED as usize + 1);
         let mut iter = self.iter_from(0, self.first_id);
         loop {
-            places.push(to_u32(iter.at()));
+            positions.push(to_u32(iter.at()));
             let stop = iter.next_id().saturating_add(NOTED);
             while iter.next_id() != stop {
                 let Some(head) = iter.next() else {
                     let count = iter.next_id() - self.first_id;
                     let end = iter.at();
                     // If there is an index already, it is the same.
-                    let _ = self.index.set(Index { count, places, end });
+                    let _ = self.index.set(Index {
+                        count,
+                        positions,
+                        end,
+                    });
                     return;
                 };
                 if look(head).is_break() {
@@ -220,7 +225,7 @@ impl Raw {
     pub(crate) fn by_id(&self, id: u32) -> Option<Type<'_>> {
         let number = id.checked_sub(self.first_id)?;
         let skipped = number % NOTED;
-        let at = *self.index().places.get((number / NOTED) as usize)? as usize;
+        let at = *self.index().positions.get((number / NOTED) as usize)? as usize;
         self.iter_from(at, id - skipped)
             .nth(skipped as usize)
             .and_then(Type::of)

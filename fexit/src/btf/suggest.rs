@@ -3,11 +3,11 @@
 use super::raw::Kind;
 use super::scope::Scope;
 
-/// How many names an error lists.
+/// The most names that an error lists.
 const LISTED: usize = 3;
 
-/// The functions of `scope` whose names are most like `name`, best first; `is_there` says which of them the kernel has:
-/// BTF also lists some of which the compiler kept only a copy.
+/// The functions of `scope` whose names are most like `name`, best first. `is_there` tells whether the kernel has a
+/// function: BTF also lists functions of which the compiler kept only a changed copy.
 pub(super) fn functions(
     scope: Scope<'_>,
     name: &str,
@@ -31,7 +31,7 @@ fn names(scope: Scope<'_>, kind: Kind) -> Vec<&str> {
         .collect()
 }
 
-/// How a name is like the one that was asked for: the first that applies.
+/// How similar two names are; the first that applies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
     /// Equal except for letter case and leading underscores.
@@ -40,21 +40,17 @@ enum Likeness {
     Prefix,
     /// One ends with the other.
     Suffix,
-    /// They share words that make up more than half of it; the number is that of the letters that differ.
+    /// They share more than half of the query's letters in whole words; the number of letters that they do not share.
     Words(usize),
-    /// Few edits lead from one to the other.
+    /// A few edits turn one into the other.
     Edits,
 }
 
 fn suggest(name: &str, candidates: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<String> {
-    let wanted = name.to_ascii_lowercase();
-    let mut found = ranked(
-        candidates,
-        |candidate| likeness(&wanted, candidate),
-        &wanted,
-    );
+    let query = name.to_ascii_lowercase();
+    let mut found = ranked(candidates, |candidate| likeness(&query, candidate), &query);
     if found.is_empty() {
-        found = ranked(candidates, |candidate| edits(&wanted, candidate), &wanted);
+        found = ranked(candidates, |candidate| edits(&query, candidate), &query);
     }
     found
         .into_iter()
@@ -63,17 +59,17 @@ fn suggest(name: &str, candidates: &[&str], is_there: impl Fn(&str) -> bool) -> 
         .collect()
 }
 
-/// The candidates that are like `wanted`, best first; of those that are so in the same way, the nearest by edits.
+/// The candidates that are like `query`, best first; equally good ones by edit distance.
 fn ranked(
     candidates: &[&str],
     likeness: impl Fn(&str) -> Option<Likeness>,
-    wanted: &str,
+    query: &str,
 ) -> Vec<String> {
     let like = candidates
         .iter()
         .filter_map(|name| Some((likeness(name)?, *name)));
     let mut like: Vec<_> = like
-        .map(|(likeness, name)| (likeness, strsim::osa_distance(wanted, name), name))
+        .map(|(likeness, name)| (likeness, strsim::osa_distance(query, name), name))
         .collect();
     like.sort_unstable();
     like.dedup();
@@ -82,33 +78,33 @@ fn ranked(
         .collect()
 }
 
-fn likeness(wanted: &str, candidate: &str) -> Option<Likeness> {
+fn likeness(query: &str, candidate: &str) -> Option<Likeness> {
     let lower = candidate.to_ascii_lowercase();
-    if lower.trim_start_matches('_') == wanted.trim_start_matches('_') {
+    if lower.trim_start_matches('_') == query.trim_start_matches('_') {
         return Some(Likeness::Spelling);
     }
-    // One or two letters say nothing, and a name within the one asked for must be most of it.
+    // One or two letters are not similar to anything, and a part of the query must be most of it.
     let is_part = |part: &str, of: &str, end: fn(&str, &str) -> bool| {
-        part.len() > 2 && end(of, part) && (of != wanted || part.len() * 3 >= of.len() * 2)
+        part.len() > 2 && end(of, part) && (of != query || part.len() * 3 >= of.len() * 2)
     };
-    let either = |end| is_part(wanted, &lower, end) || is_part(&lower, wanted, end);
+    let either = |end| is_part(query, &lower, end) || is_part(&lower, query, end);
     if either(|of, part| of.starts_with(part)) {
         return Some(Likeness::Prefix);
     }
     if either(|of, part| of.ends_with(part)) {
         return Some(Likeness::Suffix);
     }
-    let words = || wanted.split('_').filter(|word| !word.is_empty());
+    let words = || query.split('_').filter(|word| !word.is_empty());
     let has = |word: &&str| lower.split('_').any(|other| other == *word);
     let letters: usize = words().map(str::len).sum();
     let shared: usize = words().filter(has).map(str::len).sum();
     (shared * 2 > letters).then_some(Likeness::Words(letters - shared))
 }
 
-fn edits(wanted: &str, candidate: &str) -> Option<Likeness> {
-    let most = wanted.len() / 3;
-    let near = candidate.len().abs_diff(wanted.len()) <= most
-        && strsim::osa_distance(wanted, candidate) <= most;
+fn edits(query: &str, candidate: &str) -> Option<Likeness> {
+    let most = query.len() / 3;
+    let near = candidate.len().abs_diff(query.len()) <= most
+        && strsim::osa_distance(query, candidate) <= most;
     near.then_some(Likeness::Edits)
 }
 

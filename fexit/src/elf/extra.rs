@@ -21,7 +21,7 @@ pub(crate) struct Extra {
     /// The section of each program, by the program's name.
     pub(crate) sections: BTreeMap<String, String>,
     /// The programs of kinds that nothing here can load, with their sections.
-    pub(crate) foreign: BTreeMap<String, String>,
+    pub(crate) other_programs: BTreeMap<String, String>,
     /// The programs whose section begins with `?`: the object does without them. Their sections stand without it.
     pub(crate) optional: BTreeSet<String>,
     /// What the `license` section says; empty if there is none.

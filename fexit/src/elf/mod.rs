@@ -106,11 +106,11 @@ fn symbols(
             extra.optional.insert(name.clone());
         }
         match (section.role, symbol.st_type()) {
-            (Role::Program | Role::Renamed, STT_FUNC) => {
+            (Role::Program | Role::Aliased, STT_FUNC) => {
                 extra.sections.insert(name, unmarked.to_owned());
             }
-            (Role::Foreign, STT_FUNC) => {
-                extra.foreign.insert(name, unmarked.to_owned());
+            (Role::OtherProgram, STT_FUNC) => {
+                extra.other_programs.insert(name, unmarked.to_owned());
             }
             (Role::Data, STT_OBJECT) => {
                 let (offset, size) = (start as usize, size as usize);

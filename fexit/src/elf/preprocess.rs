@@ -48,7 +48,7 @@ pub(super) fn hide_programs(
 ) {
     let mut hidden = HashSet::new();
     for (index, section) in sections.iter().enumerate() {
-        if section.role == Role::Foreign {
+        if section.role == Role::OtherProgram {
             // No longer a code section.
             patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
             hidden.insert(section.name.as_bytes());
@@ -199,7 +199,7 @@ pub(super) fn rename_programs(
 ) {
     let renamed = || {
         let all = sections.iter().enumerate();
-        all.filter(|(_, section)| section.role == Role::Renamed)
+        all.filter(|(_, section)| section.role == Role::Aliased)
     };
     if renamed().next().is_none() {
         return;
@@ -223,7 +223,7 @@ pub(super) fn rename_programs(
             let Some(ext) = copy.get_mut(sections[ext].file.clone()) else {
                 continue;
             };
-            rename_in_btf(&mut types, ext, section);
+            alias_in_btf(&mut types, ext, section);
         }
         replace(copy, header, endian, btf, &types);
     }
@@ -270,18 +270,18 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Adds the section's new name to the BTF, and makes what `.BTF.ext` says of the section refer to it.
-fn rename_in_btf(btf: &mut Vec<u8>, ext: &mut [u8], section: &Section) -> Option<()> {
+fn alias_in_btf(btf: &mut Vec<u8>, ext: &mut [u8], section: &Section) -> Option<()> {
     let strings = word(btf, 4)?.checked_add(word(btf, 16)?)?;
     // The kernel also requires the strings to come last.
     let length = btf.len().checked_sub(strings)?;
     if word(btf, 20)? != length {
         return None;
     }
-    let wanted = [section.name.as_bytes(), b"\0"].concat();
+    let name = [section.name.as_bytes(), b"\0"].concat();
     let mut at = None;
     for place in section_names(ext) {
         let old = strings.checked_add(word(ext, place)?)?;
-        if !btf.get(old..)?.starts_with(&wanted) {
+        if !btf.get(old..)?.starts_with(&name) {
             continue;
         }
         let new = *at.get_or_insert_with(|| append(btf, &alias(section)) - strings as u32);

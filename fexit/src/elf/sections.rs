@@ -1,4 +1,4 @@
-//! The sections of an object file: what each is, and that it lies in the file.
+//! The sections of an object file: what each contains, and where it is in the file.
 
 use aya_obj::ProgramSection;
 use object::Endianness;
@@ -11,19 +11,20 @@ use crate::error::EbpfError;
 /// More static data than any program needs; the kernel's limit for one map is near it.
 const MAX_DATA: u64 = 256 << 20;
 
-/// What a section is to us.
+/// What a section contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Programs of a type that the parser knows.
     Program,
-    /// Programs of a type that it does not know, and that can go by another name.
-    Renamed,
+    /// Programs of a type that the parser does not know: [`super::preprocess`] gives the section an alias.
+    Aliased,
     /// Programs that cannot be loaded.
-    Foreign,
+    OtherProgram,
     /// Subprograms.
     Text,
     /// Global variables.
     Data,
+    /// Anything else.
     Other,
 }
 
@@ -33,7 +34,7 @@ impl Role {
     }
 }
 
-/// A section, and where it lies in the file.
+/// A section, and its position in the file.
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) name: String,
@@ -69,7 +70,7 @@ pub(super) fn sections(
         let code = section.sh_flags(endian) & u64::from(SHF_EXECINSTR) != 0 && !bytes.is_empty();
         if code && !bytes.len().is_multiple_of(8) {
             return Err(malformed(format!(
-                "code section `{name}` does not hold whole instructions"
+                "the size of code section `{name}` is not a multiple of an instruction's"
             )));
         }
         let role = role(&name, code);
@@ -109,14 +110,14 @@ fn role(name: &str, code: bool) -> Role {
     let kind = unmarked.split('/').next().unwrap_or_default();
     match kind.strip_suffix(".s").unwrap_or(kind) {
         "fsession" | "fmod_ret" | "fentry.multi" | "fexit.multi" | "fsession.multi" => {
-            Role::Renamed
+            Role::Aliased
         }
         _ if unmarked.parse::<ProgramSection>().is_ok() => match unmarked == name {
             true => Role::Program,
-            false => Role::Renamed,
+            false => Role::Aliased,
         },
-        _ if program_type(unmarked).is_some() => Role::Renamed,
-        _ => Role::Foreign,
+        _ if program_type(unmarked).is_some() => Role::Aliased,
+        _ => Role::OtherProgram,
     }
 }
 

@@ -49,14 +49,14 @@ pub enum MapError {
     },
 
     /// A map that replaces the object's has another definition.
-    #[error("map `{name}` takes {wanted}; {place} has {found}")]
+    #[error("map `{name}` takes {expected}; {place} has {found}")]
     DefinitionMismatch {
         /// The map.
         name: String,
         /// What replaces it.
         place: String,
         /// What the object defines.
-        wanted: String,
+        expected: String,
         /// What is there.
         found: String,
     },

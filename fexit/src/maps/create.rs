@@ -51,7 +51,7 @@ fn create_one(
         match sys::with_memlock(|| sys::map_create(&mapped)) {
             // So a kernel before 5.5 says that it has no such flag.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            other => return other.map_err(|error| explain(&attr, error)),
+            other => return other.map_err(|error| diagnose(&attr, error)),
         }
     }
     if let Map::Btf(typed) = map
@@ -65,7 +65,7 @@ fn create_one(
         }
         attr.btf = None;
     }
-    sys::with_memlock(|| sys::map_create(&attr)).map_err(|error| explain(&attr, error))
+    sys::with_memlock(|| sys::map_create(&attr)).map_err(|error| diagnose(&attr, error))
 }
 
 /// Puts the initial values of globals into the map, and closes constants to further writing.
@@ -135,7 +135,7 @@ pub(super) fn max_entries(map: &Map) -> u32 {
     }
 }
 
-fn explain(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
+fn diagnose(attr: &MapCreate<'_>, io_error: io::Error) -> MapError {
     if io_error.raw_os_error() == Some(libc::EINVAL)
         && let Some(refusal) = map_types::feature(attr.map_type).and_then(Feature::missing)
     {

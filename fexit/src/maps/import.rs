@@ -124,7 +124,7 @@ impl Map {
                 let new = self.create()?;
                 match pin::pin(new.as_fd(), path) {
                     Ok(()) => return Ok(new),
-                    // Another process was faster: its map is the one that counts.
+                    // Another process pinned its map first: use that.
                     Err(error) if error.raw_os_error() == Some(libc::EEXIST) => open(),
                     Err(error) => Err(error),
                 }
@@ -135,7 +135,7 @@ impl Map {
         self.accept(there, &path.display().to_string())
     }
 
-    /// The map of an object, replaced by one that exists already; pinned if the object's would be.
+    /// The map of an object, replaced by an existing one, and pinned if the object's map would be.
     pub(crate) fn replaced_by(self, other: &Self) -> Result<Self, MapError> {
         let failed = |call| self.error(call);
         let fd = other.fd()?.try_clone_to_owned().map_err(failed("dup"))?;
@@ -152,14 +152,14 @@ impl Map {
     fn accept(&self, fd: OwnedFd, place: &str) -> Result<MapFd, MapError> {
         let (fd, info) = import(fd).map_err(self.error("BPF_OBJ_GET_INFO_BY_FD"))?;
         let found = Definition::of_kernel(&info);
-        let wanted = Definition::of_object(&self.0.definition);
-        if wanted.is_met_by(found, is_data(&self.0.definition)) {
+        let expected = Definition::of_object(&self.0.definition);
+        if expected.is_met_by(found, is_data(&self.0.definition)) {
             return Ok(fd);
         }
         Err(MapError::DefinitionMismatch {
             name: self.name().to_owned(),
             place: place.to_owned(),
-            wanted: wanted.to_string(),
+            expected: expected.to_string(),
             found: found.to_string(),
         })
     }
@@ -170,8 +170,8 @@ fn pin_same(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     match pin::pin(fd, path) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
             let there = pin::open(path)?;
-            let (there, wanted) = (sys::map_info(there.as_fd())?, sys::map_info(fd)?);
-            if there.id == wanted.id {
+            let (there, own) = (sys::map_info(there.as_fd())?, sys::map_info(fd)?);
+            if there.id == own.id {
                 return Ok(());
             }
             Err(io::Error::new(
@@ -218,15 +218,15 @@ impl Definition {
         }
     }
 
-    /// Whether the map `found` is such a one. `is_data` says that it holds variables: whether it can be mapped is found
-    /// out when it is.
+    /// Whether `found` can replace a map with this definition. `is_data` says that it holds variables: then
+    /// `BPF_F_MMAPABLE` may differ.
     fn is_met_by(self, found: Self, is_data: bool) -> bool {
-        // Those about a descriptor are no property of a map: the kernel keeps them with the descriptor.
+        // Flags about a descriptor are not a property of the map: the kernel keeps them with the descriptor.
         let mut ignored = BPF_F_RDONLY | BPF_F_WRONLY;
         if is_data {
             ignored |= BPF_F_MMAPABLE;
         }
-        // The kernel sets it for these by itself.
+        // The kernel sets this flag for these types.
         let devices = [
             bpf_map_type::BPF_MAP_TYPE_DEVMAP as u32,
             bpf_map_type::BPF_MAP_TYPE_DEVMAP_HASH as u32,
@@ -260,9 +260,9 @@ impl fmt::Display for Definition {
     }
 }
 
-/// Takes over the descriptor of a map, with what the kernel knows of it.
+/// Takes over the descriptor of a map, with the kernel's information on the map.
 fn import(fd: OwnedFd) -> io::Result<(MapFd, bpf_map_info)> {
-    // Asked for its information, a program or link gives its own, which looks much like a map's.
+    // BPF_OBJ_GET_INFO_BY_FD also works for a program or link, whose information looks like a map's.
     let text = sys::read_kernel_file(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
     if text.is_ok_and(|text| !text.lines().any(|line| line.starts_with("map_type:"))) {
         return Err(io::Error::new(
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_stands_for_another_only_with_its_flags_and_extra() {
+    fn map_replaces_another_only_with_its_flags_and_extra() {
         const NO_PREALLOC: u32 = 1;
         let of = |map_type: bpf_map_type, flags, extra| Definition {
             map_type: map_type as u32,
@@ -296,7 +296,7 @@ mod tests {
         let bloom = |extra| of(bpf_map_type::BPF_MAP_TYPE_BLOOM_FILTER, 0, extra);
         assert!(bloom(3).is_met_by(bloom(3), false) && !bloom(3).is_met_by(bloom(5), false));
         assert!(bloom(5).to_string().contains("flags 0x0, map_extra 5"));
-        // Of variables the flag that lets them be mapped is the loader's.
+        // The loader sets BPF_F_MMAPABLE for variables.
         let array = |flags| of(bpf_map_type::BPF_MAP_TYPE_ARRAY, flags, 0);
         assert!(array(0).is_met_by(array(BPF_F_MMAPABLE), true));
         assert!(array(BPF_F_MMAPABLE).is_met_by(array(0), true));

@@ -14,7 +14,7 @@ pub(crate) fn address(name: &str) -> Result<Option<u64>, String> {
     the_only(name, &find(table, name).map_err(cannot)?)
 }
 
-/// The addresses of all symbols of this name. Link-time optimisation puts `.llvm.` and a number behind some.
+/// The addresses of all symbols of this name. Link-time optimisation appends `.llvm.` and a number to some names.
 fn find(table: impl BufRead, name: &str) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for line in table.lines() {
@@ -44,7 +44,7 @@ fn the_only(name: &str, found: &[u64]) -> Result<Option<u64>, String> {
                 .to_owned(),
         ),
         [one] => Ok(Some(*one)),
-        several => Err(format!("{} symbols are called `{name}`", several.len())),
+        found => Err(format!("{} symbols are called `{name}`", found.len())),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::testing::{compile, compile_without_license};
 fn programs_of_unknown_types_are_ignored_with_their_relocations() {
     let source = "#define CORE __attribute__((preserve_access_index))
         struct task { int pid; long pad[4]; int other; } CORE;
-        SEC(\"fsomething/f\") int foreign(u64 *ctx) { return ((struct task *)ctx[0])->other; }
+        SEC(\"fsomething/f\") int other_type(u64 *ctx) { return ((struct task *)ctx[0])->other; }
         SEC(\"fexit/f\") int probe(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
         int f(struct task *t) { return t->pid; }";
     let imms_and_offsets = relocate(source, &kernel(KERNEL));
@@ -19,7 +19,11 @@ fn programs_of_unknown_types_are_ignored_with_their_relocations() {
     assert!(imms_and_offsets.iter().any(at_40), "{imms_and_offsets:?}");
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
     assert_eq!(
-        object.extra.foreign.get("foreign").map(String::as_str),
+        object
+            .extra
+            .other_programs
+            .get("other_type")
+            .map(String::as_str),
         Some("fsomething/f")
     );
 }

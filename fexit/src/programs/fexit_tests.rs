@@ -17,7 +17,7 @@ const SOURCE: &str = "
     SEC(\"fexit/traced\") int one(u64 *ctx) { return 0; }
     SEC(\"fexit\") int bare(u64 *ctx) { return 0; }
     SEC(\"xdp\") int packet(void *ctx) { return 2; }
-    SEC(\"fsomething/new\") int foreign(void *ctx) { return 0; }
+    SEC(\"fsomething/new\") int other_type(void *ctx) { return 0; }
     int traced(int a, int b) { return a * b; }
     SEC(\"xdp\") int caller(void *ctx) { return traced((int)(long)ctx, 3); }";
 
@@ -253,10 +253,10 @@ fn the_target_is_the_argument_or_the_section() {
     kernel(|_, _| None);
     let program = fexit(&mut ebpf);
     let error = program.load("tracd", &btf).unwrap_err();
-    let ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) = error else {
+    let ProgramError::Btf(BtfError::UnknownBtfTypeName { suggestions, .. }) = error else {
         panic!("{error}")
     };
-    assert_eq!(nearest.first().map(String::as_str), Some("traced"));
+    assert_eq!(suggestions.first().map(String::as_str), Some("traced"));
     program
         .load_target(&crate::programs::Target::Section, &btf)
         .unwrap();
@@ -279,9 +279,9 @@ fn a_program_of_another_kind_is_refused_by_name() {
         error.to_string(),
         "program `packet` is of kind `xdp`, not `fexit`"
     );
-    let error = <&FExit>::try_from(ebpf.program("foreign").unwrap()).unwrap_err();
+    let error = <&FExit>::try_from(ebpf.program("other_type").unwrap()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "program `foreign` is of kind `fsomething`, not `fexit`"
+        "program `other_type` is of kind `fsomething`, not `fexit`"
     );
 }

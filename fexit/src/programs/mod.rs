@@ -102,7 +102,7 @@ impl Program {
             };
             (name.clone(), program)
         };
-        known.chain(&extra.foreign).map(program).collect()
+        known.chain(&extra.other_programs).map(program).collect()
     }
 
     pub(crate) fn data(&self) -> &ProgramData {

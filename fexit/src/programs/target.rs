@@ -155,10 +155,11 @@ pub(super) fn find(
     found.map_or_else(|| resolve(target, kind, tracer, btf), Ok)
 }
 
-/// Looks up the names that this load, and likely those of the object's other programs, need in the kernel's BTF.
+/// Looks up the names of this program's targets, and of the targets of the object's other programs, in one pass over the
+/// kernel's BTF.
 ///
-/// One function alone is better found by itself: most of the types need not be read for it. So nothing is done at the
-/// first load, which may stay the only one, unless all types are read anyway.
+/// A single function is found faster without this: most types are not read. So the first load, which may be the only one,
+/// does not look ahead, unless it reads all types anyway.
 fn prefetch_names(
     target: &Target<'_>,
     kind: &TracingType,
@@ -167,19 +168,19 @@ fn prefetch_names(
 ) -> Result<(), ProgramError> {
     let sibling_targets: Vec<&str> = tracer.sibling_targets().collect();
     let are_many = sibling_targets.len() >= MANY;
-    let wanted = match target {
-        // Those are not names of functions.
+    let own = match target {
+        // These are not names of functions.
         _ if kind.names != Names::Function => Vec::new(),
         Target::Section => tracer.section_target().into_iter().collect(),
         Target::Function(name) => vec![*name],
         Target::Functions(names) => names.to_vec(),
         Target::Program { .. } | Target::OwnedProgram { .. } => Vec::new(),
     };
-    let is_another = btf.was_asked() && !wanted.iter().all(|name| btf.knows(name));
+    let is_another = btf.was_asked() && !own.iter().all(|name| btf.knows(name));
     if !(tracer.needs_types() || are_many && is_another) {
         return Ok(());
     }
-    let mut names = wanted;
+    let mut names = own;
     if !names.is_empty() {
         names.extend(sibling_targets);
     }
@@ -317,7 +318,7 @@ fn functions(names: &[&str], btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved
     })
 }
 
-fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, ProgramError> {
+fn program(fd: BorrowedFd<'_>, function: Option<&str>) -> Result<Resolved, ProgramError> {
     let failed = |call| {
         move |io_error: std::io::Error| match io_error.raw_os_error() {
             Some(libc::EPERM) => permission("look up the BTF of the target program", true),
@@ -355,16 +356,16 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         .collect();
     let matches: Vec<_> = names
         .iter()
-        .filter(|(_, name)| Some(name.as_str()) == wanted)
+        .filter(|(_, name)| Some(name.as_str()) == function)
         .collect();
-    if let (Some(wanted), true) = (wanted, matches.len() > 1) {
+    if let (Some(function), true) = (function, matches.len() > 1) {
         let candidate = |(id, name): &&(u32, String)| format!("{name}, type {id} of its BTF");
         return Err(ProgramError::Btf(BtfError::AmbiguousName {
-            name: wanted.to_owned(),
+            name: function.to_owned(),
             candidates: matches.iter().map(candidate).collect(),
         }));
     }
-    let found = match wanted {
+    let found = match function {
         None => names.first(),
         Some(_) => matches.first().copied(),
     };
@@ -372,7 +373,7 @@ fn program(fd: BorrowedFd<'_>, wanted: Option<&str>) -> Result<Resolved, Program
         let known: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
         let reason = format!(
             "it has no function `{}` left (a static one may have been inlined); it has {}",
-            wanted.unwrap_or("main"),
+            function.unwrap_or("main"),
             if known.is_empty() {
                 "no function information".to_owned()
             } else {

@@ -184,13 +184,13 @@ fn a_hook_and_a_tracepoint_are_looked_up_as_such() {
     let bare = error("decides", &Target::Section, "");
     assert!(bare.to_string().contains("CONFIG_BPF_LSM"), "{bare}");
     let unknown = error("decides", &Target::Function("file_opens"), HOOKS);
-    let ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) = unknown else {
+    let ProgramError::Btf(BtfError::UnknownBtfTypeName { suggestions, .. }) = unknown else {
         panic!("{unknown}");
     };
-    assert_eq!(nearest, ["bpf_lsm_file_open"]);
+    assert_eq!(suggestions, ["bpf_lsm_file_open"]);
     let unknown = error("point", &Target::Function("sched_swich"), "");
     let text = unknown.to_string();
-    for part in ["no tracepoint", "nearest names are sched_switch"] {
+    for part in ["no tracepoint", "similar names are sched_switch"] {
         assert!(text.contains(part), "{text}");
     }
     let call = error("point", &Target::Function("sys_enter_openat"), "");

@@ -81,7 +81,7 @@ pub(crate) fn link_info(fd: BorrowedFd<'_>) -> io::Result<(LinkInfoRaw, usize)> 
     Ok((info, len))
 }
 
-/// The commands that turn an id into a descriptor, and walk the ids.
+/// The commands that turn an id into a descriptor, and iterate over the ids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum IdKind {
     Prog,
@@ -173,7 +173,7 @@ pub(crate) fn kernel_btf(name: &str) -> io::Result<Option<OwnedFd>> {
     while let Some(next) = next_id(IdKind::Btf, id)? {
         id = next;
         let fd = match fd_by_id(IdKind::Btf, id) {
-            // It has gone since: then it is not the one that is wanted.
+            // It was unloaded meanwhile, so it is another one.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
             other => other?,
         };
@@ -185,7 +185,7 @@ pub(crate) fn kernel_btf(name: &str) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
 
-/// What the kernel knows of a program, and how many bytes of that this kernel filled in.
+/// The kernel's information on a program, and how many bytes of it this kernel filled in.
 pub(crate) fn prog_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
     let mut info = bpf_prog_info::zeroed();
     let len = info_by_fd(fd, &mut info)?;

@@ -62,11 +62,11 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn lines(limit: usize, pieces: &[&[u8]]) -> Vec<(String, bool)> {
+    fn lines(limit: usize, chunks: &[&[u8]]) -> Vec<(String, bool)> {
         let mut lines = Lines::new(limit);
         let mut all = Vec::new();
-        for piece in pieces {
-            lines.push(piece, |line| all.push(line));
+        for chunk in chunks {
+            lines.push(chunk, |line| all.push(line));
         }
         all.extend(lines.finish());
         all.into_iter().map(|line| (line.text, line.cut)).collect()

@@ -23,8 +23,8 @@ impl Progress for Print {
 #[ignore = "downloads from Debian"]
 fn every_series_is_fetched_and_found_again() {
     let kernels = Kernels::open(crate::support::kernel_options()).unwrap();
-    let wanted = std::env::var("KERNELS").unwrap_or_else(|_| "all".into());
-    for name in kernels.expand(&[wanted]).unwrap() {
+    let requested = std::env::var("KERNELS").unwrap_or_else(|_| "all".into());
+    for name in kernels.expand(&[requested]).unwrap() {
         let start = Instant::now();
         let resolved = kernels.resolve(&name, &Print).unwrap();
         let resolve = start.elapsed();

@@ -155,8 +155,8 @@ fn secrets_stay_on_the_host_unless_env_names_them() {
     // What was named is in the initramfs that --keep writes.
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let files = ["initramfs.cpio", "console.log", "events.jsonl"].map(|name| (name, 0o600));
-    for (name, wanted) in files.into_iter().chain([("run.sh", 0o700), ("", 0o700)]) {
-        assert_eq!(mode(&keep.join(name)), wanted, "{name}");
+    for (name, expected) in files.into_iter().chain([("run.sh", 0o700), ("", 0o700)]) {
+        assert_eq!(mode(&keep.join(name)), expected, "{name}");
     }
 }
 
@@ -296,7 +296,7 @@ fn commands_that_cannot_run_fail_before_booting() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("plain"), "").unwrap();
     let elf = fs::read("/bin/true").unwrap();
-    for (name, byte) in [("foreign", 183), ("broken", 62)] {
+    for (name, byte) in [("other_machine", 183), ("broken", 62)] {
         let mut bytes = elf.clone();
         bytes[18] = byte;
         bytes.truncate(if name == "broken" { 100 } else { usize::MAX });
@@ -326,7 +326,7 @@ fn commands_that_cannot_run_fail_before_booting() {
         (&[], "/", 126, "`/` cannot be run: it is not a file"),
         (
             &[],
-            "./foreign",
+            "./other_machine",
             126,
             "for another machine (ELF machine 183)",
         ),

@@ -58,11 +58,11 @@ fn each_example_tool_reports_events_and_ends_with_its_command() {
         stderr,
     } = run(&mut exec);
     assert_eq!(status, 0, "{stderr}");
-    let said = |wanted: &dyn Fn(&Value) -> bool| {
+    let said = |is_expected: &dyn Fn(&Value) -> bool| {
         let mut records = stdout
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        assert!(records.any(|record| wanted(&record)), "{stdout}");
+        assert!(records.any(|record| is_expected(&record)), "{stdout}");
     };
     said(&|open| open["path"] == "/no such/file" && open["errno"] == 2 && open["comm"] == "bash");
     said(&|connection| {

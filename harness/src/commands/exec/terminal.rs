@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn ctrl_a_x_leaves_and_other_keys_pass() {
-        let typed = |pieces: &[&[u8]]| {
+        let typed = |chunks: &[&[u8]]| {
             let mut keys = Keys::default();
-            let filtered = pieces.iter().map(|piece| keys.filter(piece));
+            let filtered = chunks.iter().map(|chunk| keys.filter(chunk));
             filtered.collect::<Option<Vec<_>>>().map(|all| all.concat())
         };
         assert_eq!(typed(&[b"ls\r\x03\xff"]), Some(b"ls\r\x03\xff".to_vec()));

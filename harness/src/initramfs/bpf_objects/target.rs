@@ -187,8 +187,8 @@ fn find(objects: &[Object], place: Place<'_>, name: &str) -> Result<usize> {
             "--target {program}=prog:{name}: the objects have no other program of this name; they have {}",
             names(objects).join(", ")
         ))),
-        several => {
-            let paths = several.iter().filter_map(|number| objects.get(*number));
+        found => {
+            let paths = found.iter().filter_map(|number| objects.get(*number));
             let paths: Vec<_> = paths
                 .map(|object| object.path.display().to_string())
                 .collect();

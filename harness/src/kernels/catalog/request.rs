@@ -136,19 +136,19 @@ fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<S
 }
 
 fn unknown(matrix: &Matrix, word: &str) -> anyhow::Error {
-    let nearest = match nearest(matrix, word) {
+    let suggestion = match suggestion(matrix, word) {
         Some(name) => format!("; the nearest is {name}"),
         None => String::new(),
     };
     usage(format!(
-        "unknown kernel {word:?}{nearest}. There are: {}; all, latest, a pattern (6.*) or an exact version (5.10.262) of \
+        "unknown kernel {word:?}{suggestion}. There are: {}; all, latest, a pattern (6.*) or an exact version (5.10.262) of \
          these; a pattern of exact versions (5.10.2*) means those that are locked or cached",
         list(matrix)
     ))
 }
 
 /// The newest series that is not newer than the requested one, else the oldest.
-fn nearest<'a>(matrix: &'a Matrix, word: &str) -> Option<&'a str> {
+fn suggestion<'a>(matrix: &'a Matrix, word: &str) -> Option<&'a str> {
     if !word.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }

@@ -314,8 +314,8 @@ mod tests {
         (dir, kernel)
     }
 
-    fn names(kernel: &Kernel, wanted: &[&str]) -> Vec<String> {
-        closure(kernel, wanted)
+    fn names(kernel: &Kernel, requested: &[&str]) -> Vec<String> {
+        closure(kernel, requested)
             .unwrap()
             .into_iter()
             .map(|(name, _)| name)
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn missing_module_is_named() {
         let (dir, kernel) = kernel(&[("kernel/a.ko", "b"), ("kernel/b.ko", "no_such")]);
-        let error = |wanted| format!("{:#}", closure(&kernel, &[wanted]).unwrap_err());
+        let error = |requested| format!("{:#}", closure(&kernel, &[requested]).unwrap_err());
         assert_eq!(
             error("a"),
             "kernel 6.1.0: module a needs b: module b needs no_such: there is no module no_such, neither as a file \

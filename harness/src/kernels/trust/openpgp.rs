@@ -379,9 +379,9 @@ mod tests {
         let mut keyring = Keyring::parse("test", gpg!("good-key")).unwrap();
         let revoked = Keyring::parse("test", gpg!("revoked-key")).unwrap();
         let stranger = Keyring::parse("test", gpg!("expired-key")).unwrap();
-        let mut foreign = revoked.keys[0].clone();
-        foreign.primary_key = stranger.keys[0].primary_key.clone();
-        assert!(refuse_revoked(&foreign, None).is_ok());
+        let mut of_stranger = revoked.keys[0].clone();
+        of_stranger.primary_key = stranger.keys[0].primary_key.clone();
+        assert!(refuse_revoked(&of_stranger, None).is_ok());
         keyring.keys[0].details.revocation_signatures =
             revoked.keys[0].details.revocation_signatures.clone();
         assert!(refuse_revoked(&keyring.keys[0], None).is_err());

@@ -211,7 +211,7 @@ fn modules_of_another_kernel_are_refused() {
             &format!("./boot/vmlinuz-{release}"),
             &super::archive::image(release),
         ),
-        ("./lib/modules/6.1.4-cloud-amd64/kernel/foreign.ko", b"x"),
+        ("./lib/modules/6.1.4-cloud-amd64/kernel/other.ko", b"x"),
     ]);
     archive.add_package("linux-image-6.1.5-cloud-amd64", "6.1.5", evil);
     assert_contains(

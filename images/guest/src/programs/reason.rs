@@ -8,8 +8,8 @@ use protocol::program::{ProgramTask, Reason, ReasonKind};
 pub(super) fn of(error: &ProgramError) -> Reason {
     let mut reason = Reason::new(kind(error), error.to_string());
     match error {
-        ProgramError::Btf(BtfError::UnknownBtfTypeName { nearest, .. }) => {
-            reason.nearest.clone_from(nearest);
+        ProgramError::Btf(BtfError::UnknownBtfTypeName { suggestions, .. }) => {
+            reason.nearest.clone_from(suggestions);
         }
         ProgramError::UnresolvedCoreRelocation { missing, .. } => {
             reason.missing = missing.iter().map(ToString::to_string).collect();

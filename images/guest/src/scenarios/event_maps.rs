@@ -356,12 +356,16 @@ fn cpu_list_missing(_: &mut Context) -> Result<()> {
     mount("tmpfs", CPUS, "tmpfs", MountFlags::empty(), None::<&CStr>)?;
     let (first, opened) = (by_result.iter().next(), events.open_all(None));
     unmount(CPUS, UnmountFlags::empty())?;
-    let unread = |error: &MapError| {
+    let cannot_read_cpus = |error: &MapError| {
         matches!(error, MapError::SyscallError { .. }) && error.to_string().contains("list of CPUs")
     };
     let first = first.context("the map is said to be empty")?;
-    expect_error("an element without the list of CPUs", first, unread)?;
-    expect_error("buffers without the list of CPUs", opened, unread)?;
+    expect_error(
+        "an element without the list of CPUs",
+        first,
+        cannot_read_cpus,
+    )?;
+    expect_error("buffers without the list of CPUs", opened, cannot_read_cpus)?;
     Ok(())
 }
 

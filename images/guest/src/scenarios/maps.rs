@@ -127,12 +127,12 @@ fn maps(_: &mut Context) -> Result<()> {
         all == [0x7_0000_0000, sum, i64::from(NOENT)],
         "the array holds {all:x?}"
     );
-    walk(map(&ebpf, "by_result")?)?;
+    iterate(map(&ebpf, "by_result")?)?;
     refusals(&ebpf)
 }
 
 /// Lists a full map while elements are removed: each is listed exactly once.
-fn walk(map: &Map) -> Result<()> {
+fn iterate(map: &Map) -> Result<()> {
     const FULL: usize = 16;
     let mut elements: HashMap<_, i32, u64> = map.clone().try_into()?;
     for key in 0.. {
@@ -159,7 +159,10 @@ fn walk(map: &Map) -> Result<()> {
     seen.sort_unstable();
     expected.sort_unstable();
     ensure!(expected.len() == FULL, "a full map has {expected:?}");
-    ensure!(seen == expected, "the walk saw {seen:?} of {expected:?}");
+    ensure!(
+        seen == expected,
+        "the iteration saw {seen:?} of {expected:?}"
+    );
     let left = view.keys().count();
     ensure!(left == FULL.div_ceil(3), "{left} elements are left");
     Ok(())

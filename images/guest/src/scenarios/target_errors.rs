@@ -258,7 +258,7 @@ fn similar_names(_: &mut Context) -> Result<()> {
     ] {
         let text = unknown(asked, &btf)?;
         let (_, names) = text
-            .split_once("the nearest names are ")
+            .split_once("similar names are ")
             .with_context(|| format!("nothing is suggested: {text}"))?;
         let first = names.split(", ").next().unwrap_or_default();
         ensure!(

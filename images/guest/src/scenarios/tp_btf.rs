@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     .parallel(),
     Scenario::new(
         "tp_btf_unknown",
-        "an error about a tracepoint that is not there names the nearest ones",
+        "the error about an unknown tracepoint suggests similar names",
         Feature::BtfTracePoint,
         unknown,
     )
@@ -85,7 +85,7 @@ fn unknown(_: &mut Context) -> Result<()> {
         )
     })?;
     let text = error.to_string();
-    ensure!(text.contains("sched_switch"), "no nearest name: {text}");
+    ensure!(text.contains("sched_switch"), "no suggestion: {text}");
     let error = expect_error(
         "sys_enter_openat",
         enters.load("sys_enter_openat", &btf),
