@@ -12,12 +12,12 @@ pub type Bpf = Ebpf;
 
 /// An object file with its programs and maps.
 ///
-/// Dropping it detaches and unloads all programs; links that were taken live on.
+/// Dropping it detaches and unloads all programs. Links that were taken stay attached.
 #[derive(Debug)]
 pub struct Ebpf {
     pub(crate) shared: Arc<Shared>,
     programs: BTreeMap<String, Program>,
-    /// Those that were not taken; the programs have them all.
+    /// The maps that were not taken; the programs refer to all maps.
     maps: BTreeMap<String, Map>,
 }
 
@@ -72,7 +72,7 @@ impl Ebpf {
         self.maps.remove(name)
     }
 
-    /// All maps by name, those of global variables (`.bss`, `.data`, `.rodata`) among them; not those that were taken.
+    /// All maps by name, including those of global variables (`.bss`, `.data`, `.rodata`), without those that were taken.
     pub fn maps(&self) -> impl Iterator<Item = (&str, &Map)> {
         self.maps.iter().map(|(name, map)| (name.as_str(), map))
     }
@@ -82,7 +82,7 @@ impl Ebpf {
         self.maps.iter_mut().map(|(name, map)| (name.as_str(), map))
     }
 
-    /// Reads a global variable of the object, as running programs left it.
+    /// Reads the current value of a global variable of the object.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Ebpf {
         self.shared.object.extra.globals.keys().map(String::as_str)
     }
 
-    /// The global variables, with what is known of each.
+    /// The global variables, with section, size and sign.
     pub fn global_variables(&self) -> impl Iterator<Item = GlobalVariable<'_>> {
         let extra = &self.shared.object.extra;
         let integers = integers(&extra.btf);
@@ -165,7 +165,7 @@ impl Ebpf {
 pub struct GlobalVariable<'a> {
     /// Its name in the source.
     pub name: &'a str,
-    /// Where it lies: `.data`, `.bss`, `.rodata`, or a section whose name begins so.
+    /// Its section: `.data`, `.bss`, `.rodata`, or one whose name begins with one of these.
     pub section: &'a str,
     /// Its size in bytes.
     pub size: usize,

@@ -17,7 +17,7 @@ pub(crate) use hints::pin_hint;
 use hints::{list, quoted, why_refused};
 pub use map::MapError;
 
-/// Why an object could not be made ready.
+/// Why an object could not be parsed or relocated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EbpfError {
@@ -59,7 +59,7 @@ pub enum EbpfError {
     Map(#[from] MapError),
 }
 
-/// Why a program could not be loaded, attached, detached or asked.
+/// Why a program could not be loaded, attached, detached or queried.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
@@ -77,12 +77,12 @@ pub enum ProgramError {
     )]
     AlreadyAttached,
 
-    /// The link id names no link of this program: it was detached, taken, unloaded, or is another program's.
+    /// The program has no link with this id: it was detached, taken or unloaded, or belongs to another program.
     #[error("no such link: it was detached or unloaded already, or belongs to another program")]
     NotAttached,
 
     /// The program in the object is of another type than the one asked for.
-    #[error("program `{name}` is of kind `{found}`, not `{expected}`")]
+    #[error("program `{name}` is of type `{found}`, not `{expected}`")]
     UnexpectedProgramType {
         /// The program.
         name: String,
@@ -92,7 +92,7 @@ pub enum ProgramError {
         found: String,
     },
 
-    /// The program cannot be loaded by itself, or its section says no type that this library knows.
+    /// The program cannot be loaded by itself, or its section has no type that this library knows.
     #[error("program `{name}` of section `{section}` cannot be loaded: {reason}")]
     NotLoadable {
         /// The program.
@@ -147,7 +147,7 @@ pub enum ProgramError {
         verifier_log: String,
     },
 
-    /// The program reads a type or field that neither this kernel nor a loaded module whose BTF is shown (5.11) has.
+    /// The program reads a type or field that neither the kernel nor a loaded module with BTF (5.11) has.
     #[error(
         "program `{name}` reads {}, which neither this kernel nor the BTF of a loaded module has; ask before, with \
          `bpf_core_field_exists` or its like, or choose another",

@@ -20,7 +20,7 @@ use crate::sys;
 /// Another name for [`EbpfLoader`].
 pub type BpfLoader = EbpfLoader;
 
-/// Where maps with `LIBBPF_PIN_BY_NAME` are pinned unless the caller says otherwise; libbpf has the same default.
+/// The default folder for maps with `LIBBPF_PIN_BY_NAME`, as in libbpf.
 const PIN_DIRECTORY: &str = "/sys/fs/bpf";
 
 /// The value of a global variable: of any type without padding, or a slice.
@@ -66,13 +66,13 @@ pub struct EbpfLoader {
 }
 
 impl EbpfLoader {
-    /// A loader with nothing set.
+    /// A loader with the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets the types that the object's CO-RE relocations are resolved against, instead of those that a program is
-    /// loaded with: BTF from a file ([`Btf::parse_file`]), for a kernel that shows less than it has.
+    /// loaded with: BTF from a file ([`Btf::parse_file`]), for a kernel without BTF of its own.
     pub fn btf(&mut self, btf: Option<&Btf>) -> &mut Self {
         self.btf = btf.cloned();
         self
@@ -107,8 +107,8 @@ impl EbpfLoader {
     }
 
     /// Sets values of the kernel's configuration for the object's `__kconfig` variables, as lines of a `.config`:
-    /// `CONFIG_HZ=250`. They go before those of the running kernel, which are read from `/proc/config.gz` or
-    /// `/boot/config-RELEASE` when a program that asks for one is loaded; if neither is there, these are all.
+    /// `CONFIG_HZ=250`. They override those of the running kernel, which are read from `/proc/config.gz` or
+    /// `/boot/config-RELEASE`, if there is one, when a program that reads a value is loaded.
     ///
     /// A variable may be `bool`, `enum libbpf_tristate`, `char`, an integer, or an array of `char`. One that the
     /// configuration does not set is zero if it is declared `__weak`; else no program that reads it can be loaded.
@@ -123,7 +123,7 @@ impl EbpfLoader {
         self
     }
 
-    /// Sets how many elements a map holds, in place of the number in the object; for a ring buffer its size in bytes.
+    /// Overrides the maximum number of elements of a map; for a ring buffer its size in bytes.
     pub fn map_max_entries(&mut self, name: &str, max_entries: u32) -> &mut Self {
         self.max_entries.insert(name.to_owned(), max_entries);
         self
@@ -160,7 +160,7 @@ impl EbpfLoader {
     ///
     /// A refused program gets its log in any case. A log is kept up to 16 MiB; one that is longer, cut off.
     pub fn verifier_log_level(&mut self, level: VerifierLogLevel) -> &mut Self {
-        // Other bits mean nothing to a kernel, which would refuse them.
+        // The kernel refuses other bits.
         self.verifier_log_level = level & VerifierLogLevel::all();
         self
     }

@@ -1,8 +1,8 @@
-//! One object file in memory, on its way from parsed to relocated.
+//! One object file in memory, parsed and relocated.
 //!
-//! Nothing asks the kernel before a program is loaded or a map is touched. Then, once: the object's BTF is loaded,
-//! cut down to what this kernel understands; CO-RE relocations are applied; calls are linked. References to maps are
-//! left as the map's number until the program that holds them is loaded, so that only maps that are used are created.
+//! The first load of a program relocates the object, once for each kernel's types: the object's BTF is sanitized and
+//! loaded, CO-RE relocations are applied, and calls are linked. References to maps keep the map's number until the
+//! program is loaded, so that only maps that are used are created.
 
 mod core;
 pub(crate) mod kconfig;
@@ -31,37 +31,37 @@ pub(crate) use self::core::POISON;
 /// Values of variables that were set before load: name, bytes, and whether the variable must exist.
 pub(crate) type Globals = HashMap<String, (Vec<u8>, bool)>;
 
-/// The parser's key of a function: its section, and its address there.
+/// aya-obj's key of a function: its section, and its address there.
 pub(crate) type Key = (usize, u64);
 
 pub(crate) struct Object {
-    /// As parsed. It is copied for each relocation, so the data of its maps are not in it.
+    /// As parsed, without the data of its maps, because it is copied for each relocation.
     parsed: Parsed,
     pub(crate) extra: Extra,
-    /// The maps, with their data, globals set.
+    /// The maps with their data; globals are set.
     pub(crate) maps: BTreeMap<String, Arc<aya_obj::Map>>,
-    /// Names of the maps; a map's number is its place here.
+    /// Names of the maps, by number.
     pub(crate) map_names: Vec<String>,
-    /// None once the kernel has refused every form of the object's BTF.
+    /// None if the kernel refused every form of the object's BTF.
     sanitized_btf: OnceLock<Option<SanitizedBtf>>,
     relocated: Mutex<Relocations>,
 }
 
-/// What was relocated so far, by the types of one kernel.
+/// The relocations that were made with the types of one kernel.
 #[derive(Default)]
 struct Relocations {
-    /// Which types; none where no relocation asks for any.
+    /// The kernel's types; none if no relocation uses them.
     types: Option<Identity>,
-    /// By the module that the target is in: what its types are goes before what those of others are.
-    whole: HashMap<Option<String>, Arc<Relocated>>,
-    /// The modules for which not all of the object can be relocated.
+    /// All programs, by the target's module, whose types precede those of other modules.
+    all: HashMap<Option<String>, Arc<Relocated>>,
+    /// The modules for which some program cannot be relocated.
     failed: HashSet<Option<String>>,
-    /// By program as well: where something in another program cannot be relocated.
-    alone: HashMap<(String, Option<String>), Arc<Relocated>>,
+    /// By program too, for these modules.
+    per_program: HashMap<(String, Option<String>), Arc<Relocated>>,
 }
 
 impl Relocations {
-    /// Forgets what was made for other types than these.
+    /// Drops the relocations if they were made with other types.
     fn keep_only(&mut self, types: Option<Identity>) {
         if self.types != types {
             *self = Self {
@@ -73,9 +73,8 @@ impl Relocations {
 
     fn of(&self, program: &str, module: Option<&str>) -> Option<Arc<Relocated>> {
         let module = module.map(str::to_owned);
-        let whole = self.whole.get(&module);
-        whole
-            .or_else(|| self.alone.get(&(program.to_owned(), module)))
+        let all = self.all.get(&module);
+        all.or_else(|| self.per_program.get(&(program.to_owned(), module)))
             .cloned()
     }
 }
@@ -85,7 +84,7 @@ pub(crate) struct Relocated {
     pub(crate) object: Parsed,
 }
 
-/// All of it would be megabytes.
+/// The names of programs and maps only: all of it would be megabytes.
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let programs: Vec<_> = self.parsed.programs.keys().collect();
@@ -126,14 +125,14 @@ impl Object {
         &self.parsed
     }
 
-    /// The object's BTF in the kernel; none when it has none, or none that this kernel takes.
+    /// The object's BTF in the kernel; none if it has none, or if the kernel accepts no form of it.
     pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.sanitized_btf().ok()??.fd.as_fd())
     }
 
-    /// Loads the object's BTF into the kernel once. The result is kept, except an error that may not last.
+    /// Loads the object's BTF into the kernel once. The result is kept, except for a temporary error.
     ///
-    /// Without the rights to load BTF the object goes on without it: programs of some types can be loaded without.
+    /// A process that may not load BTF gets none: programs of some types can be loaded without it.
     fn sanitized_btf(&self) -> Result<Option<&SanitizedBtf>, ProgramError> {
         if let Some(known) = self.sanitized_btf.get() {
             return Ok(known.as_ref());
@@ -148,8 +147,8 @@ impl Object {
         }
     }
 
-    /// Relocates the object against the kernel that `btf` describes and its modules, first of all `module`, once for the
-    /// same types: all of it, or if that cannot be, what `program` needs.
+    /// Relocates the object against the kernel that `btf` describes and its modules, once for the same types: all programs,
+    /// or if one fails, only `program`. Types of `module` precede those of other modules.
     ///
     /// `btf` is called only if the object has CO-RE relocations.
     pub(crate) fn relocated(
@@ -170,19 +169,19 @@ impl Object {
         self.sanitized_btf()?;
         let of = module.map(str::to_owned);
         if !slot.failed.contains(&of) {
-            match self.relocate(&self.whole(), kernel.as_ref(), module) {
+            match self.relocate(&self.all(), kernel.as_ref(), module) {
                 Ok(done) => {
-                    slot.whole.insert(of, Arc::clone(&done));
+                    slot.all.insert(of, Arc::clone(&done));
                     return Ok(done);
                 }
-                // What could not be read may be readable the next time.
+                // BTF that cannot be read may be readable later.
                 Err(ProgramError::Btf(_)) => {}
                 Err(_) => drop(slot.failed.insert(of.clone())),
             }
         }
         let part = self.part(program)?;
         let done = self.relocate(&part, kernel.as_ref(), module)?;
-        slot.alone
+        slot.per_program
             .insert((program.to_owned(), of), Arc::clone(&done));
         Ok(done)
     }
@@ -200,14 +199,13 @@ impl Object {
         if let Some(kernel) = kernel {
             self.apply_core(&mut object, part, kernel, module)?;
         }
-        // They are not needed any more.
+        // Only the relocation uses them.
         (object.btf, object.btf_ext) = (None, None);
         self.link(&mut object)?;
         Ok(Arc::new(Relocated { object }))
     }
 
-    /// Has the kernel's types looked through once for all that is known to be wanted: these functions, and the types that
-    /// the CO-RE relocations are about.
+    /// Looks up the names of these functions, and of the types of the CO-RE relocations, in one pass over the kernel's BTF.
     pub(crate) fn prefetch_names(&self, kernel: &Btf, functions: &[&str]) -> Result<(), BtfError> {
         let local = Raw::parse(self.extra.btf.clone()).ok();
         let types = local
@@ -216,7 +214,7 @@ impl Object {
         kernel.prefetch_names(functions, types.flatten().unwrap_or_default())
     }
 
-    /// Appends subprograms to the programs that call them, and writes each map's number where it is referred to.
+    /// Appends subprograms to the programs that call them, and writes each map's number into the instructions that use it.
     fn link(&self, object: &mut Parsed) -> Result<(), ProgramError> {
         let sections: HashSet<usize> = object
             .functions
@@ -232,7 +230,7 @@ impl Object {
         }))
     }
 
-    /// The functions, linked, but as the object has them: no kernel is asked.
+    /// The linked functions without CO-RE relocations; makes no system call.
     pub(crate) fn linked(&self) -> Result<Parsed, ProgramError> {
         let mut object = self.parsed.clone();
         self.link(&mut object)?;
@@ -240,15 +238,15 @@ impl Object {
     }
 }
 
-/// Takes out the maps with their data. What is left tells which have any, and where they are declared.
+/// Takes the maps with their data. The parsed object keeps their declarations, and whether they have data.
 fn take_maps(parsed: &mut Parsed) -> BTreeMap<String, Arc<aya_obj::Map>> {
     let mut maps = BTreeMap::new();
     for (name, map) in &mut parsed.maps {
         let data = std::mem::take(map.data_mut());
-        let mut whole = map.clone();
+        let mut taken = map.clone();
         map.data_mut().resize(data.len().min(1), 0);
-        *whole.data_mut() = data;
-        maps.insert(name.clone(), Arc::new(whole));
+        *taken.data_mut() = data;
+        maps.insert(name.clone(), Arc::new(taken));
     }
     maps
 }
@@ -285,16 +283,15 @@ fn set_globals(parsed: &mut Parsed, extra: &Extra, globals: &Globals) -> Result<
             .get_mut(&global.section)
             .map(aya_obj::Map::data_mut);
         let slot = data.and_then(|data| data.get_mut(global.offset..global.offset + global.size));
-        slot.ok_or_else(|| error("it lies in no data section".to_owned()))?
+        slot.ok_or_else(|| error("it is in no data section".to_owned()))?
             .copy_from_slice(value);
     }
     Ok(())
 }
 
-/// Runs code of the parser that may panic on a hostile file; the panic becomes an error.
+/// Runs code of aya-obj that may panic on a hostile file, and returns the panic as an error.
 ///
-/// The process's panic hook still sees it, and prints it unless it was replaced; built with `panic = "abort"` the
-/// process ends. [`crate::Ebpf::load`] says so.
+/// The panic hook still runs; with `panic = "abort"` the process ends, as [`crate::Ebpf::load`] documents.
 fn catch_parser_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic

@@ -1,24 +1,24 @@
-//! What an object refers to outside of it: values of the kernel's configuration (`__kconfig`), variables and functions
-//! of the kernel (`__ksym`).
+//! The external symbols of an object: values of the kernel's configuration (`__kconfig`), variables and functions of the
+//! kernel (`__ksym`).
 
 use crate::btf::raw::{Kind, Raw};
 
-/// No option is longer.
+/// The longest name of an option.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// Something outside the object that its code refers to. Instructions hold its number among all of them.
+/// An external symbol. Instructions refer to it by its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extern {
     pub(crate) name: String,
-    /// Whether the object does without it (`__weak`).
+    /// Whether the object works without it (`__weak`).
     pub(crate) is_weak: bool,
     pub(crate) kind: ExternKind,
 }
 
-/// What it is declared as.
+/// The kind of an external symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExternKind {
-    /// A value of the kernel's configuration; none if its type is none that such a value can have.
+    /// A value of the kernel's configuration; none if no such value can have its type.
     Kconfig(Option<Declared>),
     /// A function of the kernel, and its type in the object's BTF; zero if there is none.
     Function(u32),
@@ -30,7 +30,7 @@ pub(crate) enum ExternKind {
     Unknown,
 }
 
-/// The kind of the extern of this name, by the object's BTF; `is_called` tells for what has none.
+/// The kind of the extern with this name by the object's BTF. Without BTF, `is_called` decides.
 pub(crate) fn kind(local: Option<&Raw>, name: &str, is_called: bool) -> ExternKind {
     let found = local.and_then(|local| find(local, name.as_bytes()));
     match found {
@@ -56,7 +56,7 @@ fn find(local: &Raw, name: &[u8]) -> Option<ExternKind> {
             return Some(match t.kind {
                 Kind::Func => ExternKind::Function(id),
                 _ if kconfig => ExternKind::Kconfig(declared(local, id)),
-                // Behind qualifiers there is no type: it is void.
+                // Qualifiers without a type: it is void.
                 _ if local.resolve(id).is_none() => ExternKind::Address,
                 _ => ExternKind::Variable(id),
             });
@@ -65,7 +65,7 @@ fn find(local: &Raw, name: &[u8]) -> Option<ExternKind> {
     None
 }
 
-/// What a value is declared as.
+/// The declared type of a configuration value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     /// `bool`.
@@ -80,14 +80,14 @@ pub(crate) enum Type {
     Text,
 }
 
-/// A value that the object asks for: what it is declared as, and how long it is.
+/// A configuration value that the object reads: its declared type and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Declared {
     pub(crate) kind: Type,
     pub(crate) size: usize,
 }
 
-/// What the variable with this type may hold; `None` if it may hold none of a configuration's values.
+/// The declared type of the variable; `None` if it cannot hold a configuration value.
 pub(crate) fn declared(local: &Raw, id: u32) -> Option<Declared> {
     const SIGNED: u32 = 1;
     const BOOL: u32 = 4;

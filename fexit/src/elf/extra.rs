@@ -1,4 +1,4 @@
-//! What an object file says that `aya-obj` does not keep.
+//! The parts of an object file that `aya-obj` does not keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -6,7 +6,7 @@ use std::ffi::CString;
 use super::externs::{Extern, ExternKind};
 use crate::btf::core::CoreRelocation;
 
-/// A global variable and where it lies.
+/// A global variable and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Global {
     /// The data section, which is also the map's name.
@@ -15,19 +15,19 @@ pub(crate) struct Global {
     pub(crate) size: usize,
 }
 
-/// What the file says in addition to what `aya-obj` keeps.
+/// The parts of the file that `aya-obj` does not keep.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extra {
     /// The section of each program, by the program's name.
     pub(crate) sections: BTreeMap<String, String>,
-    /// The programs of kinds that nothing here can load, with their sections.
+    /// The programs that this library cannot load, with their sections.
     pub(crate) other_programs: BTreeMap<String, String>,
-    /// The programs whose section begins with `?`: the object does without them. Their sections stand without it.
+    /// The optional programs, whose section begins with `?`. `sections` has the names without it.
     pub(crate) optional: BTreeSet<String>,
-    /// What the `license` section says; empty if there is none.
+    /// The text of the `license` section; empty if there is none.
     pub(crate) license: CString,
     pub(crate) globals: BTreeMap<String, Global>,
-    /// What code refers to outside of the object; an instruction holds the place here of what it refers to.
+    /// The external symbols. An instruction refers to one by its index.
     pub(crate) externs: Vec<Extern>,
     /// The object's own BTF.
     pub(crate) btf: Vec<u8>,

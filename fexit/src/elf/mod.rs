@@ -1,8 +1,8 @@
-//! What `aya-obj` does not tell of an object file, and what it takes for granted.
+//! Reads an object file before `aya-obj` does.
 //!
-//! aya-obj parses every code section as a program and fails on types that it does not know, drops what follows the slash
-//! of a section's name, knows no externs, and indexes by offsets from the file without checking them. So the file is read
-//! here first: offsets are checked, and [`preprocess`] makes a copy that aya-obj can parse.
+//! aya-obj parses every code section as a program and fails on types that it does not know, drops the part of a section's
+//! name after the slash, does not know externs, and does not check offsets in the file. So this module checks the offsets,
+//! keeps what aya-obj drops, and [`preprocess`] makes a copy that aya-obj can parse.
 
 pub(crate) mod externs;
 mod extra;
@@ -22,7 +22,7 @@ pub(crate) use extra::{Extra, Global};
 use sections::{Header, Role, Section, elf_error, malformed, sections, without_mark};
 pub(crate) use write::file;
 
-/// Reads the file, and returns a copy of it that the parser understands.
+/// Reads the file, and returns a copy that aya-obj can parse.
 pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     let header = Header::parse(data).map_err(elf_error)?;
     let endian = header.endian().map_err(elf_error)?;
@@ -33,7 +33,7 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     }
     if cfg!(target_endian = "little") != (endian == Endianness::Little) {
         return Err(malformed(
-            "it is of the other byte order; build it with `-target bpf`, the host's own",
+            "it has the other byte order; build it with `-target bpf`, which uses the host's",
         ));
     }
     let table = header.sections(endian, data).map_err(elf_error)?;
@@ -45,7 +45,7 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
             ".BTF" => extra.btf = bytes.to_vec(),
             ".BTF.ext" => {
                 extra.core = core::relocations(bytes)
-                    .ok_or_else(|| malformed("its .BTF.ext section is cut off"))?;
+                    .ok_or_else(|| malformed("its .BTF.ext section is truncated"))?;
             }
             _ => {}
         }
@@ -79,7 +79,7 @@ fn license(section: &[u8]) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// Notes programs and variables, and checks that each symbol lies in its section.
+/// Collects programs and variables, and checks that each symbol is inside its section.
 fn symbols(
     table: &SectionTable<'_, Header>,
     endian: Endianness,
@@ -97,7 +97,7 @@ fn symbols(
         let (start, size) = (symbol.st_value(endian), symbol.st_size(endian));
         if start.checked_add(size).is_none_or(|end| end > section.size) {
             return Err(malformed(format!(
-                "symbol `{name}` reaches out of `{}`",
+                "symbol `{name}` ends outside of section `{}`",
                 section.name
             )));
         }

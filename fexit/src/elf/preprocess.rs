@@ -1,7 +1,7 @@
 //! Changes to a copy of an object file that let `aya-obj` parse it.
 //!
-//! Each function names the line of aya-obj 0.3.0 that makes it necessary. What keeps its length is changed in place, so
-//! that no offset moves; what needs more room is appended to the file.
+//! Each function names the line of aya-obj 0.3.0 that makes it necessary. Data that keeps its length is changed in place, so
+//! that offsets stay valid; longer data is appended to the file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,10 +24,10 @@ const FLAGS_AT: usize = 8;
 const OFFSET_AT: usize = 24;
 const SIZE_AT: usize = 32;
 
-/// `call`; its source register says whose function the number means.
+/// `call`; its source register tells whether it calls a helper, a subprogram or a kernel function.
 const CALL: u8 = 0x85;
 
-/// The first half of a 64-bit constant; its source register says what the constant means.
+/// The first half of a 64-bit constant; its source register tells what the constant is.
 const LD_IMM64: u8 = 0x18;
 
 /// `BTF_KIND_STRUCT`.
@@ -38,7 +38,7 @@ const STRUCT: u32 = 4;
 /// aya-obj fails on a section of an unknown program type (obj.rs:455, `InvalidProgramSection`), so such a section loses
 /// the flag that marks it as code. It then fails to find the function of each relocation in it
 /// (btf/relocation.rs:309, `FunctionNotFound`). It does not know `BPF_CORE_TYPE_MATCHES` (btf/relocation.rs:187,
-/// `InvalidRelocationKind`); `object::core` applies all relocations that ask about a type as a whole.
+/// `InvalidRelocationKind`); `object::core` applies all type-based relocations.
 pub(super) fn hide_programs(
     copy: &mut [u8],
     header: &Header,
@@ -49,7 +49,7 @@ pub(super) fn hide_programs(
     let mut hidden = HashSet::new();
     for (index, section) in sections.iter().enumerate() {
         if section.role == Role::OtherProgram {
-            // No longer a code section.
+            // Clears the flag for code.
             patch(copy, header_field(header, endian, index, FLAGS_AT), &[0; 8]);
             hidden.insert(section.name.as_bytes());
         }
@@ -57,7 +57,7 @@ pub(super) fn hide_programs(
     let Ok(local) = Raw::parse(extra.btf.clone()) else {
         return;
     };
-    // The parser looks for the function of each relocation.
+    // aya-obj looks up the function of each relocation.
     let is_hidden = |relocation: &CoreRelocation| {
         let name = local.string(relocation.section_name);
         name.is_some_and(|name| hidden.contains(name))
@@ -103,7 +103,7 @@ pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
                 let Some(integer) = integer.filter(|_| outside) else {
                     continue;
                 };
-                // A struct is as long: of integers without names, all in one place.
+                // A struct of the same length, whose members are unnamed integers at offset 0.
                 let info = t.word(1) & 0xffff | STRUCT << 24;
                 for (word, value) in [(0, 0), (1, info), (2, integer.size_or_type())] {
                     patch(copy, at(&t, word), &u32::to_ne_bytes(value));
@@ -121,7 +121,7 @@ pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
 /// Marks the instructions that refer to an extern, and puts the extern's number into them.
 ///
 /// aya-obj takes a call of an extern for a call of a function of the object (relocation.rs:423, `UnknownFunction`) and
-/// leaves a reference to a variable as it is (relocation.rs:377). It leaves the marked ones alone.
+/// leaves a reference to a variable as it is (relocation.rs:377). It does not touch marked instructions.
 pub(super) fn references(
     copy: &mut [u8],
     table: &SectionTable<'_, Header>,
@@ -178,7 +178,7 @@ pub(super) fn references(
     Ok(())
 }
 
-/// The new name of a section: that of an fexit program.
+/// The new name of a section, which is that of an fexit program.
 fn alias(section: &Section) -> String {
     format!("fexit/{}", section.name)
 }
@@ -253,7 +253,7 @@ pub(super) fn license(
     replace(copy, header, endian, index, &text);
 }
 
-/// Appends the new contents of section `index` to the file, so that nothing else moves.
+/// Appends the new contents of section `index` to the file, so that other offsets stay valid.
 fn replace(copy: &mut Vec<u8>, header: &Header, endian: Endianness, index: usize, contents: &[u8]) {
     copy.resize(copy.len().next_multiple_of(8), 0);
     let offset = copy.len() as u64;
@@ -269,7 +269,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_ne_bytes(bytes.try_into().ok()?) as usize)
 }
 
-/// Adds the section's new name to the BTF, and makes what `.BTF.ext` says of the section refer to it.
+/// Adds the section's new name to the BTF, and makes `.BTF.ext` refer to it.
 fn alias_in_btf(btf: &mut Vec<u8>, ext: &mut [u8], section: &Section) -> Option<()> {
     let strings = word(btf, 4)?.checked_add(word(btf, 16)?)?;
     // The kernel also requires the strings to come last.
@@ -292,9 +292,9 @@ fn alias_in_btf(btf: &mut Vec<u8>, ext: &mut [u8], section: &Section) -> Option<
     Some(())
 }
 
-/// Where `.BTF.ext` names sections: in its information on functions and on lines, and in its CO-RE relocations.
+/// The positions of section names in `.BTF.ext`: in the information on functions and lines, and in CO-RE relocations.
 fn section_names(ext: &[u8]) -> Vec<usize> {
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     let header = word(ext, 4).unwrap_or(0);
     for field in [8, 16, 24].into_iter().filter(|field| field + 8 <= header) {
         let mut part = || {
@@ -304,14 +304,14 @@ fn section_names(ext: &[u8]) -> Vec<usize> {
             let mut at = start + 4;
             while at < end {
                 let records = word(ext, at + 4)?.checked_mul(size)?;
-                places.push(at);
+                positions.push(at);
                 at = at.checked_add(8)?.checked_add(records)?;
             }
             Some(())
         };
         part();
     }
-    places
+    positions
 }
 
 /// Offset of a field in the header of section `index`, in the file.
@@ -327,7 +327,7 @@ mod tests {
     use crate::testing::compile;
 
     #[test]
-    fn no_type_keeps_the_linkage_that_the_kernel_refuses() {
+    fn extern_linkage_is_replaced() {
         const EXTERN: u32 = 2;
         let source = "#define KSYM __attribute__((section(\".ksyms\")))
             extern int function(u64 a) KSYM;

@@ -8,7 +8,7 @@ use object::read::elf::{SectionHeader, SectionTable};
 use crate::compat::program_type;
 use crate::error::EbpfError;
 
-/// More static data than any program needs; the kernel's limit for one map is near it.
+/// The limit for static data, near the kernel's limit for one map.
 const MAX_DATA: u64 = 256 << 20;
 
 /// What a section contains.

@@ -1,8 +1,8 @@
-//! Writing ELF: over a part of a file, and a small file from nothing.
+//! Writing ELF: changes to a file, and a small new file.
 
 use object::elf::{EM_BPF, SHT_PROGBITS, SHT_STRTAB};
 
-/// Writes over part of the file, if it is there.
+/// Overwrites a part of the file; does nothing outside of it.
 pub(super) fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(slot) = at
         .checked_add(bytes.len())
@@ -12,7 +12,7 @@ pub(super) fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-/// A file for the parser that holds just these sections.
+/// A file for aya-obj that has only these sections.
 pub(crate) fn file(sections: &[(&str, &[u8])]) -> Vec<u8> {
     const HEADER: usize = 64;
     const SECTION: usize = 64;

@@ -1,4 +1,4 @@
-//! What an answer of the kernel means, for the text of an error.
+//! Hints in error messages: what an error number or a verifier log means.
 
 use std::io;
 
@@ -20,26 +20,26 @@ pub(crate) fn pin_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What a kernel does not have, as a list.
+/// The types and fields that a kernel lacks, as a list.
 pub(super) fn quoted(missing: &[CoreRelocationInfo]) -> String {
     let names: Vec<_> = missing.iter().map(|need| format!("`{need}`")).collect();
     names.join(", ")
 }
 
-/// What a kernel is too old for, as a list.
+/// The features that a kernel is too old for, as a list.
 pub(super) fn list(too_new: &[TooNew]) -> String {
     let all: Vec<_> = too_new.iter().map(ToString::to_string).collect();
     all.join(" and ")
 }
 
-/// What the verifier says, or if that is nothing, what its error number means.
+/// The verifier's reason, or if it gave none, the meaning of the error number.
 pub(super) fn why_refused(error: &io::Error, log: &str) -> String {
     if let Some(reason) = verifier_log::summary(log) {
         return format!("; the verifier says: {reason}");
     }
     let meaning = match error.raw_os_error() {
         Some(libc::EINVAL) => {
-            "most likely this kernel does not know a kind of program, a target or a flag that it needs, or is built \
+            "most likely this kernel does not know a program type, a target or a flag that it uses, or is built \
              without it"
         }
         Some(libc::E2BIG) => {
@@ -60,7 +60,7 @@ mod tests {
     use crate::error::ProgramError;
 
     #[test]
-    fn where_the_verifier_is_silent_the_error_is_explained() {
+    fn error_number_has_a_hint_if_the_verifier_gave_no_reason() {
         let silent = |errno| ProgramError::LoadError {
             name: "p".into(),
             io_error: io::Error::from_raw_os_error(errno),

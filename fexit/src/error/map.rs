@@ -1,4 +1,4 @@
-//! What can go wrong with maps.
+//! Errors about maps.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::kernel_version::KernelVersion;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapError {
-    /// The map is of another type than the one that was asked for.
+    /// The map has another type than the view.
     #[error("map `{name}` is of type {found}, not {expected}")]
     UnexpectedMapType {
         /// The map.
@@ -76,10 +76,10 @@ pub enum MapError {
         running: KernelVersion,
     },
 
-    /// The map could not be pinned, or nothing could be opened under that name.
+    /// The map could not be pinned, or no map could be opened at that path.
     #[error("map `{name}` at {}: {io_error}{}", path.display(), pin_hint(io_error))]
     Pin {
-        /// The map; empty when it was to be found out.
+        /// The map; empty when a pin was opened.
         name: String,
         /// The name in the BPF file system.
         path: PathBuf,

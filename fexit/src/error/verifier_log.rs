@@ -1,8 +1,8 @@
-//! What of a verifier log is worth a line: the reason, then the instruction that it is about.
+//! Extracts from a verifier log the reason of a refusal and the refused instruction.
 
 /// The reason and the instruction; `None` if the verifier gave no reason.
 ///
-/// Kernels up to 7.2 end the log with a line or a few. From 7.3 on a report follows, whose paragraph "Reason:" says more.
+/// Up to 7.2 the log ends with the reason. From 7.3 on a report follows, whose paragraph "Reason:" has more.
 pub(super) fn summary(log: &str) -> Option<String> {
     let (trace, report) = match log.split_once("\nVerification failed: ") {
         Some((trace, report)) => (trace, Some(report)),
@@ -20,7 +20,7 @@ pub(super) fn summary(log: &str) -> Option<String> {
         (Some(reason), true) => reason,
         (Some(reason), false) => format!("{reason} ({said})"),
         (None, false) => said,
-        // A log that was cut off.
+        // A truncated log.
         (None, true) => return before.last().map(|line| without_state(line).to_owned()),
     };
     let place = [instruction(before), source(before)];
@@ -32,10 +32,10 @@ pub(super) fn summary(log: &str) -> Option<String> {
     })
 }
 
-/// How many of the verifier's last lines are given: some reasons take two, some lists go on for long.
+/// The most lines of a reason: some reasons have two lines, some have long lists.
 const LINES: usize = 3;
 
-/// Whether a line is about the work of verification, or empty.
+/// Whether a line is a statistic of the verifier, or empty.
 fn is_statistics(line: &str) -> bool {
     const STARTS: [&str; 5] = [
         "processed ",
@@ -47,7 +47,7 @@ fn is_statistics(line: &str) -> bool {
     line.trim().is_empty() || STARTS.iter().any(|start| line.starts_with(start))
 }
 
-/// Whether a line tells how the verifier went, not why it stopped: source, instructions, registers.
+/// Whether a line is part of the trace: source, instructions, registers.
 fn is_trace(line: &str) -> bool {
     const STARTS: [&str; 10] = [
         ";",
@@ -81,14 +81,14 @@ fn is_trace(line: &str) -> bool {
         || HEADINGS.contains(&line.trim_end())
 }
 
-/// What follows `12: `.
+/// The rest of a line after `12: `.
 fn after_number(line: &str) -> Option<&str> {
     let (number, rest) = line.split_once(':')?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| rest.trim_start())
 }
 
-/// What follows `start` and a number: `R10`, `frame1`.
+/// The rest of a line after `start` and a number: `R10`, `frame1`.
 fn number_after<'a>(start: &str, text: &'a str) -> Option<&'a str> {
     let number = text.strip_prefix(start)?;
     let rest = number.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -103,12 +103,12 @@ fn instruction(trace: &[&str]) -> Option<String> {
     Some(format!("`{}`", without_state(line)))
 }
 
-/// An instruction without what the registers hold after it.
+/// An instruction without the register state after it.
 fn without_state(line: &str) -> &str {
     line.split_once(" ; ").map_or(line, |(line, _)| line).trim()
 }
 
-/// The line of source that the last instruction is from; kernels from 6.9 on name file and line as well.
+/// The source line of the last instruction. Kernels from 6.9 on print file and line number too.
 fn source(trace: &[&str]) -> Option<String> {
     let lines = trace
         .iter()
@@ -189,7 +189,7 @@ processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
 ";
 
     #[test]
-    fn the_reason_comes_first_and_the_instruction_after_it_on_every_kernel() {
+    fn reason_precedes_the_instruction_on_every_kernel() {
         assert_eq!(
             summary(D_PATH_5_10).unwrap(),
             "helper call is not allowed in probe; at `4: (85) call bpf_d_path#147`, \
@@ -220,7 +220,7 @@ processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     }
 
     #[test]
-    fn a_reason_of_several_lines_is_kept_and_a_list_is_cut() {
+    fn reason_of_two_lines_is_kept_and_a_list_is_shortened() {
         let log = "3: (71) r1 = *(u8 *)(r0 +8)\ninvalid access to map value, value_size=8 off=8 size=1\nR0 min value is outside of the allowed memory range\n";
         assert_eq!(
             summary(log).unwrap(),
@@ -254,9 +254,9 @@ processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     }
 
     #[test]
-    fn a_log_without_words_has_no_reason() {
-        for silent in ["", "\n", "func#0 @0\nprocessed 0 insns (limit 1000000)\n"] {
-            assert_eq!(summary(silent), None);
+    fn log_without_a_message_has_no_reason() {
+        for log in ["", "\n", "func#0 @0\nprocessed 0 insns (limit 1000000)\n"] {
+            assert_eq!(summary(log), None);
         }
         assert_eq!(
             summary(

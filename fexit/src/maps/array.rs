@@ -27,12 +27,12 @@ impl<T: Borrow<Map>, V: Pod> Array<T, V> {
         Ok(Self { map, _value })
     }
 
-    /// How many elements it has.
+    /// The number of elements.
     pub fn len(&self) -> u32 {
         self.map.borrow().max_entries()
     }
 
-    /// Whether it has none; the kernel makes no such array.
+    /// Always false: the kernel creates no empty array.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -43,13 +43,13 @@ fn create_one(
         btf: None,
     };
     if is_data(map) {
-        // Then it can be read and written in place while programs run.
+        // A mapped variable can be read and written in place while programs run.
         let mapped = MapCreate {
             flags: attr.flags | BPF_F_MMAPABLE,
             ..attr
         };
         match sys::with_memlock(|| sys::map_create(&mapped)) {
-            // So a kernel before 5.5 says that it has no such flag.
+            // A kernel before 5.5 refuses the flag with EINVAL.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             other => return other.map_err(|error| diagnose(&attr, error)),
         }
@@ -59,7 +59,7 @@ fn create_one(
         && let Some(btf) = object.and_then(Object::btf_fd)
     {
         attr.btf = Some((btf, typed.def.btf_key_type_id, typed.def.btf_value_type_id));
-        // Not every map type takes types; those that do not still take the map.
+        // Some map types refuse BTF types of key and value: try again without them.
         if let Ok(fd) = sys::with_memlock(|| sys::map_create(&attr)) {
             return Ok(fd);
         }
@@ -68,7 +68,7 @@ fn create_one(
     sys::with_memlock(|| sys::map_create(&attr)).map_err(|error| diagnose(&attr, error))
 }
 
-/// Puts the initial values of globals into the map, and closes constants to further writing.
+/// Writes the initial values of globals into the map, and freezes constants.
 fn fill(name: &str, map: &Map, fd: &MapFd) -> Result<(), MapError> {
     if !is_data(map) {
         return Ok(());
@@ -90,7 +90,7 @@ fn fill(name: &str, map: &Map, fd: &MapFd) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The sizes of key and value that the map is created with: those of an array of perf events need not be declared.
+/// The sizes of key and value that the map is created with. An array of perf events need not declare them.
 pub(super) fn sizes(map: &Map) -> (u32, u32) {
     if map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32 {
         return (4, 4);
@@ -103,8 +103,8 @@ pub(super) fn is_data(map: &Map) -> bool {
     matches!(map.section_kind(), Data | Rodata | Bss)
 }
 
-/// The size that the object says: that of a ring buffer is rounded up to a power of two of whole pages, as the kernel
-/// requires; libbpf does the same.
+/// The number of elements in the object. The size of a ring buffer is rounded up to a power of two and to pages, which the
+/// kernel requires, as libbpf does.
 pub(super) fn declared_entries(map: &Map) -> u32 {
     const RINGS: [u32; 2] = [
         bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32,
@@ -116,14 +116,14 @@ pub(super) fn declared_entries(map: &Map) -> u32 {
     }
 }
 
-/// What is too large to be rounded up is left to the kernel to refuse.
+/// A size that is too large to be rounded up is left as it is: the kernel refuses it.
 fn ring_size(size: u32, page: usize) -> u32 {
     let page = u32::try_from(page).unwrap_or(4096);
     size.max(page).checked_next_power_of_two().unwrap_or(size)
 }
 
-/// How many entries the map is created with: an array of perf events has a slot for each number of a CPU unless the
-/// object says otherwise.
+/// The number of entries that the map is created with. An array of perf events has one for each possible CPU, unless the
+/// object declares a number.
 pub(super) fn max_entries(map: &Map) -> u32 {
     let per_cpu = map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32;
     match declared_entries(map) {

@@ -9,8 +9,8 @@ use super::{Map, MapError};
 pub type Entry = (Vec<u8>, Vec<u8>);
 
 impl Map {
-    /// The first `limit` elements as bytes, and whether there are more. Only maps whose elements can be looked up by
-    /// keys have them: arrays, hash maps and tries, also with a value for each CPU.
+    /// The first `limit` elements as bytes, and whether there are more. For maps with lookup by key: arrays, hash maps and
+    /// tries, also per-CPU ones.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Map {
             }
             match self.lookup_bytes(&key, 0) {
                 Ok(value) => entries.push((key, value)),
-                // It was removed meanwhile.
+                // The element was removed meanwhile.
                 Err(MapError::KeyNotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -9,19 +9,19 @@ use super::{Map, MapError, Pod};
 use crate::elf::Global;
 use crate::sys::{self, ENOTSUPP, mmap::SharedMemory};
 
-/// The key of the one element that such a map has.
+/// The key of the only element of such a map.
 const FIRST: [u8; 4] = 0u32.to_ne_bytes();
 
-/// The way to the variables of a map.
+/// How the variables of a map are accessed.
 #[derive(Debug)]
 pub(super) enum Data {
-    /// In place.
+    /// In the mapped memory.
     Mapped(SharedMemory),
-    /// All of them at once, by calls, one writer after the other.
+    /// By system calls that read or write all of them; one writer at a time.
     ByCalls(Mutex<()>),
 }
 
-/// Whether the kernel says that it does not map this map.
+/// Whether the error means that this map cannot be mapped.
 fn is_unmappable(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -30,7 +30,7 @@ fn is_unmappable(error: &io::Error) -> bool {
 }
 
 impl Map {
-    /// Reads a variable; what a running program wrote is seen at once.
+    /// Reads the current value of a variable.
     pub(crate) fn read_global<T: Pod>(&self, name: &str, global: &Global) -> Result<T, MapError> {
         self.check_size(name, global, size_of::<T>())?;
         let value = self.read_global_bytes(global)?;
@@ -92,8 +92,7 @@ impl Map {
         self.0.definition.section_kind() == EbpfSectionKind::Rodata
     }
 
-    /// How variables are reached, which the kernel decides: none maps a map before 5.5, nor one that was made without
-    /// `BPF_F_MMAPABLE` since.
+    /// How variables are accessed. Maps cannot be mapped before 5.5, nor if they were created without `BPF_F_MMAPABLE`.
     fn data(&self) -> Result<&Data, MapError> {
         if let Some(data) = self.0.data.get() {
             return Ok(data);
@@ -143,7 +142,7 @@ mod tests {
         int zero; int one = 1; const volatile int TWO = 2;
         SEC(\"fexit/f\") int p(void *ctx) { return zero + one + TWO; }";
 
-    /// The calls that `work` takes on a kernel that maps no map, the first of them answered by `first` instead.
+    /// The system calls that `work` makes on a kernel that maps no map; `first` answers the first one.
     fn calls(
         first: Option<i32>,
         work: impl FnOnce(&Ebpf) -> Result<(), MapError>,
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_nothing_to_do_with_mapping_is_not_tried_again() {
+    fn error_that_is_not_about_mapping_is_returned() {
         let (made, result) = calls(Some(libc::EMFILE), |ebpf| {
             ebpf.global::<i32>("zero").map(drop)
         });

@@ -43,7 +43,7 @@ impl<T: Borrow<Map>, K: Pod, V: Pod> HashMap<T, K, V> {
         MapKeys::new(self.map.borrow())
     }
 
-    /// All elements at about this moment: those that programs add or remove meanwhile may be there or not, none twice.
+    /// All elements, each once. Elements that programs add or remove meanwhile may be included or not.
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, V), MapError>> + '_ {
         self.keys().with_values(|key| self.get(key, 0))
     }

@@ -6,15 +6,14 @@ use std::marker::PhantomData;
 use super::{Map, MapError, Pod};
 use crate::sys;
 
-/// How often the kernel may be asked for a key, for each element that the map can hold.
+/// The most BPF_MAP_GET_NEXT_KEY calls for each element that the map can hold.
 const PATIENCE: u64 = 8;
 
 /// The keys of a hash map of any kind, each once.
 ///
-/// The kernel returns the key after another one, and starts over when that one was removed meanwhile: then the
-/// iterator goes back to the last key that is still there. The last item is an error if the map changes faster than it can be
-/// listed:
-/// [`MapError::IterationLimit`].
+/// The kernel returns the key after a given one, and starts over if that one was removed meanwhile. Then the iterator
+/// continues after the last key that still exists. The last item is [`MapError::IterationLimit`] if the map changes too
+/// fast.
 #[derive(Debug)]
 pub struct MapKeys<'a, K> {
     keys: RawKeyIter<'a>,
@@ -29,7 +28,7 @@ impl<'a, K: Pod> MapKeys<'a, K> {
         }
     }
 
-    /// Each key with its value; those that were removed meanwhile are left out.
+    /// Each key with its value, without keys that were removed meanwhile.
     pub(super) fn with_values<V>(
         self,
         get: impl Fn(&K) -> Result<V, MapError>,
@@ -47,7 +46,7 @@ impl<'a, K: Pod> MapKeys<'a, K> {
 impl<K: Pod> Iterator for MapKeys<'_, K> {
     type Item = Result<K, MapError>;
 
-    /// An error is the last that comes.
+    /// An error is the last item.
     fn next(&mut self) -> Option<Self::Item> {
         match self.keys.next()? {
             Ok(key) => sys::from_bytes(&key).map(Ok),
@@ -60,10 +59,10 @@ impl<K: Pod> Iterator for MapKeys<'_, K> {
 #[derive(Debug)]
 pub(super) struct RawKeyIter<'a> {
     map: &'a Map,
-    /// The keys so far.
+    /// The keys that were returned.
     path: Vec<Vec<u8>>,
     seen: HashSet<Vec<u8>>,
-    /// How often the kernel may still be asked.
+    /// The number of calls that are left.
     left: u64,
     over: bool,
 }
@@ -81,7 +80,7 @@ impl<'a> RawKeyIter<'a> {
         }
     }
 
-    /// The key behind `key`, the first one for none.
+    /// The key after `key`; the first one for `None`.
     fn behind(&mut self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, MapError> {
         let map = self.map;
         let left = self.left.checked_sub(1);

@@ -1,4 +1,4 @@
-//! The types of maps: their names, and what a newer one needs.
+//! The types of maps: names and first releases.
 
 use aya_obj::generated::bpf_map_type;
 
@@ -13,12 +13,12 @@ pub(super) fn name(map_type: u32) -> String {
         .map_or_else(|| format!("number {map_type}"), |(name, _)| name.to_owned())
 }
 
-/// The feature that a map type is.
+/// The feature that a map type requires.
 pub(super) fn feature(map_type: u32) -> Option<Feature> {
     (map_type == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32).then_some(Feature::RingBuf)
 }
 
-/// Name and first release of a map type that the kernel's own types do not know.
+/// Name and first release of a map type that the kernel's BTF does not list.
 pub(super) fn missing(map_type: u32) -> Option<(&'static str, KernelVersion)> {
     let (name, (minimum, _)) = compat::map_type(map_type)?;
     let value = format!("BPF_MAP_TYPE_{}", name.to_uppercase());

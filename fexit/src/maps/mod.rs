@@ -52,26 +52,26 @@ use crate::object::Object;
 use crate::sys::{self, MapFd};
 use global::Data;
 
-/// A map: of an object, or created elsewhere. Clones are the same map.
+/// A map of an object, or one that was created elsewhere. Clones refer to the same map.
 #[derive(Clone)]
 pub struct Map(Arc<Inner>);
 
-/// Another name for [`Map`]: what a typed view is a view of.
+/// Another name for [`Map`].
 pub type MapData = Map;
 
 struct Inner {
     name: String,
     definition: Arc<aya_obj::Map>,
-    /// What creates it; `None` if it was created elsewhere.
+    /// The object that it is created for; `None` if it was created elsewhere.
     object: Option<Arc<Object>>,
-    /// Where it is found if it is pinned there, and pinned otherwise.
+    /// The path where it is opened if it is pinned there, and else pinned.
     pin: Option<PathBuf>,
     fd: OnceLock<MapFd>,
     data: OnceLock<Data>,
 }
 
 impl Inner {
-    /// A map that exists already if there is a descriptor.
+    /// A map; it exists already if there is a descriptor.
     fn new(
         name: &str,
         definition: Arc<aya_obj::Map>,
@@ -123,12 +123,12 @@ impl Map {
         self.0.definition.value_size() as usize
     }
 
-    /// How many elements it holds at most; for a ring buffer its size in bytes.
+    /// The maximum number of elements; for a ring buffer its size in bytes.
     pub fn max_entries(&self) -> u32 {
         create::declared_entries(&self.0.definition)
     }
 
-    /// Whether it is in the kernel yet.
+    /// Whether it is created.
     pub fn is_created(&self) -> bool {
         self.0.fd.get().is_some()
     }
@@ -150,7 +150,7 @@ impl Map {
             Some(path) => self.pinned(path)?,
             None => self.create()?,
         };
-        // Another thread may have been faster: its map is the one that counts.
+        // Another thread may have created it first: use that map.
         Ok(self.0.fd.get_or_init(|| fd))
     }
 
@@ -172,7 +172,7 @@ impl Map {
         }
     }
 
-    /// The error of a call about one element. Only in such a call `ENOENT` means that there is no such element.
+    /// The error of a call about one element: only there `ENOENT` means that it does not exist.
     fn element_error(&self, call: &'static str) -> impl FnOnce(std::io::Error) -> MapError + use<> {
         let name = self.0.name.clone();
         move |io_error| match io_error.raw_os_error() {

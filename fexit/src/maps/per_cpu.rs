@@ -19,7 +19,7 @@ pub struct PerCpuValues<V>(Box<[V]>);
 impl<V: Pod> TryFrom<Vec<V>> for PerCpuValues<V> {
     type Error = io::Error;
 
-    /// Fails unless there are as many as there are possible CPUs: see [`nr_cpus`](crate::util::nr_cpus).
+    /// Fails unless there is one value for each possible CPU: see [`nr_cpus`](crate::util::nr_cpus).
     fn try_from(values: Vec<V>) -> Result<Self, io::Error> {
         let cpus = cpus::possible_cpus()?.len();
         if values.len() == cpus {
@@ -40,7 +40,7 @@ impl<V> Deref for PerCpuValues<V> {
     }
 }
 
-/// The kernel keeps the value of each CPU on eight bytes.
+/// The kernel aligns the value of each CPU to eight bytes.
 fn slot<V>() -> usize {
     size_of::<V>().next_multiple_of(8)
 }
@@ -85,12 +85,12 @@ impl<T: Borrow<Map>, V: Pod> PerCpuArray<T, V> {
         Ok(Self { map, _value })
     }
 
-    /// How many elements it has.
+    /// The number of elements.
     pub fn len(&self) -> u32 {
         self.map.borrow().max_entries()
     }
 
-    /// Whether it has none; the kernel makes no such array.
+    /// Always false: the kernel creates no empty array.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

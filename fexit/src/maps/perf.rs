@@ -19,7 +19,7 @@ use crate::sys::perf_ring::Ring;
 /// Why a buffer could not be opened.
 pub type PerfBufferError = MapError;
 
-/// Pages of a buffer unless the caller says otherwise.
+/// The default number of pages of a buffer.
 const PAGES: usize = 2;
 
 /// An array of perf events, `BPF_MAP_TYPE_PERF_EVENT_ARRAY`: one buffer for each CPU.
@@ -84,7 +84,7 @@ impl<T: BorrowMut<Map>> PerfEventArray<T> {
         })
     }
 
-    /// Opens the buffers of all CPUs that are on: [`PerfEventArray::open`] for each.
+    /// Opens the buffers of all online CPUs: [`PerfEventArray::open`] for each.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl<T: BorrowMut<Map>> PerfEventArray<T> {
 
 views!(PerfEventArray);
 
-/// What programs on one CPU sent. It is closed when dropped.
+/// The records of programs on one CPU. It is closed when dropped.
 pub struct PerfEventArrayBuffer<T> {
     map: Arc<T>,
     cpu: u32,
@@ -121,12 +121,12 @@ impl<T> PerfEventArrayBuffer<T> {
         self.ring.is_readable()
     }
 
-    /// Hands on each record that is there.
+    /// Calls `f` with each record.
     pub fn for_each<F: FnMut(PerfEvent<'_>)>(&mut self, mut f: F) {
         self.fold((), |(), event| f(event));
     }
 
-    /// Folds all records that are there into one value.
+    /// Folds all records into one value.
     pub fn fold<C, F: FnMut(C, PerfEvent<'_>) -> C>(&mut self, init: C, mut f: F) -> C {
         let all = self.try_fold::<std::convert::Infallible, _, _>(init, |value, event| {
             ControlFlow::Continue(f(value, event))
@@ -135,7 +135,7 @@ impl<T> PerfEventArrayBuffer<T> {
         value
     }
 
-    /// Folds records into one value until `f` breaks; the record that it broke at is read.
+    /// Folds records into one value until `f` breaks. The record at which it breaks is consumed.
     pub fn try_fold<B, C, F>(&mut self, init: C, f: F) -> ControlFlow<B, C>
     where
         F: FnMut(C, PerfEvent<'_>) -> ControlFlow<B, C>,
@@ -144,8 +144,7 @@ impl<T> PerfEventArrayBuffer<T> {
     }
 }
 
-/// Waits until one of the buffers has a record; `false` when the time is over first. Without a timeout it waits for
-/// ever.
+/// Waits until one of the buffers has a record; `false` at the timeout. Without a timeout it waits without a limit.
 ///
 /// # Errors
 ///

@@ -14,8 +14,8 @@ use crate::sys::ring::{Refusal, Ring};
 
 /// The reader of a ring buffer, `BPF_MAP_TYPE_RINGBUF`: records of all CPUs in the order in which they were reserved.
 ///
-/// A process has one reader of a map, also through several handles: two would release each other's records. Another
-/// process, or another library in this one, must not read it meanwhile.
+/// A process has at most one reader of a map, because two readers would release each other's records. Another process, or
+/// another library in this one, must not read the map meanwhile.
 ///
 /// # Minimum kernel version
 ///
@@ -66,13 +66,13 @@ impl<T: Borrow<Map>> RingBuf<T> {
 impl<T> RingBuf<T> {
     /// The next record, if there is one.
     ///
-    /// A record that a program has reserved and not yet submitted holds back later ones.
+    /// A record that a program has reserved and not submitted yet blocks later ones.
     #[allow(clippy::should_implement_trait)] // a record borrows from the reader
     pub fn next(&mut self) -> Option<RingBufItem<'_>> {
         self.ring.next()
     }
 
-    /// Waits until there may be a record; `false` when the time is over first. Without a timeout it waits without a limit.
+    /// Waits until there may be a record; `false` at the timeout. Without a timeout it waits without a limit.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Maps of a real object, with answers made up for the kernel.
+//! Maps of a compiled object on a fake kernel.
 
 use aya_obj::generated::bpf_cmd;
 
@@ -7,7 +7,7 @@ use crate::Ebpf;
 use crate::sys::fake;
 use crate::testing::compile;
 
-/// An object with a hash map, whose system calls `answer` answers.
+/// An object with a hash map; `answer` answers its system calls.
 fn hash(answer: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Map {
     const SOURCE: &str = "
         struct { int (*type)[1]; int (*max_entries)[8]; u32 *key; u64 *value; } counts SEC(\".maps\");
@@ -28,7 +28,7 @@ fn unreadable(errno: i32) -> Map {
 }
 
 #[test]
-fn an_element_that_is_gone_is_left_out_and_any_other_error_is_told() {
+fn dump_omits_a_removed_element_and_returns_other_errors() {
     assert_eq!(
         unreadable(libc::ENOENT).entries(9).unwrap(),
         (Vec::new(), false)
@@ -48,7 +48,7 @@ fn an_element_that_is_gone_is_left_out_and_any_other_error_is_told() {
 }
 
 #[test]
-fn only_a_call_about_an_element_says_that_there_is_none() {
+fn enoent_is_key_not_found_only_in_calls_about_an_element() {
     let map = hash(|_, _| None);
     let enoent = || std::io::Error::from_raw_os_error(libc::ENOENT);
     assert!(matches!(

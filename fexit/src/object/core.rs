@@ -1,7 +1,6 @@
-//! CO-RE: instructions that depend on the kernel's types.
+//! Applies CO-RE relocations.
 //!
-//! aya-obj relocates those that ask for a field or an enum value. Those that ask about a type as a whole are relocated
-//! here.
+//! aya-obj applies the field-based and enum-based ones. The type-based ones are applied here.
 
 use aya_obj::Object as Parsed;
 use aya_obj::generated::bpf_insn;
@@ -17,8 +16,8 @@ const LD_IMM64: u8 = 0x18;
 
 const CALL: u8 = 0x85;
 
-/// A call of a helper that will never exist: it replaces an instruction that the kernel has no
-/// number for. A program must check before, and so never reaches it. The number is libbpf's.
+/// A call of a helper that does not exist. It replaces an instruction whose relocation the kernel cannot resolve; the
+/// program must check before, so that it never runs. libbpf uses the same number.
 pub(crate) const POISON: i32 = 0x0bad_2310;
 
 impl Object {
@@ -37,9 +36,9 @@ impl Object {
             .partition(CoreRelocation::is_of_member);
         if !of_members.is_empty() {
             let modules = kernel.modules(module);
-            let cut = min_core_btf::build(kernel, modules, &local, &of_members)?;
-            let bytes = match &cut {
-                Some(cut) => cut.as_slice(),
+            let min_btf = min_core_btf::build(kernel, modules, &local, &of_members)?;
+            let bytes = match &min_btf {
+                Some(min_btf) => min_btf.as_slice(),
                 None => kernel.raw()?.bytes(),
             };
             let target = relocation(catch_parser_panic(|| {
@@ -67,14 +66,14 @@ impl Object {
                     .unwrap_or_default();
                 ProgramError::Relocation {
                     reason: format!(
-                        "the kernel has {} types `{}`, which differ in what the program asks for",
+                        "the kernel has {} types `{}`, for which the relocation has different values",
                         found.len(),
                         String::from_utf8_lossy(name)
                     ),
                 }
             })?;
-            let place = self.place(&local, &asked);
-            let instructions = place.and_then(|(function, at)| {
+            let site = self.site(&local, &asked);
+            let instructions = site.and_then(|(function, at)| {
                 let function = object.functions.get_mut(&function)?;
                 function.instructions.get_mut(at..)
             });
@@ -84,7 +83,7 @@ impl Object {
     }
 }
 
-/// The number that a program asks for; none in it if there is none, none at all if it is not clear which.
+/// The value of a relocation: `Some(None)` if the kernel has no such type, `None` if the value is ambiguous.
 fn answer(what: OfType, local: u32, found: &[Counterpart]) -> Option<Option<u32>> {
     let the_one = |number: &dyn Fn(&Counterpart) -> Option<u32>| {
         let mut numbers: Vec<_> = found.iter().map(number).collect();
@@ -104,7 +103,8 @@ fn answer(what: OfType, local: u32, found: &[Counterpart]) -> Option<Option<u32>
     }
 }
 
-/// Puts a number into the first of these instructions; if there is none, the verifier refuses a program that comes to it.
+/// Writes the value into the first of these instructions. Without a value it is poisoned: the verifier refuses a program
+/// that reaches it.
 fn set(instructions: &mut [bpf_insn], number: Option<u32>) {
     let poison = |insn: &mut bpf_insn| {
         (insn.code, insn.off, insn.imm) = (CALL, 0, POISON);

@@ -1,7 +1,7 @@
 //! Values of the kernel's configuration (`__kconfig`), which a loader fills in.
 //!
-//! They are in a separate constant map, so that the verifier knows them and leaves out what is never reached. What
-//! each declaration may be, and what becomes of one without a value, is as libbpf has it.
+//! They are in a separate constant map, so that the verifier knows the values and removes unreachable code. Types of
+//! declarations, and the rule for those without a value, are libbpf's.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,20 +16,20 @@ use flate2::read::GzDecoder;
 use crate::elf::externs::{Declared, Type};
 use crate::sys;
 
-/// The name of the map, which is that of the section in the object's BTF.
+/// The name of the map and of the section in the object's BTF.
 pub(crate) const MAP: &str = ".kconfig";
 
 const RUNNING: &str = "/proc/config.gz";
 
-/// A configuration has two hundred kilobytes.
+/// The size limit; a configuration has 200 kB.
 const LONGEST: u64 = 16 << 20;
 
-/// The values of a configuration, by the options' whole names.
+/// The values of a configuration by the full names of the options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Config(HashMap<String, String>);
 
 impl Config {
-    /// Reads what `make` writes to `.config`. What is no `CONFIG_NAME=VALUE` is passed by.
+    /// Parses a `.config`. Lines that are not `CONFIG_NAME=VALUE` are ignored.
     pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| line.starts_with("CONFIG_"));
         let options = lines.filter_map(|line| line.split_once('='));
@@ -40,7 +40,7 @@ impl Config {
         )
     }
 
-    /// That of the running kernel.
+    /// The configuration of the running kernel.
     pub(crate) fn running() -> Result<Self, String> {
         let in_boot = PathBuf::from(format!("/boot/config-{}", sys::kernel_release()));
         let bytes = packed(RUNNING).or_else(|_| fs::read(sys::kernel_file(&in_boot)));
@@ -67,15 +67,15 @@ fn packed(path: &str) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Where values come from.
+/// The source of values.
 pub(crate) trait Source {
-    /// An option of the configuration; none if it has no such option.
+    /// The value of an option; `None` if it is not set.
     fn option(&self, name: &str) -> Result<Option<String>, String>;
     /// A value that is not an option, `LINUX_...`; `None` if there is no such value.
     fn virtual_value(&self, name: &str) -> Result<Option<u64>, String>;
 }
 
-/// The configuration that was given to the loader, then that of the running kernel.
+/// The configuration that was given to the loader, which precedes that of the running kernel.
 pub(crate) struct Options {
     given: Option<Config>,
     running: Result<Config, String>,
@@ -97,7 +97,7 @@ impl Options {
         match (given, &self.running) {
             (Some(value), _) => Ok(Some(value.to_owned())),
             (None, Ok(running)) => Ok(running.get(name).map(str::to_owned)),
-            // What was given is all that there is.
+            // Without a kernel configuration, the given one counts.
             (None, Err(_)) if self.given.is_some() => Ok(None),
             (None, Err(reason)) => Err(reason.clone()),
         }
@@ -112,7 +112,7 @@ pub(crate) fn value(
     source: &dyn Source,
 ) -> Result<Vec<u8>, String> {
     let Some(declared) = declared else {
-        return Err("its type is none that an option can have".to_owned());
+        return Err("no option can have its type".to_owned());
     };
     let found = if name.starts_with("CONFIG_") {
         let option = source.option(name)?;
@@ -147,7 +147,7 @@ impl Declared {
                     Some(digits) => u64::from_str_radix(digits, 16),
                     None => digits.parse(),
                 };
-                let parsed = parsed.map_err(|_| format!("its value `{number}` is no number"))?;
+                let parsed = parsed.map_err(|_| format!("its value `{number}` is not a number"))?;
                 self.number(parsed, negative)
             }
         }
@@ -181,7 +181,7 @@ impl Declared {
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'));
         let inner = inner.ok_or_else(|| format!("its value {value} has no end"))?;
-        // What is too long is cut off, and always ends with a NUL.
+        // A longer text is truncated; it always ends with a NUL.
         let kept = inner.len().min(self.size - 1);
         let mut bytes = inner.as_bytes()[..kept].to_vec();
         bytes.resize(self.size, 0);
@@ -193,7 +193,7 @@ impl Declared {
         let signed = match self.kind {
             Type::Int { signed } => signed,
             Type::Char => false,
-            // A feature that is there or not may as well be asked for as a bool.
+            // A feature is 0 or 1, so it may be a bool.
             Type::Bool if value <= 1 && !negative => return Ok(self.low_bytes(value)),
             _ => {
                 return Err(format!(
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_running_kernel_s_configuration_is_packed_in_proc_or_lies_in_boot() {
+    fn running_configuration_is_read_from_proc_or_boot() {
         let hz = || Config::running().map(|config| config.get("CONFIG_HZ").map(str::to_owned));
         let kernel = fake::kernel(|_| None);
         *kernel.release.borrow_mut() = "6.1.0-7-amd64".to_owned();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_goes_before_what_the_kernel_says() {
+    fn given_configuration_precedes_that_of_the_kernel() {
         let ask = |name, is_weak, given, running| {
             let int = Declared { kind: INT, size: 4 };
             value(name, is_weak, Some(int), &source(given, running)).map(|bytes| bytes[0])

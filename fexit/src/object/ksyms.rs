@@ -61,7 +61,7 @@ mod tests {
         odd\n";
 
     #[test]
-    fn a_symbol_has_the_one_address_that_the_table_says() {
+    fn symbol_has_its_address_in_the_table() {
         let address = |name| the_only(name, &find(TABLE, name).unwrap());
         assert_eq!(address("one"), Ok(Some(0xffff_ffff_8100_0000)));
         assert_eq!(address("local"), Ok(Some(0xffff_ffff_8100_0030)));

@@ -1,4 +1,4 @@
-//! All of an object, or one program of it: where something in another one cannot be relocated.
+//! The part of an object that is relocated: all of it, or one program if another one cannot be relocated.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,17 +11,17 @@ use crate::btf::raw::Raw;
 use crate::elf;
 use crate::error::ProgramError;
 
-/// What of an object is relocated.
+/// The part of an object that is relocated.
 pub(super) struct Part {
-    /// The program and all its subprograms; all that there are if none.
+    /// The program with its subprograms; `None` for all programs.
     only: Option<(String, HashSet<Key>)>,
     /// The CO-RE relocations in them.
     pub(super) core: Vec<CoreRelocation>,
 }
 
 impl Object {
-    /// All of it.
-    pub(super) fn whole(&self) -> Part {
+    /// All programs.
+    pub(super) fn all(&self) -> Part {
         Part {
             only: None,
             core: self.extra.core.clone(),
@@ -33,10 +33,10 @@ impl Object {
         let reached = self.reached(program)?;
         let local = Raw::parse(self.extra.btf.clone()).ok();
         let is_in = |relocation: &&CoreRelocation| {
-            let place = local
+            let site = local
                 .as_ref()
-                .and_then(|local| self.place(local, relocation));
-            place.is_some_and(|(function, _)| reached.contains(&function))
+                .and_then(|local| self.site(local, relocation));
+            site.is_some_and(|(function, _)| reached.contains(&function))
         };
         Ok(Part {
             core: self.extra.core.iter().filter(is_in).copied().collect(),
@@ -73,7 +73,7 @@ impl Object {
         let linked = object.functions.get(&own);
         let info = linked.map_or(&[][..], |linked| &linked.func_info.func_info);
         if info.is_empty() {
-            // Without BTF nothing tells them apart.
+            // Without BTF the subprograms are not known.
             return Ok(self.parsed.functions.keys().copied().collect());
         }
         let by_type = self.by_type();
@@ -91,27 +91,29 @@ impl Object {
             .collect()
     }
 
-    /// Where a relocation is: the function, and the instruction counted from its start.
-    pub(crate) fn place(&self, local: &Raw, relocation: &CoreRelocation) -> Option<(Key, usize)> {
+    /// The function that a relocation is in, and the index of the instruction there.
+    pub(crate) fn site(&self, local: &Raw, relocation: &CoreRelocation) -> Option<(Key, usize)> {
         let section = local.string(relocation.section_name)?;
         let section = String::from_utf8_lossy(section);
         let section = *self.extra.section_index.get(section.as_ref())?;
         let at = u64::from(relocation.insn_off);
-        // Functions of a section are in the order of their addresses, and this is the last that begins before it.
+        // The last function of the section that begins at or before the instruction.
         let functions = self.parsed.functions.range((section, 0)..=(section, at));
         let (key, function) = functions.last()?;
         let instruction = (relocation.insn_off as usize).checked_sub(function.section_offset)? / 8;
         (instruction < function.instructions.len()).then_some((*key, instruction))
     }
 
-    /// What the parser makes of these relocations: it reads them from a file, so it is given one with nothing else.
-    fn btf_ext(&self, wanted: &[CoreRelocation]) -> Result<Option<BtfExt>, ProgramError> {
+    /// These relocations as aya-obj parses them, from a file that has nothing else.
+    fn btf_ext(&self, relocations: &[CoreRelocation]) -> Result<Option<BtfExt>, ProgramError> {
         let Some(btf) = &self.parsed.btf else {
             return Ok(None);
         };
         let mut ext = self.extra.btf_ext.clone();
         let mut all = self.extra.core.iter().filter(|r| r.is_of_member());
-        core::retain(&mut ext, |_| all.next().is_some_and(|r| wanted.contains(r)));
+        core::retain(&mut ext, |_| {
+            all.next().is_some_and(|r| relocations.contains(r))
+        });
         let file = elf::file(&[(".BTF", &btf.to_bytes()), (".BTF.ext", &ext)]);
         let parsed = parse(&file).map_err(|error| ProgramError::Relocation {
             reason: error.to_string(),

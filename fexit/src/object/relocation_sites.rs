@@ -9,33 +9,33 @@ use crate::btf::raw::Raw;
 
 const CALL: u8 = 0x85;
 
-/// A CO-RE relocation, and the instruction that it is for.
-pub(crate) struct Placed {
+/// The instruction that a CO-RE relocation changes.
+pub(crate) struct RelocationSite {
     pub(crate) function: Key,
-    /// Counted from the start of the function.
+    /// Its index in the function.
     pub(crate) instruction: usize,
-    pub(crate) need: CoreRelocationInfo,
+    pub(crate) relocation: CoreRelocationInfo,
 }
 
-/// The CO-RE relocations, each with its place.
-pub(crate) fn placed(object: &Object) -> Vec<Placed> {
+/// The sites of all CO-RE relocations.
+pub(crate) fn relocation_sites(object: &Object) -> Vec<RelocationSite> {
     let Ok(local) = Raw::parse(object.extra.btf.clone()) else {
         return Vec::new();
     };
-    let place = |relocation: &CoreRelocation| {
-        let (function, instruction) = object.place(&local, relocation)?;
-        Some(Placed {
+    let site = |relocation: &CoreRelocation| {
+        let (function, instruction) = object.site(&local, relocation)?;
+        Some(RelocationSite {
             function,
             instruction,
-            need: core_spec::describe(&local, relocation),
+            relocation: core_spec::describe(&local, relocation),
         })
     };
-    object.extra.core.iter().filter_map(place).collect()
+    object.extra.core.iter().filter_map(site).collect()
 }
 
-/// What the verifier, as its log tells, came upon in `program` that this kernel does not have.
+/// The relocations in `program` that this kernel cannot resolve and that the verifier reached, by its log.
 ///
-/// What is missing elsewhere in it does no harm: the program asked before, and that part is never reached.
+/// Others do no harm: the program checks before, so that they are not reached.
 pub(crate) fn missing(
     object: &Object,
     relocated: &Relocated,
@@ -45,26 +45,25 @@ pub(crate) fn missing(
     if !log.contains(&format!("#{POISON}")) {
         return Vec::new();
     }
-    let is_poisoned = |placed: &Placed| {
-        let function = relocated.object.functions.get(&placed.function);
+    let is_poisoned = |site: &RelocationSite| {
+        let function = relocated.object.functions.get(&site.function);
         function
-            .and_then(|function| function.instructions.get(placed.instruction))
+            .and_then(|function| function.instructions.get(site.instruction))
             .is_some_and(|insn: &bpf_insn| insn.code == CALL && insn.imm == POISON)
     };
-    let mut poisoned = placed(object);
+    let mut poisoned = relocation_sites(object);
     poisoned.retain(is_poisoned);
-    let place = last_poison(log).and_then(|at| original(object, relocated, program, at));
-    if let Some((function, instruction)) = place {
-        let here = |p: &Placed| p.function == function && p.instruction == instruction;
+    let last = last_poison(log).and_then(|at| original(object, relocated, program, at));
+    if let Some((function, instruction)) = last {
+        let here = |s: &RelocationSite| s.function == function && s.instruction == instruction;
         if poisoned.iter().any(here) {
             poisoned.retain(here);
         }
     }
-    let mut needs: Vec<CoreRelocationInfo> =
-        poisoned.into_iter().map(|placed| placed.need).collect();
-    needs.sort();
-    needs.dedup();
-    needs
+    let mut missing: Vec<_> = poisoned.into_iter().map(|site| site.relocation).collect();
+    missing.sort();
+    missing.dedup();
+    missing
 }
 
 /// The number of the poisoned instruction that the log ends with: `12: (85) call unknown#195896080`.
@@ -74,7 +73,7 @@ fn last_poison(log: &str) -> Option<usize> {
     line.split(':').next()?.trim().parse().ok()
 }
 
-/// The function that an instruction of a linked program comes from, and its place there.
+/// The function that an instruction of a linked program comes from, and its index there.
 fn original(
     object: &Object,
     relocated: &Relocated,
@@ -84,9 +83,9 @@ fn original(
     let linked = relocated.function(program)?;
     let own = object.parsed().programs.get(program)?.function_key();
     let types = object.by_type();
-    // Subprograms stand behind the program, each noted with where it begins.
-    let behind = linked.func_info.func_info.iter().skip(1);
-    let callee = behind
+    // Subprograms follow the program; func_info has their first instructions.
+    let subprograms = linked.func_info.func_info.iter().skip(1);
+    let callee = subprograms
         .filter(|info| info.insn_off as usize <= at)
         .max_by_key(|info| info.insn_off);
     match callee {
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_says_which_instruction_it_was() {
+    fn poisoned_instruction_is_found_in_the_log() {
         let log = "3: (85) call unknown#195896080\n;\n17: (85) call unknown#195896080\ninvalid func unknown#195896080\n";
         assert_eq!(last_poison(log), Some(17));
         assert_eq!(last_poison("17: (85) call unknown#14"), None);

@@ -1,4 +1,4 @@
-//! What the running kernel answers for an object's `__kconfig` values.
+//! The `__kconfig` values of the running kernel.
 
 use aya_obj::generated::{bpf_insn, bpf_prog_type};
 
@@ -7,7 +7,7 @@ use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
 use crate::sys::{self, ProgLoad};
 
-/// The system call that asks about BPF, under the name that it has where system calls take their registers in a struct.
+/// The name of the system call bpf(2) in a kernel with syscall wrappers, whose system calls take a `struct pt_regs`.
 const WRAPPED: &str = if cfg!(target_arch = "x86_64") {
     "__x64_sys_bpf"
 } else if cfg!(target_arch = "aarch64") {
@@ -18,7 +18,7 @@ const WRAPPED: &str = if cfg!(target_arch = "x86_64") {
     "__s390x_sys_bpf"
 };
 
-/// The running kernel, and what was given to the loader in the place of its configuration.
+/// The running kernel, and the configuration that was given to the loader.
 pub(crate) struct Running<'a> {
     options: Options,
     btf: &'a dyn Fn() -> Option<Btf>,
@@ -43,7 +43,7 @@ impl Source for Running<'_> {
             "LINUX_KERNEL_VERSION" => Some(KernelVersion::exact().code().into()),
             "LINUX_HAS_BPF_COOKIE" => Some(has_cookie().into()),
             "LINUX_HAS_SYSCALL_WRAPPER" => {
-                let btf = (self.btf)().ok_or("this kernel shows no BTF")?;
+                let btf = (self.btf)().ok_or("this kernel has no BTF")?;
                 Some(btf.has_function(WRAPPED).into())
             }
             _ => None,
@@ -51,7 +51,7 @@ impl Source for Running<'_> {
     }
 }
 
-/// Whether programs may ask for the number that they were attached with: it lets one be loaded that does.
+/// Whether the kernel loads a program that calls `bpf_get_attach_cookie`.
 fn has_cookie() -> bool {
     const GET_ATTACH_COOKIE: i32 = 174;
     let instruction = |code, imm| {

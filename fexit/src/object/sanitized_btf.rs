@@ -8,16 +8,13 @@ use aya_obj::btf::{Btf, BtfFeatures};
 use super::{Parsed, catch_parser_panic};
 use crate::sys;
 
-/// The object's BTF as this kernel takes it.
+/// The object's BTF as this kernel accepts it.
 pub(super) struct SanitizedBtf {
     pub(super) btf: Btf,
     pub(super) fd: OwnedFd,
 }
 
-/// Finds the form of the object's BTF with the most kinds that this kernel accepts; none when it accepts none.
-///
-/// Kernels learned the kinds of BTF one after the other, so leaving them out from the newest down finds it in a few
-/// cheap calls.
+/// Removes the kinds of BTF that this kernel does not know, the newest first; none if it accepts no form.
 ///
 /// # Errors
 ///
@@ -53,7 +50,7 @@ pub(super) fn sanitize(parsed: &Parsed) -> io::Result<Option<SanitizedBtf>> {
         };
         match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
             Ok(fd) => return Ok(Some(SanitizedBtf { btf, fd })),
-            Err(error) if may_pass(&error) => return Err(error),
+            Err(error) if is_temporary(&error) => return Err(error),
             Err(_) => {}
         }
     }
@@ -61,7 +58,7 @@ pub(super) fn sanitize(parsed: &Parsed) -> io::Result<Option<SanitizedBtf>> {
 }
 
 /// Whether the same call may succeed later.
-fn may_pass(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     use libc::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC, EPERM};
     let errno = error.raw_os_error().unwrap_or(0);
     [EPERM, ENOMEM, EMFILE, ENFILE, EAGAIN, EINTR, ENOSPC].contains(&errno)
@@ -75,7 +72,7 @@ mod tests {
     use crate::sys::fake;
     use crate::testing::compile;
 
-    /// An object, and a kernel that answers its first `BPF_BTF_LOAD` with this error, and lets no limit be raised.
+    /// An object, and a kernel whose first `BPF_BTF_LOAD` fails with this error, and that does not raise the limit.
     fn refused_once(errno: i32) -> Object {
         let source = "SEC(\"fexit/f\") int probe(void *ctx) { return 0; }";
         let kernel = fake::kernel(move |call| {
@@ -86,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_may_pass_is_not_remembered() {
+    fn temporary_error_is_not_remembered() {
         for errno in [libc::EPERM, libc::ENOMEM, libc::EMFILE] {
             let object = refused_once(errno);
             assert!(object.btf_fd().is_none(), "{errno}");

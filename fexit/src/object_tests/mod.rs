@@ -1,4 +1,4 @@
-//! Objects that clang compiled, relocated against made-up kernels: C of which only the types count.
+//! Compiled objects, relocated against fake kernels: C sources of which only the types matter.
 
 mod relocation;
 mod sections;
@@ -10,7 +10,7 @@ use crate::btf::Btf;
 use crate::object::{Globals, Object};
 use crate::testing::compile;
 
-/// An object that asks for everything that CO-RE knows.
+/// An object with every kind of CO-RE relocation.
 const LOCAL: &str = "
     #define CORE __attribute__((preserve_access_index))
     struct inner { int x; int y; } CORE;
@@ -43,7 +43,7 @@ const KERNEL: &str = "
     int f(struct task *t) { return t->pid; }
     SEC(\"fexit/f\") int p(void *ctx) { return 0; }";
 
-/// The same kernel with two types that an object may mean by `struct twice`.
+/// The same kernel with two types that match `struct twice`.
 fn with_two_of_a_name() -> String {
     format!("struct twice {{ int a; }} one; struct twice___other {{ long a[5]; }} two; {KERNEL}")
 }

@@ -28,7 +28,7 @@ fn relocations_use_the_kernels_layout_and_ids() {
     );
     assert!(
         !imms.contains(&0x0bad_2310),
-        "nothing that was asked for is missing: {imms:?}"
+        "every relocation is resolved: {imms:?}"
     );
 }
 
@@ -78,7 +78,7 @@ fn min_core_btf_gives_the_same_code_as_all_types() {
 }
 
 #[test]
-fn a_field_that_the_kernel_lacks_poisons_the_instruction_that_needs_it() {
+fn missing_field_poisons_its_instruction() {
     let source = "struct task { int pid; int gone; } __attribute__((preserve_access_index));
         SEC(\"fexit/f\") int probe(u64 *ctx) { struct task *t = (void *)ctx[0]; return t->gone; }
         int f(struct task *t) { return 0; }";
@@ -105,8 +105,7 @@ fn relocations_of_an_absent_type_poison_only_their_instructions() {
     assert!(immediates(&insns).contains(&72), "a task has 72 bytes");
 }
 
-/// An object that asks whether types match where the source asks whether they are there: clang knows how to ask for that
-/// since its version 15.
+/// An object whose relocations of kind "type exists" are changed to "type matches", which needs no clang 15.
 fn asking_for_matches(source: &str) -> Vec<u8> {
     use object::{Object as _, ObjectSection as _};
     const EXISTS: u32 = 8;
@@ -227,8 +226,8 @@ fn type_matches_compares_names_kinds_and_members() {
 }
 
 #[test]
-fn a_relocation_that_fails_fails_only_its_program() {
-    // What is asked is the size of a type of which the kernel has two.
+fn failed_relocation_fails_only_its_program() {
+    // The size of an ambiguous type.
     let source = "struct twice { int a; };
         SEC(\"fexit/f\") int size(u64 *ctx) {
             return __builtin_preserve_type_info(*(struct twice *)0, 1); }
@@ -255,7 +254,7 @@ fn a_relocation_that_fails_fails_only_its_program() {
 }
 
 #[test]
-fn a_relocation_that_fails_does_not_affect_the_section() {
+fn failed_relocation_does_not_affect_other_programs_of_its_section() {
     let source = "struct twice { int a; };
         struct task { int pid; } __attribute__((preserve_access_index));
         __attribute__((noinline)) static int broken(u64 *ctx) {

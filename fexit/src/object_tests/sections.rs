@@ -14,7 +14,7 @@ fn programs_of_unknown_types_are_ignored_with_their_relocations() {
         SEC(\"fexit/f\") int probe(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
         int f(struct task *t) { return t->pid; }";
     let imms_and_offsets = relocate(source, &kernel(KERNEL));
-    // `pid` lies at 40 there. A field is read at an offset, or after it was added.
+    // `pid` is at offset 40 there; clang reads the field at an offset, or adds the offset first.
     let at_40 = |insn: &bpf_insn| insn.off == 40 || insn.imm == 40;
     assert!(imms_and_offsets.iter().any(at_40), "{imms_and_offsets:?}");
     let object = Object::parse(&compile(source), &Globals::new()).unwrap();
@@ -52,7 +52,7 @@ fn sessions_and_kfuncs_are_parsed() {
             )
         })
         .collect();
-    // The types of what lies outside do not keep the rest from the kernel.
+    // The types of external symbols do not prevent that the BTF is loaded.
     assert!(object.btf_fd().is_some());
     let kfunc = |name: &str| (2, name.to_owned());
     assert_eq!(
@@ -62,7 +62,7 @@ fn sessions_and_kfuncs_are_parsed() {
 }
 
 #[test]
-fn a_section_and_a_function_may_share_a_string() {
+fn section_and_function_may_share_a_string() {
     let source = "#define CORE __attribute__((preserve_access_index))
         struct task { int pid; } CORE;
         SEC(\"fsession\") int session(u64 *ctx) { return ((struct task *)ctx[0])->pid; }
@@ -82,7 +82,7 @@ fn a_section_and_a_function_may_share_a_string() {
         assert_eq!(object.extra.sections[name], section);
         let function = relocated.function(name).unwrap();
         assert!(function.instructions.iter().any(at_40), "{name}");
-        // What the BTF says of the function is found under the section's other name too.
+        // The BTF has the function under the alias of its section too.
         assert_eq!(function.func_info.func_info.len(), 1, "{name}");
         let id = function.func_info.func_info[0].type_id;
         let btf = object.parsed().btf.as_ref().unwrap().to_bytes();
@@ -138,7 +138,7 @@ fn programs_of_sections_with_a_question_mark_are_optional() {
 }
 
 #[test]
-fn the_licence_is_that_of_its_section() {
+fn licence_is_read_from_its_section() {
     let program = "SEC(\"fexit/f\") int probe(void *ctx) { return 0; }";
     let license = |declared: &str| {
         let object = compile_without_license(&format!("{program}\n{declared}"));

@@ -28,7 +28,7 @@ fn globals_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn a_kconfig_variable_has_its_name_and_type() {
+fn kconfig_variable_has_its_name_and_type() {
     let source = "extern int CONFIG_HZ __attribute__((section(\".kconfig\")));
         SEC(\"fexit/f\") int probe(void *ctx) { return CONFIG_HZ; }
         SEC(\"fexit/g\") int other(void *ctx) { return 0; }
@@ -91,7 +91,7 @@ fn externs_have_their_kinds() {
 }
 
 #[test]
-fn the_data_of_an_object_is_in_memory_once() {
+fn data_of_an_object_is_in_memory_once() {
     let source = "u64 big[1 << 16]; u64 set[4] = {1, 2, 3, 4};
         struct task { int pid; } __attribute__((preserve_access_index));
         SEC(\"fexit/f\") int probe(u64 *ctx) { big[1] = ((struct task *)ctx[0])->pid; return 0; }
@@ -115,7 +115,7 @@ fn the_data_of_an_object_is_in_memory_once() {
         assert!(data(&mut relocated.object.maps.values()) < 8);
     }
     assert!(data(&mut object.parsed().maps.values()) < 8);
-    // Those of the maps that programs and users have are the same.
+    // The maps of programs and of the caller share the data.
     for map in object.maps.values() {
         assert_eq!(std::sync::Arc::strong_count(map), 2);
     }

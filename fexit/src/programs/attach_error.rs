@@ -1,4 +1,4 @@
-//! What the kernel means when it refuses to attach a program, and what to do; and attachments that never fire.
+//! Diagnosis of a refused attach, and of attachments that never fire.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -65,10 +65,10 @@ pub(super) fn attach(
     }
 }
 
-/// The error to give in the place of an attachment that the kernel would take, and that would never fire.
+/// The error for an attachment that the kernel accepts but never fires.
 ///
-/// With ftrace off, 5.x refuses an attach, but 6.1 and 6.12 take it and never call the program. Every kernel takes one on
-/// a hook of security modules that BPF is not one of.
+/// With ftrace off, 5.x refuses to attach, but 6.1 and 6.12 attach and never call the program. Every kernel attaches to a
+/// hook of security modules even if BPF is not one of them.
 pub(super) fn never_fires(
     name: &str,
     kind: &TracingType,
@@ -90,7 +90,7 @@ pub(super) fn never_fires(
     })
 }
 
-/// Whether functions of the kernel cannot be patched at present.
+/// Whether ftrace is off.
 fn ftrace_is_off() -> bool {
     sys::read_kernel_file("/proc/sys/kernel/ftrace_enabled").is_ok_and(|on| on.trim() == "0")
 }

@@ -13,8 +13,8 @@ pub(super) const BPF_TRACE_FENTRY_MULTI: u32 = 59;
 pub(super) const BPF_TRACE_FEXIT_MULTI: u32 = 60;
 pub(super) const BPF_TRACE_FSESSION_MULTI: u32 = 61;
 
-/// Whether a link of type `tracing` and this attach type belongs to a program that this library attaches: that of a
-/// `freplace` program does not.
+/// Whether this library attaches programs with this attach type: a link of type `tracing` may also belong to an
+/// `freplace` program.
 pub(super) fn is_attachable(attach_type: u32) -> bool {
     [
         BPF_TRACE_FENTRY,

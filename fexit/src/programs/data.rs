@@ -1,4 +1,4 @@
-//! How programs of all types are loaded.
+//! Loads programs of all types.
 
 use std::fmt;
 use std::io;
@@ -16,13 +16,13 @@ use crate::error::ProgramError;
 use crate::object::relocation_sites;
 use crate::sys::{self, ProgLoad, TestRun};
 
-/// The verifier's log starts with this much room and grows until it fits.
+/// The first size of the buffer for the verifier's log, which grows until the log fits.
 const LOG_SIZE: usize = 64 << 10;
 
-/// A longer log is cut off: at its end, from Linux 6.4 on at its beginning.
+/// The largest size. A longer log is truncated: at its end, from Linux 6.4 on at its beginning.
 const MAX_LOG_SIZE: usize = 16 << 20;
 
-/// The bits of the log level that ask for the steps of the verifier, not for figures alone.
+/// The bits of the log level for the trace, not only for the statistics.
 const TRACE: u32 = VerifierLogLevel::VERBOSE.bits();
 const DEBUG: u32 = VerifierLogLevel::DEBUG.bits();
 
@@ -43,13 +43,13 @@ struct Loaded {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProgramSize {
-    /// All of it, with the functions that it calls.
+    /// All functions.
     pub instructions: usize,
     /// Its longest function.
     pub longest_function: usize,
 }
 
-/// What the program type and the target add to a load.
+/// The attributes of a load that depend on the program type and the target.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Kind<'a> {
     pub(crate) prog_type: u32,
@@ -66,9 +66,9 @@ pub(crate) struct Kind<'a> {
 pub(crate) struct Refusal {
     pub(crate) error: io::Error,
     pub(crate) log: String,
-    /// The types and fields that the verifier came upon and this kernel does not have.
+    /// The types and fields that the program reads and this kernel lacks.
     pub(crate) missing: Vec<CoreRelocationInfo>,
-    /// What the program uses that came with a later kernel, if that is why it was refused.
+    /// The newer features that the program uses, if it was refused for that.
     pub(crate) too_new: Vec<TooNew>,
 }
 
@@ -148,12 +148,12 @@ impl ProgramData {
         })
     }
 
-    /// Whether it is a program on a function, to which the same helpers are open as to fexit programs.
+    /// Whether it runs on a function, so that it may call the same helpers as fexit programs.
     pub(crate) fn is_of_function(&self) -> bool {
         is_of_function(&self.section)
     }
 
-    /// What decides about a target's name that several functions have.
+    /// The policy for ambiguous names of targets.
     pub(crate) fn ambiguity(&self) -> Ambiguity {
         Ambiguity {
             policy: self.shared.ambiguity,
@@ -169,21 +169,21 @@ impl ProgramData {
             .map(|section| section.split_once('/').map_or("", |(_, target)| target))
     }
 
-    /// Has the kernel's types looked through once for these functions, the kernel functions that the object calls, and
-    /// the types that its relocations are about.
+    /// Looks up these functions, the kernel functions that the object calls, and the types of its CO-RE relocations in one
+    /// pass over the kernel's BTF.
     pub(crate) fn prefetch_names(&self, btf: &Btf, functions: &[&str]) -> Result<(), ProgramError> {
         let object = &self.shared.object;
         let kfuncs = object.extra.functions();
         let functions: Vec<&str> = functions.iter().copied().chain(kfuncs).collect();
         match &self.shared.btf {
             None => object.prefetch_names(btf, &functions)?,
-            // Then its types are those of another kernel.
+            // Its relocations use the types of another kernel.
             Some(_) => btf.prefetch_names(&functions, Vec::new())?,
         }
         Ok(())
     }
 
-    /// Whether the object's relocations are made by the kernel's types.
+    /// Whether the object's relocations use the types of `btf`.
     pub(crate) fn needs_types(&self) -> bool {
         let extra = &self.shared.object.extra;
         !extra.core.is_empty() || extra.functions().next().is_some()
@@ -191,7 +191,7 @@ impl ProgramData {
 
     /// Loads the program. `btf` is called only if it [needs types](Self::needs_types).
     ///
-    /// The outer error is ours, the inner one the kernel's, which the caller knows how to diagnose.
+    /// The outer error is the library's, the inner one the kernel's, which the caller diagnoses.
     pub(crate) fn load(
         &mut self,
         kind: &Kind<'_>,
@@ -264,7 +264,7 @@ fn is_of_function(section: &str) -> bool {
         .any(|kind| section.starts_with(kind))
 }
 
-/// The object that it is from is not its own to show.
+/// Without the object, which other programs share.
 impl fmt::Debug for ProgramData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProgramData")
@@ -286,9 +286,9 @@ fn program_size(instructions: usize, starts: impl Iterator<Item = usize>) -> Pro
     }
 }
 
-/// Loads without the verifier's trace first, which is faster, and again with it if that was refused.
+/// Loads without the verifier's trace first, which is faster, and with it if the program was refused.
 ///
-/// A log without room for the full text of the verifier fails the load, also of a valid program: that is not a verdict.
+/// A buffer that is too small for the log fails the load of a valid program too: then the load is repeated.
 fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, String)> {
     let load = |log_level, log: &mut [u8]| {
         sys::with_memlock(|| sys::prog_load(&ProgLoad { log_level, ..*attr }, log))
@@ -327,7 +327,7 @@ fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, S
     }
 }
 
-/// What the kernel wrote, up to its NUL; odd bytes are kept as far as text can.
+/// The log up to its NUL; invalid UTF-8 is replaced.
 fn log_text(log: &[u8]) -> String {
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     String::from_utf8_lossy(&log[..end]).into_owned()
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_text_whatever_the_kernel_wrote() {
+    fn log_with_invalid_utf8_is_text() {
         assert_eq!(log_text(b"ok\n\0rest"), "ok\n");
         assert_eq!(log_text(b"no end"), "no end");
         assert_eq!(log_text(&[0xff, b'x', 0]), "\u{fffd}x");

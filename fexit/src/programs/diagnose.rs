@@ -1,4 +1,4 @@
-//! What the kernel means when it refuses to load a program, and what to do.
+//! Diagnosis of a refused load: the reason, and what to do.
 
 use super::data::{ProgramData, Refusal};
 use super::permission::permission;
@@ -14,7 +14,7 @@ use crate::kernel_version::KernelVersion;
 /// `BPF_FUNC_get_attach_cookie`.
 const GET_ATTACH_COOKIE: u32 = 174;
 
-/// Helpers that came after fexit did, by their numbers, and the feature that each belongs to.
+/// Helpers that are newer than fexit, by number, with their features.
 const HELPERS: [(u32, Feature); 6] = [
     (130, Feature::RingBuf),
     (173, Feature::FuncIp),
@@ -24,34 +24,34 @@ const HELPERS: [(u32, Feature); 6] = [
     (185, Feature::FuncArgs),
 ];
 
-/// Kernels up to 6.12 say this by `EINVAL` and an empty log, 7.3 says it in the log.
+/// For this refusal, kernels up to 6.12 return `EINVAL` with an empty log; 7.3 has it in the log.
 const DENIED: &str = "it is on the kernel's deny list of functions that tracing itself depends on, such as \
                       migrate_disable; choose a caller of it";
 
-/// Few other refusals give `EINVAL` and an empty log for a program that needs nothing else that this kernel lacks.
+/// The usual reason for `EINVAL` with an empty log, if the kernel lacks nothing that the program uses.
 const LIKELY_DENIED: &str = "the kernel gives no reason; most likely it is on its deny list of functions that tracing \
                              itself depends on, such as migrate_disable; choose a caller of it";
 
-/// Of a program as a target; functions of the kernel are targets without a JIT as well.
+/// For a BPF program as target; functions of the kernel can be targets without a JIT too.
 const INTERPRETED: &str = "it is interpreted, for the JIT was off when it was loaded; `sysctl \
                            net.core.bpf_jit_enable=1`, and load it again";
 
-/// What a program that may sleep asks of its target.
+/// The requirement of a sleepable program for its target.
 const NOT_SLEEPABLE: &str = "needs a function that may sleep or whose errors can be injected";
 
-/// The same where the list of the latter is empty.
+/// The same for a kernel without error injection.
 const NEVER_SLEEPABLE: &str = "needs a function whose errors can be injected, and this kernel, built without \
                                CONFIG_FUNCTION_ERROR_INJECTION, has none (from Linux 6.3 on a few by name)";
 
 /// The same for a hook.
 const HOOK_NEVER_SLEEPS: &str = "needs a hook that may sleep";
 
-/// Of a function that `fmod_ret` programs may not replace.
+/// For a function that `fmod_ret` programs may not replace.
 const NOT_MODIFIABLE: &str = "only a function whose errors can be injected (ALLOW_ERROR_INJECTION, in a kernel built \
                               with CONFIG_FUNCTION_ERROR_INJECTION), or that decides for the security modules \
                               (`security_*`), may be replaced";
 
-/// Of a hook whose answer BPF programs may not give.
+/// For a hook whose result BPF programs may not decide.
 const HOOK_DISABLED: &str = "the kernel keeps BPF programs away from this hook";
 
 /// `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
@@ -84,7 +84,7 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     }
     if let Some(helper) = number.and_then(Helper::by_number) {
         let running = KernelVersion::current();
-        // One that it should have is withheld for another reason, which the log tells.
+        // A helper that the kernel has is refused for another reason, which is in the log.
         if program.is_of_function() && !helper.is_for_fexit_on(running) {
             return ProgramError::UnknownHelper {
                 name: program.name.clone(),
@@ -100,7 +100,7 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     }
 }
 
-/// Whether a refusal may be that of a kernel that does not know a flag.
+/// Whether a kernel that does not know a flag may refuse like this.
 pub(super) fn is_unknown_flag(refusal: &Refusal) -> bool {
     is_silent(&refusal.log) || refusal.log.contains("can be sleepable")
 }
@@ -121,7 +121,7 @@ pub(super) fn load(
     if errno == Some(libc::EPERM) {
         return permission(kind.actions[0], false);
     }
-    // A kernel that has not begun to verify logs nothing.
+    // The log is empty if the kernel refused before it verified.
     if is_silent(log)
         && let Some(refusal) = kind.feature.missing()
     {
@@ -152,14 +152,14 @@ pub(super) fn load(
         return refusal.into();
     }
     if log.contains("is not sleepable") {
-        let needs = match kind.names {
+        let requirement = match kind.names {
             Names::Hook => HOOK_NEVER_SLEEPS,
             _ if injects_errors() => NOT_SLEEPABLE,
             _ => NEVER_SLEEPABLE,
         };
         let name = kind.name;
         return target_refused(&format!(
-            "a program that may sleep (`{name}.s`) {needs}; use `{name}`"
+            "a program that may sleep (`{name}.s`) {requirement}; use `{name}`"
         ));
     }
     if log.contains("is not modifiable") {
@@ -190,14 +190,14 @@ pub(super) fn load(
     {
         return refusal.into();
     }
-    if let Some(words) = signature(log) {
+    if let Some(message) = signature(log) {
         let arguments = target.function.model().arguments;
-        // While the limit was six, the verifier already refused more than twelve.
-        return if words.contains("Too many") && arguments <= MOST_ARGUMENTS {
+        // Kernels with a limit of six already printed this message for more than twelve.
+        return if message.contains("Too many") && arguments <= MOST_ARGUMENTS {
             Feature::ManyArguments.unsupported().into()
         } else {
             target_refused(&format!(
-                "a trampoline cannot pass on what it takes or returns ({words}; at most {MOST_ARGUMENTS} arguments, \
+                "a trampoline cannot pass on what it takes or returns ({message}; at most {MOST_ARGUMENTS} arguments, \
                  from Linux 6.6 on), so no {} program can run on it",
                 kind.name
             ))
@@ -219,16 +219,16 @@ fn is_silent(log: &str) -> bool {
         .all(|line| line.is_empty() || line.starts_with("processed "))
 }
 
-/// What the verifier says of a function that a trampoline cannot be made for: `has 14 arguments. Too many.`, `return type
-/// STRUCT is unsupported.`, ...
+/// The verifier's message about a function that no trampoline can be built for: `has 14 arguments. Too many.`, `return
+/// type STRUCT is unsupported.`, ...
 fn signature(log: &str) -> Option<&str> {
     log.lines().find_map(|line| {
-        let (_, words) = line.strip_prefix("The function ")?.split_once(' ')?;
-        Some(words.trim_end_matches('.'))
+        let (_, message) = line.strip_prefix("The function ")?.split_once(' ')?;
+        Some(message.trim_end_matches('.'))
     })
 }
 
-/// Whether the kernel has a list of functions whose errors can be injected; if unknown, it may have.
+/// Whether the kernel has error injection; true if unknown.
 fn injects_errors() -> bool {
     Btf::from_sys_fs().map_or(true, |btf| btf.has_function("within_error_injection_list"))
 }
@@ -241,7 +241,8 @@ fn is_tracing(target: &Resolved) -> bool {
     info.is_some_and(|(info, _)| info.type_ == tracing)
 }
 
-/// The helper that the verifier does not know, or not for such programs: `unknown func bpf_get_func_ret#184`.
+/// The helper that the verifier does not know, or does not allow for this program type: `unknown func
+/// bpf_get_func_ret#184`.
 fn unknown_helper(log: &str) -> Option<u32> {
     let line = log.lines().rev().find(|line| {
         line.contains("unknown func")
@@ -251,7 +252,7 @@ fn unknown_helper(log: &str) -> Option<u32> {
     line.rsplit('#').next()?.trim().parse().ok()
 }
 
-/// The function of which the kernel has no address: `The address of function finish_task_switch cannot be found`.
+/// The function without an address: `The address of function finish_task_switch cannot be found`.
 fn without_address(log: &str) -> Option<&str> {
     log.lines().find_map(|line| {
         let name = line.strip_prefix("The address of function ")?;
@@ -259,15 +260,14 @@ fn without_address(log: &str) -> Option<&str> {
     })
 }
 
-/// Helpers that lockdown forbids: those that read the kernel's memory, and from 5.14 on the one that writes a user's.
+/// Helpers that lockdown forbids: those that read kernel memory, and from 5.14 on the one that writes user memory.
 /// Sources: kernel commits ff40e51043af ("bpf, lockdown, audit: Fix buggy SELinux lockdown permission checks") and
 /// 51e1bb9eeaf7 ("bpf: Add lockdown check for probe_write_user helper").
 const FORBIDDEN_READS: [u32; 4] = [4, 45, 113, 115];
 const FORBIDDEN_WRITE: u32 = 36;
 
-/// The error about a helper that the verifier does not know, if lockdown is why.
-///
-/// Every kernel that has fexit has these.
+/// The error about a helper that the verifier does not know because of lockdown: every kernel with fexit has these
+/// helpers.
 fn locked_down(program: &str, helper: Option<u32>) -> Option<ProgramError> {
     let number = helper.filter(|n| FORBIDDEN_READS.contains(n) || *n == FORBIDDEN_WRITE)?;
     let level = match capabilities::lockdown() {
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_helper_names_its_feature() {
+    fn unknown_helper_names_its_feature() {
         let log = "4: (85) call unknown#184\ninvalid func unknown#184\nprocessed 5 insns\n";
         assert_eq!(unknown_helper(log), Some(184));
         let log = "program of this type cannot use helper bpf_ringbuf_output#130";
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_without_an_address_is_named() {
+    fn function_without_an_address_is_named() {
         let log = "The address of function finish_task_switch cannot be found\nprocessed 0 insns\n";
         assert_eq!(without_address(log), Some("finish_task_switch"));
         assert_eq!(
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn only_helpers_that_lockdown_forbids_are_said_to_be_forbidden_by_it() {
+    fn lockdown_is_the_reason_only_for_helpers_that_it_forbids() {
         for helper in FORBIDDEN_READS {
             let name = Helper::by_number(helper).unwrap().name;
             assert!(name.starts_with("probe_read"), "{name}");
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verifiers_words_about_a_signature_are_found() {
+    fn verifier_message_about_a_signature_is_found() {
         let log = "The function rtnl_fill_ifinfo has 14 arguments. Too many.\nprocessed 0 insns\n";
         assert_eq!(signature(log), Some("has 14 arguments. Too many"));
         assert_eq!(signature("0: R1=ctx()\n; The function\n"), None);

@@ -127,7 +127,7 @@ fn attaching_again_loads_anew_only_where_the_kernel_cannot() {
 }
 
 #[test]
-fn a_kernel_that_can_attach_again_means_what_it_says() {
+fn attach_error_is_returned_where_reattach_works() {
     let (mut ebpf, btf) = fixture();
     let calls =
         kernel(|cmd, before| (cmd == BPF_LINK_CREATE && before == 1).then_some(libc::EBUSY));
@@ -141,7 +141,7 @@ fn a_kernel_that_can_attach_again_means_what_it_says() {
 }
 
 #[test]
-fn a_reload_that_fails_leaves_the_program_loaded() {
+fn program_stays_loaded_after_a_failed_reload() {
     let (mut ebpf, btf) = fixture();
     // Two tries a load: without a log, and with one.
     old_kernel(|cmd, before| {
@@ -158,7 +158,7 @@ fn a_reload_that_fails_leaves_the_program_loaded() {
 }
 
 #[test]
-fn a_link_that_was_given_away_may_live() {
+fn link_may_outlive_its_given_away_descriptor() {
     let (mut ebpf, btf) = fixture();
     let calls = old_kernel(|_, _| None);
     let program = fexit(&mut ebpf);
@@ -178,7 +178,7 @@ fn a_link_that_was_given_away_may_live() {
 }
 
 #[test]
-fn a_pin_keeps_the_program_attached_until_its_file_is_gone() {
+fn pin_keeps_the_program_attached_until_it_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let paths = ["a", "b"].map(|name| dir.path().join(name));
     let (mut ebpf, btf) = fixture();
@@ -202,7 +202,7 @@ fn a_pin_keeps_the_program_attached_until_its_file_is_gone() {
 }
 
 #[test]
-fn a_pin_that_cannot_be_removed_gives_the_link_back() {
+fn failed_unpin_returns_the_link() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("link");
     let (mut ebpf, btf) = fixture();
@@ -226,7 +226,7 @@ fn a_pin_that_cannot_be_removed_gives_the_link_back() {
 }
 
 #[test]
-fn a_busy_function_is_no_reason_to_load_anew() {
+fn ebusy_does_not_cause_a_reload() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|cmd, _| match cmd {
         BPF_LINK_CREATE => Some(libc::EINVAL),
@@ -248,7 +248,7 @@ fn a_busy_function_is_no_reason_to_load_anew() {
 }
 
 #[test]
-fn the_target_is_the_argument_or_the_section() {
+fn target_is_the_argument_or_the_section() {
     let (mut ebpf, btf) = fixture();
     kernel(|_, _| None);
     let program = fexit(&mut ebpf);
@@ -272,16 +272,16 @@ fn the_target_is_the_argument_or_the_section() {
 }
 
 #[test]
-fn a_program_of_another_kind_is_refused_by_name() {
+fn program_of_another_type_is_refused_by_name() {
     let (mut ebpf, _) = fixture();
     let error = <&mut FExit>::try_from(ebpf.program_mut("packet").unwrap()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "program `packet` is of kind `xdp`, not `fexit`"
+        "program `packet` is of type `xdp`, not `fexit`"
     );
     let error = <&FExit>::try_from(ebpf.program("other_type").unwrap()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "program `other_type` is of kind `fsomething`, not `fexit`"
+        "program `other_type` is of type `fsomething`, not `fexit`"
     );
 }

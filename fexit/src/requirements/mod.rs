@@ -17,7 +17,7 @@ use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::maps::Map;
-use crate::object::relocation_sites::{Placed, placed};
+use crate::object::relocation_sites::{RelocationSite, relocation_sites};
 use crate::object::{Key, Object};
 use crate::programs::Program;
 
@@ -105,7 +105,7 @@ struct Survey<'a> {
     maps: &'a [Map],
     /// The function of each BTF type id.
     by_type: HashMap<u32, Key>,
-    core: Vec<Placed>,
+    core: Vec<RelocationSite>,
     gpl: bool,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Survey<'a> {
             object,
             maps,
             by_type: object.by_type(),
-            core: placed(object),
+            core: relocation_sites(object),
             gpl: is_gpl_compatible(&license),
         }
     }
@@ -134,8 +134,8 @@ impl<'a> Survey<'a> {
         let core: BTreeSet<CoreRelocationInfo> = self
             .core
             .iter()
-            .filter(|placed| reached.contains(&placed.function))
-            .map(|placed| placed.need.clone())
+            .filter(|site| reached.contains(&site.function))
+            .map(|site| site.relocation.clone())
             .collect();
         let data = program.data();
         let mut required = Requirements {
