@@ -104,6 +104,26 @@ pub(super) fn members(local: &Raw, relocation: &CoreRelocation) -> Vec<u32> {
     names
 }
 
+/// The arrays whose end a relocation reads beyond, as it may in an array of no declared length: the type's id, and the
+/// length that it would need.
+pub(crate) fn short_arrays(local: &Raw, relocation: &CoreRelocation) -> Vec<(u32, u32)> {
+    let mut short = Vec::new();
+    if relocation.kind <= LAST_FIELD_KIND
+        && let Some(root) = local.by_id(relocation.type_id)
+    {
+        let steps = steps(local, relocation);
+        let _ = follow(local, root, &steps, |step| {
+            if let Step::Element { array, index } = step
+                && array.extra(2) == 0
+                && let Ok(length) = u32::try_from(index + 1)
+            {
+                short.push((array.id, length));
+            }
+        });
+    }
+    short
+}
+
 fn steps(local: &Raw, relocation: &CoreRelocation) -> Vec<usize> {
     let access = local.string(relocation.access).unwrap_or_default();
     let access = String::from_utf8_lossy(access).into_owned();
@@ -114,7 +134,7 @@ fn steps(local: &Raw, relocation: &CoreRelocation) -> Vec<usize> {
 fn path(local: &Raw, root: Type<'_>, steps: &[usize]) -> Option<String> {
     let mut text = String::new();
     follow(local, root, steps, |step| match step {
-        Step::Element(index) => text.push_str(&format!("[{index}]")),
+        Step::Element { index, .. } => text.push_str(&format!("[{index}]")),
         Step::Member(name) => {
             let name = local.string(name).unwrap_or_default();
             if !name.is_empty() {
@@ -129,15 +149,20 @@ fn path(local: &Raw, root: Type<'_>, steps: &[usize]) -> Option<String> {
 }
 
 /// A step of an access.
-enum Step {
+enum Step<'a> {
     /// To the member whose name is at this offset.
     Member(u32),
     /// To this element of an array.
-    Element(usize),
+    Element { array: Type<'a>, index: usize },
 }
 
 /// Goes along an access; its first step counts whole values, as of an array.
-fn follow(local: &Raw, root: Type<'_>, steps: &[usize], mut visit: impl FnMut(Step)) -> Option<()> {
+fn follow<'a>(
+    local: &'a Raw,
+    root: Type<'a>,
+    steps: &[usize],
+    mut visit: impl FnMut(Step<'a>),
+) -> Option<()> {
     let mut at = if root.kind.is_modifier() {
         local.resolve(root.size_or_type())?
     } else {
@@ -151,8 +176,12 @@ fn follow(local: &Raw, root: Type<'_>, steps: &[usize], mut visit: impl FnMut(St
                 id
             }
             Kind::Array => {
-                visit(Step::Element(step));
-                at.extra(0)
+                let element = at.extra(0);
+                visit(Step::Element {
+                    array: at,
+                    index: step,
+                });
+                element
             }
             _ => return None,
         };

@@ -20,7 +20,7 @@ use crate::btf::core;
 use crate::error::EbpfError;
 pub(crate) use extra::{Extra, Global};
 use sections::{Header, Role, Section, elf_error, malformed, sections, without_mark};
-pub(crate) use write::file;
+pub(crate) use write::{file, patch};
 
 /// Reads the file, and returns a copy that aya-obj can parse.
 pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {

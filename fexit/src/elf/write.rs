@@ -3,7 +3,7 @@
 use object::elf::{EM_BPF, SHT_PROGBITS, SHT_STRTAB};
 
 /// Overwrites a part of the file; does nothing outside of it.
-pub(super) fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
+pub(crate) fn patch(copy: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(slot) = at
         .checked_add(bytes.len())
         .and_then(|end| copy.get_mut(at..end))

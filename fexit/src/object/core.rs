@@ -2,19 +2,27 @@
 //!
 //! aya-obj applies the field-based and enum-based ones. The type-based ones are applied here.
 
+use std::collections::BTreeMap;
+
 use aya_obj::Object as Parsed;
 use aya_obj::generated::bpf_insn;
 
 use super::parts::Part;
 use super::{Object, catch_parser_panic, relocation};
 use crate::btf::core::{CoreRelocation, OfType};
-use crate::btf::{Btf, Counterpart, min_core_btf, raw::Raw};
+use crate::btf::core_spec::short_arrays;
+use crate::btf::raw::{Kind, Raw};
+use crate::btf::{Btf, Counterpart, min_core_btf};
+use crate::elf::patch;
 use crate::error::ProgramError;
 
 /// The first half of a 64-bit constant.
 const LD_IMM64: u8 = 0x18;
 
 const CALL: u8 = 0x85;
+
+/// Where the number of elements is in the record of an array: `nelems` of `struct btf_array`.
+const LENGTH_AT: usize = 20;
 
 /// A call of a helper that does not exist. It replaces an instruction whose relocation the kernel cannot resolve; the
 /// program must check before, so that it never runs. libbpf uses the same number.
@@ -44,6 +52,7 @@ impl Object {
             let target = relocation(catch_parser_panic(|| {
                 aya_obj::btf::Btf::parse(bytes, object.endianness)
             }))?;
+            lengthen_arrays(object, &local, &of_members)?;
             relocation(catch_parser_panic(|| object.relocate_btf(&target)))?;
         }
         for asked in others {
@@ -81,6 +90,37 @@ impl Object {
         }
         Ok(())
     }
+}
+
+/// Gives arrays of no declared length the length that the relocations need.
+///
+/// aya-obj lets a relocation read any element of such an array if the array is the last member of its struct, but compares
+/// the index of the element with the number of members (btf/relocation.rs:828, `InvalidAccessIndex`).
+fn lengthen_arrays(
+    object: &mut Parsed,
+    local: &Raw,
+    relocations: &[CoreRelocation],
+) -> Result<(), ProgramError> {
+    let mut lengths = BTreeMap::new();
+    for (id, length) in relocations.iter().flat_map(|r| short_arrays(local, r)) {
+        let longest: &mut u32 = lengths.entry(id).or_default();
+        *longest = length.max(*longest);
+    }
+    let Some(btf) = object.btf.as_ref().filter(|_| !lengths.is_empty()) else {
+        return Ok(());
+    };
+    let mut bytes = btf.to_bytes();
+    let raw = Raw::parse(bytes.clone())?;
+    for (id, length) in lengths {
+        if let Some(array) = raw.by_id(id).filter(|t| t.kind == Kind::Array) {
+            let at = array.bytes.as_ptr() as usize - raw.bytes().as_ptr() as usize;
+            patch(&mut bytes, at + LENGTH_AT, &length.to_ne_bytes());
+        }
+    }
+    object.btf = Some(relocation(catch_parser_panic(|| {
+        aya_obj::btf::Btf::parse(&bytes, object.endianness)
+    }))?);
+    Ok(())
 }
 
 /// The value of a relocation: `Some(None)` if the kernel has no such type, `None` if the value is ambiguous.

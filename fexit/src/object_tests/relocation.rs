@@ -52,6 +52,41 @@ fn relocations_are_kept_for_the_types_that_they_were_made_for() {
     assert!(green(&one, 77) && !green(&one, 78));
 }
 
+/// Elements of an array of no declared length at the end of a struct: `args` of `struct syscall_trace_enter`.
+#[test]
+fn any_element_of_a_flexible_array_can_be_read() {
+    let kernel = kernel(
+        "struct entry { long pad; int nr; unsigned long args[]; }; struct entry e;
+        struct fixed { int nr; unsigned long args[2]; }; struct fixed g;
+        int f(struct entry *e) { return e->nr; }
+        SEC(\"fexit/f\") int p(void *ctx) { return 0; }",
+    );
+    let local = |index: usize, end: &str| {
+        format!(
+            "struct entry {{ int nr; unsigned long args[0]; {end} }} __attribute__((preserve_access_index));
+            SEC(\"fexit/f\") int probe(unsigned long *ctx)
+            {{ return ((struct entry *)ctx[0])->args[{index}]; }}"
+        )
+    };
+    for index in 0..4_usize {
+        let insns = relocate(&local(index, ""), &kernel);
+        let offset = i16::try_from(16 + 8 * index).unwrap();
+        assert!(insns.iter().any(|insn| insn.off == offset), "args[{index}]");
+    }
+    // The kernel's array has an end.
+    let fixed = local(2, "").replace("entry", "fixed");
+    let object = Object::parse(&compile(&fixed), &Globals::new()).unwrap();
+    crate::sys::fake::kernel(|_| None);
+    let relocated = object.relocated("probe", None, || Ok(kernel.clone()));
+    let insns = relocated
+        .unwrap()
+        .function("probe")
+        .unwrap()
+        .instructions
+        .clone();
+    assert!(immediates(&insns).contains(&0x0bad_2310), "args[2] of 2");
+}
+
 #[test]
 fn min_core_btf_gives_the_same_code_as_all_types() {
     let kernel = kernel(KERNEL);
