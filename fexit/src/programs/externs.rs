@@ -1,4 +1,4 @@
-//! Instructions that refer to maps, or to symbols of the kernel.
+//! Resolves instructions that refer to maps or to external symbols.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,11 +22,11 @@ use crate::object::running::Running;
 /// `call` of a helper, a subprogram or a kernel function.
 const CALL: u8 = 0x85;
 
-/// The first instruction of a 64-bit constant, which fills two.
+/// The first of the two instructions of a 64-bit constant.
 const LD_IMM64: u8 = 0x18;
 
-/// The call that replaces a missing kernel function, plus its number: not a helper. The program
-/// must check before, and so never reaches it. The number is libbpf's.
+/// The number of the call that replaces a missing kernel function, plus the number of its extern. It is no helper; the
+/// program must check before, so that it never runs. libbpf uses the same number.
 const ABSENT: i32 = 2_002_000_000;
 
 /// The instructions of a program before they are loaded.
@@ -35,13 +35,13 @@ pub(super) struct Instructions<'a> {
     program: &'a str,
     shared: &'a Shared,
     local: Option<Raw>,
-    /// The modules whose functions or variables it refers to.
+    /// The modules whose functions or variables the program uses.
     modules: Vec<(String, OwnedFd)>,
 }
 
 impl<'a> Instructions<'a> {
-    /// Replaces each map's number by its descriptor, and that of something of the kernel's by what it is there. Maps that
-    /// are missing are created. `btf` is called only if it is needed.
+    /// Replaces the number of each map by its descriptor, and of each extern by its value, id or address. Creates maps
+    /// that do not exist yet. `btf` is called only if a kernel function or variable is used.
     pub(super) fn resolve(
         insns: &[bpf_insn],
         program: &'a str,
@@ -70,7 +70,7 @@ impl<'a> Instructions<'a> {
         Ok(this)
     }
 
-    /// What a program's calls of modules' functions refer to; the kernel's own BTF is the first, without a descriptor.
+    /// The `fd_array` of the load: BTF of modules by number. Number 0 is the kernel's own, without a descriptor.
     pub(super) fn fd_array(&self) -> Vec<i32> {
         let modules = self.modules.iter().map(|(_, fd)| fd.as_raw_fd());
         match self.modules.is_empty() {
@@ -93,7 +93,7 @@ impl<'a> Instructions<'a> {
         Ok(())
     }
 
-    /// The extern that an instruction holds the number of.
+    /// The extern of an instruction.
     fn named(&self, at: usize) -> Result<(usize, &'a Extern), ProgramError> {
         let number = usize::try_from(self.insns[at].imm).ok();
         let found = number.and_then(|n| Some((n, self.shared.object.extra.externs.get(n)?)));
@@ -118,7 +118,7 @@ impl<'a> Instructions<'a> {
         let place = module.map(|module| self.module(module)).transpose()?;
         let insn = &mut self.insns[at];
         insn.imm = id.cast_signed();
-        // Counted from one: zero is the kernel itself.
+        // Numbers of modules begin at 1: 0 is the kernel itself.
         insn.off = place.map_or(0, |(place, _)| i16::try_from(place + 1).unwrap_or(i16::MAX));
         Ok(())
     }
@@ -143,8 +143,7 @@ impl<'a> Instructions<'a> {
                 };
                 (0, address as i32, (address >> 32) as i32)
             }
-            // Of a function a program can only ask whether it is there. The kernel has a form for that since 6.4; any
-            // number but zero says the same on all.
+            // A program can only check whether the function exists: any number but zero means that it does.
             ExternKind::Function(_) => {
                 let found = self.symbol(declared, &btf()?)?;
                 (0, found.map_or(0, |(id, _)| id.cast_signed()), 0)
@@ -172,7 +171,7 @@ impl<'a> Instructions<'a> {
         Ok(())
     }
 
-    /// Type id and module of a function or variable; none if it is not there, and the program does without it.
+    /// Type id and module of a function or variable; none if it is weak and the kernel lacks it.
     fn symbol(
         &self,
         declared: &Extern,
@@ -188,10 +187,10 @@ impl<'a> Instructions<'a> {
             Symbol::Found { id, module } => Ok(Some((id, module))),
             Symbol::Absent if declared.is_weak => Ok(None),
             Symbol::Absent => Err(self.absent(declared)),
-            // A function of that name that takes something else is not the one that was meant.
+            // A function with other parameters is not the declared one.
             Symbol::Mismatch if declared.is_weak && what == "function" => Ok(None),
             Symbol::Mismatch => Err(self.fails(&format!(
-                "declares the kernel's {what} `{name}` otherwise than this kernel has it"
+                "declares the kernel's {what} `{name}` with another type than this kernel"
             ))),
         }
     }
@@ -207,7 +206,7 @@ impl<'a> Instructions<'a> {
         ))
     }
 
-    /// A module's place among those that the program refers to, and the descriptor of its BTF.
+    /// The number of a module in `fd_array`, and the descriptor of its BTF.
     fn module(&mut self, name: String) -> Result<(usize, i32), ProgramError> {
         let known = self.modules.iter().position(|(known, _)| *known == name);
         let place = match known {
@@ -221,7 +220,7 @@ impl<'a> Instructions<'a> {
         Ok((place, self.modules[place].1.as_raw_fd()))
     }
 
-    /// The map of configuration values, and where in it this one lies.
+    /// The map of configuration values, and the offset of this one.
     fn kconfig(
         &self,
         number: usize,
@@ -233,7 +232,7 @@ impl<'a> Instructions<'a> {
             let btf = || btf().ok();
             fill(self.shared, &Running::new(kconfig.given.as_deref(), &btf))
         });
-        let place = match filled.places.get(&number) {
+        let place = match filled.offsets.get(&number) {
             Some(Ok(place)) => *place,
             Some(Err(why)) => return Err(self.fails(&format!("reads `{name}`: {why}"))),
             None => return Err(self.fails(&format!("reads `{name}`, which has no value"))),
@@ -241,9 +240,9 @@ impl<'a> Instructions<'a> {
         Ok((filled.map.fd()?.as_raw_fd(), place))
     }
 
-    /// Why the kernel refused the program, if that is for what it refers to.
+    /// Why the kernel refused the program, if an extern is the reason.
     pub(super) fn refused(&self, error: &io::Error, log: &str) -> Option<ProgramError> {
-        // A kernel before 5.16 has no place for their descriptors.
+        // Before 5.16 a load has no `fd_array`.
         if !self.modules.is_empty() && error.raw_os_error() == Some(libc::E2BIG) {
             let modules: Vec<_> = self.modules.iter().map(|(name, _)| name.as_str()).collect();
             return Some(self.fails(&format!(
@@ -251,7 +250,7 @@ impl<'a> Instructions<'a> {
                 modules.join(", ")
             )));
         }
-        // The verifier came to a function that is not there.
+        // The verifier reached a call of a missing function.
         let externs = self.shared.object.extra.externs.iter();
         let mut numbered = externs.zip(ABSENT..);
         let called = numbered.find(|(_, number)| log.contains(&format!("#{number}")))?;
@@ -261,7 +260,7 @@ impl<'a> Instructions<'a> {
 
 fn fill(shared: &Shared, source: &Running<'_>) -> Filled {
     let mut data = Vec::new();
-    let mut places = BTreeMap::new();
+    let mut offsets = BTreeMap::new();
     for (number, declared) in shared.object.extra.externs.iter().enumerate() {
         let ExternKind::Kconfig(kind) = declared.kind else {
             continue;
@@ -273,10 +272,10 @@ fn fill(shared: &Shared, source: &Running<'_>) -> Filled {
             data.extend(bytes);
             place
         });
-        places.insert(number, place);
+        offsets.insert(number, place);
     }
     data.resize(data.len().next_multiple_of(8).max(8), 0);
     let definition = Arc::new(kconfig::map(data));
     let map = Map::of_object(kconfig::MAP, definition, Arc::clone(&shared.object), None);
-    Filled { map, places }
+    Filled { map, offsets }
 }

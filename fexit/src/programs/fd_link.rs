@@ -1,4 +1,4 @@
-//! Links as aya has them, for programs that were written for it.
+//! aya's types for links, for programs that were written for aya.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -7,12 +7,12 @@ use super::info::LinkInfo;
 use super::link::{LinkError, LinkId, PinnedLink, TracingLink};
 use crate::error::ProgramError;
 
-/// What can be detached. Only this library's links implement it.
+/// A link. Only this library's links implement it.
 pub trait Link: sealed::Sealed {
-    /// What names a link.
+    /// The type of its id.
     type Id: std::fmt::Debug + Eq + std::hash::Hash;
 
-    /// Its name; no other link of this process ever has the same.
+    /// Its id, which no other link of this process ever has.
     fn id(&self) -> Self::Id;
 
     /// Detaches, as dropping does.
@@ -55,13 +55,13 @@ impl Link for FdLink {
     }
 }
 
-/// A [`TracingLink`] that pinning uses up. Minimum kernel 5.7.
+/// A [`TracingLink`] that [`pin`](Self::pin) consumes. Minimum kernel 5.7.
 #[derive(Debug)]
 #[must_use = "dropping a link detaches the program"]
 pub struct FdLink(TracingLink);
 
 impl FdLink {
-    /// Pins the link, as [`TracingLink::pin`]; when that fails it is detached.
+    /// Pins the link, as [`TracingLink::pin`]; on failure it is detached.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ impl FEntry {
 
     /// Loads the program for the function `fn_name`: one of the kernel, or of a module as `module:function`.
     ///
-    /// A bare name that the kernel does not have is looked for in all loaded modules. `btf` is the running kernel's.
+    /// A name that the kernel does not have is looked up in all loaded modules. `btf` is the running kernel's.
     ///
     /// # Minimum kernel version
     ///
@@ -69,9 +69,9 @@ impl FEntry {
     ///
     /// # Errors
     ///
-    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::Btf`] when there is no such function, or several;
+    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::Btf`] when there is no such function, or the name is ambiguous;
     /// [`ProgramError::TargetRefused`] when the kernel allows no program on it; [`ProgramError::LoadError`] with the
-    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks something that the program needs.
+    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks a feature that the program requires.
     pub fn load(&mut self, fn_name: &str, btf: &Btf) -> Result<(), ProgramError> {
         self.load_target(&Target::Function(fn_name), btf)
     }

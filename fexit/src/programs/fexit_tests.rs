@@ -70,7 +70,7 @@ fn each_step_out_of_order_is_an_error_of_its_own() {
 }
 
 #[test]
-fn a_taken_link_still_counts_as_attached_until_it_is_dropped() {
+fn taken_link_counts_as_attached_until_it_is_dropped() {
     let (mut ebpf, btf) = fixture();
     kernel(|_, _| None);
     let program = fexit(&mut ebpf);
@@ -85,7 +85,7 @@ fn a_taken_link_still_counts_as_attached_until_it_is_dropped() {
     program.attach().unwrap();
 }
 
-/// A kernel before 5.8: a loaded program is attached once in its life, and links have no ids.
+/// A kernel before 5.8: a loaded program can be attached only once, and links have no ids.
 fn old_kernel(refuse: impl Fn(bpf_cmd, usize) -> Option<i32> + 'static) -> Calls {
     let spent = Cell::new(false);
     let kernel = kernel(move |cmd, before| match (cmd, refuse(cmd, before)) {
@@ -143,7 +143,7 @@ fn attach_error_is_returned_where_reattach_works() {
 #[test]
 fn program_stays_loaded_after_a_failed_reload() {
     let (mut ebpf, btf) = fixture();
-    // Two tries a load: without a log, and with one.
+    // Each load is tried without a log, and with one.
     old_kernel(|cmd, before| {
         (cmd == BPF_PROG_LOAD && (1..3).contains(&before)).then_some(libc::ENOMEM)
     });
@@ -171,7 +171,7 @@ fn link_may_outlive_its_given_away_descriptor() {
         drop(held);
     }
     assert_eq!(count(&calls, BPF_PROG_LOAD), 1);
-    // The way out.
+    // `unload` helps.
     program.unload().unwrap();
     program.load("traced", &btf).unwrap();
     program.attach().unwrap();
@@ -187,7 +187,7 @@ fn pin_keeps_the_program_attached_until_it_is_removed() {
     program.load("traced", &btf).unwrap();
     let id = program.attach().unwrap();
     let link = program.take_link(id).unwrap();
-    // The kernel makes these.
+    // The kernel would create these files.
     paths
         .iter()
         .for_each(|path| std::fs::write(path, "").unwrap());

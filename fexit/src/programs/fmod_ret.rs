@@ -21,8 +21,8 @@ static FMOD_RET: TracingType = TracingType {
 
 /// A program that runs before a function and may replace it: `SEC("fmod_ret/FUNCTION")`.
 ///
-/// What the program returns, if it is not zero, is what the function's caller gets, and the function itself does not run.
-/// The function must be one that decides for the security modules (`security_*`), or be marked with
+/// If the program returns another value than zero, the function does not run, and its caller gets that value.
+/// The function must be a hook of the security modules (`security_*`), or be marked with
 /// `ALLOW_ERROR_INJECTION` in a kernel built with `CONFIG_FUNCTION_ERROR_INJECTION`; it is never a BPF program.
 /// `SEC("fmod_ret.s/FUNCTION")` may sleep (5.10).
 ///
@@ -62,7 +62,7 @@ impl FModRet {
 
     /// Loads the program for the function `fn_name`: one of the kernel, or of a module as `module:function`.
     ///
-    /// A bare name that the kernel does not have is looked for in all loaded modules. `btf` is the running kernel's.
+    /// A name that the kernel does not have is looked up in all loaded modules. `btf` is the running kernel's.
     ///
     /// # Minimum kernel version
     ///
@@ -70,9 +70,9 @@ impl FModRet {
     ///
     /// # Errors
     ///
-    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::Btf`] when there is no such function, or several;
+    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::Btf`] when there is no such function, or the name is ambiguous;
     /// [`ProgramError::TargetRefused`] when the kernel allows no program on it; [`ProgramError::LoadError`] with the
-    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks something that the program needs.
+    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks a feature that the program requires.
     pub fn load(&mut self, fn_name: &str, btf: &Btf) -> Result<(), ProgramError> {
         self.load_target(&Target::Function(fn_name), btf)
     }

@@ -1,4 +1,4 @@
-//! What the kernel knows of loaded programs and of links.
+//! The kernel's information on loaded programs and links.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::error::ProgramError;
 use crate::feature::{Feature, Unsupported};
 use crate::sys::{self, IdKind};
 
-/// What the kernel knows of all loaded programs, of any type and any process.
+/// The kernel's information on all loaded programs, of any type and process.
 ///
 /// # Minimum kernel version
 ///
@@ -27,7 +27,7 @@ pub fn loaded_programs() -> impl Iterator<Item = Result<ProgramInfo, ProgramErro
     .map(|fd| ProgramInfo::of(fd?.as_fd()))
 }
 
-/// What the kernel knows of all links, of any type and any process.
+/// The kernel's information on all links, of any type and process.
 ///
 /// # Minimum kernel version
 ///
@@ -49,8 +49,8 @@ pub fn loaded_links() -> impl Iterator<Item = Result<LinkInfo, ProgramError>> {
     })
 }
 
-/// Descriptors of all programs or all links, one after the other; the first of `calls` finds the next id, the second
-/// opens it. The iterator ends with the first error.
+/// Descriptors of all programs or all links. The first of `calls` gets the next id, the second opens it. The iterator
+/// ends with the first error.
 fn all(
     kind: IdKind,
     calls: [&'static str; 2],
@@ -70,7 +70,7 @@ fn all(
                 Err(error) => return Some(Err(failed(error, calls[0]))),
             };
             match sys::fd_by_id(kind, id) {
-                // It may be gone, or be a link that is still being created.
+                // It was closed meanwhile, or is a link that is not complete yet.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {
                     last = Some(id);
                 }
@@ -84,20 +84,20 @@ fn all(
     })
 }
 
-/// What all links in the kernel say of themselves; `None` where they do not tell, or not this process.
+/// The information on all links; `None` if the kernel has none, or this process may not read it.
 fn links() -> Option<Vec<LinkInfo>> {
     loaded_links().collect::<Result<_, _>>().ok()
 }
 
-/// Whether any link in the kernel is of this program; `None` if the kernel does not say.
+/// Whether any link belongs to this program; `None` if unknown.
 pub(super) fn is_linked(program: BorrowedFd<'_>) -> Option<bool> {
     let id = sys::prog_info(program).ok()?.0.id;
     Some(links()?.iter().any(|link| link.program_id == id))
 }
 
-/// How many links are on the function that `program` is loaded for; `None` if the kernel does not say.
+/// The number of links on the function that `program` is loaded for; `None` if unknown.
 ///
-/// `owner` is the program that the function belongs to, if it is one's.
+/// `owner` is the program that the function belongs to, if any.
 pub(super) fn links_on_target(
     program: BorrowedFd<'_>,
     owner: Option<BorrowedFd<'_>>,
@@ -112,7 +112,7 @@ pub(super) fn links_on_target(
     (count > 0).then_some(count)
 }
 
-/// What the kernel knows of a loaded program.
+/// The kernel's information on a loaded program.
 ///
 /// # Minimum kernel version
 ///
@@ -141,7 +141,7 @@ pub struct ProgramInfo {
 }
 
 impl ProgramInfo {
-    /// A hash of its instructions: the same whenever the same program is loaded.
+    /// A hash of its instructions: the same for each load of the same program.
     pub fn tag(&self) -> u64 {
         self.tag
     }
@@ -151,7 +151,7 @@ impl ProgramInfo {
         self.sizes.0
     }
 
-    /// The size of its instructions as the verifier left them, in bytes; `None` when this process may not know.
+    /// The size of its instructions after verification, in bytes; `None` if this process may not read it.
     /// Available from 4.15.
     pub fn size_translated(&self) -> Option<u32> {
         (self.sizes.1 > 0).then_some(self.sizes.1)
@@ -172,7 +172,7 @@ impl ProgramInfo {
         self.verified_instructions
     }
 
-    /// A descriptor of the program, to have it as a target say.
+    /// A descriptor of the program, for example to use it as a target.
     ///
     /// # Minimum kernel version
     ///
@@ -221,7 +221,7 @@ impl ProgramInfo {
         Duration::from_nanos(self.run_time_ns)
     }
 
-    /// How often it was left out because it was running already on that CPU.
+    /// How often it did not run because it already ran on that CPU.
     ///
     /// # Minimum kernel version
     ///
@@ -250,7 +250,7 @@ impl ProgramInfo {
     }
 
     pub(super) fn of(fd: BorrowedFd<'_>) -> Result<Self, ProgramError> {
-        // Ends of the fields of `struct bpf_prog_info`, by which a kernel tells what it filled in.
+        // The ends of fields in `struct bpf_prog_info`: the kernel returns how many bytes it filled in.
         const RECURSION_MISSES: usize = 216;
         const VERIFIED_INSNS: usize = 220;
         const ATTACH_BTF_ID: usize = 228;
@@ -281,7 +281,7 @@ impl ProgramInfo {
     }
 }
 
-/// What the kernel knows of a link.
+/// The kernel's information on a link.
 ///
 /// # Minimum kernel version
 ///
@@ -293,7 +293,7 @@ pub struct LinkInfo {
     pub id: u32,
     /// The id of the program that it attaches.
     pub program_id: u32,
-    /// `BPF_TRACE_FEXIT`, 25, or its like for sessions and many functions; 7.2 says 0 of a link on many functions.
+    /// `BPF_TRACE_FEXIT`, 25, or another attach type; 0 for a link on many functions on 7.2.
     pub attach_type: u32,
     target: Option<(u32, u32)>,
 }
@@ -329,7 +329,7 @@ impl LinkInfo {
             id: info.id,
             program_id: info.prog_id,
             attach_type: info.attach_type,
-            // The struct was as long before, for other kinds of links; no function has type id 0.
+            // The struct has the same length for other types of links; no function has type id 0.
             target: (tracing && info.target_btf_id != 0)
                 .then_some((info.target_obj_id, info.target_btf_id)),
         })

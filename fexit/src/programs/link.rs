@@ -1,4 +1,4 @@
-//! Links of programs: what owns an attachment, and how it ends.
+//! Links: they own attachments, and end them when dropped.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,11 +12,11 @@ use super::pin::{self, Pin};
 use crate::error::{ProgramError, pin_hint};
 use crate::feature::{Feature, Unsupported};
 
-/// Why a link could not be pinned, found or asked.
+/// Why a link could not be pinned, opened or queried.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// The link could not be pinned, or nothing could be opened under that name.
+    /// The link could not be pinned, or no link could be opened at that path.
     #[error("link at {}: {error}{}", path.display(), pin_hint(error))]
     Pin {
         /// The name.
@@ -25,7 +25,7 @@ pub enum LinkError {
         error: io::Error,
     },
 
-    /// The pin could not be removed; the link is as it was.
+    /// The pin could not be removed; the link is unchanged.
     #[error("the pin at {} stays: {error}", pinned.path().display())]
     Unpin {
         /// The link, to try again or to keep.
@@ -34,7 +34,7 @@ pub enum LinkError {
         error: io::Error,
     },
 
-    /// What is pinned there is no link of a program that this library attaches.
+    /// Another object is pinned there, not a link of a program that this library attaches.
     #[error("{} holds {found}, not an fexit link or another that this library makes", path.display())]
     WrongObject {
         /// The name.
@@ -67,20 +67,20 @@ impl LinkError {
     }
 }
 
-/// Names one attachment of one program, and never another one: not after it was detached, not in another object.
+/// The id of one attachment. No other attachment of this process ever has the same id.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct LinkId(u64);
 
-/// What the program knows of an attachment whose link it may have given away.
+/// An attachment whose link may be owned by the caller.
 #[derive(Debug, Default)]
 pub(super) struct Attachment {
-    /// Its descriptor was given away.
+    /// Its descriptor was handed to the caller.
     given_away: AtomicBool,
     pins: Mutex<Vec<Pin>>,
 }
 
 impl Attachment {
-    /// Whether it may live on when no [`TracingLink`] of it is left.
+    /// Whether it may outlive its [`TracingLink`].
     pub(super) fn may_live(&self) -> bool {
         self.given_away.load(Ordering::Relaxed)
             || self.with_pins(|pins| pins.iter().any(Pin::is_there))
@@ -91,9 +91,9 @@ impl Attachment {
     }
 }
 
-/// One attachment: the program runs while this lives. Dropping it detaches, see [`FExit::detach`](super::FExit::detach).
+/// One attachment. The program runs until this is dropped, see [`FExit::detach`](super::FExit::detach).
 ///
-/// The links of all types of programs are of this type; [`FExitLink`](super::FExitLink) and its like are other names.
+/// The links of all program types have this type; [`FExitLink`](super::FExitLink) and others are aliases.
 ///
 /// It outlives the program's `unload` and the drop of [`Ebpf`](crate::Ebpf).
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl TracingLink {
         }
     }
 
-    /// The id by which its program knows the link; no other link of this process ever has the same.
+    /// Its id, which no other link of this process ever has.
     pub fn id(&self) -> LinkId {
         LinkId(self.id)
     }
@@ -139,7 +139,7 @@ impl TracingLink {
 
     /// Pins the link at `path`, a name that is free in a BPF file system: it stays attached when this process is gone.
     ///
-    /// The link stays yours, also when this fails; dropping it does not detach while the pin is there.
+    /// The caller keeps the link, also on failure. Dropping it does not detach while the pin exists.
     ///
     /// # Minimum kernel version
     ///
@@ -188,7 +188,7 @@ impl TracingLink {
         }
     }
 
-    /// What the kernel knows of the link.
+    /// The kernel's information on the link.
     ///
     /// # Minimum kernel version
     ///
@@ -207,7 +207,7 @@ impl TracingLink {
     }
 }
 
-/// The refusal if the kernel lacks `feature`, else the failure itself.
+/// The refusal if the kernel lacks `feature`, else the error.
 fn lacking(
     feature: Feature,
     error: io::Error,
@@ -227,17 +227,17 @@ impl AsFd for TracingLink {
 }
 
 impl From<TracingLink> for OwnedFd {
-    /// Gives the attachment away: it ends when the last copy of the descriptor is closed.
+    /// Hands the attachment to the caller: it ends when the last copy of the descriptor is closed.
     ///
-    /// Whether it still lives, the kernel says from 5.8 on, to a process with `CAP_SYS_ADMIN`. If it does not, the
-    /// program counts as attached until it is unloaded.
+    /// From 5.8 on, a process with `CAP_SYS_ADMIN` can find out whether it still exists. Otherwise the program counts
+    /// as attached until it is unloaded.
     fn from(link: TracingLink) -> Self {
         link.attachment.given_away.store(true, Ordering::Relaxed);
         link.fd
     }
 }
 
-/// A link with a name in a BPF file system: attached until the name and all its owners are gone.
+/// A link with a pin in a BPF file system: attached until the pin and all its owners are gone.
 #[derive(Debug)]
 #[must_use = "the pin stays, but only this object can remove it safely"]
 pub struct PinnedLink {
@@ -263,7 +263,7 @@ impl PinnedLink {
         Ok(Self { link, pin })
     }
 
-    /// Where it is pinned.
+    /// The path of the pin.
     pub fn path(&self) -> &Path {
         self.pin.path()
     }
@@ -329,12 +329,12 @@ mod tests {
     }
 
     #[test]
-    fn an_id_names_one_link_for_ever() {
+    fn link_id_is_never_reused() {
         let mut links = Links::default();
         let mut others = Links::default();
         let first = links.insert(link());
         links.take(&first).unwrap().detach().unwrap();
-        // The descriptor's number is free again and reused, the id is not.
+        // The number of the descriptor is reused, the id is not.
         let second = links.insert(link());
         assert_ne!(first, second);
         assert!(matches!(links.take(&first), Err(ProgramError::NotAttached)));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_link_is_not_the_programs_to_end() {
+    fn program_does_not_detach_a_taken_link() {
         let mut links = Links::default();
         let kept = link();
         let attachment = kept.attachment();

@@ -1,4 +1,4 @@
-//! Links: what owns an attachment, and the traits and types that aya has for them.
+//! Links, with aya's traits and types for them.
 
 pub use super::fd_link::{FdLink, Link};
 pub use super::fexit::{FExitLink, FExitLinkId};

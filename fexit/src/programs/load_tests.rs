@@ -1,4 +1,4 @@
-//! Loading, with answers made up for the kernel: BTF that it does not take, logs, and what is shown of a program.
+//! Loading on a fake kernel: BTF that it refuses, logs, and the debug output of a program.
 
 use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
 
@@ -8,7 +8,7 @@ use crate::testing::compile;
 use crate::{Btf, Ebpf, EbpfLoader, Feature, VerifierLogLevel};
 
 #[test]
-fn a_kernel_that_knows_less_btf_gets_less() {
+fn btf_without_newer_kinds_is_loaded_on_an_older_kernel() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|cmd, before| (cmd == BPF_BTF_LOAD && before < 3).then_some(libc::EINVAL));
     fexit(&mut ebpf).load("traced", &btf).unwrap();
@@ -16,7 +16,7 @@ fn a_kernel_that_knows_less_btf_gets_less() {
 }
 
 #[test]
-fn a_refused_load_brings_the_verifiers_words() {
+fn refused_load_returns_the_verifier_log() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|cmd, _| (cmd == BPF_PROG_LOAD).then_some(libc::EACCES));
     let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
@@ -29,7 +29,7 @@ fn a_refused_load_brings_the_verifiers_words() {
 }
 
 #[test]
-fn a_shortage_is_no_verdict_on_the_btf() {
+fn lack_of_memory_does_not_mark_the_btf_as_refused() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|cmd, before| (cmd == BPF_BTF_LOAD && before == 0).then_some(libc::EMFILE));
     let error = fexit(&mut ebpf).load("traced", &btf).unwrap_err();
@@ -42,7 +42,7 @@ fn a_shortage_is_no_verdict_on_the_btf() {
 const LOGS: usize = 5;
 
 #[test]
-fn a_log_without_room_does_not_hide_why_a_program_is_refused() {
+fn truncated_log_does_not_hide_the_reason_of_a_refusal() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|cmd, before| match (cmd, before) {
         (BPF_PROG_LOAD, 0) => Some(libc::EACCES),
@@ -58,7 +58,7 @@ fn a_log_without_room_does_not_hide_why_a_program_is_refused() {
 }
 
 #[test]
-fn a_log_without_room_does_not_fail_a_program_that_is_fine() {
+fn truncated_log_does_not_fail_a_valid_program() {
     let (_, btf) = fixture();
     let object = compile("SEC(\"fexit/f\") int one(u64 *ctx) { return 0; }");
     let mut ebpf = EbpfLoader::new()
@@ -93,7 +93,7 @@ fn silence_is_taken_for_the_deny_list_only_of_functions_of_the_kernel() {
 }
 
 #[test]
-fn what_is_shown_of_an_object_is_short_and_has_its_names() {
+fn debug_output_of_an_object_is_short_and_has_its_names() {
     let (mut ebpf, btf) = fixture();
     kernel(|_, _| None);
     fexit(&mut ebpf)
@@ -112,7 +112,7 @@ fn what_is_shown_of_an_object_is_short_and_has_its_names() {
 }
 
 #[test]
-fn a_kernel_without_fexit_is_told_of_before_anything_is_made_or_looked_up() {
+fn missing_feature_fexit_is_reported_before_maps_and_btf_are_used() {
     let (mut ebpf, btf) = fixture();
     let calls = kernel(|_, _| None);
     calls.lacks(&[Feature::Fexit, Feature::ProgramTarget], "");
@@ -127,7 +127,7 @@ fn a_kernel_without_fexit_is_told_of_before_anything_is_made_or_looked_up() {
         assert_eq!(feature, Some(Feature::Fexit), "{target:?}");
     }
     assert_eq!(calls.commands(), []);
-    // What is wrong with a target program is reported on any kernel.
+    // An error about a target program is reported on any kernel.
     let fd = std::fs::File::open("/dev/null").unwrap().into();
     let program = Target::OwnedProgram { fd, function: None };
     let error = refusal(&program).to_string();

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// What the verifier logs about a program that it accepts; a refused program gets its log in any case.
+    /// The verifier's log of an accepted program; a refused program always gets a log.
     ///
     /// # Minimum kernel version
     ///
@@ -12,11 +12,11 @@ bitflags! {
     pub struct VerifierLogLevel: u32 {
         /// Nothing.
         const DISABLE = 0;
-        /// The state on the last path that it followed.
+        /// The states on the last path.
         const DEBUG = 1;
         /// Every step.
         const VERBOSE = 2 | Self::DEBUG.bits();
-        /// How many instructions and states it took.
+        /// The number of instructions and states.
         const STATS = 4;
     }
 }

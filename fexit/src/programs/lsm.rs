@@ -22,15 +22,15 @@ static LSM: TracingType = TracingType {
     ..TRACING
 };
 
-/// A program at a hook of the kernel's security modules, which may deny what the hook is about: `SEC("lsm/HOOK")`.
+/// A program at a hook of the kernel's security modules, which may deny the operation: `SEC("lsm/HOOK")`.
 ///
 /// The hooks are the functions `bpf_lsm_HOOK` of the kernel, those of include/linux/lsm_hook_defs.h. Zero allows, a
 /// negative error number denies. `SEC("lsm.s/HOOK")` may sleep: from 5.10 on at one hook, `bprm_committed_creds`, from
 /// 5.11 on at most (kernel commit 423f16108c9d, "bpf: Augment the set of sleepable LSM hooks").
 ///
-/// The kernel must be built with `CONFIG_BPF_LSM`, and have `bpf` among its security modules (`CONFIG_LSM`, or `lsm=` at
-/// boot). If it has not, it attaches a program and never runs it; [`Lsm::attach`] fails then, if securityfs is mounted at
-/// `/sys/kernel/security` to tell.
+/// The kernel must be built with `CONFIG_BPF_LSM`, and `bpf` must be one of its security modules (`CONFIG_LSM`, or
+/// `lsm=` at boot). Otherwise the kernel attaches programs and never runs them. Then [`Lsm::attach`] fails, if
+/// securityfs is mounted at `/sys/kernel/security`.
 ///
 /// # Minimum kernel version
 ///
@@ -76,7 +76,7 @@ impl Lsm {
     ///
     /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::Btf`] when there is no such hook;
     /// [`ProgramError::TargetRefused`] when the kernel allows no program on it; [`ProgramError::LoadError`] with the
-    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks something that the program needs.
+    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks a feature that the program requires.
     pub fn load(&mut self, lsm_hook_name: &str, btf: &Btf) -> Result<(), ProgramError> {
         self.load_target(&Target::Function(lsm_hook_name), btf)
     }

@@ -77,7 +77,7 @@ pub enum Program {
     Lsm(Lsm),
     /// A tp_btf program.
     BtfTracePoint(BtfTracePoint),
-    /// Any other: it can be loaded, so that fexit programs can have it as their target.
+    /// A program of another type: it can be loaded, for example as a target.
     Other(OtherProgram),
 }
 
@@ -126,12 +126,13 @@ impl Program {
         &self.data().section
     }
 
-    /// Whether its section marks it as optional (`SEC("?fexit/...")`): the object works without it if it cannot be loaded.
+    /// Whether its section marks it as optional (`SEC("?fexit/...")`): the object works without it if it cannot be
+    /// loaded.
     pub fn is_optional(&self) -> bool {
         self.data().is_optional()
     }
 
-    /// Its type: what its section's name begins with, as `fexit` or `xdp`.
+    /// Its type: the part of its section before the slash, as `fexit` or `xdp`.
     pub fn kind(&self) -> &str {
         self.data().kind()
     }
@@ -162,7 +163,7 @@ impl Program {
         })
     }
 
-    /// Loads the program, whatever its type. A program that [is not attached](Self::is_attachable) has no target: it
+    /// Loads a program of any type. A program that [is not attached](Self::is_attachable) has no target: it
     /// loads for [`Target::Section`] only.
     ///
     /// # Errors
@@ -215,7 +216,7 @@ impl Program {
         self.data().fd()
     }
 
-    /// What the kernel knows of it.
+    /// The kernel's information on it.
     ///
     /// # Errors
     ///
@@ -224,7 +225,7 @@ impl Program {
         ProgramInfo::of(self.fd()?)
     }
 
-    /// Pins it at `path`, a name that is free in a BPF file system: it stays loaded until that is removed.
+    /// Pins it at `path`, a free name in a BPF file system. It stays loaded until the pin is removed.
     ///
     /// # Errors
     ///
@@ -322,7 +323,7 @@ macro_rules! conversions {
                 self.data().fd().ok().map(|fd| fd.as_raw_fd())
             }
 
-            /// Pins it at `path`, a name that is free in a BPF file system: it stays loaded until that is removed.
+            /// Pins it at `path`, a free name in a BPF file system. It stays loaded until the pin is removed.
             ///
             /// # Minimum kernel version
             ///
@@ -335,7 +336,7 @@ macro_rules! conversions {
                 self.data().pin(path.as_ref())
             }
 
-            /// What the kernel knows of it: id, run count and time, target.
+            /// The kernel's information on it: id, run count and time, target.
             ///
             /// # Minimum kernel version
             ///
@@ -348,7 +349,7 @@ macro_rules! conversions {
                 ProgramInfo::of(self.fd()?)
             }
 
-            /// What the verifier said when it accepted the program; empty unless
+            /// The verifier log of the load that succeeded; empty unless
             /// [`EbpfLoader::verifier_log_level`](crate::EbpfLoader::verifier_log_level) asked for it.
             pub fn verifier_log(&self) -> &str {
                 self.data().verifier_log()

@@ -36,15 +36,15 @@ impl OtherProgram {
     ///
     /// # Errors
     ///
-    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::NotLoadable`] for `freplace`, for `struct_ops`, and for a section
-    /// that is not known; [`ProgramError::TooNew`] when the kernel lacks the type; [`ProgramError::LoadError`] with the
-    /// verifier's log.
+    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::NotLoadable`] for `freplace`, for `struct_ops`, and for a
+    /// section that is not known; [`ProgramError::TooNew`] when the kernel lacks the type; [`ProgramError::LoadError`]
+    /// with the verifier's log.
     pub fn load(&mut self) -> Result<(), ProgramError> {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
         }
         let found = program_type(&self.data.section).ok_or_else(|| self.not_loadable())?;
-        // What is as old as the oldest kernel that this library is for need not be asked about.
+        // Types up to the library's oldest kernel are not checked.
         if found.minimum() > KernelVersion::new(5, 5, 0)
             && self
                 .data
@@ -73,7 +73,7 @@ impl OtherProgram {
         self.data
             .load(&kind, || shared.running())?
             .map_err(|refusal| {
-                // The types of the kernel do not tell which flags it knows.
+                // The kernel's BTF does not list flags.
                 let unknown_flag = flags != 0 && diagnose::is_unknown_flag(&refusal);
                 if unknown_flag && found.minimum() > KernelVersion::current() {
                     return self.too_new(found);
@@ -82,7 +82,7 @@ impl OtherProgram {
             })
     }
 
-    /// The type id of the kernel's function that is called as `prefix` and what stands behind the section's slash.
+    /// The type id of the kernel function whose name is `prefix` and the part of the section after the slash.
     fn target(&self, prefix: &str) -> Result<u32, ProgramError> {
         let name = self
             .data
@@ -110,13 +110,13 @@ impl OtherProgram {
             section: self.data.section.clone(),
             reason: match self.data.kind() {
                 "freplace" => {
-                    "it replaces a function of another program, and this library has no call that says which"
+                    "it replaces a function of another program, which this library cannot select"
                 }
                 "struct_ops" => {
                     "it is loaded together with a map of the struct that it belongs to, which this library does not \
                      create"
                 }
-                _ => "the name of its section says no type of program",
+                _ => "its section names no known program type",
             },
         }
     }

@@ -1,4 +1,4 @@
-//! The error of a call that the process may not make.
+//! The error for a call without the required capabilities.
 
 use crate::capabilities;
 use crate::error::ProgramError;

@@ -1,4 +1,4 @@
-//! Names in a BPF file system, and what they hold.
+//! Pins: objects in a BPF file system.
 
 use std::ffi::CString;
 use std::fs;
@@ -10,26 +10,26 @@ use std::path::{Path, PathBuf};
 use super::attach_types::is_attachable;
 use crate::sys;
 
-/// A file that was made by pinning: which one it is, so that another one of its name is not taken for it.
+/// The file of a pin, with its identity, so that another file with the same name is not taken for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pin {
     path: PathBuf,
-    /// Its file system and its number there.
+    /// Its file system and inode.
     file: (u64, u64),
 }
 
 impl Pin {
-    /// Pins what `fd` is at `path`, which must be free.
+    /// Pins the object of `fd` at `path`, which must be free.
     pub(super) fn make(fd: BorrowedFd<'_>, path: &Path) -> io::Result<Self> {
         pin(fd, path)?;
         Ok(Self::of(path))
     }
 
-    /// The file that is there now.
+    /// The file at `path`.
     pub(super) fn of(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            // No file has these numbers: what is gone already is never found again.
+            // No file has these numbers, so a removed file is never found.
             file: identity(path).unwrap_or_default(),
         }
     }
@@ -42,11 +42,11 @@ impl Pin {
         identity(&self.path).is_ok_and(|file| file == self.file)
     }
 
-    /// Removes the file, unless it is another one by now.
+    /// Removes the file, unless another file has its name.
     pub(super) fn remove(&self) -> io::Result<()> {
         if identity(&self.path)? != self.file {
             return Err(io::Error::other(
-                "another file has that name now, which was left alone",
+                "another file has that name now, and was not removed",
             ));
         }
         fs::remove_file(&self.path)
@@ -67,20 +67,20 @@ pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     sys::obj_pin(fd, &c_path(path)?)
 }
 
-/// Opens what is pinned at `path`.
+/// Opens the object that is pinned at `path`.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     sys::obj_get(&c_path(path)?)
 }
 
-/// What an object of BPF is, if the kernel says that it is no link of a program that this library attaches.
+/// The type of a BPF object, if it is not a link of a program that this library attaches.
 pub(super) fn other_than_link(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
     let mut on_many = false;
-    // Asked for its information, a program or map gives its own, which looks much like a link's.
+    // BPF_OBJ_GET_INFO_BY_FD also works for a program or map, whose information looks like a link's.
     if let Ok(text) = sys::read_kernel_file(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd())) {
         match link_type(&text) {
             None => return Ok(Some("a program or a map".to_owned())),
             Some("tracing") => {}
-            // Of `tp_btf` programs; those of `raw_tp` programs look the same.
+            // A link of a `tp_btf` program; links of `raw_tp` programs look the same.
             Some("raw_tracepoint") => return Ok(None),
             Some(other) if other.starts_with("tracing") => on_many = true,
             Some(other) => return Ok(Some(format!("a link of type {other}"))),
@@ -88,16 +88,16 @@ pub(super) fn other_than_link(fd: BorrowedFd<'_>) -> io::Result<Option<String>> 
     }
     match sys::link_info(fd) {
         Ok((info, _)) if is_attachable(info.attach_type) => Ok(None),
-        // 7.2 does not tell the attach type of a link on many functions, 7.3 does.
+        // 7.2 does not return the attach type of a link on many functions, 7.3 does.
         Ok((info, _)) if on_many && info.attach_type == 0 => Ok(None),
         Ok((info, _)) => Ok(Some(format!("a link of attach type {}", info.attach_type))),
-        // Before 5.8 links tell nothing.
+        // Before 5.8 links have no information.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The type of a link, from what `/proc/self/fdinfo` says of its descriptor.
+/// The type of a link, from `/proc/self/fdinfo` of its descriptor.
 fn link_type(fdinfo: &str) -> Option<&str> {
     let mut lines = fdinfo.lines();
     lines
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_took_the_pins_place_is_left_alone() {
+    fn file_that_replaced_the_pin_is_not_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("link");
         fs::write(&path, "").unwrap();
@@ -133,7 +133,7 @@ mod tests {
         fs::rename(&other, &path).unwrap();
         assert!(!pin.is_there());
         let error = pin.remove().unwrap_err();
-        assert!(error.to_string().contains("left alone"), "{error}");
+        assert!(error.to_string().contains("was not removed"), "{error}");
         assert!(path.exists());
         fs::remove_file(&path).unwrap();
         assert_eq!(pin.remove().unwrap_err().kind(), io::ErrorKind::NotFound);

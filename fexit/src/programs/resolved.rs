@@ -1,4 +1,4 @@
-//! A target that was found.
+//! A resolved target.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,12 +14,12 @@ pub(super) struct Resolved {
     pub(super) is_program: bool,
     /// The module that the function belongs to.
     pub(super) module: Option<String>,
-    /// The functions' type ids, when they are many.
+    /// The type ids of many functions.
     pub(super) many: Vec<u32>,
 }
 
 impl Resolved {
-    /// A target that is the kernel's own.
+    /// A function of the kernel itself.
     pub(super) fn of_kernel(name: &str, function: FunctionId) -> Self {
         Self {
             name: name.to_owned(),
@@ -31,7 +31,7 @@ impl Resolved {
         }
     }
 
-    /// The program that the function belongs to, if it is one's.
+    /// The program that the function belongs to, if any.
     pub(super) fn owning_program(&self) -> Option<BorrowedFd<'_>> {
         self.owner
             .as_ref()

@@ -1,4 +1,4 @@
-//! What the programs of one object share.
+//! State that the programs of one object share.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -8,18 +8,18 @@ use crate::error::ProgramError;
 use crate::maps::Map;
 use crate::object::Object;
 
-/// What the programs of one object share.
+/// State that the programs of one object share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) object: Arc<Object>,
     /// In the order of `object.map_names`.
     pub(crate) maps: Vec<Map>,
-    /// What CO-RE relocations are resolved against, if not the types that a program is loaded with.
+    /// The types for CO-RE relocations, if they are not those that a program is loaded with.
     pub(crate) btf: Option<Btf>,
     pub(crate) log_level: u32,
     pub(crate) kconfig: Kconfig,
     pub(crate) ambiguity: AmbiguityPolicy,
-    /// The running kernel's types, once a program that is given none needs them.
+    /// The running kernel's types, for a program that is loaded without types.
     pub(crate) running: OnceLock<Btf>,
 }
 
@@ -34,7 +34,7 @@ impl Shared {
     }
 }
 
-/// The values of the kernel's configuration that an object asks for.
+/// The kernel configuration values that an object reads.
 #[derive(Debug)]
 pub(crate) struct Kconfig {
     pub(super) given: Option<String>,
@@ -54,6 +54,6 @@ impl Kconfig {
 #[derive(Debug)]
 pub(super) struct Filled {
     pub(super) map: Map,
-    /// The offset of each value by the number of its extern, or why it has none.
-    pub(super) places: BTreeMap<usize, Result<i32, String>>,
+    /// The offset of each value by the number of its extern, or the reason why it has none.
+    pub(super) offsets: BTreeMap<usize, Result<i32, String>>,
 }

@@ -1,4 +1,4 @@
-//! What a program is attached to.
+//! Targets of programs.
 
 use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,8 +17,7 @@ use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, IdKind};
 
-/// What a program is attached to. A name is that of a function, for an `lsm` program that of a hook, and for a `tp_btf`
-/// program that of a tracepoint.
+/// The target of a program: a function, a hook for an `lsm` program, a tracepoint for a `tp_btf` program.
 ///
 /// ```no_run
 /// # let mut ebpf = fexit::Ebpf::load_file("prog.bpf.o")?;
@@ -60,8 +59,8 @@ use crate::sys::{self, IdKind};
 pub enum Target<'a> {
     /// The function that the program's section names: `SEC("fexit/filename_lookup")`.
     Section,
-    /// A function of the kernel, or of any loaded module if the kernel has none of that name; `module:function` for
-    /// that module's. Minimum kernel 5.5, for modules 5.11. Source: see [`Feature::Fexit`] and
+    /// A function of the kernel, or of any loaded module if the kernel has no such function; `module:function` for a
+    /// function of that module. Minimum kernel 5.5, for modules 5.11. Source: see [`Feature::Fexit`] and
     /// [`Feature::ModuleTarget`].
     Function(&'a str),
     /// Many functions of the kernel, by one link; `*` in a name matches any characters. Ambiguous names are left out.
@@ -69,8 +68,8 @@ pub enum Target<'a> {
     ///
     /// `SEC("fexit.multi/bpf_fentry_test*")` says the same in the section.
     ///
-    /// The program is compiled as any other, but reads what it is given only by `bpf_get_func_arg` and its like: the
-    /// functions may differ in what they take. Source: `BPF_TRACE_FEXIT_MULTI` in include/uapi/linux/bpf.h.
+    /// The program must read its arguments by `bpf_get_func_arg` and similar helpers, because the functions may have
+    /// different parameters. Source: `BPF_TRACE_FEXIT_MULTI` in include/uapi/linux/bpf.h.
     Functions(&'a [&'a str]),
     /// A loaded BPF program, or the subprogram of that name in it. It needs BTF (`clang -g`) and the JIT. Minimum
     /// kernel 5.5; 6.8 if it is a tracing program itself. Source: see [`Feature::ProgramTarget`] and
@@ -91,7 +90,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// What a kernel must have for any target of this variant.
+    /// The feature that all targets of this variant require.
     fn feature(&self, kind: &TracingType) -> Feature {
         match self {
             Self::Section | Self::Function(_) | Self::Functions(_) => kind.feature,
@@ -132,7 +131,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// From this number of programs on, an object's targets are looked up together.
+/// From this number of programs on, the targets of an object are looked up in one pass.
 const MANY: usize = 3;
 
 /// Finds the target in the kernel.
@@ -155,11 +154,11 @@ pub(super) fn find(
     found.map_or_else(|| resolve(target, kind, tracer, btf), Ok)
 }
 
-/// Looks up the names of this program's targets, and of the targets of the object's other programs, in one pass over the
-/// kernel's BTF.
+/// Looks up the names of this program's targets, and of the targets of the object's other programs, in one pass over
+/// the kernel's BTF.
 ///
-/// A single function is found faster without this: most types are not read. So the first load, which may be the only one,
-/// does not look ahead, unless it reads all types anyway.
+/// A single function is found faster without this: most types are not read. So the first load, which may be the only
+/// one, does not look ahead, unless it reads all types anyway.
 fn prefetch_names(
     target: &Target<'_>,
     kind: &TracingType,
@@ -242,7 +241,7 @@ fn refused(target: &str, reason: &str) -> ProgramError {
 /// The function that the kernel calls at a hook of its security modules.
 fn hook(name: &str, btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, ProgramError> {
     const PREFIX: &str = "bpf_lsm_";
-    // A hook of every kernel that has any.
+    // Every kernel with BPF LSM has this hook.
     const ANY: &str = "bpf_lsm_file_open";
     match btf.function(&format!("{PREFIX}{name}"), ambiguity) {
         Ok(function) => Ok(Resolved::of_kernel(name, function)),

@@ -68,7 +68,7 @@ impl BtfTracePoint {
     ///
     /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::Btf`] when there is no such tracepoint;
     /// [`ProgramError::TargetRefused`] when the kernel allows no program on it; [`ProgramError::LoadError`] with the
-    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks something that the program needs.
+    /// verifier's log; [`ProgramError::Unsupported`] when the kernel lacks a feature that the program requires.
     pub fn load(&mut self, tracepoint: &str, btf: &Btf) -> Result<(), ProgramError> {
         self.load_target(&Target::Function(tracepoint), btf)
     }

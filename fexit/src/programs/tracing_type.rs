@@ -1,4 +1,4 @@
-//! What tells the types of programs from one another that a trampoline or a tracepoint calls.
+//! The types of programs that a trampoline or a tracepoint calls.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_TRACING;
 
 use crate::feature::Feature;
 
-/// What is special about a type of program.
+/// The properties of a program type.
 pub(super) struct TracingType {
-    /// As its section says: `fexit`.
+    /// Its name in a section: `fexit`.
     pub(super) name: &'static str,
-    /// What a kernel must have to load it.
+    /// The feature that a load requires.
     pub(super) feature: Feature,
     pub(super) prog_type: u32,
     pub(super) attach_type: u32,
     /// The attach type for many functions by one link.
     pub(super) multi_attach_type: Option<u32>,
-    /// What a kernel must have to attach it with a cookie.
+    /// The feature that a cookie requires.
     pub(super) cookie: Feature,
     pub(super) names: Names,
-    /// What is not permitted without the capabilities: to load it, and to attach it.
+    /// The actions for errors about capabilities: load, and attach.
     pub(super) actions: [&'static str; 2],
 }
 
-/// What the name of a target means, in a section or in a call.
+/// What the name of a target refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
     /// A function of the kernel or of a module.
@@ -34,7 +34,7 @@ pub(super) enum Names {
     TracePoint,
 }
 
-/// What most types have.
+/// The properties that most types share.
 pub(super) const TRACING: TracingType = TracingType {
     name: "",
     feature: Feature::Fexit,

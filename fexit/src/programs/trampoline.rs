@@ -1,4 +1,4 @@
-//! What programs share that the kernel calls through a trampoline or a tracepoint: load, attach, detach, unload.
+//! Load, attach, detach and unload for all programs that a trampoline or a tracepoint calls.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::sys::{self, TestRun};
 
-/// A program with a target, and what it is attached by.
+/// A program with a target, and its links.
 #[derive(Debug)]
 pub(super) struct Trampoline {
     pub(super) kind: &'static TracingType,
@@ -46,7 +46,7 @@ impl Trampoline {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
         }
-        // What is as old as trampolines is found out by the first call.
+        // Features as old as trampolines are checked by the load itself.
         if self.kind.feature.minimum() > Feature::Fexit.minimum() {
             self.kind.feature.require(btf)?;
         }
@@ -92,14 +92,14 @@ impl Trampoline {
         if last.is_some_and(|last| Arc::strong_count(last) > 1) {
             return Err(ProgramError::AlreadyAttached);
         }
-        // Before 6.10 the kernel takes the cookie of a tracepoint and forgets it.
+        // Before 6.10 the kernel ignores the cookie of a tracepoint.
         if cookie.is_some()
             && self.kind.names == Names::TracePoint
             && let Some(refusal) = self.kind.cookie.missing()
         {
             return Err(refusal.into());
         }
-        // Asked before, not after: what this opens would be seen by a program that watches files being opened.
+        // Before the attach: a program that traces opened files would see the files that this check opens.
         if let Some(error) =
             attach_error::never_fires(&self.data.name, self.kind, self.target.as_ref())
         {
@@ -112,7 +112,7 @@ impl Trampoline {
             if self.is_linked(last) {
                 return Err(ProgramError::AlreadyAttached);
             }
-            // A kernel before 5.13 lets a loaded program be attached only once in its life.
+            // Before 5.13 a loaded program can be attached only once.
             if Feature::LinkTarget.missing().is_some() {
                 self.reload()?;
                 fd = self.try_attach(cookie);
@@ -142,7 +142,7 @@ impl Trampoline {
             );
         }
         match sys::link_create(fd, attach_type, cookie.unwrap_or(0)) {
-            // Before 5.19 that call does not take these programs, and the older one has no room for a cookie.
+            // Before 5.19 BPF_LINK_CREATE does not support these programs, and the older call has no cookie.
             Err(error) if cookie.is_none() && error.raw_os_error() == Some(libc::EINVAL) => {
                 sys::raw_tracepoint_open(fd)
             }
@@ -156,10 +156,10 @@ impl Trampoline {
         asked.unwrap_or_else(|| last.may_live())
     }
 
-    /// Puts a fresh copy in the place of the loaded program, which stays if that fails.
+    /// Replaces the loaded program by a new copy; on failure it stays.
     fn reload(&mut self) -> Result<(), ProgramError> {
         let target = self.target.take().ok_or(ProgramError::NotLoaded)?;
-        // Nothing is left to relocate, so the kernel's types are not asked for.
+        // The object is relocated, so the kernel's types are not used.
         let loaded = self.load_resolved(&target, || Ok(Btf::from_sys_fs()?));
         self.target = Some(target);
         if loaded.is_ok() {
@@ -197,17 +197,17 @@ impl Trampoline {
     }
 }
 
-/// The answers of kernels before 5.13 to a second attach: `EBUSY` up to 5.9, `ENOENT` after.
+/// The errors of a second attach before 5.13: `EBUSY` up to 5.9, `ENOENT` after.
 fn is_spent(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOENT))
 }
 
-/// The calls that all types of programs with a [`Trampoline`] have, for `$type`; the last two are the minimum kernel
-/// versions, of the type and of cookies.
+/// The methods of `$type`, a program type with a [`Trampoline`]; the last two arguments are the minimum kernels of the
+/// type and of cookies.
 macro_rules! tracing_program {
     ($type:ident, $link:ident, $id:ident, $minimum:literal, $cookie:literal) => {
         impl $type {
-            /// Loads the program for any kind of target: see [`Target`].
+            /// Loads the program for a [`Target`] of any kind.
             ///
             /// # Errors
             ///
@@ -221,9 +221,9 @@ macro_rules! tracing_program {
                 self.program.load_target(target, btf)
             }
 
-            /// Attaches the program to its target. The program runs from now on, until the link ends.
+            /// Attaches the program to its target. It runs until the link is detached.
             ///
-            /// The link belongs to the program; [`Self::take_link`] takes it out. One loaded program has one
+            /// The program owns the link; [`Self::take_link`] hands it to the caller. A loaded program has at most one
             /// attachment.
             ///
             /// # Minimum kernel version
@@ -256,11 +256,11 @@ macro_rules! tracing_program {
 
             /// Ends an attachment that the program owns.
             ///
-            /// The program does not run any more when this returns, but for a call that is under way on another CPU.
+            /// When this returns, the program no longer runs, except for a call in progress on another CPU.
             ///
-            /// Up to 5.9 the kernel frees a trampoline at once: if a task sleeps inside the traced function meanwhile,
-            /// it returns to memory that is gone, and the kernel may crash. There, detach from such functions (reads
-            /// that wait, say) only when no task is inside. Source: kernel commit e21aa341785c ("bpf: Fix fexit
+            /// Up to 5.9 the kernel frees a trampoline at once: a task that sleeps inside the traced function returns
+            /// to freed memory, and the kernel may crash. On these kernels detach from such functions, for example
+            /// blocking reads, only when no task is inside. Source: kernel commit e21aa341785c ("bpf: Fix fexit
             /// trampoline.").
             ///
             /// # Minimum kernel version
@@ -275,8 +275,7 @@ macro_rules! tracing_program {
                 self.program.detach(&link_id)
             }
 
-            /// Takes a link out, to own it: it detaches when dropped, and outlives `unload` and
-            /// [`Ebpf`](crate::Ebpf).
+            /// Hands a link to the caller: it detaches when dropped, and outlives `unload` and [`Ebpf`](crate::Ebpf).
             ///
             /// # Errors
             ///
@@ -288,8 +287,8 @@ macro_rules! tracing_program {
 
             /// Detaches the links that the program owns and closes it. Links that were taken keep it running.
             ///
-            /// The kernel frees a program a little after its last user is gone. It can be loaded again, also for another
-            /// target.
+            /// The kernel frees a program shortly after its last reference is closed. It can be loaded again, also for
+            /// another target.
             ///
             /// # Errors
             ///

@@ -1,4 +1,4 @@
-//! What tells the types of programs from one another, with answers made up for the kernel.
+//! The program types on a fake kernel.
 
 use aya_obj::generated::bpf_cmd::{self, BPF_LINK_CREATE, BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN};
 
@@ -27,10 +27,10 @@ const TYPES: &str = "
     typedef void (*btf_trace_sched_wakeup)(void *, int); btf_trace_sched_wakeup b;
     int traced(int a, int b) { return a * b; }";
 
-/// A hook, which not every kernel has.
+/// A hook, which kernels without BPF LSM do not have.
 const HOOKS: &str = "int bpf_lsm_file_open(void *file) { return 0; }";
 
-/// A kernel with all features but these, that refuses what `refuse` says; and its types, with `more`.
+/// A kernel without these features, on which calls fail as `refuse` says; and its types, with `more`.
 fn faked(
     lacking: &[Feature],
     more: &str,
@@ -53,7 +53,7 @@ fn load(program: &mut Program, target: &Target<'_>, btf: &Btf) -> Result<(), Pro
 }
 
 #[test]
-fn a_program_converts_to_its_own_type_alone() {
+fn program_converts_only_to_its_own_type() {
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     for (name, kind) in [
         ("entry", "fentry"),
@@ -129,7 +129,7 @@ fn each_type_is_loaded_attached_taken_and_unloaded() {
 }
 
 #[test]
-fn the_older_call_attaches_where_the_newer_does_not() {
+fn older_call_attaches_where_link_create_fails() {
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     let (calls, btf) = faked(&[], "", |cmd| {
         (cmd == BPF_LINK_CREATE).then_some(libc::EINVAL)
@@ -141,7 +141,7 @@ fn the_older_call_attaches_where_the_newer_does_not() {
 }
 
 #[test]
-fn a_cookie_that_a_kernel_would_forget_is_refused() {
+fn cookie_that_the_kernel_ignores_is_refused() {
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     let (calls, btf) = faked(&[Feature::BtfTracePointCookie], "", |_| None);
     let program: &mut BtfTracePoint = ebpf.program_mut("point").unwrap().try_into().unwrap();
@@ -154,7 +154,7 @@ fn a_cookie_that_a_kernel_would_forget_is_refused() {
 }
 
 #[test]
-fn a_kernel_without_a_type_is_told_of_by_its_first_release() {
+fn missing_program_type_is_reported_with_its_first_release() {
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     let all = [
         ("entry", Feature::FEntry),
@@ -175,7 +175,7 @@ fn a_kernel_without_a_type_is_told_of_by_its_first_release() {
 }
 
 #[test]
-fn a_hook_and_a_tracepoint_are_looked_up_as_such() {
+fn hooks_and_tracepoints_are_looked_up_by_their_btf_types() {
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     let mut error = |name: &str, target: &Target<'_>, more: &str| {
         let (_kernel, btf) = faked(&[], more, |_| None);
@@ -198,7 +198,7 @@ fn a_hook_and_a_tracepoint_are_looked_up_as_such() {
 }
 
 #[test]
-fn what_cannot_be_loaded_by_itself_says_why() {
+fn program_that_cannot_be_loaded_by_itself_is_refused_with_the_reason() {
     let source = "
         SEC(\"freplace/main\") int replaces(void *ctx) { return 0; }
         SEC(\"struct_ops/init\") int of_struct(void *ctx) { return 0; }
@@ -208,7 +208,7 @@ fn what_cannot_be_loaded_by_itself_says_why() {
     for (name, section, reason) in [
         ("replaces", "freplace/main", "another program"),
         ("of_struct", "struct_ops/init", "map of the struct"),
-        ("unknown", "something/else", "no type of program"),
+        ("unknown", "something/else", "no known program type"),
     ] {
         let Program::Other(program) = ebpf.program_mut(name).unwrap() else {
             panic!("{name}");
@@ -224,7 +224,7 @@ fn what_cannot_be_loaded_by_itself_says_why() {
 }
 
 #[test]
-fn a_target_of_another_sort_is_refused_before_the_kernel_is_asked() {
+fn target_of_the_wrong_kind_is_refused_without_a_system_call() {
     let (calls, btf) = faked(&[], HOOKS, |_| None);
     let mut ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
     let mut error = |name: &str, target: &Target<'_>| {
@@ -264,8 +264,8 @@ fn last_load(kernel: &Calls) -> [u32; 4] {
 }
 
 #[test]
-fn a_load_and_an_attach_say_their_type_and_target() {
-    // Of include/uapi/linux/bpf.h, written out.
+fn load_and_attach_pass_their_type_and_target() {
+    // The numbers of include/uapi/linux/bpf.h.
     const TRACING: u32 = 26;
     const LSM: u32 = 29;
     const SLEEPABLE: u32 = 16;
@@ -308,7 +308,7 @@ fn a_load_and_an_attach_say_their_type_and_target() {
 }
 
 #[test]
-fn an_other_program_is_loaded_as_the_type_of_its_section() {
+fn other_program_is_loaded_as_the_type_of_its_section() {
     const FRAGMENTS: u32 = 32;
     const SLEEPABLE: u32 = 16;
     let iterator = "int bpf_iter_task(void *a) { return 0; }
@@ -342,7 +342,7 @@ fn an_other_program_is_loaded_as_the_type_of_its_section() {
 }
 
 #[test]
-fn an_attach_at_hooks_that_no_program_runs_at_is_refused() {
+fn attach_to_a_hook_is_refused_if_bpf_is_no_security_module() {
     for (modules, runs) in [("lockdown,capability,bpf", true), ("lockdown,bpfx", false)] {
         let (kernel, btf) = faked(&[], HOOKS, |_| None);
         kernel.file("/sys/kernel/security/lsm", modules);

@@ -1,6 +1,6 @@
 //! The verifier's figures of a program, read from the end of its log.
 
-/// What it took to verify a program.
+/// The verifier's statistics of a program.
 ///
 /// # Minimum kernel version
 ///

@@ -1,24 +1,23 @@
-//! What `bpf(2)` and `perf_event_open(2)` take, laid out as the kernel has it.
+//! The attributes of `bpf(2)` and `perf_event_open(2)`, with the kernel's layout.
 //!
-//! Each command has a struct of its own, laid out as `include/uapi/linux/bpf.h` lays out its arm of `union bpf_attr`. A
-//! struct is passed with its own size, so an old kernel never sees fields that it does not know unless the caller used a
-//! newer struct on purpose: it would refuse those only when they are not zero.
+//! Each command has its own struct, with the layout of its arm of `union bpf_attr` in `include/uapi/linux/bpf.h`. A
+//! struct is passed with its own size. An old kernel refuses fields that it does not know only if they are not zero.
 
 use std::any::Any;
 use std::fmt;
 
 use super::BPF_OBJ_NAME_LEN;
 
-/// A struct that a call takes.
+/// The attribute of a call.
 pub(crate) trait Attr: Any + fmt::Debug {
-    /// A copy, to keep when the call is over.
+    /// A copy that outlives the call.
     #[cfg(test)]
     fn copied(&self) -> Box<dyn Attr>;
 }
 
-/// Defines an attribute struct. Tests compare the offset of each field with that of its counterpart in aya-obj's bindings:
-/// in the struct or arm of a union that is named, the field of the same name, or the one that `=` names. A number is the
-/// offset itself, for what the bindings do not have.
+/// Defines an attribute struct. Tests compare the offset of each field with aya-obj's bindings: with the field of the
+/// same name, or the one after `=`, in the named struct or arm of a union. A number is the offset itself, for fields
+/// that the bindings do not have.
 macro_rules! attr {
     ($name:ident, $theirs:ident $arm:tt:
         $($field:ident: $t:ty $(= $path:tt $(. $rest:ident)*)?,)+
@@ -182,7 +181,7 @@ attr! { LinkCreateMultiAttr, bpf_attr [link_create]:
     pad: u32 = 36,
 }
 
-// `struct perf_event_attr`, second version, which every kernel takes.
+// `struct perf_event_attr`, second version, which every kernel accepts.
 attr! { PerfEventAttr, perf_event_attr []:
     kind: u32 = type_,
     size: u32,
@@ -197,7 +196,7 @@ attr! { PerfEventAttr, perf_event_attr []:
     config2: u64 = __bindgen_anon_4.config2,
 }
 
-// `struct bpf_link_info` as far as every tracing link has it.
+// The fields of `struct bpf_link_info` that every tracing link has.
 attr! { LinkInfoRaw, bpf_link_info []:
     kind: u32 = type_,
     id: u32,

@@ -1,4 +1,4 @@
-//! The way to the kernel: the calls whose answer depends on it, and the files that it shows.
+//! System calls and files of the running kernel, which unit tests replace by a fake kernel.
 
 use std::borrow::Cow;
 use std::ffi::{c_int, c_long, c_void};
@@ -11,7 +11,7 @@ use aya_obj::generated::bpf_cmd;
 
 use super::attr::{Attr, PerfEventAttr};
 
-/// A system call. A unit test answers it in the place of the kernel, see [`super::fake`].
+/// A system call. In a unit test a fake kernel answers it, see [`super::fake`].
 #[derive(Debug)]
 pub(super) enum Syscall<'a> {
     Bpf {
@@ -28,7 +28,7 @@ pub(super) enum Syscall<'a> {
     Uname(&'a mut libc::utsname),
 }
 
-/// A mapping that is to be made, at an address of the kernel's choice.
+/// A new mapping; the kernel chooses the address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mmap<'a> {
     pub(super) fd: BorrowedFd<'a>,
@@ -38,7 +38,7 @@ pub(super) struct Mmap<'a> {
     pub(super) flags: c_int,
 }
 
-/// Makes a system call; what it returns is a descriptor, an address or nothing, as with the kernel.
+/// Makes a system call. Returns a descriptor, an address or 0, as the kernel does.
 pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
     if cfg!(fuzzing) && matches!(call, Syscall::Bpf { .. } | Syscall::Mmap(_)) {
         return Err(io::ErrorKind::Unsupported.into());
@@ -49,8 +49,8 @@ pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
     to_kernel(call)
 }
 
-/// What was found out about the kernel, for the life of the process; in a unit test, for that of its thread, which has
-/// a kernel of its own.
+/// A cached result about the running kernel. It lives as long as the process; in a unit test as long as the thread,
+/// which has its own fake kernel.
 macro_rules! once_per_kernel {
     ($type:ty, $new:expr) => {{
         #[cfg(not(test))]
@@ -67,7 +67,7 @@ macro_rules! once_per_kernel {
 }
 pub(crate) use once_per_kernel;
 
-/// Where a file of `/proc`, `/sys` or `/boot` is: in a unit test, with the fake kernel.
+/// The path of a file of `/proc`, `/sys` or `/boot`; in a unit test, in the folder of the fake kernel.
 pub(crate) fn kernel_file<P: AsRef<Path> + ?Sized>(path: &P) -> Cow<'_, Path> {
     #[cfg(test)]
     return super::fake::file(path.as_ref()).into();
@@ -75,7 +75,7 @@ pub(crate) fn kernel_file<P: AsRef<Path> + ?Sized>(path: &P) -> Cow<'_, Path> {
     path.as_ref().into()
 }
 
-/// What such a file says.
+/// The content of such a file.
 pub(crate) fn read_kernel_file<P: AsRef<Path> + ?Sized>(path: &P) -> io::Result<String> {
     std::fs::read_to_string(kernel_file(path))
 }
@@ -84,10 +84,10 @@ pub(super) fn to_kernel(call: Syscall<'_>) -> io::Result<c_long> {
     let result = match call {
         Syscall::Bpf { cmd, attr } => {
             let size = size_of_val(attr);
-            // A pointer to a trait object would take two arguments of the call, and so the place of the size.
+            // A pointer to a trait object would pass two arguments, and its vtable as the size.
             let attr: *mut c_void = ptr::from_mut(attr).cast();
-            // SAFETY: `attr` is a live struct of the size that is passed. The pointers in it were made by the callers in
-            // `sys` from slices that outlive the call, each with its length.
+            // SAFETY: `attr` is a live struct of the size that is passed. The pointers in it were made by the callers
+            // in `sys` from slices that outlive the call, each with its length.
             unsafe { libc::syscall(libc::SYS_bpf, cmd as u32, attr, size) }
         }
         Syscall::PerfEventOpen { attr, cpu } => {

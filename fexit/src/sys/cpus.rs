@@ -1,4 +1,4 @@
-//! The CPUs of this machine, as `/sys` lists them.
+//! The CPUs of this machine, from `/sys`.
 
 use std::io;
 
@@ -7,12 +7,12 @@ use super::read_kernel_file;
 pub(crate) const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 pub(crate) const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// The CPUs that the kernel may ever bring up: a value of a per-CPU map has a slot for each.
+/// The possible CPUs: a value of a per-CPU map has a slot for each.
 pub(crate) fn possible_cpus() -> io::Result<Vec<u32>> {
     cpu_list(POSSIBLE)
 }
 
-/// The CPUs that are on.
+/// The online CPUs.
 pub(crate) fn online_cpus() -> io::Result<Vec<u32>> {
     cpu_list(ONLINE)
 }
@@ -22,7 +22,7 @@ fn cpu_list(path: &str) -> io::Result<Vec<u32>> {
     parse_cpu_list(&text).ok_or_else(|| io::Error::other(format!("{path} holds no list of CPUs")))
 }
 
-/// Reads `0-3,7`.
+/// Parses a list like `0-3,7`.
 fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
     let mut cpus = Vec::new();
     for range in text.trim().split(',') {

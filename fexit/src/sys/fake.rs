@@ -1,4 +1,4 @@
-//! A kernel for unit tests. It answers the system calls of the thread that made it, and shows that thread its files.
+//! A fake kernel for unit tests. It answers the system calls of the thread that created it, and has its own files.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -18,8 +18,8 @@ use super::object::InfoStruct;
 
 thread_local!(static KERNEL: RefCell<Option<Rc<Kernel>>> = const { RefCell::new(None) });
 
-/// From now on this thread has a kernel that does all that it is asked for, except a call of `bpf(2)` for which `answer`
-/// gives an `errno`.
+/// Gives this thread a fake kernel. All its calls succeed, except a call of `bpf(2)` for which `answer` returns an
+/// `errno`.
 pub(crate) fn kernel(answer: impl FnMut(&mut Call<'_>) -> Option<i32> + 'static) -> Rc<Kernel> {
     let kernel = Rc::new(Kernel {
         answer: RefCell::new(Box::new(answer)),
@@ -36,7 +36,7 @@ pub(crate) fn kernel(answer: impl FnMut(&mut Call<'_>) -> Option<i32> + 'static)
     kernel
 }
 
-/// Why a call fails, if it does.
+/// The `errno` of a call that fails.
 type Answer = dyn FnMut(&mut Call<'_>) -> Option<i32>;
 type PerfAnswer = dyn FnMut(&PerfEventAttr, i32) -> Option<i32>;
 
@@ -44,31 +44,31 @@ type PerfAnswer = dyn FnMut(&PerfEventAttr, i32) -> Option<i32>;
 pub(crate) struct Kernel {
     answer: RefCell<Box<Answer>>,
     perf: RefCell<Box<PerfAnswer>>,
-    /// Why it maps nothing.
+    /// The `errno` of `mmap`, if it fails.
     pub(crate) mmap: Cell<Option<i32>>,
-    /// The mappings that were asked for: offset, length, protection and flags.
+    /// The calls of `mmap`: offset, length, protection and flags.
     pub(crate) mappings: RefCell<Vec<(usize, usize, i32, i32)>>,
-    /// What it answers to a load that no kernel takes, by which the library asks whether programs may have a target.
+    /// The `errno` of the probe whether programs may have a target, which no kernel accepts.
     pub(crate) probe: Cell<i32>,
     pub(crate) release: RefCell<String>,
     calls: RefCell<Vec<(bpf_cmd, Box<dyn Attr>)>>,
-    /// The limit on locked memory, and how far this process may raise it.
+    /// The soft and hard limit on locked memory.
     pub(crate) memlock: Cell<(u64, u64)>,
     root: OnceCell<TempDir>,
 }
 
-/// A call of `bpf(2)` that is to be answered.
+/// A call of `bpf(2)`, to be answered.
 pub(crate) struct Call<'a> {
     pub(crate) cmd: bpf_cmd,
-    /// How many calls of this command came before.
+    /// The number of earlier calls of this command.
     pub(crate) before: usize,
-    /// What the call returns if it makes a descriptor; one of `/dev/null` unless it is set.
+    /// The descriptor that the call returns; one of `/dev/null` by default.
     pub(crate) fd: Option<OwnedFd>,
     attr: &'a mut dyn Attr,
 }
 
 impl Kernel {
-    /// What is answered to `perf_event_open`; without it, the kernel does that too.
+    /// Answers `perf_event_open`; without it the call succeeds.
     pub(crate) fn on_perf_event_open(
         &self,
         answer: impl FnMut(&PerfEventAttr, i32) -> Option<i32> + 'static,
@@ -76,7 +76,7 @@ impl Kernel {
         *self.perf.borrow_mut() = Box::new(answer);
     }
 
-    /// Shows a file of `/proc`, `/sys` or `/boot`.
+    /// Adds a file of `/proc`, `/sys` or `/boot`.
     pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) {
         let root = self.root.get_or_init(|| tempfile::tempdir().unwrap());
         let path = root.path().join(path.trim_start_matches('/'));
@@ -84,18 +84,18 @@ impl Kernel {
         fs::write(path, content).unwrap();
     }
 
-    /// The commands that it was called with.
+    /// The commands of all calls.
     pub(crate) fn commands(&self) -> Vec<bpf_cmd> {
         self.calls.borrow().iter().map(|(cmd, _)| *cmd).collect()
     }
 
-    /// How often it was called with a command.
+    /// The number of calls of a command.
     pub(crate) fn count(&self, cmd: bpf_cmd) -> usize {
         let commands = self.commands();
         commands.iter().filter(|made| **made == cmd).count()
     }
 
-    /// The attributes of this type that it was called with.
+    /// The attributes of this type of all calls.
     pub(crate) fn attrs<A: Attr + Copy>(&self) -> Vec<A> {
         let calls = self.calls.borrow();
         let attrs = calls.iter().filter_map(|(_, attr)| {
@@ -140,7 +140,7 @@ impl Call<'_> {
         attr.unwrap_or_else(|| panic!("{cmd:?} has another attribute"))
     }
 
-    /// What the library put into the buffer of `BPF_OBJ_GET_INFO_BY_FD`: pointers and lengths.
+    /// The library's input in the buffer of `BPF_OBJ_GET_INFO_BY_FD`: pointers and lengths.
     pub(crate) fn info<T: InfoStruct>(&mut self) -> T {
         let attr: &mut InfoAttr = self.attr();
         assert_eq!(attr.info_len as usize, size_of::<T>());
@@ -148,7 +148,7 @@ impl Call<'_> {
         unsafe { std::ptr::read_unaligned(attr.info as *const T) }
     }
 
-    /// Gives the information that `BPF_OBJ_GET_INFO_BY_FD` asks for.
+    /// Writes the result of `BPF_OBJ_GET_INFO_BY_FD`.
     pub(crate) fn set_info<T: Copy>(&mut self, info: &T) {
         let attr: &mut InfoAttr = self.attr();
         let len = size_of::<T>().min(attr.info_len as usize);
@@ -158,7 +158,7 @@ impl Call<'_> {
     }
 }
 
-/// What an attribute points to, while its call lasts.
+/// The memory that an attribute points to, during its call.
 pub(crate) fn memory(address: u64, len: u64) -> Vec<u8> {
     if len == 0 {
         return Vec::new();
@@ -167,20 +167,20 @@ pub(crate) fn memory(address: u64, len: u64) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts(address as *const u8, len as usize) }.to_vec()
 }
 
-/// The text that an attribute points to, while its call lasts.
+/// The text that an attribute points to, during its call.
 pub(crate) fn text(address: u64) -> String {
     // SAFETY: the address is that of a string that the caller of `bpf` gave to the kernel to read.
     let text = unsafe { CStr::from_ptr(address as *const _) };
     text.to_string_lossy().into_owned()
 }
 
-/// Writes where an attribute points to, while its call lasts.
+/// Writes to the memory that an attribute points to, during its call.
 pub(crate) fn write(address: u64, bytes: &[u8]) {
     // SAFETY: the address is one that the caller of `bpf` gave to the kernel to write to; the test knows how much.
     unsafe { std::ptr::copy(bytes.as_ptr(), address as *mut u8, bytes.len()) };
 }
 
-/// Which file a descriptor is of, by its number.
+/// The inode of a descriptor's file, by the descriptor's number.
 pub(crate) fn file_of(fd: u32) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     // SAFETY: an attribute has it, so it is open while the call lasts.
@@ -190,13 +190,13 @@ pub(crate) fn file_of(fd: u32) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// A descriptor of a made-up object, which cannot be mapped.
+/// A descriptor that cannot be mapped.
 pub(crate) fn fd() -> OwnedFd {
     let file = File::options().read(true).write(true).open("/dev/null");
     file.unwrap().into()
 }
 
-/// A descriptor of a made-up object that can be mapped, of so many bytes.
+/// A descriptor of that many bytes that can be mapped.
 pub(crate) fn mappable(len: u64) -> OwnedFd {
     let file = tempfile::tempfile().unwrap();
     file.set_len(len).unwrap();
@@ -232,7 +232,7 @@ pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
     let kernel = current();
     let Some(kernel) = kernel else {
         return match call {
-            // Of a file that the test made.
+            // A file that the test created.
             Syscall::Mmap(_) => to_kernel(call),
             Syscall::Uname(_) => Ok(0),
             _ => panic!("a unit test that makes system calls needs `fake::kernel`: {call:?}"),
@@ -271,7 +271,7 @@ pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
     }
 }
 
-/// Where the fake kernel shows a file; where nothing is if there is none.
+/// The path of a file of the fake kernel, or a path that does not exist.
 pub(super) fn file(path: &Path) -> PathBuf {
     let kernel = current();
     let root = kernel.as_ref().and_then(|kernel| kernel.root.get());

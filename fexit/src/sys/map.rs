@@ -1,4 +1,4 @@
-//! Maps: creating them, and their elements.
+//! Maps: creation, and access to elements.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +9,7 @@ use super::attr::{MapCreateAttr, MapElemAttr};
 use super::object::map_info;
 use super::{addr, addr_mut, bpf, bpf_fd, cpus, object_name, raw};
 
-/// What `BPF_MAP_CREATE` takes.
+/// The attributes of `BPF_MAP_CREATE`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct MapCreate<'a> {
     pub(crate) map_type: u32,
@@ -24,8 +24,8 @@ pub(crate) struct MapCreate<'a> {
     pub(crate) btf: Option<(BorrowedFd<'a>, u32, u32)>,
 }
 
-/// A map in the kernel, with the sizes of its keys and values there: the kernel reads and writes that many bytes,
-/// whatever the length of a buffer.
+/// A map in the kernel, with the sizes of its keys and values. The kernel reads and writes that many bytes, and does
+/// not know the length of a buffer.
 #[derive(Debug)]
 pub(crate) struct MapFd {
     fd: OwnedFd,
@@ -51,7 +51,7 @@ impl MapFd {
         }
     }
 
-    /// Bytes that the kernel reads or writes of an element: for a per-CPU map a slot for each possible CPU.
+    /// The bytes that the kernel reads or writes for an element; for a per-CPU map a slot for each possible CPU.
     fn value_len(&self) -> io::Result<usize> {
         use bpf_map_type::*;
         let per_cpu = [
@@ -159,7 +159,7 @@ pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The callers check or make buffers of the sizes that the kernel reads and writes.
+/// The callers make sure that the buffers have the sizes that the kernel reads and writes.
 fn elem(cmd: bpf_cmd, map: &MapFd, key: &[u8], value: u64, flags: u64) -> io::Result<()> {
     let mut attr = MapElemAttr {
         map_fd: raw(map.as_fd()),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_a_per_cpu_map_has_a_slot_for_each_possible_cpu() {
+    fn per_cpu_value_has_a_slot_for_each_possible_cpu() {
         let kernel = fake::kernel(|_| None);
         let map = MapCreate {
             map_type: bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32,

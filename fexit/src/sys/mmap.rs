@@ -1,4 +1,4 @@
-//! Memory that the kernel and BPF programs write to while it is read here.
+//! Shared memory that the kernel and BPF programs write to meanwhile.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,7 @@ use super::page_size;
 
 /// A shared mapping of a map or of a perf event.
 ///
-/// Every access names a range; one that reaches out of the mapping panics, as indexing a slice does.
+/// Every access has a range. A range outside of the mapping panics, as indexing a slice does.
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     start: NonNull<u8>,
@@ -52,45 +52,45 @@ impl SharedMemory {
         unsafe { self.start.as_ptr().add(offset) }
     }
 
-    /// Copies out what is at `offset`; a value of one aligned word is read whole.
+    /// Copies bytes from `offset`; an aligned word is read by one access.
     pub(crate) fn read(&self, offset: usize, to: &mut [u8]) {
         // SAFETY: `at` checked the range, which lives as long as `self`.
         unsafe { copy(self.at(offset, to.len()), to.as_mut_ptr(), to.len()) }
     }
 
-    /// Copies to `offset`, in a mapping that is writable; a value of one aligned word is written whole.
+    /// Copies bytes to `offset` of a writable mapping; an aligned word is written by one access.
     pub(crate) fn write(&self, offset: usize, from: &[u8]) {
         // SAFETY: `at` checked the range, which lives as long as `self`.
         unsafe { copy(from.as_ptr(), self.at(offset, from.len()), from.len()) }
     }
 
-    /// Bytes in place.
+    /// Borrows bytes.
     ///
     /// # Safety
     ///
-    /// Nobody may write to them as long as the borrow lives: not the kernel, not a program, not another process.
+    /// Neither the kernel, nor a program, nor another process may write to them during the borrow.
     pub(super) unsafe fn as_slice(&self, offset: usize, len: usize) -> &[u8] {
         // SAFETY: `at` checked the range, which lives as long as `self`; the rest is the caller's promise.
         unsafe { std::slice::from_raw_parts(self.at(offset, len), len) }
     }
 
-    /// The word at `offset`, and everything that was written before it.
+    /// Loads the word at `offset` with acquire ordering.
     pub(crate) fn load(&self, offset: usize) -> u64 {
         self.atomic(offset).load(Ordering::Acquire)
     }
 
-    /// The half word at `offset`, and everything that was written before it.
+    /// Loads the half word at `offset` with acquire ordering.
     pub(crate) fn load_u32(&self, offset: usize) -> u32 {
         self.atomic_u32(offset).load(Ordering::Acquire)
     }
 
-    /// Sets the half word at `offset`, in a mapping that is writable, once everything before it is done.
+    /// Stores the half word at `offset` of a writable mapping with release ordering.
     #[cfg(test)]
     pub(crate) fn store_u32(&self, offset: usize, value: u32) {
         self.atomic_u32(offset).store(value, Ordering::Release);
     }
 
-    /// Sets the word at `offset`, in a mapping that is writable, once everything before it is done.
+    /// Stores the word at `offset` of a writable mapping with release ordering.
     pub(crate) fn store(&self, offset: usize, value: u64) {
         #[cfg(test)]
         if delayed::store(self.at(offset, 8), value) {
@@ -119,7 +119,7 @@ impl Drop for SharedMemory {
     }
 }
 
-/// Shows all stores before it to others before anything behind it is loaded.
+/// A full fence: stores before it are visible to others before loads after it.
 pub(super) fn fence() {
     #[cfg(test)]
     delayed::show();
@@ -129,7 +129,7 @@ pub(super) fn fence() {
 #[cfg(test)]
 pub(super) use delayed::delay_stores;
 
-/// Stores that a CPU keeps to itself until a fence, as it may.
+/// Delays stores until a fence, as a CPU may.
 #[cfg(test)]
 mod delayed {
     use super::*;
@@ -160,7 +160,7 @@ fn map(mapping: Mmap<'_>) -> io::Result<NonNull<u8>> {
     NonNull::new(start as *mut u8).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// What the kernel shows of itself and never changes, mapped to be read in place.
+/// A file of the kernel that never changes, mapped for reading.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     start: NonNull<u8>,
@@ -173,7 +173,7 @@ unsafe impl Send for Mapped {}
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
-    /// Maps the first `len` bytes of `file`, which must be one of sysfs: any other could change under the reader.
+    /// Maps the first `len` bytes of `file`, which must be in sysfs: another file could change meanwhile.
     pub(crate) fn read_only(file: &std::fs::File, len: usize) -> io::Result<Self> {
         let start = map(Mmap {
             fd: file.as_fd(),
@@ -198,7 +198,7 @@ impl Drop for Mapped {
     }
 }
 
-/// Copies by volatile accesses, one whole word if that is the length, so that no reader sees half of it.
+/// Copies by volatile accesses; a word by one access, so that no reader sees half of it.
 ///
 /// # Safety
 ///
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_through_another_mapping() {
+    fn written_bytes_are_read_through_another_mapping() {
         let file = file(8192);
         let a = SharedMemory::map(file.as_fd(), 0, 8192, true).unwrap();
         let b = SharedMemory::map(file.as_fd(), 4096, 100, false).unwrap();
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "not in a mapping")]
-    fn a_range_outside_is_refused() {
+    fn range_outside_of_the_mapping_panics() {
         let file = file(4096);
         let memory = SharedMemory::map(file.as_fd(), 0, 4096, true).unwrap();
         memory.write(4095, &[1, 2]);

@@ -1,6 +1,6 @@
-//! `bpf(2)` and its neighbours: the one place of this crate that says `unsafe`.
+//! System calls: the only `unsafe` code of this crate.
 //!
-//! Whatever depends on the running kernel goes through [`call`], and in unit tests to a fake kernel.
+//! Everything that depends on the running kernel goes through [`call`], and in unit tests to a fake kernel.
 #![allow(unsafe_code)]
 
 pub(crate) mod attr;
@@ -41,13 +41,13 @@ use aya_obj::generated::bpf_cmd;
 use attr::Attr;
 use call::{Syscall, syscall};
 
-/// `ENOTSUPP`, the kernel's own "not supported", has no name in libc.
+/// `ENOTSUPP` of the kernel, which libc does not define.
 pub(crate) const ENOTSUPP: i32 = 524;
 
-/// Lengths of names in the kernel, the closing NUL included.
+/// The length of names in the kernel, including the NUL.
 pub(crate) const BPF_OBJ_NAME_LEN: usize = 16;
 
-/// Plain old data: a type that any bytes are a valid value of, and that has no padding.
+/// Plain old data: any bytes are a valid value, and there is no padding.
 ///
 /// # Safety
 ///
@@ -73,19 +73,19 @@ pub(crate) fn bytes_of<T: Pod>(value: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// The bytes of values in a row.
+/// The bytes of a slice.
 pub(crate) fn bytes_of_slice<T: Pod>(values: &[T]) -> &[u8] {
     // SAFETY: `T: Pod` has no padding, and an array adds none, so all of its bytes are initialised.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// The value that `bytes` hold; `None` when their number is not the size of `T`.
+/// The value with these bytes; `None` if their number is not the size of `T`.
 pub(crate) fn from_bytes<T: Pod>(bytes: &[u8]) -> Option<T> {
     // SAFETY: the length is that of `T`, any bytes are a valid `T: Pod`, and the read needs no alignment.
     (bytes.len() == size_of::<T>()).then(|| unsafe { ptr::read_unaligned(bytes.as_ptr().cast()) })
 }
 
-/// Makes a call of `bpf(2)`. The verifier gives up with `EAGAIN` when a signal is pending: ask again, but not for ever.
+/// Calls `bpf(2)`. The verifier returns `EAGAIN` if a signal is pending: then the call is repeated a few times.
 fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
     let mut attempts = 0;
     loop {
@@ -99,19 +99,18 @@ fn bpf<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<c_long> {
     }
 }
 
-/// A call whose result is a new file descriptor. The kernel makes all of its descriptors close-on-exec.
+/// A call that returns a new file descriptor, which the kernel makes close-on-exec.
 fn bpf_fd<A: Attr>(cmd: bpf_cmd, attr: &mut A) -> io::Result<OwnedFd> {
     let fd = bpf(cmd, attr)?;
     // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     unsafe { new_fd(fd) }
 }
 
-/// The descriptor that a call of the kernel has made, never one of 0 to 2: where those are closed, others write to them,
-/// and `bpf(2)` takes 0 for none.
+/// The new descriptor of a call, duplicated if it is 0 to 2: other code writes to these, and `bpf(2)` takes 0 for none.
 ///
 /// # Safety
 ///
-/// `fd` must be what a call returned that made a descriptor, which nothing else owns.
+/// `fd` must be the new descriptor that a call returned, and have no other owner.
 unsafe fn new_fd(fd: c_long) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::Error::other("the call returned no descriptor"))?;
     // SAFETY: the caller's promise.
@@ -154,7 +153,7 @@ fn addr_mut<T>(slice: &mut [T]) -> u64 {
     }
 }
 
-/// What the kernel calls an object: cut to fifteen bytes, other characters than it allows replaced.
+/// The name of an object for the kernel: fifteen bytes at most, with characters that it does not allow replaced.
 pub(crate) fn object_name(name: &str) -> [u8; BPF_OBJ_NAME_LEN] {
     let mut out = [0; BPF_OBJ_NAME_LEN];
     for (to, from) in out.iter_mut().zip(name.bytes()).take(BPF_OBJ_NAME_LEN - 1) {
@@ -167,8 +166,8 @@ pub(crate) fn object_name(name: &str) -> [u8; BPF_OBJ_NAME_LEN] {
     out
 }
 
-/// Lifts the limit on locked memory, which before 5.11 bounds what BPF may allocate: altogether if the process may, else
-/// as far as it may.
+/// Raises the limit on locked memory, which before 5.11 limits BPF allocations: removes it if the process may, else
+/// raises the soft limit to the hard one.
 fn raise_memlock() -> io::Result<()> {
     set_memlock(libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
@@ -194,8 +193,8 @@ fn set_memlock(limit: libc::rlimit) -> io::Result<()> {
     syscall(Syscall::SetMemlock(limit)).map(drop)
 }
 
-/// Runs a call that allocates in the kernel; when the limit on locked memory may be in its way, lifts that and tries
-/// again. From 5.11 on the limit does not count, and `EPERM` means what it says.
+/// Runs a call that allocates memory in the kernel. On `EPERM`, which before 5.11 may mean the limit on locked memory,
+/// raises the limit and repeats the call.
 pub(crate) fn with_memlock<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match call() {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) && raise_memlock().is_ok() => {
@@ -209,7 +208,7 @@ pub(crate) fn with_memlock<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Re
 pub(crate) fn kernel_release() -> String {
     // SAFETY: all-zero is a valid `utsname`.
     let mut uts: libc::utsname = unsafe { std::mem::zeroed() };
-    // It fails for a bad address only.
+    // It fails only for an invalid address.
     let _ = syscall(Syscall::Uname(&mut uts));
     // SAFETY: `release` is NUL-terminated: the kernel says so, and it was zeroed before.
     unsafe { CStr::from_ptr(uts.release.as_ptr()) }
@@ -217,7 +216,7 @@ pub(crate) fn kernel_release() -> String {
         .into_owned()
 }
 
-/// Bytes of a page of memory.
+/// The page size in bytes.
 pub(crate) fn page_size() -> usize {
     // SAFETY: `sysconf` has no preconditions.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)

@@ -1,4 +1,4 @@
-//! What all objects of the kernel have: ids, information, names in a BPF file system; and BTF.
+//! Calls for all BPF objects: ids, information, pins; and BTF.
 
 use std::ffi::CStr;
 use std::io;
@@ -42,7 +42,7 @@ pub(crate) fn obj_get(path: &CStr) -> io::Result<OwnedFd> {
     bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attr)
 }
 
-/// Reads an info struct of any of the kernel's objects; returns how many bytes of it this kernel knows.
+/// Reads the info struct of an object; returns how many bytes this kernel filled in.
 fn info_by_fd<T: InfoStruct>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<usize> {
     let mut attr = InfoAttr {
         bpf_fd: raw(fd),
@@ -53,12 +53,12 @@ fn info_by_fd<T: InfoStruct>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<usi
     Ok(attr.info_len as usize)
 }
 
-/// A struct that `BPF_OBJ_GET_INFO_BY_FD` may write any bytes into. Pointers in it stay null: a caller that needs a
-/// buffer filled uses a function of this file.
+/// A struct that `BPF_OBJ_GET_INFO_BY_FD` may fill with any bytes. Pointers in it stay null; functions of this file
+/// pass buffers.
 ///
 /// # Safety
 ///
-/// All of it must be integers and arrays of them.
+/// It must consist of integers and arrays of integers.
 pub(crate) unsafe trait InfoStruct: Copy {
     fn zeroed() -> Self {
         // SAFETY: zero is a valid integer.
@@ -81,7 +81,7 @@ pub(crate) fn link_info(fd: BorrowedFd<'_>) -> io::Result<(LinkInfoRaw, usize)> 
     Ok((info, len))
 }
 
-/// The commands that turn an id into a descriptor, and iterate over the ids.
+/// The commands that open an id, and that get the next id.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum IdKind {
     Prog,
@@ -119,7 +119,7 @@ pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
         ..IdAttr::default()
     };
     match bpf(cmd, &mut attr) {
-        // Ids only ever rise.
+        // The next id is always larger.
         Ok(_) => Ok((attr.next_id > id).then_some(attr.next_id)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
@@ -130,7 +130,7 @@ pub(crate) fn next_id(kind: IdKind, id: u32) -> io::Result<Option<u32>> {
 pub(crate) struct BtfInfo {
     /// The module's name, `vmlinux`, or empty for a program's.
     pub(crate) name: String,
-    /// Whether it describes the kernel or a module; before 5.11 the kernel does not say.
+    /// Whether it describes the kernel or a module; false before 5.11.
     pub(crate) kernel: bool,
     /// The types themselves; empty unless asked for.
     pub(crate) data: Vec<u8>,
@@ -167,7 +167,7 @@ pub(crate) fn btf_info(fd: BorrowedFd<'_>, with_data: bool) -> io::Result<BtfInf
     })
 }
 
-/// The BTF of the kernel (`vmlinux`) or of the module of this name, if the kernel has it and tells (5.11).
+/// The BTF object of the kernel (`vmlinux`) or of the module with this name; none before 5.11.
 pub(crate) fn kernel_btf(name: &str) -> io::Result<Option<OwnedFd>> {
     let mut id = 0;
     while let Some(next) = next_id(IdKind::Btf, id)? {
@@ -192,14 +192,14 @@ pub(crate) fn prog_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)
     Ok((info, len))
 }
 
-/// What the kernel knows of a map; an error if the descriptor is not one's.
+/// The kernel's information on a map; an error if the descriptor is not a map's.
 pub(crate) fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
     let mut info = bpf_map_info::zeroed();
     info_by_fd(fd, &mut info)?;
     Ok(info)
 }
 
-/// The BTF type ids of the functions in a loaded program: its own first, then its subprograms'.
+/// The BTF type ids of the functions in a loaded program: the main function first, then subprograms.
 pub(crate) fn prog_functions(fd: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let (first, _) = prog_info(fd)?;
     let size = first.func_info_rec_size.max(8) as usize;

@@ -1,4 +1,4 @@
-//! Perf events as a way for BPF programs to send records, and waiting for any descriptor.
+//! Perf events for records of BPF programs, and waiting for descriptors.
 
 use std::ffi::CString;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::attr::PerfEventAttr;
 use super::call::{Syscall, read_kernel_file, syscall};
 
-/// The number that kprobes have as a type of perf events.
+/// The perf event type of kprobes.
 const KPROBE: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// An event on one CPU that fires when a BPF program calls `bpf_perf_event_output`.
@@ -28,10 +28,10 @@ pub(crate) fn bpf_output_event(cpu: u32) -> io::Result<OwnedFd> {
     perf_event_open(&attr, i32::try_from(cpu).unwrap_or(i32::MAX))
 }
 
-/// Whether this name of a kernel function is ambiguous; `None` when that cannot be asked.
+/// Whether this name of a kernel function is ambiguous; `None` if the kernel gives no answer.
 ///
-/// It asks for a kprobe at an offset that no function has: the kernel first counts the functions, then refuses, and
-/// nothing is ever set.
+/// It requests a kprobe at an offset that no function has. The kernel counts the functions with the name first, then
+/// refuses the offset, so that no kprobe is set.
 pub(crate) fn names_several(function: &str) -> Option<bool> {
     let kind = read_kernel_file(KPROBE).ok()?;
     let name = CString::new(function).ok()?;
@@ -44,7 +44,7 @@ pub(crate) fn names_several(function: &str) -> Option<bool> {
     };
     match perf_event_open(&attr, 0).err()?.raw_os_error()? {
         libc::EADDRNOTAVAIL => Some(true),
-        // It got as far as the offset. (`ENOENT` is also the answer for a name that it does not have.)
+        // The kernel refused the offset. (`ENOENT` is also the error for an unknown name.)
         libc::EINVAL | libc::ENOENT | libc::EILSEQ | libc::ERANGE => Some(false),
         _ => None,
     }
@@ -56,7 +56,7 @@ fn perf_event_open(attr: &PerfEventAttr, cpu: i32) -> io::Result<OwnedFd> {
     unsafe { super::new_fd(fd) }
 }
 
-/// Waits until one of the descriptors can be read; `false` when the time is over first.
+/// Waits until one of the descriptors can be read; `false` at the timeout.
 pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
     let mut polled: Vec<libc::pollfd> = fds
         .iter()
@@ -66,7 +66,7 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -
             revents: 0,
         })
         .collect();
-    // Round up: waking too early would make callers spin.
+    // Round up: callers would spin if it returned too early.
     let millis = timeout.map_or(-1, |t| {
         i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
     });

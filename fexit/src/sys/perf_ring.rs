@@ -27,21 +27,21 @@ pub enum PerfEvent<'a> {
         /// The rest.
         tail: &'a [u8],
     },
-    /// So many records of this CPU did not fit.
+    /// Records of this CPU that did not fit.
     Lost {
         /// How many.
         count: u64,
     },
 }
 
-/// The buffer of one event, open for reading: the mapping is nobody else's.
+/// The reader of one event's buffer, which owns the mapping.
 pub(crate) struct Ring {
     memory: SharedMemory,
     size: usize,
 }
 
 impl Ring {
-    /// Opens the buffer of an event, of so many pages or up to the next power of two.
+    /// Opens the buffer of an event with that many pages, rounded up to a power of two.
     pub(crate) fn open(event: BorrowedFd<'_>, pages: usize) -> io::Result<Self> {
         let size = pages.max(1).next_power_of_two() * page_size();
         let memory = SharedMemory::map(event, 0, page_size() + size, true)?;
@@ -65,7 +65,7 @@ impl Ring {
             let [a, b, c, d, _, _, low, high] = self.word(tail);
             let kind = u32::from_ne_bytes([a, b, c, d]);
             let size = usize::from(u16::from_ne_bytes([low, high]));
-            // No kernel writes such sizes; a loop, or bytes of others, if one did.
+            // The kernel writes no such size; it would cause a loop or a read outside of the record.
             if size < HEADER || size as u64 > head - tail || size > self.size {
                 tail = head;
                 result = ControlFlow::Continue(value);
@@ -77,7 +77,7 @@ impl Ring {
             };
             tail += size as u64;
         }
-        // Given back at last: until here the kernel writes nothing over what was read.
+        // Released last: until here the kernel does not overwrite the records.
         self.memory.store(DATA_TAIL, tail);
         result
     }
@@ -102,7 +102,7 @@ impl Ring {
         usize::try_from(position % self.size as u64).unwrap_or(0)
     }
 
-    /// The word at a position, all of which are multiples of eight: none wraps.
+    /// The word at a position. Positions are multiples of eight, so that no word wraps.
     fn word(&self, position: u64) -> [u8; 8] {
         let mut word = [0; 8];
         let start = self.offset(position) & !7;
@@ -110,7 +110,7 @@ impl Ring {
         word
     }
 
-    /// Bytes that may wrap at the end.
+    /// Bytes, which may wrap at the end of the buffer.
     fn bytes(&self, position: u64, len: usize) -> (&[u8], &[u8]) {
         let start = self.offset(position);
         let first = len.min(self.size - start);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_is_read_and_what_comes_behind_stays() {
+    fn record_at_the_break_is_consumed_and_later_ones_stay() {
         let mut ring = ring();
         let next = put(&ring, 0, RECORD_SAMPLE, &sample("one"));
         let next = put(&ring, next, RECORD_SAMPLE, &sample("two"));

@@ -1,4 +1,4 @@
-//! Programs: loading, attaching and running them.
+//! Programs: load, attach and test run.
 
 use std::ffi::CStr;
 use std::io;
@@ -11,7 +11,7 @@ use super::attr::{
 };
 use super::{addr, addr_mut, bpf, bpf_fd, object_name, raw};
 
-/// What `BPF_PROG_LOAD` takes.
+/// The attributes of `BPF_PROG_LOAD`.
 #[derive(Clone, Copy)]
 pub(crate) struct ProgLoad<'a> {
     pub(crate) prog_type: u32,
@@ -27,12 +27,12 @@ pub(crate) struct ProgLoad<'a> {
     pub(crate) attach_btf_id: u32,
     /// The BTF object (of a module) or the program that `attach_btf_id` belongs to; none for the kernel itself.
     pub(crate) attach_fd: Option<BorrowedFd<'a>>,
-    /// Descriptors of modules' BTF, for calls of their functions. Since 5.16.
+    /// BTF of modules, for calls of their functions (5.16).
     pub(crate) fd_array: &'a [i32],
     pub(crate) log_level: u32,
 }
 
-/// Loads a program; what the verifier has to say goes to `log`, which may be empty when `log_level` is 0.
+/// Loads a program. The verifier's log goes to `log`, which may be empty if `log_level` is 0.
 pub(crate) fn prog_load(prog: &ProgLoad<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
     let count = |(info, rec_size): (&[u8], u32)| {
         u32::try_from(info.len())
@@ -88,8 +88,8 @@ pub(crate) fn prog_load(prog: &ProgLoad<'_>, log: &mut [u8]) -> io::Result<Owned
     )
 }
 
-/// Whether the kernel knows of programs with a target (5.5). An older one says `E2BIG` to bytes that it has no meaning
-/// for, before it looks at the rest; any other comes to the flags, which no kernel takes.
+/// Whether the kernel has programs with a target (5.5). An older kernel returns `E2BIG` for fields that it does not
+/// know, before it checks the others; a newer one refuses the flags, which are invalid on every kernel.
 pub(crate) fn knows_targets() -> bool {
     let mut attr = ProgLoadAttr {
         insn_cnt: 1,
@@ -101,7 +101,7 @@ pub(crate) fn knows_targets() -> bool {
     !answer.is_err_and(|error| error.raw_os_error() == Some(libc::E2BIG))
 }
 
-/// Attaches a tracing program to the target that it was loaded for; the older of the two calls, from 5.5 on.
+/// Attaches a tracing program to its target by `BPF_RAW_TRACEPOINT_OPEN`, from 5.5 on.
 pub(crate) fn raw_tracepoint_open(prog: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = RawTracepointAttr {
         prog_fd: raw(prog),
@@ -110,7 +110,7 @@ pub(crate) fn raw_tracepoint_open(prog: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     bpf_fd(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)
 }
 
-/// Attaches a tracing program to the target that it was loaded for, with a cookie; from 5.19 on.
+/// Attaches a tracing program to its target by `BPF_LINK_CREATE`, with a cookie; from 5.19 on.
 pub(crate) fn link_create(
     prog: BorrowedFd<'_>,
     attach_type: u32,
@@ -125,16 +125,16 @@ pub(crate) fn link_create(
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
-/// What came of a test run.
+/// The result of a test run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestRun {
-    /// What the program (for a tracing program: the kernel's test sequence) returned.
+    /// The return value of the program; for a tracing program, of the kernel's test functions.
     pub return_value: u32,
     /// Mean duration of one run, in nanoseconds.
     pub duration_ns: u32,
 }
 
-/// Runs a program `repeat` times on `data`; the kernel may write back at most as much as it was given.
+/// Runs a program `repeat` times on `data`; the kernel writes back at most the length of `data`.
 pub(crate) fn prog_test_run(prog: BorrowedFd<'_>, data: &[u8], repeat: u32) -> io::Result<TestRun> {
     let mut out = vec![0; if data.is_empty() { 0 } else { data.len() + 256 }];
     let mut attr = TestRunAttr {

@@ -1,4 +1,4 @@
-//! The reader's side of a BPF ring buffer, as kernel/bpf/ringbuf.c has it.
+//! The consumer of a BPF ring buffer, see kernel/bpf/ringbuf.c.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use super::mmap::{self, SharedMemory};
 use super::{map_info, page_size};
 
-/// The header of a record: its length, with two flags, and a word of the kernel's.
+/// The header of a record: its length, with two flags, and a word that the kernel uses.
 const HEADER: usize = 8;
 const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
@@ -20,7 +20,7 @@ const DISCARD: u32 = 1 << 30;
 /// The ids of the ring buffers that this process reads.
 static READ: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// The right to read the ring buffer of this id, given back when dropped.
+/// The exclusive right to read the ring buffer with this id, until it is dropped.
 struct Reader(u32);
 
 impl Reader {
@@ -40,23 +40,23 @@ impl Drop for Reader {
 /// Why a ring buffer cannot be read.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// This process reads it already, whoever opened it.
+    /// This process has a reader already.
     InUse,
     /// A call failed.
     Call(&'static str, io::Error),
 }
 
-/// A ring buffer, open for reading: once in a process.
+/// A ring buffer, open for reading at most once in a process.
 pub(crate) struct Ring {
-    /// One page that holds how far we are.
+    /// The page with the consumer position.
     consumer: SharedMemory,
-    /// One page that holds how far the programs are, and the data twice in a row, so that no record wraps.
+    /// The page with the producer position, then the data, mapped twice so that no record wraps.
     producer: SharedMemory,
     size: usize,
     _reader: Option<Reader>,
 }
 
-/// A record, in the ring buffer itself. It is given back when dropped.
+/// A record in the memory of the ring buffer, which is released when this is dropped.
 pub struct RingBufItem<'a> {
     ring: &'a Ring,
     at: usize,
@@ -108,18 +108,17 @@ impl Ring {
         })
     }
 
-    /// Says that everything before `position` has been read.
+    /// Releases all records before `position`.
     ///
-    /// A program that submits a record wakes the reader only if it sees that the reader has read all before it. So the
-    /// reader must not look for the next record before it is seen how far it is: of two that each write and then look at
-    /// what the other wrote, one must see the other. The kernel has its fence between, and this is ours.
+    /// A program that submits a record wakes the reader only if the consumer position is at that record. So the store
+    /// of the position must be visible before the next record is loaded: the kernel has a full fence between its store
+    /// and load, and this is the reader's.
     fn give_back(&self, position: u64) {
         self.consumer.store(0, position);
         mmap::fence();
     }
 
-    /// The next record. Where it lies comes from memory that others may write to, another reader in another process
-    /// say: what makes no sense is no record.
+    /// The next record. Its position comes from memory that other processes may write to: an invalid one is no record.
     pub(crate) fn next(&mut self) -> Option<RingBufItem<'_>> {
         loop {
             let position = self.consumer.load(0);
@@ -158,7 +157,7 @@ mod tests {
 
     const SIZE: usize = 4096;
 
-    /// A ring in a file, and the hand that the kernel writes it with: the consumer's page and the rest.
+    /// A ring in a file, with the kernel's mappings: the consumer page, and the rest.
     fn ring() -> (Ring, SharedMemory, SharedMemory) {
         let file = tempfile::tempfile().unwrap();
         let len = 2 * page_size() + 2 * SIZE;
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_one_reader_of_a_map() {
+    fn map_has_one_reader_per_process() {
         let first = Reader::new(u32::MAX).unwrap();
         assert!(Reader::new(u32::MAX).is_none());
         assert!(Reader::new(u32::MAX - 1).is_some());
@@ -220,9 +219,9 @@ mod tests {
         assert!(Reader::new(u32::MAX).is_some());
     }
 
-    /// However late a CPU shows its stores to others.
+    /// Stores may become visible late.
     #[test]
-    fn a_record_is_seen_to_be_given_back_before_the_next_is_looked_for() {
+    fn released_position_is_visible_before_the_next_record_is_loaded() {
         let (mut ring, consumer, kernel) = ring();
         record(&kernel, 0, 3, b"one");
         record(&kernel, 16, 3 | DISCARD, b"two");
@@ -234,8 +233,8 @@ mod tests {
         assert_eq!(consumer.load(0), 32);
     }
 
-    /// Submits records as the kernel does (`bpf_ringbuf_commit`), which wakes only a reader that has read all before. A
-    /// reader that finds nothing must then either be woken, or have been seen before it looked.
+    /// Submits records as the kernel does (`bpf_ringbuf_commit`), which wakes only a reader that has read all earlier
+    /// records. A reader that finds no record must be woken for the next one.
     #[test]
     fn no_wake_up_is_lost() {
         const RECORDS: u64 = 300_000;
@@ -268,12 +267,12 @@ mod tests {
                 while ring.next().is_some() {
                     read += 1;
                 }
-                // An edge: what was told before was acted on by now.
+                // Edge-triggered: earlier wake-ups are consumed.
                 while woken.load(Ordering::SeqCst) == wakes && read < RECORDS {
                     let all_told = submitted.load(Ordering::SeqCst) > read;
                     if all_told && woken.load(Ordering::SeqCst) == wakes {
                         is_lost.store(true, Ordering::SeqCst);
-                        panic!("record {read} is there, and nobody was woken for it");
+                        panic!("record {read} was submitted without a wake-up");
                     }
                 }
                 wakes = woken.load(Ordering::SeqCst);
