@@ -36,10 +36,7 @@ pub(super) fn attach(
         return Feature::ManyArguments.unsupported().into();
     }
     let reason = match errno {
-        Some(libc::EBUSY) => format!(
-            "`{target_name}` cannot be patched: ftrace is off in this kernel (`sysctl kernel.ftrace_enabled=1`), \
-             or something else holds the function"
-        ),
+        Some(libc::EBUSY) => busy(target_name),
         Some(libc::E2BIG) => {
             let counted = target
                 .zip(program.1)
@@ -63,6 +60,34 @@ pub(super) fn attach(
         reason,
         io_error,
     }
+}
+
+/// Why the kernel cannot patch a function.
+fn busy(function: &str) -> String {
+    const OFF: &str = "ftrace is off in this kernel (`sysctl kernel.ftrace_enabled=1`)";
+    const HELD: &str = "something else holds the function, such as a live patch";
+    const NOTRACE: &str =
+        "ftrace cannot trace the function: it is `notrace`, as every `inline` function is";
+    let reason = match is_traceable(function) {
+        _ if ftrace_is_off() => OFF.to_owned(),
+        Some(false) => format!("{NOTRACE}; attach to one of its callers"),
+        Some(true) => HELD.to_owned(),
+        None => format!("{OFF}, {NOTRACE}, or {HELD}"),
+    };
+    format!("`{function}` cannot be patched: {reason}")
+}
+
+/// Whether ftrace lists the function; `None` if tracefs is not mounted or not readable.
+fn is_traceable(function: &str) -> Option<bool> {
+    let name = function.rsplit(':').next()?;
+    let functions = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+        .iter()
+        .find_map(|tracefs| {
+            sys::read_kernel_file(&format!("{tracefs}/available_filter_functions")).ok()
+        })?;
+    // A function of a module has the module's name behind it.
+    let mut names = functions.lines().map(|line| line.split(['\t', ' ']).next());
+    Some(names.any(|listed| listed == Some(name)))
 }
 
 /// The error for an attachment that the kernel accepts but never fires.

@@ -248,6 +248,48 @@ fn ebusy_does_not_cause_a_reload() {
 }
 
 #[test]
+fn ebusy_names_the_cause_that_the_kernel_shows() {
+    const FUNCTIONS: &str = "/sys/kernel/tracing/available_filter_functions";
+    const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
+    for (files, expected) in [
+        (
+            &[][..],
+            "`notrace`, as every `inline` function is, or something",
+        ),
+        (
+            &[(FUNCTIONS, "a\ntraced_too\nb [xfs]\n")],
+            "; attach to one of its callers",
+        ),
+        (
+            &[(FUNCTIONS, "a\ntraced [xfs]\n")],
+            "patched: something else holds the function",
+        ),
+        (
+            &[(FTRACE, "0\n"), (FUNCTIONS, "a\n")],
+            "patched: ftrace is off",
+        ),
+        (
+            &[(FTRACE, "1\n"), (FUNCTIONS, "a\n")],
+            "ftrace cannot trace the function",
+        ),
+    ] {
+        let (mut ebpf, btf) = fixture();
+        let calls = kernel(|cmd, _| match cmd {
+            BPF_LINK_CREATE => Some(libc::EINVAL),
+            BPF_RAW_TRACEPOINT_OPEN => Some(libc::EBUSY),
+            _ => None,
+        });
+        for (path, content) in files {
+            calls.file(path, content);
+        }
+        let program = fexit(&mut ebpf);
+        program.load("traced", &btf).unwrap();
+        let error = program.attach().unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
 fn target_is_the_argument_or_the_section() {
     let (mut ebpf, btf) = fixture();
     kernel(|_, _| None);
