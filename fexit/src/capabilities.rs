@@ -1,4 +1,4 @@
-//! What the process lacks when the kernel says `EPERM`.
+//! The missing capabilities for a call that failed with `EPERM`.
 
 use crate::sys;
 
@@ -14,9 +14,9 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// What to give the process so that the call works.
+/// The capabilities that the call requires.
 ///
-/// `by_id` says that the call looks an object up by its id, which takes more than loading does.
+/// `by_id` says that the call looks up an object by its id, which requires more than a load.
 fn lacking(capabilities: u64, last_known: u32, by_id: bool) -> String {
     let has = |capability: u32| capabilities >> capability & 1 == 1;
     if has(CAP_SYS_ADMIN) {
@@ -55,13 +55,13 @@ pub(crate) fn only_administrators() -> bool {
 
 /// The capabilities of this thread, and the last one that the kernel knows.
 fn here() -> (Option<u64>, u32) {
-    // Each thread has its own.
+    // Each thread has its own capabilities.
     let status = sys::read_kernel_file("/proc/thread-self/status").unwrap_or_default();
     let last = sys::read_kernel_file("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
     (effective(&status), last.trim().parse().unwrap_or(CAP_BPF))
 }
 
-/// What this thread lacks for a call that the kernel answered with `EPERM`.
+/// The reason for an `EPERM`: the capabilities that this thread lacks.
 pub(crate) fn missing(by_id: bool) -> String {
     match here() {
         (Some(capabilities), last_known) => lacking(capabilities, last_known, by_id),
@@ -77,13 +77,13 @@ pub(crate) fn lockdown() -> Lockdown {
         .map_or(Lockdown::Unknown, |levels| level(&levels))
 }
 
-/// The security modules of the kernel that run, separated by commas; `None` if securityfs is not mounted.
+/// The active security modules of the kernel, separated by commas; `None` if securityfs is not mounted.
 pub(crate) fn security_modules() -> Option<String> {
     let modules = sys::read_kernel_file("/sys/kernel/security/lsm").ok()?;
     Some(modules.trim().to_owned())
 }
 
-/// What is known of kernel lockdown.
+/// The state of kernel lockdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lockdown {
     /// It is off, or the kernel has none.
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_missing_capability_is_named() {
+    fn missing_capability_is_named() {
         let both = 1 << CAP_BPF | 1 << CAP_PERFMON;
         assert!(lacking(0, 40, false).contains("lacks CAP_BPF and CAP_PERFMON;"));
         assert!(lacking(1 << CAP_BPF, 40, false).contains("lacks CAP_PERFMON;"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_of_lockdown_is_the_one_in_brackets() {
+    fn lockdown_level_is_the_word_in_brackets() {
         assert_eq!(level("[none] integrity confidentiality\n"), Lockdown::Off);
         let confidentiality = Lockdown::Level("confidentiality".to_owned());
         let levels = "none integrity [confidentiality]\n";

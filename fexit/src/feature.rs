@@ -1,4 +1,4 @@
-//! Features that came with later kernels, and how to tell whether the running kernel has them.
+//! Features with their minimum kernels, and checks whether the running kernel has them.
 
 #[cfg(test)]
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use std::fmt;
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
 
-/// Something that not every kernel with BPF can do. The minimums are those of x86-64; on arm64 fexit itself is of 6.4.
+/// A feature that not every kernel with BPF has. The minimums are those of x86-64; arm64 has fexit from 6.4 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Feature {
@@ -19,7 +19,7 @@ pub enum Feature {
     ///
     /// From 5.5 on. Source: kernel commit fec56f5890d9 ("bpf: Introduce BPF trampoline").
     FEntry,
-    /// Programs on tracepoints that see their arguments by type (`tp_btf`).
+    /// Programs on tracepoints with typed arguments (`tp_btf`).
     ///
     /// From 5.5 on. Source: kernel commit f1b9509c2fb0 ("bpf: Replace prog_raw_tp+btf_id with prog_tracing").
     BtfTracePoint,
@@ -65,7 +65,7 @@ pub enum Feature {
     /// From 5.11 on. Source: kernel commit 290248a5b7d8 ("bpf: Allow to specify kernel module BTFs when attaching BPF
     /// programs").
     ModuleTarget,
-    /// The count of runs left out because the program was running already.
+    /// The count of runs that were skipped because the program already ran.
     ///
     /// From 5.12 on. Source: kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented").
     RecursionMisses,
@@ -117,7 +117,7 @@ pub enum Feature {
     Multi,
 }
 
-/// What the kernel's own BTF holds if, and only if, it has a feature.
+/// An entry of the kernel's BTF that exists only with the feature.
 #[derive(Clone, Copy, Debug)]
 enum Probe {
     /// A value of some enum.
@@ -130,12 +130,12 @@ enum Probe {
     AnyMember(&'static str),
     /// A function.
     Function(&'static str),
-    /// BTF does not show it; only the call's result does.
+    /// BTF does not show it; only the result of the call does.
     None,
 }
 
 impl Feature {
-    /// All of them, oldest first.
+    /// All features, oldest first.
     pub const ALL: [Self; 25] = [
         Self::Fexit,
         Self::FEntry,
@@ -179,7 +179,7 @@ impl Feature {
             Self::RingBuf => ("ring-buffer", (5, 8), EnumValue("BPF_MAP_TYPE_RINGBUF")),
             Self::Capabilities => ("capabilities", (5, 8), Probe::None),
             Self::Sleepable => ("sleepable", (5, 10), EnumValue("BPF_FUNC_copy_from_user")),
-            // Not of `struct btf_module`, which needs a configuration as well.
+            // Not `struct btf_module`, which depends on the configuration.
             Self::ModuleTarget => ("module-target", (5, 11), AnyMember("attach_btf_obj_fd")),
             Self::RecursionMisses => (
                 "recursion-misses",
@@ -228,9 +228,9 @@ impl Feature {
         Self::ALL.into_iter().find(|feature| feature.name() == name)
     }
 
-    /// Whether the kernel that `btf` describes has it: asked of the kernel's own types, not of its version.
+    /// Whether the kernel that `btf` describes has it, by its types, not by its version.
     ///
-    /// `None` when its types do not tell.
+    /// `None` if its types do not show it.
     pub fn is_in(self, btf: &Btf) -> Option<bool> {
         btf.raw().ok()?;
         let has = match self.row().2 {
@@ -244,11 +244,11 @@ impl Feature {
         (has || btf.is_whole()).then_some(has)
     }
 
-    /// Fails if the kernel that `btf` describes shows that it lacks this: to ask before trying what would do harm.
+    /// Fails if the BTF shows that the kernel lacks this, before a call that would do harm.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`]; not when the kernel's types do not tell.
+    /// [`Unsupported`]; not if the kernel's types do not show it.
     pub fn require(self, btf: &Btf) -> Result<(), Unsupported> {
         match self.is_in(btf) {
             Some(false) => Err(self.unsupported()),
@@ -256,7 +256,7 @@ impl Feature {
         }
     }
 
-    /// Fails if the kernel has no programs with a target at all. Called before anything is created or looked up.
+    /// Fails if the kernel has no programs with a target. Called before anything is created or looked up.
     pub(crate) fn require_targets(self) -> Result<(), Unsupported> {
         if crate::sys::knows_targets() {
             Ok(())
@@ -265,7 +265,7 @@ impl Feature {
         }
     }
 
-    /// The refusal to give when the kernel has shown that it lacks this.
+    /// The refusal, for a kernel that lacks this.
     pub(crate) fn unsupported(self) -> Unsupported {
         Unsupported {
             feature: self,
@@ -274,7 +274,7 @@ impl Feature {
         }
     }
 
-    /// The refusal to give after a call failed, if the kernel's types say that it lacks this.
+    /// The refusal after a failed call, if the kernel's types show that it lacks this.
     pub(crate) fn missing(self) -> Option<Unsupported> {
         let btf = Btf::from_sys_fs().ok()?;
         (self.is_in(&btf) == Some(false)).then(|| self.unsupported())
@@ -320,12 +320,12 @@ impl fmt::Display for Feature {
     }
 }
 
-/// The running kernel lacks a feature. Decided by what the kernel answered and holds, never by its version.
+/// The running kernel lacks a feature. Decided by the kernel's answers and its BTF, never by its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 #[non_exhaustive]
 pub struct Unsupported {
-    /// What is lacking.
+    /// The missing feature.
     pub feature: Feature,
     /// The first upstream release that has it.
     pub minimum: KernelVersion,
@@ -341,7 +341,7 @@ impl Unsupported {
             running,
         } = self;
         match feature {
-            // It is for want of rights that the call was refused: on such a kernel only these do.
+            // The call was refused for a lack of rights: before 5.8 it requires CAP_SYS_ADMIN.
             Feature::Capabilities => format!(
                 "not permitted: before Linux {minimum} (this is {running}) BPF takes CAP_SYS_ADMIN, and CAP_BPF and \
                  CAP_PERFMON do not exist; run as root"
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_feature_minimum_and_running_kernel() {
+    fn refusal_names_feature_minimum_and_running_kernel() {
         let refusal = Unsupported {
             feature: Feature::Cookie,
             minimum: Feature::Cookie.minimum(),

@@ -6,10 +6,10 @@ use crate::btf::raw::Raw;
 use crate::object::relocation_sites;
 use crate::object::{Globals, Object};
 
-/// How many programs of an object are looked at: each may mean reading the object again.
+/// The most programs of an object that are checked: each may read the object again.
 const PROGRAMS: usize = 4;
 
-/// Reads an object and relocates it, as far as the bytes allow; then sets and asks what a user can.
+/// Parses an object and relocates it, if possible; then calls the public methods.
 pub fn load(data: &[u8], kernel: &Btf) {
     let Ok(object) = Object::parse(data, &Globals::new()) else {
         return;
@@ -21,7 +21,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
         }
     }
     let (globals, map_names) = (object.extra.globals.clone(), object.map_names.clone());
-    // Each holds its data, up to 256 MiB: never more of them at once than a user has.
+    // Each has up to 256 MiB of data: only one at a time.
     drop(object);
     let mut loader = EbpfLoader::new();
     if let Some((name, global)) = globals.first_key_value() {
@@ -53,7 +53,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     }
 }
 
-/// Reads BTF, alone and on top of another, and asks it everything.
+/// Parses BTF, as base and as split BTF, and calls all lookups.
 pub fn btf(data: &[u8], base: &[u8]) {
     if let Ok(btf) = Btf::parse(data, crate::Endianness::default()) {
         btf.ask_everything();
@@ -63,7 +63,7 @@ pub fn btf(data: &[u8], base: &[u8]) {
     };
     if let Ok(split) = Raw::parse_split(data.to_vec(), &base) {
         Btf::describe_all(&split, Some(&base));
-        // Something is asked of each type.
+        // A lookup for each type.
         let relocation = |t: crate::btf::raw::Type<'_>| crate::btf::core::CoreRelocation {
             type_id: t.id,
             access: t.name_off(),

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use crate::sys;
 
-/// A kernel's version as upstream counts it.
+/// An upstream kernel version.
 ///
-/// The library never decides by it: distributions carry features back. It names versions in errors, so that a reader
-/// knows where a feature comes from.
+/// The library never decides by it, because distributions backport features. Errors name the version that has a
+/// feature.
 ///
 /// ```
 /// use fexit::KernelVersion;
@@ -41,8 +41,7 @@ impl KernelVersion {
         sys::kernel_release().parse().unwrap_or(Self::new(0, 0, 0))
     }
 
-    /// The running kernel's, to the last number. Debian and Ubuntu give out the release that they maintain by another
-    /// name, and say elsewhere which one it is.
+    /// The running kernel's, with the patch level. Debian and Ubuntu do not have it in `uname -r`, but in other files.
     pub(crate) fn exact() -> Self {
         let read = |path| sys::read_kernel_file(path).unwrap_or_default();
         let ubuntu = read("/proc/version_signature");
@@ -50,7 +49,7 @@ impl KernelVersion {
         exact(&ubuntu, &debian).unwrap_or_else(Self::current)
     }
 
-    /// As programs compare it: `KERNEL_VERSION` of include/linux/version.h, in which the last number is 255 at most.
+    /// `KERNEL_VERSION` of include/linux/version.h, in which the patch level is 255 at most.
     pub(crate) fn code(self) -> u32 {
         let patch = u32::from(self.patch).min(255);
         u32::from(self.major) << 16 | u32::from(self.minor) << 8 | patch
@@ -99,7 +98,7 @@ impl FromStr for KernelVersion {
     }
 }
 
-/// By what Ubuntu writes to `/proc/version_signature`, and Debian to `/proc/sys/kernel/version`.
+/// The version in `/proc/version_signature` of Ubuntu or `/proc/sys/kernel/version` of Debian.
 fn exact(ubuntu: &str, debian: &str) -> Option<KernelVersion> {
     let ubuntu = ubuntu.strip_prefix("Ubuntu ");
     let ubuntu = ubuntu.and_then(|text| text.split_whitespace().nth(1));

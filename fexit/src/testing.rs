@@ -1,4 +1,4 @@
-//! Real objects for the tests, made by the clang that users have.
+//! Objects for the tests, compiled by clang.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::btf::raw::Raw;
 use crate::sys::fake::Kernel;
 
 impl Kernel {
-    /// Shows BTF of a kernel that has all features but these, and the functions of `source`.
+    /// Gives the fake kernel BTF with all features but these, and the functions of `source`.
     pub(crate) fn lacks(&self, features: &[Feature], source: &str) {
         let there = Feature::ALL.into_iter();
         let there = Feature::in_c(there.filter(|feature| !features.contains(feature)));
@@ -21,7 +21,7 @@ impl Kernel {
     }
 }
 
-/// BTF of a module with one function, which stands on that of the kernel: its types follow those of `base`.
+/// Split BTF of a module with one function, on the base `base`.
 pub(crate) fn split_btf(base: &Raw, function: &str) -> Vec<u8> {
     let first = base.first_id() + base.count();
     let strings_len = &base.bytes()[20..24];
@@ -49,7 +49,7 @@ pub(crate) fn btf(source: &str) -> Vec<u8> {
     crate::elf::examine(&compile(source)).unwrap().1.btf
 }
 
-/// Compiles C to a BPF object. The few macros that tests need stand before the source.
+/// Compiles C to a BPF object, with the macros of the tests.
 pub(crate) fn compile(source: &str) -> Vec<u8> {
     compile_without_license(&format!(
         "{source}\nchar _license[] SEC(\"license\") = \"GPL\";\n"

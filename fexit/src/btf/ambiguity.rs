@@ -1,7 +1,7 @@
-//! Whether several functions of the kernel have the same name.
+//! Ambiguous names of kernel functions.
 //!
-//! BTF lists a name once, however many static functions have it. The kernel then attaches to the first that it finds,
-//! which may be the wrong one. Only the kernel's symbol table shows that there are several.
+//! BTF lists a name once, even if many static functions have it. The kernel then attaches to the first one that it
+//! finds, which may be the wrong one. Only the kernel's symbol table shows that a name is ambiguous.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -11,76 +11,77 @@ use super::kernel::Btf;
 use crate::kernel_version::KernelVersion;
 use crate::sys::{self, perf};
 
-/// How a load finds out whether several functions of the kernel have the target's name.
+/// How a load finds out whether the target's name is ambiguous.
 ///
-/// BTF holds one entry for all static functions of a name, and the kernel attaches to the first of them in its symbol
-/// table. Set by [`EbpfLoader::ambiguity_policy`](crate::EbpfLoader::ambiguity_policy) for all programs of an object. The
-/// answer about a name is kept for the life of the process: functions of the running kernel never change.
+/// BTF has one entry for all static functions with a name, and the kernel attaches to the first of them in its symbol
+/// table. Set by [`EbpfLoader::ambiguity_policy`](crate::EbpfLoader::ambiguity_policy) for all programs of an object.
+/// The answer about a name is cached in the process: functions of the running kernel never change.
 ///
-/// With either policy, a name that BTF itself lists more than once is refused, and an error that a function is not there
-/// reads `/proc/kallsyms` to say why.
+/// With either policy, a name that BTF itself lists more than once is refused, and the error about an unknown function
+/// reads `/proc/kallsyms` for the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AmbiguityPolicy {
-    /// Look in the kernel's symbols, and refuse a name that several functions have
-    /// ([`BtfError::AmbiguousName`](crate::BtfError::AmbiguousName)). Those in `__init` sections do not count: they are
-    /// gone, or the kernel finds them last.
+    /// Look in the kernel's symbols, and refuse an ambiguous name
+    /// ([`BtfError::AmbiguousName`](crate::BtfError::AmbiguousName)). Functions in `__init` sections do not count: they
+    /// are freed, or the kernel finds them last.
     ///
     /// In this order:
     ///
-    /// 1. A kernel that counts the functions of a name (6.7, and stable ones since) is asked: `perf_event_open` with a
-    ///    kprobe at an offset that no function has, whose type is read from `/sys/bus/event_source/devices/kprobe/type`.
-    ///    Nothing is ever set. This is done if the kernel keeps its symbols sorted (6.2, and stable ones since), or if
-    ///    the object has fewer than three fexit programs.
-    /// 2. In all other cases, where the kernel gives no answer, where it says that there are several, and for patterns
-    ///    with `*`, `/proc/kallsyms` is read, once in the life of the process as far as the code of the kernel goes; all
-    ///    of it to list the functions, or for a module.
-    /// 3. Where that cannot be read either, the name counts as unambiguous.
+    /// 1. A kernel that counts the functions with a name (6.7, and later stable releases) is asked: `perf_event_open` with
+    ///    a kprobe at an offset that no function has, whose type is read from
+    ///    `/sys/bus/event_source/devices/kprobe/type`. No kprobe is set. This is done if the kernel sorts its symbols
+    ///    (6.2, and later stable releases), or if the object has fewer than three fexit programs.
+    /// 2. In all other cases, if the kernel gives no answer, if the name is ambiguous, and for globs with `*`,
+    ///    `/proc/kallsyms` is read: the code of the kernel once per process; all of it to list the functions, or for a
+    ///    module.
+    /// 3. If that cannot be read either, the name counts as unambiguous.
     ///
-    /// Whether a kernel counts and sorts is told by its release, its BTF, or a question about `init_once`, a name that
-    /// every kernel has several times.
+    /// Whether a kernel counts and sorts follows from its release, its BTF, or its answer about `init_once`, a name
+    /// that is ambiguous on every kernel.
     ///
-    /// Cost: less than 0.1 million instructions for a name where symbols are sorted; 45 million on 5.10, and 97 million
-    /// once for the table.
+    /// Cost: less than 0.1 million instructions for a name if symbols are sorted, 45 million on 5.10; 97 million once
+    /// for the table.
     #[default]
     CheckSymbols,
-    /// Take names as BTF has them, as libbpf and aya do: nothing is asked or read. A program may come to run for another
-    /// function of the same name.
+    /// Use names as BTF has them, without a check, as libbpf and aya do. A program may run for another function with
+    /// the same name.
     BtfOnly,
 }
 
-/// What decides about a name: the policy, and how many targets its object has.
+/// How ambiguity is checked: the policy, and the number of the object's targets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ambiguity {
     pub(crate) policy: AmbiguityPolicy,
     pub(crate) targets: usize,
 }
 
-/// From this number on, reading the table takes less time than asking a kernel that does not sort its symbols.
+/// From this number of targets on, reading the table takes less time than asking a kernel that does not sort its
+/// symbols.
 const MANY_TARGETS: usize = 3;
 
-/// What is asked about a name.
+/// A question about a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
     Kernel,
     Table,
 }
 
-/// What the kernel does with its symbols.
+/// How the kernel looks up its symbols.
 #[derive(Clone, Copy)]
 struct Abilities {
-    /// It finds a name in less than a tenth of a millisecond; else it looks through all of them, for tens of milliseconds.
+    /// It finds a name in less than 0.1 ms; else it searches all symbols, which takes tens of milliseconds.
     sorts: bool,
-    /// It refuses a kprobe on a name that several functions have.
+    /// It refuses a kprobe on an ambiguous name.
     counts: bool,
 }
 
 impl Abilities {
-    /// Those of the running kernel, whose BTF is `btf`.
+    /// The running kernel's, whose BTF is `btf`.
     fn of(btf: &Btf) -> Self {
         let found = sys::once_per_kernel!(OnceLock<Abilities>, OnceLock::new());
         *found.get_or_init(|| {
-            // Older ones that have the change tell by the name of its function; to look for it would cost the others.
+            // Stable releases with the backport have a certain function; looking for it would slow down the others.
             let sorts = KernelVersion::current() >= KernelVersion::new(6, 2, 0)
                 || btf.mentions("kallsyms_lookup_names");
             let counts = if sorts {
@@ -102,7 +103,7 @@ impl Ambiguity {
         }
     }
 
-    /// Whether several functions have this name, modules' included; `None` where the kernel is not to be asked, or gives no
+    /// Whether the name is ambiguous, including functions of modules; `None` if the kernel is not asked, or gives no
     /// answer.
     fn ask(self, name: &str, btf: &Btf) -> Option<bool> {
         match self.source(Abilities::of(btf)) {
@@ -111,7 +112,7 @@ impl Ambiguity {
         }
     }
 
-    /// The functions of the kernel that have this name, if they are several. `btf` is the kernel's.
+    /// The candidates for an ambiguous name of the kernel. `btf` is the kernel's.
     pub(super) fn in_kernel(self, name: &str, btf: &Btf) -> Vec<String> {
         let answers = sys::once_per_kernel!(Answers, Answers::new());
         if self.policy == AmbiguityPolicy::BtfOnly {
@@ -119,7 +120,7 @@ impl Ambiguity {
         }
         let find_out = || match self.ask(name, btf) {
             Some(false) => Some(false),
-            // It counts `__init` functions as well.
+            // The kernel counts `__init` functions too.
             Some(true) | None => kallsyms::is_ambiguous(name.as_bytes()),
         };
         match answers.get(name, find_out) {
@@ -128,7 +129,7 @@ impl Ambiguity {
         }
     }
 
-    /// The functions of this module that have this name, if they are several.
+    /// The candidates for an ambiguous name of this module.
     pub(super) fn in_module(self, module: &str, name: &str, btf: &Btf) -> Vec<String> {
         if self.policy == AmbiguityPolicy::BtfOnly || self.ask(name, btf) == Some(false) {
             return Vec::new();
@@ -136,13 +137,13 @@ impl Ambiguity {
         btf.symbols().duplicates_in_module(module, name)
     }
 
-    /// Whether a pattern leaves this name out.
+    /// Whether a glob omits this name.
     pub(super) fn is_left_out(self, name: &[u8]) -> bool {
         self.policy == AmbiguityPolicy::CheckSymbols && kallsyms::is_ambiguous(name) == Some(true)
     }
 }
 
-/// What was answered about names.
+/// The cached answers about names.
 struct Answers(Mutex<BTreeMap<String, bool>>);
 
 impl Answers {
@@ -150,7 +151,7 @@ impl Answers {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// The answer about this name, asked for if there is none yet. Who asks at the same time waits: it takes long.
+    /// The cached answer about this name, or a new one. Concurrent callers wait for it, because it takes long.
     fn get(&self, name: &str, ask: impl FnOnce() -> Option<bool>) -> Option<bool> {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&answer) = answers.get(name) {
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_is_asked_where_that_takes_less_time_than_the_table() {
+    fn kernel_is_asked_if_that_is_faster_than_the_table() {
         let asked = |sorts, counts, targets| {
             let ambiguity = Ambiguity {
                 policy: AmbiguityPolicy::CheckSymbols,
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_not_asked_for_again() {
+    fn answers_are_cached() {
         let answers = Answers::new();
         let mut asked = Vec::new();
         let mut ask = |name: &'static str, answer| {
@@ -194,7 +195,7 @@ mod tests {
             };
             answers.get(name, answer)
         };
-        // No answer is none to remember.
+        // A missing answer is not cached.
         assert_eq!(ask("init_once", None), None);
         assert_eq!(ask("init_once", Some(true)), Some(true));
         assert_eq!(ask("vfs_open", Some(false)), Some(false));

@@ -1,11 +1,11 @@
-//! The bytes of BTF: a copy of one's own, or the kernel's.
+//! The bytes of BTF: a copy, or the kernel's file in mapped memory.
 
 use std::fmt;
 use std::ops::Deref;
 
 use crate::sys::mmap::Mapped;
 
-/// The bytes of a blob, wherever they are.
+/// The bytes of a BTF blob.
 pub(crate) enum Bytes {
     Owned(Vec<u8>),
     Mapped(Mapped),

@@ -1,15 +1,15 @@
-//! Reading a long file in chunks, in one small buffer.
+//! Reads a long file in chunks, with one small buffer.
 
 use std::io::Read;
 use std::ops::ControlFlow;
 
-/// The length limit of an item; the kernel hands over a page at a time anyway.
+/// The length limit of an item. The kernel returns at most a page per read.
 const BUFFER: usize = 64 << 10;
 
-/// Hands chunks of `from` to `take`, which returns how many bytes it has consumed and gets the others again, followed by
-/// more; or breaks with a result.
+/// Passes chunks of `from` to `take`, which returns how many bytes it consumed, or breaks with a result. The next chunk
+/// begins with the bytes that are left.
 ///
-/// `None` at the end, or where it cannot be read on, or when `take` wants more than [`BUFFER`] at once.
+/// `None` at the end, on a read error, or if `take` consumes nothing of a full buffer of [`BUFFER`] bytes.
 pub(super) fn read_chunked<T>(
     mut from: impl Read,
     mut take: impl FnMut(&[u8]) -> ControlFlow<T, usize>,

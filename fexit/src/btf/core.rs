@@ -1,6 +1,6 @@
 //! The CO-RE relocations of an object.
 
-/// What a relocation asks for that is about a type as a whole: `enum bpf_core_relo_kind` of include/uapi/linux/bpf.h.
+/// The type-based relocations: `enum bpf_core_relo_kind` of include/uapi/linux/bpf.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OfType {
     /// Its id in the object's BTF.
@@ -9,7 +9,7 @@ pub(crate) enum OfType {
     KernelId,
     Exists,
     Size,
-    /// Whether it has all that the object's has.
+    /// Whether it matches the object's type.
     Matches,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct CoreRelocation {
 }
 
 impl CoreRelocation {
-    /// What it asks for, if that is about a type as a whole.
+    /// Its kind, if it is type-based.
     pub(crate) fn of_type(&self) -> Option<OfType> {
         Some(match self.kind {
             6 => OfType::LocalId,
@@ -40,7 +40,7 @@ impl CoreRelocation {
         })
     }
 
-    /// Whether it is about a field or the value of an enum: the parser applies those.
+    /// Whether it is field-based or enum-based: aya-obj applies those.
     pub(crate) fn is_of_member(&self) -> bool {
         matches!(self.kind, 0..=5 | 10 | 11)
     }
@@ -88,12 +88,12 @@ pub(crate) fn relocations(ext: &[u8]) -> Option<Vec<CoreRelocation>> {
     Some(found)
 }
 
-/// Removes the CO-RE relocations that are not to be kept.
+/// Removes the CO-RE relocations for which `keep` is false.
 pub(crate) fn retain(ext: &mut [u8], mut keep: impl FnMut(&CoreRelocation) -> bool) {
     let Some(all) = relocations(ext).filter(|all| !all.is_empty()) else {
         return;
     };
-    // Everything lies where `relocations` has found it.
+    // `relocations` has checked all offsets.
     let word = |at: usize| {
         ext.get(at..at + 4)
             .map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))

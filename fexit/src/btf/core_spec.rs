@@ -1,25 +1,25 @@
-//! What a CO-RE relocation asks for, in words: `struct task_struct.mm.flags`.
+//! A CO-RE relocation as text: `struct task_struct.mm.flags`.
 
 use super::core::CoreRelocation;
 use super::raw::{Kind, Raw, Type};
 
-/// Deeper than this no struct of C goes; a loop does.
+/// Deeper types are a loop.
 const DEPTH: usize = 64;
 
-/// `BPF_CORE_FIELD_RSHIFT_U64`: up to here relocations are about fields.
+/// `BPF_CORE_FIELD_RSHIFT_U64`, the last field-based relocation.
 const LAST_FIELD_KIND: u32 = 5;
 
-/// A CO-RE relocation: what an object asks of the types of the kernel that it is loaded into.
+/// A CO-RE relocation: a type or field of the kernel that an object uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct CoreRelocationInfo {
     /// The type, as `struct task_struct`.
     pub type_name: String,
-    /// The field in it, as `mm.flags`, or the value of an enum; none where the type as a whole is meant.
+    /// The field in it, as `mm.flags`, or the value of an enum; none if it is type-based.
     pub member: Option<String>,
-    /// What about it: `offset`, `size`, `exists`, ...
+    /// The requested value: `offset`, `size`, `exists`, ...
     pub what: &'static str,
-    /// Whether the program only asks if it is there, so that it loads without it.
+    /// Whether the program only checks that it exists, so that it loads without it.
     pub optional: bool,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Display for CoreRelocationInfo {
     }
 }
 
-/// Describes a relocation, as far as the object's own types do.
+/// Describes a relocation by the object's own types.
 pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreRelocationInfo {
     let (what, optional) = what(relocation.kind);
     let steps = steps(local, relocation);
@@ -54,7 +54,7 @@ pub(crate) fn describe(local: &Raw, relocation: &CoreRelocation) -> CoreRelocati
     }
 }
 
-/// `enum bpf_core_relo_kind` of include/uapi/linux/bpf.h, and whether a program can do without.
+/// `enum bpf_core_relo_kind` of include/uapi/linux/bpf.h, and whether a program loads without it.
 fn what(kind: u32) -> (&'static str, bool) {
     match kind {
         0 => ("offset", false),
@@ -130,7 +130,7 @@ fn steps(local: &Raw, relocation: &CoreRelocation) -> Vec<usize> {
     access.split(':').map_while(|n| n.parse().ok()).collect()
 }
 
-/// The names of the members that an access goes through.
+/// The names of the members in an access string.
 fn path(local: &Raw, root: Type<'_>, steps: &[usize]) -> Option<String> {
     let mut text = String::new();
     follow(local, root, steps, |step| match step {
@@ -148,7 +148,7 @@ fn path(local: &Raw, root: Type<'_>, steps: &[usize]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A step of an access.
+/// A step of an access string.
 enum Step<'a> {
     /// To the member whose name is at this offset.
     Member(u32),
@@ -156,7 +156,7 @@ enum Step<'a> {
     Element { array: Type<'a>, index: usize },
 }
 
-/// Goes along an access; its first step counts whole values, as of an array.
+/// Follows an access string. Its first step is an index into an array of the type.
 fn follow<'a>(
     local: &'a Raw,
     root: Type<'a>,

@@ -1,4 +1,4 @@
-//! Why a function or module was not found: looked into only once it was not, so it costs nothing otherwise.
+//! Diagnosis of a failed lookup of a function, tracepoint or module.
 
 use super::error::{BtfError, MODULE_BTF, TRACEPOINT};
 use super::kallsyms::{Symbols, Trace};
@@ -6,9 +6,9 @@ use super::scope::Scope;
 use super::suggest;
 use crate::sys;
 
-/// The error about a function that the BTF of the kernel, or of this module, does not have.
+/// The error about a function that is not in the BTF of the kernel, or of this module.
 ///
-/// `is_running` says that it is the BTF of the running kernel, which `symbols` are of.
+/// `is_running` says that it is the BTF of the running kernel, so that `symbols` apply.
 pub(super) fn unknown_function(
     scope: Scope<'_>,
     name: &str,
@@ -30,7 +30,7 @@ pub(super) fn unknown_function(
     }
 }
 
-/// The error about a tracepoint that the BTF of the kernel does not have.
+/// The error about a tracepoint that is not in the BTF of the kernel.
 pub(super) fn unknown_tracepoint(scope: Scope<'_>, name: &str) -> BtfError {
     let of_call = name.starts_with("sys_enter_") || name.starts_with("sys_exit_");
     BtfError::UnknownBtfTypeName {
@@ -50,7 +50,7 @@ pub(super) fn place(module: Option<&str>) -> String {
     module.map_or_else(|| "the kernel".to_owned(), |name| format!("module {name}"))
 }
 
-/// What is given as a name and cannot be one: the name in it, and why.
+/// The name in a text that is no valid name, and the reason.
 fn not_a_name(name: &str) -> Option<(&str, &'static str)> {
     let (bare, reason) = if let Some((bare, _)) = name.split_once('+') {
         (
@@ -90,7 +90,7 @@ fn why_not_there(name: &str, module: Option<&str>, symbols: &Symbols) -> String 
 
 pub(super) fn unknown_module(name: &str) -> BtfError {
     let reason = if !sys::kernel_file(MODULE_BTF).exists() {
-        "this kernel shows no BTF at all".to_owned()
+        "this kernel has no BTF".to_owned()
     } else if sys::kernel_file("/sys/module").join(name).exists() {
         "it is loaded, but the kernel keeps BTF of modules only from Linux 5.11 on and if built with \
          CONFIG_DEBUG_INFO_BTF_MODULES=y"
@@ -104,7 +104,7 @@ pub(super) fn unknown_module(name: &str) -> BtfError {
     }
 }
 
-/// What the symbol table says of a function that BTF does not list.
+/// The reason why BTF does not list a function, by the symbol table.
 fn reason(trace: Trace) -> String {
     match trace {
         Trace::Function => "the function exists, but has no BTF: it is written in assembly, is an alias, or was left \
@@ -121,7 +121,7 @@ fn reason(trace: Trace) -> String {
     }
 }
 
-/// Why a function is no target of which this is the only symbol.
+/// Why a function with only this symbol cannot be a target.
 fn changed(copy: &str) -> String {
     if copy.matches('.').count() == 1 && copy.ends_with(".cold") {
         return format!(
@@ -135,7 +135,7 @@ fn changed(copy: &str) -> String {
     )
 }
 
-/// Why the kernel does not find the address of a function that BTF has; none if the symbol table does not tell.
+/// Why the kernel has no address for a function in BTF, by the symbol table; none if unknown.
 pub(super) fn without_address(
     name: &str,
     module: Option<&str>,
@@ -152,7 +152,7 @@ mod tests {
     use super::not_a_name;
 
     #[test]
-    fn what_is_not_a_name_is_told_from_what_is() {
+    fn invalid_names_are_recognized() {
         let bare = |name| not_a_name(name).map(|(bare, _)| bare);
         assert_eq!(bare("vfs_open"), None);
         assert_eq!(bare("vfs_open+0x4"), Some("vfs_open"));

@@ -14,9 +14,9 @@ pub(super) const TRACEPOINT: &str = "btf_trace_";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BtfError {
-    /// The kernel shows no BTF. Nothing can be attached by this library without it.
+    /// The kernel has no BTF, which this library requires.
     #[error(
-        "this kernel shows no BTF ({KERNEL_BTF} is missing): run one built with \
+        "this kernel has no BTF ({KERNEL_BTF} is missing): run one built with \
          CONFIG_DEBUG_INFO_BTF=y, and mount sysfs"
     )]
     NoKernelBtf,
@@ -38,8 +38,8 @@ pub enum BtfError {
         what: String,
     },
 
-    /// The BTF has a type of a kind that is newer than this version of the library, and no layout section that tells its
-    /// size. The types after it cannot be read.
+    /// The BTF has a type of a kind that is newer than this version of the library, and no layout section that tells
+    /// its size. The types after it cannot be read.
     #[error(
         "type {type_id} of the BTF is of kind {kind}, which this version of the library does not know, and no layout \
          section tells its size, so what follows cannot be read: update the crate `fexit`"
@@ -76,7 +76,7 @@ pub enum BtfError {
     AmbiguousName {
         /// The name.
         name: String,
-        /// Each function: where it is and what it takes.
+        /// Each function with its place and signature.
         candidates: Vec<String>,
     },
 

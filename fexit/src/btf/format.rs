@@ -1,4 +1,4 @@
-//! BTF as it lies in memory: its header and the words of a record.
+//! The binary format of BTF: the header and the words of a record.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::error::BtfError;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const HEADER_LEN: usize = 24;
-/// The same with what says where the layout section is.
+/// The same with the fields for the layout section.
 pub(super) const LONG_HEADER_LEN: usize = 32;
 pub(super) const TYPE_LEN: usize = 12;
 
@@ -17,13 +17,13 @@ pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     }
 }
 
-/// The number of the kind that a record's second word names.
+/// The number of the kind, from a record's second word.
 #[inline]
 pub(super) const fn number(info: u32) -> usize {
     (info >> 24 & 0x7f) as usize
 }
 
-/// How many things a record holds by its second word: 24 bits, of which older kernels leave the upper eight zero.
+/// The `vlen` in a record's second word: 24 bits, of which older kernels leave the upper eight zero.
 #[inline]
 pub(super) const fn vlen(info: u32) -> usize {
     (info & MAX_VLEN) as usize
@@ -31,16 +31,16 @@ pub(super) const fn vlen(info: u32) -> usize {
 
 pub(super) const MAX_VLEN: u32 = 0xff_ffff;
 
-/// Where the parts of a blob lie.
+/// The positions of the sections of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sections {
     pub(super) types: Range<usize>,
     pub(super) strings: Range<usize>,
-    /// How long the records of each kind are; most blobs do not say.
+    /// The lengths of records by kind; most blobs do not have it.
     pub(super) layout: Range<usize>,
 }
 
-/// Where the parts lie in a blob of `len` bytes that begins with `header`.
+/// The positions of the sections in a blob of `len` bytes that begins with `header`.
 pub(super) fn sections(header: &[u8], len: usize) -> Result<Sections, BtfError> {
     let malformed = |what: &str| BtfError::Malformed {
         what: what.to_owned(),

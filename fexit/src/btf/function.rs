@@ -22,7 +22,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct FunctionId {
     pub(crate) btf_id: u32,
-    /// The module that it is in; none for the kernel itself.
+    /// Its module; none for the kernel itself.
     pub(crate) module: Option<Module>,
     /// Its parameters and return value. Absent for the kernel's own functions: most loads do not use it.
     pub(crate) model: Option<FuncModel>,
@@ -198,8 +198,8 @@ impl Btf {
         }
     }
 
-    /// The types of loaded modules, in two groups: those of the module `first`, then those of all others. Only the running
-    /// kernel has modules.
+    /// The types of loaded modules, in two groups: those of the module `first`, then those of all others. Only the
+    /// running kernel has modules.
     pub(crate) fn modules<'a>(
         &'a self,
         first: Option<&'a str>,
@@ -303,7 +303,7 @@ fn file_error(path: &Path, error: io::Error) -> BtfError {
     }
 }
 
-/// The kernel's handle of a module's BTF.
+/// The kernel's BTF object of a module.
 pub(super) fn module_fd(name: &str) -> Result<OwnedFd, BtfError> {
     sys::kernel_btf(name)
         .map_err(|error| file_error(&Path::new(MODULE_BTF).join(name), error))?
@@ -344,7 +344,7 @@ impl Btf {
         for feature in crate::Feature::ALL {
             let _ = feature.is_in(self);
         }
-        // Often enough that there is an index.
+        // Often enough to build the index.
         for name in ["filename_lookup", "f", ""].repeat(3) {
             let _ = self.only_function(name);
         }
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_whose_btf_cannot_be_read_is_not_one_without_btf() {
+    fn unreadable_module_btf_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let read = |name| read_module(directory.path(), name);
         fs::write(directory.path().join("nf_conntrack"), "types").unwrap();
@@ -375,7 +375,7 @@ mod tests {
         for absent in ["no_such_module", "vmlinux", "", "..", "a/b", "a\0b"] {
             assert!(read(absent).unwrap().is_none(), "{absent:?}");
         }
-        // For root no file is unreadable but one that is a directory.
+        // Root can read every file, but not a directory.
         fs::create_dir(directory.path().join("unreadable")).unwrap();
         let error = read("unreadable").unwrap_err();
         assert!(matches!(&error, BtfError::FileError { path, .. } if path.ends_with("unreadable")));

@@ -3,7 +3,7 @@
 /// Whether `name` matches `glob`, in which `*` matches any characters.
 pub(super) fn matches(glob: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
-    // Where the last star was, and what it has taken so far: only that one ever needs to take more.
+    // The last star, and the characters that it matches so far. On a mismatch only this one matches more.
     let mut star = None;
     while n < name.len() {
         if glob.get(p) == Some(&b'*') {
@@ -26,7 +26,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_star_matches_any_characters() {
+    fn star_matches_any_characters() {
         let matches = |glob: &str, name: &str| matches(glob.as_bytes(), name.as_bytes());
         assert!(matches("bpf_fentry_test*", "bpf_fentry_test1"));
         assert!(matches("*open*", "do_filp_open"));
@@ -36,7 +36,7 @@ mod tests {
         assert!(matches("*", "") && matches("**", "x") && matches("", ""));
         assert!(matches("*ab", "aab") && matches("a*b*", "ab"));
         assert!(!matches("", "x") && !matches("x", ""));
-        // One that tries every way to share out the letters would not come back.
+        // Naive backtracking would take exponential time.
         let many_stars = "*a".repeat(40) + "b";
         assert!(!matches(&many_stars, &"a".repeat(200)));
     }

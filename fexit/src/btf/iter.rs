@@ -1,10 +1,10 @@
-//! An iterator over the records of BTF. A kernel has a hundred thousand, so each step takes few instructions.
+//! An iterator over the records of BTF. A kernel has 100,000, so each step takes few instructions.
 
 use super::format::TYPE_LEN;
 use super::kind::Kind;
 use super::layout::Sizes;
 
-/// A record of which only the beginning has been looked at.
+/// The head of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     pub(super) id: u32,
@@ -20,18 +20,18 @@ impl Head<'_> {
     }
 }
 
-/// The records in order. Ends early at the first that is of no known kind or does not end inside.
+/// The records in order. Ends early at a record of unknown length, or one that ends outside of the blob.
 #[derive(Clone, Debug)]
 pub(super) struct Iter<'a> {
     rest: &'a [u8],
     sizes: &'a Sizes,
-    /// How many bytes there are from the first type on.
+    /// The length of the bytes from the first type on.
     end: usize,
     id: u32,
 }
 
 impl<'a> Iter<'a> {
-    /// From the record on that begins at this place and has this id.
+    /// Starts at the record with this position and id.
     pub(super) fn new(types: &'a [u8], sizes: &'a Sizes, at: usize, id: u32) -> Self {
         Self {
             rest: types.get(at..).unwrap_or_default(),
@@ -41,7 +41,7 @@ impl<'a> Iter<'a> {
         }
     }
 
-    /// Where the next record begins.
+    /// The position of the next record.
     pub(super) fn at(&self) -> usize {
         self.end - self.rest.len()
     }

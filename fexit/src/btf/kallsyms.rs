@@ -1,7 +1,7 @@
-//! What the kernel's symbol table knows of a function's name.
+//! The kernel's symbol table, `/proc/kallsyms`.
 //!
-//! The kernel writes that table, `/proc/kallsyms`, for each reader again, line by line, which takes longer than all else that
-//! a load does. So it is read only where nothing else tells, once, and what is needed of it is kept.
+//! The kernel formats the table line by line for each reader, which takes longer than the rest of a load. So it is read
+//! only if nothing else has the answer, and only once; the functions in it are kept.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,18 +15,18 @@ const TABLE: &str = "/proc/kallsyms";
 
 /// An address in the table: 16 digits on a 64-bit machine.
 const ADDRESS_LEN: usize = 16;
-/// Where the kind of a symbol is in its line, and where its name begins.
+/// The positions of a symbol's type and of its name in a line.
 const KIND_AT: usize = ADDRESS_LEN + 1;
 const NAME_AT: usize = ADDRESS_LEN + 3;
 
-/// The functions that the symbol table lists; empty when the process may not read it.
+/// The functions in the symbol table; empty if the process may not read it.
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
-    /// Their lines, the kinds left out: address, name, newline.
+    /// Their lines without the symbol types: address, name, newline.
     lines: Vec<u8>,
-    /// The same of what only runs while the kernel boots (`__init`).
+    /// The same for functions that run only at boot (`__init`).
     at_boot: Vec<u8>,
-    /// The same of modules' functions, the name followed by the module.
+    /// The same for functions of modules; the module follows the name.
     of_modules: Vec<u8>,
 }
 
@@ -55,12 +55,12 @@ impl Symbols {
         symbols
     }
 
-    /// The functions of the kernel proper.
+    /// The functions of the kernel itself.
     fn functions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         split(&self.lines)
     }
 
-    /// The functions of modules that have this name: module and address of each.
+    /// The functions of modules with this name: module and address.
     fn in_modules(&self, name: &str) -> Vec<(String, String)> {
         let functions = split(&self.of_modules).filter_map(|(address, symbol)| {
             let (symbol, module) = split_module(symbol)?;
@@ -71,7 +71,7 @@ impl Symbols {
         all
     }
 
-    /// The modules that have a function of this name.
+    /// The modules that have a function with this name.
     pub(super) fn modules_with(&self, name: &str) -> Vec<String> {
         let all = self.in_modules(name).into_iter();
         let mut modules: Vec<String> = all.map(|(module, _)| module).collect();
@@ -79,7 +79,7 @@ impl Symbols {
         modules
     }
 
-    /// The functions of this module that have this name, if they are several: `module:name at ADDRESS`.
+    /// The candidates if the name is ambiguous in this module: `module:name at ADDRESS`.
     pub(super) fn duplicates_in_module(&self, module: &str, name: &str) -> Vec<String> {
         let functions = self.in_modules(name).into_iter();
         let functions = functions
@@ -88,7 +88,7 @@ impl Symbols {
         if_several(functions.collect())
     }
 
-    /// Each function of this name, if they are several: `name at ADDRESS`.
+    /// The candidates if the name is ambiguous in the kernel: `name at ADDRESS`.
     pub(super) fn duplicates(&self, name: &str) -> Vec<String> {
         let functions = self
             .functions()
@@ -97,7 +97,7 @@ impl Symbols {
         if_several(functions.collect())
     }
 
-    /// What there is of a function of the kernel, or of this module.
+    /// The symbols of a function of the kernel, or of this module.
     pub(super) fn trace(&self, name: &str, module: Option<&str>) -> Trace {
         if self.lines.is_empty() {
             return Trace::Unknown;
@@ -138,13 +138,13 @@ fn split_module(symbol: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&symbol[..tab], module))
 }
 
-/// What these symbols hold of a function.
+/// The best of a function's symbols.
 fn trace<'a>(name: &str, symbols: impl Iterator<Item = &'a [u8]>) -> Trace {
     let mut found = Trace::None;
     for symbol in symbols {
         match symbol.strip_prefix(name.as_bytes()) {
             Some(b"") => return Trace::Function,
-            // A copy that runs tells more than the part of it that seldom does.
+            // A changed copy is a better answer than its cold part.
             Some(suffix) if suffix.starts_with(b".") => {
                 let is_cold = suffix.ends_with(b".cold");
                 if found == Trace::None || !is_cold {
@@ -168,23 +168,23 @@ fn split(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// What the symbol table holds of a function.
+/// A function's symbols in the table.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Trace {
-    /// The function is there.
+    /// The function itself.
     Function,
-    /// Only a copy that the compiler changed is (`name.isra.0`, `.constprop`, `.part`), or a part of it (`name.cold`).
+    /// Only a copy that the compiler changed (`name.isra.0`, `.constprop`, `.part`), or a part of it (`name.cold`).
     Changed(String),
-    /// It only runs while the kernel boots.
+    /// A function that runs only at boot.
     AtBoot,
-    /// Nothing is.
+    /// No symbol.
     None,
     /// The table cannot be read.
     Unknown,
 }
 
-/// Hands on address and name of each function, while the table is being read, until told to stop; the name of a module's
-/// is followed by the module.
+/// Reads the table, and passes address and name of each function until told to stop. The module follows the name of its
+/// function.
 fn each_function<T>(
     table: impl Read,
     mut found: impl FnMut(&[u8], &[u8]) -> ControlFlow<T>,
@@ -206,7 +206,7 @@ fn each_function<T>(
     })
 }
 
-/// The first line, without its end; it cannot end before its name begins.
+/// The first line without its newline; it is longer than the columns before the name.
 fn line(table: &[u8]) -> Option<&[u8]> {
     let end = table
         .get(NAME_AT..)?
@@ -215,8 +215,8 @@ fn line(table: &[u8]) -> Option<&[u8]> {
     table.get(..NAME_AT + end)
 }
 
-/// Whether several functions of the kernel have this name, by the table, which is read once in the life of a process;
-/// `None` when it cannot be read.
+/// Whether the name is ambiguous in the kernel, by the table, which is read once per process; `None` if it cannot be
+/// read.
 pub(super) fn is_ambiguous(name: &[u8]) -> Option<bool> {
     let found = sys::once_per_kernel!(OnceLock<Vec<u64>>, OnceLock::new());
     let ambiguous = match found.get() {
@@ -229,11 +229,11 @@ pub(super) fn is_ambiguous(name: &[u8]) -> Option<bool> {
     Some(ambiguous.binary_search(&hash(name)).is_ok())
 }
 
-/// Where the kernel's code ends. Behind it are data, half of the table, and what only runs at boot (`__init`): that goes by
-/// the same names at times, but the kernel takes the first function of a name.
+/// The symbol at the end of the kernel's code. After it come data, which are half of the table, and `__init` functions.
+/// These may have the same names, but the kernel attaches to the first function with a name.
 const END_OF_CODE: &[u8] = b"_etext";
 
-/// Hashes of the names that several functions of the kernel have, in order.
+/// The sorted hashes of all ambiguous names of the kernel.
 fn ambiguous_names(table: impl Read) -> Vec<u64> {
     let mut all = Vec::new();
     let _: Option<()> = each_function(table, |_, name| {
@@ -252,7 +252,7 @@ fn ambiguous_names(table: impl Read) -> Vec<u64> {
     ambiguous
 }
 
-/// FNV-1a: the table has two hundred thousand names, and none of them is hostile.
+/// FNV-1a: fast for the 200,000 names of the table, which are trusted.
 fn hash(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_traced_to_what_the_compiler_left_of_it() {
+    fn changed_copies_and_parts_of_a_function_are_found() {
         let symbols = symbols(TABLE);
         let changed = |copy: &str| Trace::Changed(copy.to_owned());
         assert_eq!(symbols.trace("state", None), Trace::Function);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_another_form_has_no_functions() {
+    fn malformed_table_has_no_functions() {
         let longest = [b'x'; 200_000];
         for odd in [&b"0 T a\n\n\n"[..], &[b'\n'; 99], &longest] {
             assert!(symbols(odd).lines.is_empty());

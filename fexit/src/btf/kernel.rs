@@ -1,4 +1,4 @@
-//! The types of a kernel: read as late and as little as can be, and asked by name.
+//! The types of a kernel, read lazily, with lookup by name.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,16 +35,16 @@ pub struct Btf {
 
 #[derive(Default)]
 pub(super) struct Kernel {
-    /// Whether it is that of the running kernel, so that there are modules to it.
+    /// Whether it is the running kernel's, so that its modules exist.
     pub(super) is_running: bool,
     pub(super) lazy: Option<LazyBtf>,
     pub(super) raw: OnceLock<Raw>,
     pub(super) names: Names,
-    /// Read when BTF does not tell enough.
+    /// Read if BTF does not have the answer.
     pub(super) symbols: OnceLock<Symbols>,
 }
 
-/// The types themselves would be megabytes.
+/// Without the types, which would be megabytes.
 impl fmt::Debug for Btf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Btf")
@@ -70,14 +70,14 @@ impl From<Kernel> for Btf {
     }
 }
 
-/// Which types a result was made from, without keeping them in memory.
+/// Identifies the types that a result was made from, without keeping them in memory.
 pub(crate) struct Identity {
     is_running: bool,
     kernel: Weak<Kernel>,
 }
 
 impl PartialEq for Identity {
-    /// Those of the running kernel are the same, however often they were read.
+    /// The running kernel's, which never change.
     fn eq(&self, other: &Self) -> bool {
         self.is_running && other.is_running || Weak::ptr_eq(&self.kernel, &other.kernel)
     }
@@ -86,7 +86,7 @@ impl PartialEq for Identity {
 impl Btf {
     /// The running kernel's BTF, from `/sys/kernel/btf/vmlinux`.
     ///
-    /// It is read when it is needed, and only as far as needed; mapped where the kernel allows that (6.16).
+    /// It is read when it is used, and only as far as needed; mapped if the kernel allows that (6.16).
     ///
     /// # Minimum kernel version
     ///
@@ -114,7 +114,7 @@ impl Btf {
         Ok(Self::from(kernel))
     }
 
-    /// Reads BTF from a file that holds nothing else, as those in `/sys/kernel/btf` and as `pahole` writes them.
+    /// Reads BTF from a file without ELF, like those in `/sys/kernel/btf` and those that `pahole` writes.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Btf {
         kernel.raw.get().ok_or(BtfError::NoKernelBtf)
     }
 
-    /// Whether anything in it has this name.
+    /// Whether a type, member or other entry has this name.
     pub(super) fn mentions(&self, name: &str) -> bool {
         match (self.kernel.raw.get(), &self.kernel.lazy) {
             (Some(raw), _) => raw.mentions(name.as_bytes()),
@@ -172,24 +172,23 @@ impl Btf {
         self.kernel.symbols.get_or_init(Symbols::read)
     }
 
-    /// Why the kernel has no address for this function of the kernel, or of this module, that BTF lists; `None` if the
-    /// symbol table does not say.
+    /// Why the kernel has no address for this function in the BTF of the kernel or of this module; `None` if unknown.
     pub(crate) fn without_address(&self, name: &str, module: Option<&str>) -> Option<String> {
         diagnose::without_address(name, module, self.symbols())
     }
 
-    /// The modules that have a function of this name, whether or not their BTF is shown.
+    /// The modules that have a function with this name, with or without BTF.
     pub(crate) fn modules_with(&self, name: &str) -> Vec<String> {
         self.symbols().modules_with(name)
     }
 
-    /// The kernel's functions of this name: of the running one the first alone, at first.
+    /// The kernel's functions with this name. The first lookup in the running kernel returns only the first one.
     pub(super) fn functions(&self, name: &str) -> Result<Vec<u32>, BtfError> {
         let kernel = &self.kernel;
         if let Some(known) = kernel.names.known_functions(name.as_bytes()) {
             return Ok(known);
         }
-        // Most callers ask for one function only. Those that ask for more get the index.
+        // Most callers look up one function. Further lookups use the index.
         if kernel.names.is_first_look() {
             let found = match (kernel.raw.get(), &kernel.lazy) {
                 (Some(raw), _) if kernel.is_running => Some(names::first(raw, name.as_bytes())),
@@ -207,7 +206,7 @@ impl Btf {
         kernel.names.functions(self.raw()?, name.as_bytes())
     }
 
-    /// Tells these types from those of another kernel.
+    /// The identity of these types.
     pub(crate) fn identity(&self) -> Identity {
         Identity {
             is_running: self.kernel.is_running,
@@ -215,7 +214,7 @@ impl Btf {
         }
     }
 
-    /// Looks for all these functions and types at once, which then need not be looked for one by one.
+    /// Looks up all these functions and types in one pass, so that later lookups find them in the cache.
     pub(crate) fn prefetch_names<'n>(
         &self,
         functions: &[&'n str],
@@ -225,12 +224,12 @@ impl Btf {
         self.kernel.names.learn(self.raw()?, functions, types)
     }
 
-    /// Whether a function was asked for yet.
+    /// Whether a function was looked up before.
     pub(crate) fn was_asked(&self) -> bool {
         self.kernel.names.was_asked()
     }
 
-    /// Whether a function of this name need not be looked for any more.
+    /// Whether the lookup of this function is cached.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let known = self.kernel.names.known_functions(name.as_bytes());
         known.is_some()
@@ -244,12 +243,12 @@ impl Btf {
         self.kernel.names.types(self.raw()?, names)
     }
 
-    /// The type id of the kernel's function of this name.
+    /// The type id of the kernel's function with this name.
     pub(crate) fn function_id(&self, name: &str) -> Option<u32> {
         self.functions(name).ok()?.first().copied()
     }
 
-    /// Whether the kernel itself, not a module, has a function of this name in its BTF, as far as that can be read.
+    /// Whether the BTF of the kernel itself, as far as it can be read, has a function with this name.
     pub fn has_function(&self, name: &str) -> bool {
         self.function_id(name).is_some()
     }
@@ -281,7 +280,7 @@ impl Btf {
         })
     }
 
-    /// The values of this enum, by their names.
+    /// The names of this enum's values.
     pub(crate) fn enum_values(&self, name: &str) -> BTreeSet<Vec<u8>> {
         let Ok(raw) = self.raw() else {
             return BTreeSet::new();
@@ -297,7 +296,7 @@ impl Btf {
         values.collect()
     }
 
-    /// Whether all types can be read, so that what is not found is not there.
+    /// Whether all types can be read, so that a type that is not found does not exist.
     pub(crate) fn is_whole(&self) -> bool {
         self.raw().is_ok_and(|raw| raw.check().is_ok())
     }
@@ -308,7 +307,7 @@ impl Btf {
     }
 }
 
-/// Types of the other byte order describe no kernel that this machine runs.
+/// Fails for types of the other byte order.
 fn is_native(endianness: Endianness) -> Result<(), BtfError> {
     if endianness == Endianness::default() {
         return Ok(());

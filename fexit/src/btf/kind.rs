@@ -1,4 +1,4 @@
-//! The kinds of types that BTF has.
+//! The kinds of BTF types.
 
 use super::format::{TYPE_LEN, number};
 
@@ -53,7 +53,7 @@ impl Kind {
         Self::ALL.get(number(info).checked_sub(1)?).copied()
     }
 
-    /// Bytes that follow the common twelve: a fixed number, and a number for each of the `vlen` parts of the type.
+    /// The bytes after the common twelve: a fixed number, and a number for each of the `vlen` parts of the type.
     pub(super) const fn extra(self) -> (u8, u8) {
         match self {
             Self::Int | Self::Var | Self::DeclTag => (4, 0),
@@ -108,7 +108,7 @@ impl Kind {
             .collect()
     }
 
-    /// Whether there can be data of such a type.
+    /// Whether a value can have this type.
     pub(crate) const fn is_data(self) -> bool {
         !matches!(
             self,
@@ -116,7 +116,7 @@ impl Kind {
         )
     }
 
-    /// Whether the type only gives another type a name or a qualifier.
+    /// Whether it is a typedef or a qualifier of another type.
     pub(crate) const fn is_modifier(self) -> bool {
         matches!(
             self,

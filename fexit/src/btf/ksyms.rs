@@ -10,20 +10,20 @@ use super::kernel::Btf;
 use super::raw::{Kind, Raw, Type};
 use super::scope::Scope;
 
-/// What the kernel has of a name that an object declares.
+/// The kernel's function or variable for a declaration of the object.
 #[derive(Debug)]
 pub(crate) enum Symbol {
-    /// Nothing of that name.
+    /// None has that name.
     Absent,
-    /// Something of another type.
+    /// It has another type.
     Mismatch,
-    /// The type with this id, of the kernel or of a module.
+    /// It has this type id, in the kernel or in a module.
     Found { id: u32, module: Option<String> },
 }
 
 impl Btf {
-    /// The function that an object declares under this name, with the prototype `declared`, a type of the object, if any.
-    /// What stands behind three underscores tells several declarations of one function apart.
+    /// The function that an object declares with this name, and with the prototype `declared`, a type of the object, if
+    /// any. A suffix after three underscores distinguishes declarations of one function.
     pub(crate) fn declared_function(
         &self,
         local: Option<&Raw>,
@@ -36,7 +36,7 @@ impl Btf {
         self.declared(local, declared, of_kernel, Kind::Func, name)
     }
 
-    /// The variable that an object declares under this name, with the type `declared` of the object.
+    /// The variable that an object declares with this name and the type `declared`.
     pub(crate) fn declared_variable(
         &self,
         local: Option<&Raw>,
@@ -108,7 +108,7 @@ impl Btf {
         Ok(modules?.unwrap_or_default())
     }
 
-    /// The kernel's handle of a module's BTF.
+    /// The kernel's BTF object of a module.
     pub(crate) fn module_handle(name: &str) -> Result<OwnedFd, BtfError> {
         module_fd(name)
     }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_the_one_that_takes_the_same() {
+    fn function_with_the_declared_prototype_is_found() {
         let kernel = Btf::from(types(
             "struct task { int a; }; enum mode { A };
             struct task *f(struct task *t, enum mode m, long n) { return t; }",
@@ -176,14 +176,14 @@ mod tests {
                 "{declared}: {what:?}"
             );
             assert!(matches!(symbol("g", id), Symbol::Absent));
-            // Without a declared type, and under the name of another declaration.
+            // Without a declared type, and with a suffix.
             assert!(matches!(symbol("f", 0), Symbol::Found { module: None, .. }));
             assert!(matches!(symbol("f___old", 0), Symbol::Found { .. }));
         }
     }
 
     #[test]
-    fn a_variable_is_the_one_of_that_type() {
+    fn variable_with_the_declared_type_is_found() {
         let kernel = Btf::from(types("int v; int f(void) { return v; }"));
         let local = types("int v; char *w; int f(void) { return v + !w; }");
         let declared = |name: &str| {

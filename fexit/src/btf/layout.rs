@@ -1,4 +1,4 @@
-//! The length of records: of the kinds known here, and of others by the blob's own layout section.
+//! The length of records: of known kinds, and of others by the blob's layout section.
 //!
 //! A blob may say of each kind that its writer knew how many bytes follow the common twelve. So a kind that came later
 //! can be stepped over. Source: kernel commit "btf: Add BTF kind layout encoding to UAPI".
@@ -7,15 +7,15 @@ use super::error::BtfError;
 use super::format::{TYPE_LEN, number, vlen, word};
 use super::kind::Kind;
 
-/// A record's kind is seven bits (five before the kernel gave it the others, which were zero).
+/// A record's kind has seven bits; older kernels use five and leave the others zero.
 const KINDS: usize = 128;
 
-/// How long a record is without what follows for each thing in it, and how long that is; by number, and zero for none.
+/// The fixed length of a record, and the length of each of its `vlen` parts, by kind; zero for an unknown kind.
 #[derive(Clone, Debug)]
 pub(super) struct Sizes([(u16, u16); KINDS]);
 
 impl Sizes {
-    /// Those of the kinds that are known here.
+    /// The sizes of known kinds.
     pub(super) const KNOWN: Self = {
         let mut sizes = [(0, 0); KINDS];
         let mut kind = 0;
@@ -40,14 +40,14 @@ impl Sizes {
 
     /// The length of the record whose second word is `info`; `None` if its kind is not known.
     ///
-    /// An iteration asks it of a hundred thousand records.
+    /// It is called for each of 100,000 records.
     #[inline]
     pub(super) fn of(&self, info: u32) -> Option<usize> {
         let (fixed, each) = self.0[number(info)];
         (fixed > 0).then(|| usize::from(fixed) + usize::from(each) * vlen(info))
     }
 
-    /// Why an iteration by these sizes ended before `rest`, at the type `type_id`.
+    /// The error about an iteration that ended before `rest`, at the type `type_id`.
     pub(super) fn why_ended(&self, rest: &[u8], type_id: u32) -> BtfError {
         let info = word(rest, 4);
         if rest.len() >= TYPE_LEN && number(info) > 0 && self.of(info).is_none() {

@@ -39,7 +39,7 @@ fn types() -> Vec<u32> {
     types
 }
 
-/// How long records are of all kinds up to the unknown one, which has 4 bytes and 8 for each thing in it.
+/// A layout section for all kinds up to the unknown one, which has 4 bytes and 8 for each part.
 fn layout() -> Vec<u8> {
     let mut layout = vec![0; 4 * NEW as usize];
     layout.extend([4, 8, 0, 0]);
@@ -63,7 +63,7 @@ fn blob(types: &[u32], layout: &[u8], strings: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The same blob read as a file, from memory, before it is read, and in place.
+/// The same blob, read in each way: from a file, from memory, lazily, and mapped.
 fn all_ways(blob: &[u8]) -> [Result<Btf, BtfError>; 4] {
     fake::kernel(|_| None);
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -100,7 +100,7 @@ fn is_refused<T: std::fmt::Debug>(result: Result<T, BtfError>) {
 }
 
 #[test]
-fn a_type_of_an_unknown_kind_and_length_is_refused_and_never_an_end() {
+fn unknown_kind_without_layout_is_an_error() {
     let blob = blob(&types(), &[], STRINGS);
     let [file, memory, lazy, running] = all_ways(&blob);
     is_refused(file);
@@ -121,7 +121,7 @@ fn a_type_of_an_unknown_kind_and_length_is_refused_and_never_an_end() {
 }
 
 #[test]
-fn a_layout_section_lets_a_type_of_an_unknown_kind_be_stepped_over() {
+fn unknown_kind_with_layout_is_skipped() {
     let blob = blob(&types(), &layout(), STRINGS);
     for btf in all_ways(&blob) {
         let btf = btf.unwrap();
@@ -139,7 +139,7 @@ fn a_layout_section_lets_a_type_of_an_unknown_kind_be_stepped_over() {
 }
 
 #[test]
-fn a_module_has_the_layout_of_the_kernel() {
+fn module_uses_the_layout_of_the_kernel() {
     let base = |layout: &[u8]| Raw::parse(blob(&types(), layout, STRINGS)).unwrap();
     let own = |layout: &[u8]| {
         let words = [0, info(NEW, 1), 0, 0, 0, 0, AFTER, info(12, 1), 2];
@@ -155,7 +155,7 @@ fn a_module_has_the_layout_of_the_kernel() {
 }
 
 #[test]
-fn what_refers_to_an_unknown_kind_refers_to_nothing_in_what_relocations_see() {
+fn reference_to_an_unknown_kind_is_void_in_min_core_btf() {
     let kernel = Btf::from(Raw::parse(blob(&types(), &layout(), STRINGS)).unwrap());
     let local = Raw::parse(blob(&[TASK, info(4, 1), 4, MEMBER, 0, 0], &[], STRINGS)).unwrap();
     let relocation = CoreRelocation {
@@ -168,7 +168,7 @@ fn what_refers_to_an_unknown_kind_refers_to_nothing_in_what_relocations_see() {
         .unwrap();
     let raw = Raw::parse(found).unwrap();
     raw.check().unwrap();
-    // The integer, and the struct behind it.
+    // The integer, and the struct after it.
     assert_eq!(raw.count(), 2);
     let members = raw.by_id(2).unwrap().members().map(|(_, id)| id);
     assert_eq!(members.collect::<Vec<_>>(), [1, 0]);
@@ -186,7 +186,7 @@ fn more_things_than_sixteen_bits_count_are_one_record() {
 }
 
 #[test]
-fn a_record_that_is_cut_off_is_no_unknown_kind() {
+fn truncated_record_is_malformed() {
     let types = types();
     let cut_off = blob(&types[..9], &[], STRINGS);
     for btf in all_ways(&cut_off).into_iter().take(2) {

@@ -1,8 +1,8 @@
-//! The kernel's BTF, of which only what is needed is read.
+//! Lazy reading of the kernel's BTF.
 //!
-//! Most loads need one thing of it, the id of one function. A kernel that does not let its BTF be mapped (before 6.16)
-//! copies it, and the pages to copy it to cost as much again: together more than all else that a load does. So the
-//! first function is looked for while the types go by, in one small buffer, and no further than where it is found.
+//! Most loads use only the id of one function. A kernel that cannot map its BTF (before 6.16) copies it, and allocating
+//! the pages for the copy takes as long again: together more than the rest of a load. So the first function is searched
+//! in chunks, with one small buffer, and reading ends where it is found.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -31,7 +31,7 @@ pub(super) struct LazyBtf {
     sizes: Sizes,
 }
 
-/// Part of a file, to read from its start to its end.
+/// A range of a file, for reading.
 struct Part<'a> {
     file: &'a File,
     range: Range<usize>,
@@ -73,12 +73,12 @@ impl LazyBtf {
         })
     }
 
-    /// How many bytes there are.
+    /// The length in bytes.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// All of it, in place; `None` when this kernel does not let it be mapped.
+    /// All of it in mapped memory; `None` if this kernel cannot map it.
     pub(super) fn mapped(&self) -> Option<Result<Raw, BtfError>> {
         let mapped = Mapped::read_only(&self.file, self.len).ok()?;
         Some(Raw::parse(mapped))
@@ -99,8 +99,8 @@ impl LazyBtf {
         Raw::parse(data)
     }
 
-    /// All of it by one call of `bpf`, where a file of the kernel's is read by the page; `None` if the kernel does not give it
-    /// that way, or gives other bytes.
+    /// All of it by one call of bpf(2), while the file is read page by page; `None` if the call fails, or returns other
+    /// bytes.
     fn at_once(&self) -> Option<Raw> {
         let fd = sys::kernel_btf("vmlinux").ok()??;
         let data = sys::btf_info(fd.as_fd(), true).ok()?.data;
@@ -109,9 +109,9 @@ impl LazyBtf {
         is_same.then(|| Raw::parse(data).ok())?
     }
 
-    /// The id of the first function of this name.
+    /// The id of the first function with this name.
     ///
-    /// `None` says that it was not found this way, not that it is not there: a name may also lie in the tail of another.
+    /// `None` does not mean that there is none: a name may be the tail of another string.
     pub(super) fn function(&self, name: &[u8]) -> Option<u32> {
         let name_off = self.string(name)?;
         let types = Part {
@@ -131,7 +131,7 @@ impl LazyBtf {
         })
     }
 
-    /// Where this string begins, if it is not the tail of another.
+    /// The offset of this string, unless it is the tail of another.
     pub(super) fn string(&self, name: &[u8]) -> Option<u32> {
         let needle = [b"\0", name, b"\0"].concat();
         let finder = memmem::Finder::new(&needle);
@@ -164,9 +164,9 @@ mod tests {
     use crate::sys::fake;
     use crate::testing::compile;
 
-    /// BTF of more than one chunk, with functions of these names last.
+    /// BTF of more than one chunk, with functions with these names at the end.
     ///
-    /// The kernel gives it by the file only.
+    /// The kernel has only the file.
     fn file(last: &[&str]) -> (tempfile::NamedTempFile, Raw) {
         fake::kernel(|_| None);
         let mut source = String::new();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_found_without_reading_all_of_it() {
+    fn function_is_found_without_reading_all_types() {
         let (file, raw) = file(&["the_last"]);
         let lazy = LazyBtf::open(file.path()).unwrap();
         let functions: Vec<_> = raw.types().filter(|t| t.kind == Kind::Func).collect();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_first_often_or_in_vain_has_the_same_answer() {
+    fn first_repeated_and_failed_lookups_agree() {
         let (file, raw) = file(&["the_last"]);
         let kernel = Kernel {
             lazy: Some(LazyBtf::open(file.path()).unwrap()),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_function_again_needs_no_more_of_the_file() {
+    fn second_lookup_of_a_function_reads_nothing() {
         let (file, _) = file(&["the_last"]);
         let lazy = Btf::from(Kernel {
             lazy: Some(LazyBtf::open(file.path()).unwrap()),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_hand_out_is_read_from_the_file() {
+    fn file_is_read_if_bpf_does_not_return_the_btf() {
         let (file, raw) = file(&[]);
         let lazy = LazyBtf::open(file.path()).unwrap();
         for answer in [Some(libc::EPERM), None] {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_btf_is_refused_when_it_is_opened() {
+    fn file_without_btf_is_refused_when_it_is_opened() {
         for (content, reason) in [(&b""[..], "shorter"), (&[0x7f; 64], "magic number")] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(content).unwrap();
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_become_shorter_since_is_an_error() {
+    fn truncated_file_is_an_error() {
         let (file, _) = file(&["the_last"]);
         let lazy = LazyBtf::open(file.path()).unwrap();
         file.as_file().set_len(1000).unwrap();

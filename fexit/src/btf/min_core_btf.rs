@@ -1,12 +1,11 @@
 //! A minimal BTF for CO-RE: only the types that an object names.
 //!
-//! The relocation code (of `aya-obj`) looks through all types of the kernel for each relocation. A kernel has a
-//! hundred thousand; an object names a handful. So it is given a blob of just those and what they embed, cut from the
-//! kernel's BTF, with the members whose names occur in one of its relocations. What lies behind a pointer
-//! is only ever asked for its kind, so it is kept without any.
+//! aya-obj searches all types of the kernel for each relocation. A kernel has 100,000 types; an object names a few. So
+//! aya-obj gets a blob with only those types, the types that they embed, and the members whose names occur in a
+//! relocation. Types behind a pointer are kept without members, because only their kind is used.
 //!
-//! What the kernel proper does not have is looked for in its modules. Their BTF goes on where the kernel's ends, each
-//! from the same number on, so a type is known by where it is from as well.
+//! Types that the kernel itself does not have are looked up in its modules. The ids of each module's types follow those
+//! of the kernel, so a type is identified by its source and its id.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,9 +19,9 @@ use super::name_filter::{NameFilter, PrefixFilter};
 use super::names::Match;
 use super::raw::{Kind, Raw, Type};
 
-/// The names of the types that relocations are about, `local` being the object's.
+/// The names of the types in the relocations. `local` are the object's types.
 ///
-/// `None` when one has no name: then any type of the kernel may be meant.
+/// `None` if one has no name: then all types of the kernel are candidates.
 pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Option<Vec<&'a [u8]>> {
     let name = |relocation: &CoreRelocation| {
         let name = local.string(local.by_id(relocation.type_id)?.name_off())?;
@@ -31,10 +30,10 @@ pub(crate) fn names<'a>(local: &'a Raw, relocations: &[CoreRelocation]) -> Optio
     relocations.iter().map(name).collect()
 }
 
-/// Cuts out of `kernel` what the relocations of an object with the types `local` may look at; what is not there, out of the
-/// first of the groups of `modules` that has it.
+/// Builds BTF with the types of `kernel` that the relocations of an object with the types `local` use. Types that the
+/// kernel does not have come from the first group of `modules` that has them.
 ///
-/// The result is BTF without a base, with ids from 1; `None` when all of the kernel's types are needed.
+/// The result is BTF without a base, with ids from 1; `None` if all types of the kernel are needed.
 pub(crate) fn build(
     kernel: &Btf,
     modules: impl IntoIterator<Item = Result<Vec<Raw>, BtfError>>,
@@ -77,7 +76,7 @@ pub(crate) fn build(
     Ok(Some(builder.finish()))
 }
 
-/// Where a type is from: the kernel proper, or the module of that number.
+/// The source of a type: the kernel itself, or the module with that number.
 type Source = usize;
 const KERNEL: Source = 0;
 
@@ -92,7 +91,7 @@ impl Sources<'_> {
         module.unwrap_or(self.kernel)
     }
 
-    /// Where a type that `source` refers to by this id is from: most often the kernel, also for modules.
+    /// The source of the type that `source` refers to by this id: modules refer mostly to the kernel's.
     fn owner(&self, source: Source, id: u32) -> Source {
         if self.raw(source).first_id() <= id {
             source
@@ -107,7 +106,7 @@ impl Sources<'_> {
             .unwrap_or_default()
     }
 
-    /// The name at an offset of `source`, and what follows it: a module shares the kernel's strings.
+    /// The strings from an offset of `source` on: a module shares the kernel's strings.
     fn named<'a>(&'a self, source: Source) -> impl Fn(u32) -> &'a [u8] + use<'a> {
         let (own, kernel) = (self.raw(source).strings(), self.kernel.strings());
         move |offset| {
@@ -120,7 +119,7 @@ impl Sources<'_> {
         }
     }
 
-    /// The types of `source` that have one of these names, each with that name.
+    /// The types of `source` with one of these names, and the name.
     fn matches<'n>(&self, source: Source, names: &NameFilter<'n>) -> Vec<Match<'n>> {
         let prefixes = PrefixFilter::of([names, &NameFilter::exactly([])]);
         let (strings, named) = (self.raw(source).strings(), self.named(source));
@@ -140,20 +139,20 @@ impl Sources<'_> {
 
 struct Builder<'a> {
     sources: Sources<'a>,
-    /// Names of members that relocations go through.
+    /// The names of members in relocations.
     members: NameFilter<'a>,
-    /// Kept types, and whether with their members.
+    /// The kept types, and whether their members are kept.
     keep: BTreeMap<(Source, u32), bool>,
     queue: Vec<(Source, u32, bool)>,
 }
 
 impl Builder<'_> {
-    /// Wants these types of `source`, and tells which of their names are found.
+    /// Keeps these types of `source`, and returns their names.
     fn want_all<'n>(&mut self, source: Source, matches: &[Match<'n>]) -> Vec<&'n [u8]> {
         for (id, ..) in matches {
             self.want(source, *id, true);
         }
-        // A declaration says that the type itself is elsewhere.
+        // A forward declaration is not the type itself.
         let defined = matches.iter().filter(|(_, kind, _)| *kind != Kind::Fwd);
         defined.map(|(.., name)| *name).collect()
     }
@@ -172,7 +171,7 @@ impl Builder<'_> {
     fn follow(&mut self) {
         while let Some((source, id, whole)) = self.queue.pop() {
             let Some(t) = self.sources.raw(source).by_id(id) else {
-                // Of a kind that is not known here: who refers to it refers to nothing.
+                // A type of an unknown kind: references to it become void.
                 self.keep.remove(&(source, id));
                 continue;
             };
@@ -190,10 +189,10 @@ impl Builder<'_> {
         }
     }
 
-    /// The members of a struct or union that are kept: name, type and place of each.
+    /// The kept members of a struct or union: name, type and offset.
     ///
-    /// A relocation may go through those that have one of the names, and through those that have none. Whether an array
-    /// is the last one matters: so the last is kept in any case, but not its type.
+    /// Members with one of the names are kept, and members without a name. The last member is always kept, without its
+    /// type, because aya-obj checks whether an array is the last member.
     fn kept<'t>(
         &'t self,
         source: Source,
@@ -213,7 +212,7 @@ impl Builder<'_> {
         })
     }
 
-    /// The record, its references not yet changed.
+    /// The record, with the ids of its source.
     fn record(&self, source: Source, t: &Type<'_>, whole: bool) -> Vec<u32> {
         if !matches!(t.kind, Kind::Struct | Kind::Union) {
             return t.words().collect();

@@ -1,4 +1,4 @@
-//! Cuts of made-up kernels and modules: C that clang compiled.
+//! Minimal BTF of fake kernels and modules, compiled from C.
 
 use super::core::CoreRelocation;
 use super::min_core_btf::{self, assemble};
@@ -30,7 +30,7 @@ fn id(raw: &Raw, name: &str) -> u32 {
     structs(raw, name).next().unwrap().id
 }
 
-/// The types of a module of the kernel `base`, whose `inner` is that of the kernel, as are strings that it has.
+/// The types of a module of the kernel `base`, which refers to the kernel's `inner` and strings.
 fn module(source: &str, base: &Raw) -> Raw {
     let own = types(source);
     let end = base.first_id() + base.count();
@@ -63,7 +63,7 @@ fn module(source: &str, base: &Raw) -> Raw {
 const INNER: &str = "struct inner { long pad; int x; }; struct inner i;";
 
 #[test]
-fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kernel() {
+fn types_of_modules_are_kept_with_the_kernel_types_that_they_embed() {
     let (local, relocations) = object(
         &format!(
             "struct held {{ int a; }} {KERNEL_TYPE}; struct inner {{ int x; }} {KERNEL_TYPE}; \
@@ -85,7 +85,7 @@ fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kerne
     let is_it = |t: &Type<'_>| t.kind == Kind::Struct && t.size_or_type() == 24;
     let private = first.types().find(is_it).unwrap().id;
     assert!(private >= kernel.raw().unwrap().count());
-    // The first module that is asked has it: the others are not.
+    // The first module has it, so the others are not searched.
     let cut = |groups: Vec<Vec<Raw>>| {
         let cut =
             min_core_btf::build(&kernel, groups.into_iter().map(Ok), &local, &relocations).unwrap();
@@ -109,7 +109,7 @@ fn what_the_kernel_lacks_is_cut_out_of_modules_with_what_they_embed_of_the_kerne
 }
 
 #[test]
-fn only_members_that_relocations_may_go_through_are_kept() {
+fn only_members_in_relocations_are_kept() {
     let (local, relocations) = object(
         &format!(
             "struct in {{ int x; int other; }} {KERNEL_TYPE}; \
@@ -136,7 +136,7 @@ fn only_members_that_relocations_may_go_through_are_kept() {
     let mut unions = raw.types().filter(|t| t.kind == Kind::Union);
     assert_eq!(unions.next().map(members).unwrap(), ["in"]);
     assert_eq!(structs(&raw, "unseen").count(), 0);
-    // Nothing moves.
+    // Offsets stay the same.
     let here = structs(&raw, "in").next().unwrap();
     assert_eq!(here.size_or_type(), 12);
     assert_eq!(here.extra(2), 32);

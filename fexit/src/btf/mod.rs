@@ -1,4 +1,4 @@
-//! BTF of the kernel, of its modules and of loaded programs: names to type ids.
+//! BTF of the kernel, of its modules and of loaded programs: lookup of type ids by name.
 
 mod ambiguity;
 mod bytes;

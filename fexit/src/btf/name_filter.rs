@@ -1,8 +1,8 @@
-//! A filter for the names of a hundred thousand types.
+//! A filter for names of types, of which a kernel has 100,000.
 
 use std::collections::BTreeSet;
 
-/// Separates a name from its flavour: `task_struct___old` is a view of `task_struct`.
+/// Separates a name from its flavour: `task_struct___old` is a flavour of `task_struct`.
 const FLAVOUR: &[u8] = b"___";
 
 /// A name without its flavour.
@@ -11,7 +11,7 @@ pub(super) fn strip_flavor(name: &[u8]) -> &[u8] {
     flavour.map_or(name, |at| &name[..at])
 }
 
-/// Names, as they are or in every flavour.
+/// Names, exact or in every flavour.
 pub(super) struct NameFilter<'a> {
     names: BTreeSet<&'a [u8]>,
     flavours: bool,
@@ -26,7 +26,7 @@ impl<'a> NameFilter<'a> {
         }
     }
 
-    /// Names as they are.
+    /// Exact names.
     pub(super) fn exactly(names: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self {
             names: names.into_iter().collect(),
@@ -34,7 +34,7 @@ impl<'a> NameFilter<'a> {
         }
     }
 
-    /// The one of them that `strings` begin with.
+    /// The name that `strings` begin with.
     pub(super) fn find(&self, strings: &[u8]) -> Option<&'a [u8]> {
         let name = &strings[..memchr::memchr(0, strings)?];
         if name.is_empty() {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bytes_tell_most_names_apart() {
+    fn prefix_filter_rejects_most_names() {
         let filter = NameFilter::new([&b"sock"[..], b"net"]);
         let prefixes = PrefixFilter::of([&filter, &NameFilter::exactly([])]);
         for name in [b"sock", b"net\0", b"net_"] {

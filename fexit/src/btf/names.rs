@@ -1,5 +1,5 @@
-//! Functions and types by name. One pass over the types finds all names that are known beforehand, or the name of an
-//! early lookup; later lookups of functions use an index.
+//! Lookup of functions and types by name. One pass over the types finds all prefetched names, or the name of an early
+//! lookup; later lookups of functions use an index.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,21 +11,21 @@ use super::iter::Head;
 use super::name_filter::{NameFilter, PrefixFilter, strip_flavor};
 use super::raw::{Kind, Raw, Type};
 
-/// From how many lookups on functions are indexed. Building the index takes as long as five passes over the types.
+/// The number of lookups from which on functions are indexed. Building the index takes as long as five passes.
 const LOOKS: u32 = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
     looks: AtomicU32,
     known: Mutex<Known>,
-    /// Hash and place of each function, in order.
+    /// Hash and position of each function, sorted.
     index: OnceLock<Vec<(u32, u32)>>,
 }
 
-/// A type that has one of the names: its id, its kind, and the name without its flavour.
+/// A type with one of the names: its id, its kind, and the name without flavour.
 pub(super) type Match<'n> = (u32, Kind, &'n [u8]);
 
-/// What has the names that were looked for.
+/// The results of earlier lookups.
 #[derive(Debug, Default)]
 struct Known {
     functions: BTreeMap<Vec<u8>, Vec<u32>>,
@@ -34,7 +34,7 @@ struct Known {
 }
 
 impl Names {
-    /// Notes that a function is looked for; whether it is the first one.
+    /// Counts a lookup of a function; whether it is the first one.
     pub(super) fn is_first_look(&self) -> bool {
         self.looks.fetch_add(1, Ordering::Relaxed) == 0
     }
@@ -47,7 +47,7 @@ impl Names {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for all these functions, and types in every flavour, in one iteration, if one is not known yet.
+    /// Looks up all these functions, and types in every flavour, in one pass, unless all are cached.
     pub(super) fn learn<'n>(
         &self,
         raw: &Raw,
@@ -98,7 +98,7 @@ impl Names {
             ControlFlow::Continue(())
         });
         raw.check().or_else(|error| {
-            // What was not found, and other types of those names, may lie behind what cannot be read.
+            // Types that were not found may be in the part that cannot be read.
             known.functions.retain(|_, found| !found.is_empty());
             types
                 .names()
@@ -109,7 +109,7 @@ impl Names {
         })
     }
 
-    /// The types of `raw` that have one of these names, each with that name.
+    /// The types of `raw` with one of these names, and the name.
     pub(super) fn types<'n>(
         &self,
         raw: &Raw,
@@ -124,20 +124,20 @@ impl Names {
         Ok(names.names().flat_map(of).collect())
     }
 
-    /// The functions that have this name, if they were looked for.
+    /// The cached functions with this name.
     pub(super) fn known_functions(&self, name: &[u8]) -> Option<Vec<u32>> {
         self.known().functions.get(name).cloned()
     }
 
-    /// Notes the function that was found for a name, so that it need not be looked for again.
+    /// Caches the function with a name.
     pub(super) fn note(&self, name: &[u8], id: u32) {
         let mut known = self.known();
         known.functions.entry(name.to_vec()).or_insert(vec![id]);
     }
 
-    /// The functions of `raw` that have this name.
+    /// The functions of `raw` with this name.
     ///
-    /// Fails where none is found, and some of the types cannot be read.
+    /// Fails if none is found and some types cannot be read.
     pub(super) fn functions(&self, raw: &Raw, name: &[u8]) -> Result<Vec<u32>, BtfError> {
         if self.looks.load(Ordering::Relaxed) <= LOOKS {
             self.learn(raw, [name], [])?;
@@ -161,7 +161,7 @@ impl Names {
     }
 }
 
-/// The first function of `raw` that has this name.
+/// The first function of `raw` with this name.
 pub(super) fn first(raw: &Raw, name: &[u8]) -> Option<u32> {
     let strings = raw.strings();
     let mut first = None;
@@ -183,7 +183,7 @@ fn index(raw: &Raw) -> Vec<(u32, u32)> {
     index
 }
 
-/// FNV-1a of the name that `strings` begin with: the kernel's names are not hostile.
+/// FNV-1a of the name that `strings` begin with: the kernel's names are trusted.
 fn hash(strings: &[u8]) -> u32 {
     let name = strings.iter().take_while(|&&byte| byte != 0);
     name.fold(0x811c_9dc5, |hash, &byte| {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_for_many_names_a_pass_for_one_and_the_index_agree() {
+    fn prefetch_early_lookup_and_index_agree() {
         let raw = raw();
         let (at_once, indexed) = (Names::default(), Names::default());
         let all = ["f", "g___x", "gg", "g", "task", "p"].map(str::as_bytes);

@@ -1,4 +1,4 @@
-//! BTF read in place: no allocation for each type, bounds checked at every step, nothing trusted.
+//! A view of untrusted BTF: no allocation for each type, all bounds are checked.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ use super::name_filter::PrefixFilter;
 /// The index holds the position of every 64th type: an entry for each would be half a megabyte.
 const NOTED: u32 = 64;
 
-/// One type, where it lies.
+/// One type, a view of its record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Type<'a> {
     pub(crate) id: u32,
@@ -91,21 +91,21 @@ pub(crate) struct Raw {
     types: Range<usize>,
     strings: Range<usize>,
     sizes: Sizes,
-    /// Where this blob's ids and strings begin: 1 and 0, or behind those of the base of a split blob.
+    /// The first type id and string offset of this blob: 1 and 0, or those after the base of a split blob.
     first_id: u32,
     first_string: u32,
-    /// Made by the first iteration over all types.
+    /// Built by the first iteration over all types.
     index: OnceLock<Index>,
 }
 
-/// Where types are.
+/// The positions of types.
 #[derive(Debug, Default)]
 struct Index {
-    /// How many there are.
+    /// The number of types.
     count: u32,
-    /// The positions of the first of them, and of each [`NOTED`]th from there on.
+    /// The positions of the first one, and of each [`NOTED`]th from there on.
     positions: Vec<u32>,
-    /// Where the last one ends.
+    /// The end of the last one.
     end: usize,
 }
 
@@ -114,7 +114,7 @@ impl Raw {
         Self::parse_after(data.into(), Sizes::KNOWN, 1, 0)
     }
 
-    /// A blob that goes on where another one ends, as a module's does.
+    /// Split BTF, as of a module: its ids and strings continue those of `base`.
     pub(crate) fn parse_split(data: Vec<u8>, base: &Self) -> Result<Self, BtfError> {
         base.check()?;
         let first_string = base.first_string + to_u32(base.strings.len());
@@ -157,15 +157,15 @@ impl Raw {
         &self.data[self.types.clone()]
     }
 
-    /// The types in order, without those of kinds that are not known here. Ends early at the first record whose length is
-    /// not known either; [`Self::check`] says which.
+    /// The types in order, without those of unknown kinds. Ends early at the first record of unknown length, for which
+    /// [`Self::check`] returns the error.
     pub(crate) fn types(&self) -> impl Iterator<Item = Type<'_>> {
         self.iter_from(0, self.first_id).filter_map(Type::of)
     }
 
     /// The heads of the types in order, until told to stop.
     pub(super) fn for_each<'a>(&'a self, mut look: impl FnMut(Head<'a>) -> ControlFlow<()>) {
-        // A record has twice the common bytes on average.
+        // On average a record has twice the common length.
         let mut positions =
             Vec::with_capacity(self.types.len() / (2 * TYPE_LEN) / NOTED as usize + 1);
         let mut iter = self.iter_from(0, self.first_id);
@@ -176,7 +176,7 @@ impl Raw {
                 let Some(head) = iter.next() else {
                     let count = iter.next_id() - self.first_id;
                     let end = iter.at();
-                    // If there is an index already, it is the same.
+                    // An existing index is the same.
                     let _ = self.index.set(Index {
                         count,
                         positions,
@@ -191,7 +191,7 @@ impl Raw {
         }
     }
 
-    /// Whether every record ends inside the blob: what is not found is there only then not at all.
+    /// Checks that all records can be read, so that a type that is not found does not exist.
     pub(crate) fn check(&self) -> Result<(), BtfError> {
         let Index { count, end, .. } = *self.index();
         match self.records().get(end..) {
@@ -204,7 +204,7 @@ impl Raw {
         Iter::new(self.records(), &self.sizes, at, id)
     }
 
-    /// The id of the first type: those below it are another blob's.
+    /// The id of the first type; smaller ids are those of the base.
     pub(crate) fn first_id(&self) -> u32 {
         self.first_id
     }
@@ -216,7 +216,7 @@ impl Raw {
         self.index.get_or_init(Index::default)
     }
 
-    /// How many types there are.
+    /// The number of types.
     pub(crate) fn count(&self) -> u32 {
         self.index().count
     }
@@ -263,18 +263,18 @@ impl Raw {
         self.strings().is(offset, name)
     }
 
-    /// Whether this string is there, not only as the tail of another.
+    /// Whether this string exists, not only as the tail of another.
     pub(crate) fn mentions(&self, name: &[u8]) -> bool {
         let needle = [b"\0", name, b"\0"].concat();
         memchr::memmem::find(&self.data[self.strings.clone()], &needle).is_some()
     }
 
-    /// What follows from this offset on, to the end of all strings.
+    /// All strings from this offset on.
     pub(crate) fn strings_from(&self, offset: u32) -> &[u8] {
         self.strings().from(offset)
     }
 
-    /// All strings, for an iteration that looks at many.
+    /// All strings, for an iteration over many names.
     pub(super) fn strings(&self) -> Strings<'_> {
         Strings {
             bytes: &self.data[self.strings.clone()],
@@ -296,15 +296,15 @@ pub(super) struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// What follows from this offset on.
+    /// The bytes from this offset on.
     #[inline]
     pub(super) fn from(self, offset: u32) -> &'a [u8] {
-        // One before the first is far behind the last.
+        // An offset before the first wraps to one after the last.
         let at = offset.wrapping_sub(self.first) as usize;
         self.bytes.get(at..).unwrap_or_default()
     }
 
-    /// Whether a name at this offset may be one of those that begin so. It may if it is almost the last.
+    /// Whether the name at this offset may be one with these prefixes. True near the end of the strings.
     #[inline]
     pub(super) fn may_be(self, offset: u32, prefixes: &PrefixFilter) -> bool {
         offset != 0

@@ -1,17 +1,17 @@
-//! Types of a blob together with those that it goes on from.
+//! The types of a blob together with those of its base.
 
 use super::raw::{self, Kind, Raw, Type};
 
-/// What a function takes.
+/// The parameters of a function.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FuncModel {
-    /// How many arguments.
+    /// The number of arguments.
     pub(crate) arguments: usize,
     /// Whether one of them is a struct or union by value.
     pub(crate) takes_struct: bool,
 }
 
-/// BTF together with the one that it goes on from, if it is split.
+/// BTF together with its base, if it is split.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) base: Option<&'a Raw>,
@@ -44,7 +44,7 @@ impl<'a> Scope<'a> {
         raw::resolve(id, |id| self.by_id(id))
     }
 
-    /// What the function takes, as type ids.
+    /// The type ids of the function's parameters.
     fn arguments(self, function: &Type<'_>) -> Vec<u32> {
         let proto = self
             .by_id(function.size_or_type())
@@ -66,7 +66,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// `f(int, struct path *)`, to tell functions of one name apart.
+    /// The signature, as `f(int, struct path *)`.
     pub(super) fn signature(self, function: &Type<'_>) -> String {
         let name =
             |offset| String::from_utf8_lossy(self.string(offset).unwrap_or_default()).into_owned();

@@ -1,4 +1,4 @@
-//! Functions whose names are like one that the kernel does not have.
+//! Suggestions: names that are similar to one that the kernel does not have.
 
 use super::raw::Kind;
 use super::scope::Scope;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_function_is_found_by_the_word_that_stayed() {
+    fn renamed_function_is_found_by_a_common_word() {
         let found = first("do_unlinkat");
         assert_eq!(found[0], "io_unlinkat");
         assert!(found.contains(&"filename_unlinkat".to_owned()), "{found:?}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_name_is_found_by_edits() {
+    fn mistyped_name_is_found_by_edits() {
         assert_eq!(first("vfs_opne"), ["vfs_open"]);
         assert_eq!(first("filename_lokup")[0], "filename_lookup");
     }

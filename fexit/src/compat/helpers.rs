@@ -1,14 +1,14 @@
 //! The helpers of the kernel, by number. Helpers are a closed list since 6.2: what came later is a kfunc.
 //!
-//! Numbers and names: `___BPF_FUNC_MAPPER` in include/uapi/linux/bpf.h. Availability and licence: `tracing_prog_func_proto`
-//! in kernel/trace/bpf_trace.c and `bpf_base_func_proto` in kernel/bpf/helpers.c of 6.1. Releases: the commits named.
-//! The scenario `helper_table` asks real kernels for each of them.
+//! Numbers and names: `___BPF_FUNC_MAPPER` in include/uapi/linux/bpf.h. Availability and licence:
+//! `tracing_prog_func_proto` in kernel/trace/bpf_trace.c and `bpf_base_func_proto` in kernel/bpf/helpers.c of 6.1.
+//! Releases: the commits named. The scenario `helper_table` checks each of them on real kernels.
 
 use super::Row;
 use crate::kernel_version::KernelVersion;
 
-/// Name without `bpf_`; release and commit (or the first tag that has it) that brought it, to fexit programs where it has been opened to them later;
-/// whether they may call it at all; whether that takes a GPL compatible licence.
+/// Name without `bpf_`; release and commit (or first tag) from which on fexit programs may call it, or else the kernel
+/// has it; whether fexit programs may call it at all; whether that requires a GPL compatible licence.
 #[rustfmt::skip]
 pub(super) const HELPERS: [Row; 211] = [
     ("map_lookup_elem", (3, 18), "0a542a86d73b", true, false),
@@ -227,11 +227,11 @@ pub(super) const HELPERS: [Row; 211] = [
 /// Helpers that fexit programs may no longer call, the release that withdrew them, and the commit.
 pub(super) const FEXIT_UNTIL: [(&str, KernelVersion, &str); 1] = [(
     "ktime_get_coarse_ns",
-    // 5.16, and the stable release that took the commit over.
+    // 5.16, and the stable release with the backport.
     KernelVersion::new(5, 15, 5),
     "5e0bc3082e2e",
 )];
 
-/// Helpers that took a licence compatible with the GPL before this release, and the commit that ended it.
+/// Helpers that required a GPL compatible licence before this release, and the commit that changed it.
 pub(super) const GPL_UNTIL: [(&str, (u16, u16), &str); 1] =
     [("ktime_get_ns", (5, 8), "082b57e3eb09")];

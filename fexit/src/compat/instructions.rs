@@ -1,4 +1,4 @@
-//! What the instructions of a program refer to, and which of them not every kernel knows.
+//! The references and the newer instructions of a program.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ const PSEUDO_FUNC: u8 = 4;
 /// The address of a function of the program, for a helper to call.
 pub(crate) const CALLBACK: &str = "a callback";
 
-/// What, the release, the kernel commit.
+/// Name, release and kernel commit of an instruction.
 pub(crate) type Instruction = (&'static str, (u16, u16), &'static str);
 
-/// What a program's instructions refer to.
+/// The references of a program's instructions.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) helpers: BTreeSet<u32>,
@@ -54,7 +54,8 @@ impl Found {
     }
 }
 
-/// Instructions that came after fexit did. The encodings are those of Documentation/bpf/standardization/instruction-set.rst.
+/// Instructions that are newer than fexit. The encodings are those of
+/// Documentation/bpf/standardization/instruction-set.rst.
 fn newer_than_fexit(insn: &bpf_insn) -> Option<Instruction> {
     const LDX: u8 = 1;
     const STX: u8 = 3;

@@ -1,12 +1,12 @@
 //! Functions of the kernel that fexit programs may call (kfuncs), by name.
 //!
-//! Not the whole list, and no promise: a kfunc may go as it came. The BTF of a kernel has the last word. Held against the
-//! kernels 6.12 and 6.16 to 7.3: which of them BTF marks (`bpf_kfunc`), and which the verifier lets an fexit program call.
-//! The commit is that which brought it, or the first tag that has it.
+//! The list is not complete, and kernels may remove kfuncs: the BTF of the running kernel decides. Compared with
+//! kernels 6.12 and 6.16 to 7.3: the functions that BTF marks (`bpf_kfunc`), and those that the verifier lets an fexit
+//! program call. The commit added the kfunc; else it is the first tag that has it.
 
 use super::KfuncRow;
 
-/// Name, and the release and commit that brought it.
+/// Name, and the release and commit that added it.
 ///
 /// `cgroup_rstat_*` were removed in 6.16. `bpf_stream_vprintk` was only `bpf_stream_vprintk_impl` in 6.18 and 6.19.
 #[rustfmt::skip]
@@ -187,8 +187,8 @@ pub(super) const KFUNCS: [KfuncRow; 174] = [
     ("css_rstat_updated", (6, 16), "v6.16"),
 ];
 
-/// Those that only LSM programs may call on every kernel: BTF and hook are as for the others, but a filter refuses other
-/// programs.
+/// Those that only LSM programs may call on every kernel: BTF and hook are as for the others, but a filter refuses
+/// other programs.
 pub(super) const LSM_ONLY: [&str; 8] = [
     "bpf_get_dentry_xattr",
     "bpf_get_file_xattr",

@@ -1,6 +1,6 @@
 //! The types of maps, by number.
 
-/// Name, and the release and commit that brought it.
+/// Name, and the release and commit that added it.
 #[rustfmt::skip]
 pub(super) const MAP_TYPES: [(&str, (u16, u16), &str); 34] = [
     ("hash", (3, 19), "0f8e4bd8a1fc"),

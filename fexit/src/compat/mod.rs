@@ -1,7 +1,7 @@
-//! What came to the kernel when, as far as an object file shows that it needs it: data, each with its source.
+//! The first releases of helpers, kfuncs, map types and program types: data, each with its source.
 //!
-//! Only upstream releases: a distribution may have carried something back, so what the running kernel answers outranks
-//! this table. It is for what must be known without a kernel at hand, and for naming what one lacks.
+//! Only upstream releases. A distribution may backport, so the answer of the running kernel outranks these tables. They
+//! serve for requirements of an object without a kernel, and for errors.
 
 mod helpers;
 pub(crate) mod instructions;
@@ -26,22 +26,22 @@ pub struct Helper {
     pub number: u32,
     /// Its name without `bpf_`.
     pub name: &'static str,
-    /// The first release in which fexit programs may call it; that of the helper itself if they never may.
+    /// The first release in which fexit programs may call it; if they never may, the first release that has it.
     pub minimum: KernelVersion,
-    /// The kernel commit that brought it.
+    /// The kernel commit that added it.
     pub commit: &'static str,
     /// Whether fexit programs may call it on any kernel.
     pub for_fexit: bool,
-    /// The first release in which fexit programs may no longer call it, if it was withdrawn from them.
+    /// The first release in which fexit programs may no longer call it, if there is one.
     pub fexit_until: Option<KernelVersion>,
     /// Whether a program that calls it must have a licence that is compatible with the GPL.
     pub gpl_only: bool,
-    /// The release up to which such a licence was needed, if it no longer is.
+    /// The first release that no longer requires such a licence, if there is one.
     pub gpl_until: Option<KernelVersion>,
 }
 
 impl Helper {
-    /// The helper with this number; none if there was none up to 6.2, when the list was closed.
+    /// The helper with this number. The list is complete: 6.2 added the last one.
     pub fn by_number(number: u32) -> Option<Self> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         let &(name, release, commit, for_fexit, gpl_only) = helpers::HELPERS.get(index)?;
@@ -67,24 +67,24 @@ impl Helper {
     }
 }
 
-/// When something came: the release, and the kernel commit.
+/// The first release, and the kernel commit.
 pub(crate) type Since = (KernelVersion, &'static str);
 
-/// Since when fexit programs may no longer call this helper, if they once could.
+/// The release from which on fexit programs may no longer call this helper, if there is one.
 pub(crate) fn fexit_until(helper: &str) -> Option<Since> {
     let mut rows = helpers::FEXIT_UNTIL.iter();
     rows.find(|row| row.0 == helper)
         .map(|&(_, release, commit)| (release, commit))
 }
 
-/// Since when this helper can be called under any licence, if it once could not.
+/// The release from which on this helper allows any licence, if it did not before.
 pub(crate) fn gpl_until(helper: &str) -> Option<Since> {
     let mut rows = helpers::GPL_UNTIL.iter();
     rows.find(|row| row.0 == helper)
         .map(|&(_, release, commit)| (version(release), commit))
 }
 
-/// Since when the kernel has had this function for programs to call, if it is known.
+/// The first release with this kfunc, if it is known.
 pub(crate) fn kfunc(name: &str) -> Option<Since> {
     let index = kfuncs::KFUNCS
         .binary_search_by_key(&name, |row| row.0)
@@ -98,7 +98,7 @@ pub(crate) fn is_lsm_only(kfunc: &str) -> bool {
     kfuncs::LSM_ONLY.contains(&kfunc)
 }
 
-/// The name of this type of map, and since when it exists.
+/// The name of this map type, and its first release.
 pub(crate) fn map_type(number: u32) -> Option<(&'static str, Since)> {
     let index = usize::try_from(number).ok()?.checked_sub(1)?;
     let &(name, release, commit) = map_types::MAP_TYPES.get(index)?;

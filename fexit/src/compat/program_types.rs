@@ -1,14 +1,14 @@
-//! The types of programs by the names of their sections.
+//! Program types by section.
 //!
-//! Sections and attach types are those of libbpf 1.7 (`section_defs` in src/libbpf.c); releases and commits are those
-//! that brought the program type or the attach type, whichever is later.
+//! Sections and attach types are those of libbpf 1.7 (`section_defs` in src/libbpf.c); releases and commits are
+//! those that added the program type or the attach type, whichever is later.
 
 use super::too_new::TooNew;
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
 
-/// Section, program type, attach type, first release, and the commit in it. An attach type that the kernel takes for
-/// granted where none is given is left out: those of `xdp` (5.9) and `sk_reuseport` (5.14) came after the types.
+/// Section, program type, attach type, first release, and its commit. An attach type that is the kernel's default is
+/// omitted: those of `xdp` (5.9) and `sk_reuseport` (5.14) are newer than the program types.
 type Row = (
     &'static str,
     &'static str,
@@ -140,7 +140,7 @@ const ATTACH_TYPES: [&str; 58] = [
     "TRACE_KPROBE_SESSION", "TRACE_UPROBE_SESSION",
 ];
 
-/// How programs of a section are loaded.
+/// The program type and attach type of a section.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgramType {
     row: &'static Row,
@@ -148,8 +148,8 @@ pub(crate) struct ProgramType {
     pub(crate) attach_type: u32,
 }
 
-/// The type of programs in this section, given without the `?` of optional ones. What else stands behind a slash may be
-/// the target, or a name.
+/// The program type of this section, without the `?` of optional programs. After a slash, any other text may be the
+/// target or a name.
 pub(crate) fn program_type(section: &str) -> Option<ProgramType> {
     let is_in = |row: &&Row| {
         let rest = section.strip_prefix(row.0);
@@ -175,17 +175,17 @@ fn number(names: &[&str], name: &str) -> Option<u32> {
 }
 
 impl ProgramType {
-    /// Whether its programs may sleep.
+    /// Whether its programs are sleepable.
     pub(crate) fn is_sleepable(&self) -> bool {
         self.row.0.ends_with(".s") || self.row.0 == "syscall"
     }
 
-    /// Whether its programs take packets in several fragments.
+    /// Whether its programs accept packets with fragments.
     pub(crate) fn takes_fragments(&self) -> bool {
         self.row.0.starts_with("xdp.frags")
     }
 
-    /// What the kernel's function begins with whose type id is to be given, if one is; the section says how it ends.
+    /// The prefix of the kernel function that is the target, if the type has one; the section has the rest of its name.
     pub(crate) fn target(&self) -> Option<&'static str> {
         match self.row.0 {
             "iter" | "iter.s" => Some("bpf_iter_"),
@@ -200,7 +200,7 @@ impl ProgramType {
         KernelVersion::new(major, minor, 0)
     }
 
-    /// The commit that brought it.
+    /// The commit that added it.
     #[cfg(test)]
     fn commit(&self) -> &'static str {
         self.row.4
@@ -213,8 +213,8 @@ impl ProgramType {
         }
     }
 
-    /// Whether the kernel that `btf` describes lacks it, as far as its types tell. Asked before a load, for many a kernel
-    /// takes an attach type that it does not know.
+    /// Whether the kernel lacks it, by its BTF. Checked before a load, because some kernels accept attach types that
+    /// they do not know.
     pub(crate) fn is_missing(&self, btf: &Btf) -> bool {
         let lacks = |values: &str, prefix: &str, name: &str| {
             let known = btf.enum_values(values);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_section_that_fits_counts() {
+    fn longest_matching_section_is_used() {
         let section = |name| program_type(name).map(|found| found.row.0);
         for (name, expected) in [
             ("xdp", Some("xdp")),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_the_kernels_types_do_not_list_is_missing() {
+    fn type_that_the_kernel_btf_does_not_list_is_missing() {
         let types = |source: &str| {
             let btf = crate::elf::examine(&crate::testing::compile(source)).unwrap();
             Btf::parse(&btf.1.btf, crate::Endianness::default()).unwrap()

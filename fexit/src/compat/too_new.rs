@@ -1,4 +1,4 @@
-//! What a program uses that came with a later kernel: known only after the kernel refused it.
+//! Newer helpers and instructions in a program that the kernel refused.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::kernel_version::KernelVersion;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooNew {
-    /// What: `bpf_loop`, `a callback`.
+    /// Its name: `bpf_loop`, `a callback`.
     pub what: String,
     /// The first upstream release that has it.
     pub minimum: KernelVersion,
@@ -26,7 +26,7 @@ impl fmt::Display for TooNew {
     }
 }
 
-/// What the verifier says of instructions that it does not know.
+/// The verifier's messages about unknown instructions.
 const UNKNOWN_INSTRUCTION: [&str; 6] = [
     "unknown opcode",
     "unknown insn class",
@@ -36,12 +36,13 @@ const UNKNOWN_INSTRUCTION: [&str; 6] = [
     "unrecognized bpf_ld_imm64 insn",
 ];
 
-/// What of a refused program the running kernel does not have, the newest first, if that is why it was refused.
+/// The helpers and instructions of a refused program that the running kernel lacks, the newest first, if they are the
+/// reason.
 ///
-/// The verifier looks at every instruction before it follows the program, and its error about one that it does not
-/// know may name something else: a callback is a subprogram to a compiler, and none to a kernel without callbacks. A
-/// helper that is called only after asking for it is never reached, so helpers count only if the verifier did not follow
-/// the program: else it names the one that it does not know.
+/// The verifier checks every instruction before it follows the program, and its error about an unknown one may name
+/// something else: a kernel without callbacks does not count a callback as a subprogram. A program may check for a
+/// helper before it calls it. So helpers count only if the verifier did not follow the program; otherwise its error
+/// names the unknown one.
 pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<TooNew> {
     let mut found = Found::default();
     found.look_at(instructions);
@@ -79,7 +80,7 @@ pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<To
         .collect()
 }
 
-/// Whether the verifier followed the program, so that its error is not about what it checks before.
+/// Whether the verifier followed the program, after it checked every instruction.
 fn was_followed(log: &str) -> bool {
     let is_instruction = |line: &str| {
         let number = line.split_once(": (").map_or("", |(number, _)| number);
@@ -120,7 +121,7 @@ mod tests {
     const SUBPROGS: &str = "number of funcs in func_info doesn't match number of subprogs\n";
 
     #[test]
-    fn a_callback_and_its_helper_come_before_what_the_verifier_makes_of_them() {
+    fn newer_callback_and_helper_precede_the_verifier_message() {
         let old = kernel("BPF_FUNC_snprintf = 165");
         assert_eq!(
             found(&old, SUBPROGS, LOOP),
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_the_verifier_did_not_come_to_is_no_reason() {
+    fn unreached_helper_is_not_the_reason() {
         let old = kernel("BPF_FUNC_snprintf = 165");
         let call = "((long (*)(void))174)(); return 0;";
         let cookie = ["bpf_get_attach_cookie (from Linux 5.19 on)"];
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instruction_is_a_reason_only_where_the_verifier_does_not_know_one() {
+    fn newer_instruction_is_the_reason_only_if_the_verifier_reports_an_unknown_one() {
         let none = kernel("BPF_FUNC_loop = 181");
         let jump = "asm volatile(\".8byte 0x1000000000106\"); return 0;";
         assert!(found(&none, "back-edge from insn 1 to 0\n", jump).is_empty());

@@ -11,7 +11,7 @@ use crate::sys::attr::{LinkCreateAttr, LinkCreateMultiAttr, RawTracepointAttr};
 use crate::sys::fake;
 
 #[test]
-fn an_interrupted_call_is_made_again_but_not_for_ever() {
+fn interrupted_call_is_repeated_a_few_times() {
     for (interruptions, works) in [(9, true), (10, false)] {
         let (kernel, btf) = kernel(move |call| {
             let interrupted = call.cmd == BPF_LINK_CREATE && call.before < interruptions;
@@ -26,7 +26,7 @@ fn an_interrupted_call_is_made_again_but_not_for_ever() {
 }
 
 #[test]
-fn a_link_is_created_with_program_attach_type_and_cookie() {
+fn link_is_created_with_program_attach_type_and_cookie() {
     let (kernel, btf) = kernel(|_| None);
     for (section, attach_type) in [("fexit", FEXIT), ("fsession", FSESSION)] {
         for cookie in [None, Some(0x1122_3344_5566_7788)] {

@@ -1,4 +1,4 @@
-//! What a program refers to in the kernel: functions of the kernel and of modules, symbols, configuration.
+//! External symbols of a program: functions of the kernel and of modules, symbols, configuration.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn insns(call: &mut Call<'_>) -> Insns {
 }
 
 #[test]
-fn a_call_of_a_kernel_function_has_its_id_and_the_place_of_its_module() {
+fn kernel_function_call_has_its_id_and_the_number_of_its_module() {
     let source = format!("{TARGETS} int of_kernel(int a) {{ return a; }}");
     let base = {
         fake::kernel(|_| None).lacks(&[], &source);
@@ -71,7 +71,7 @@ fn a_call_of_a_kernel_function_has_its_id_and_the_place_of_its_module() {
         .unwrap();
     let (insns, is_array) = seen.take();
     assert_eq!(is_array, [true]);
-    // `call` of a kernel function (pseudo source 2), and of what is not there.
+    // `call` of a kernel function (pseudo source 2), and of a missing one.
     let calls: Insns = insns.into_iter().filter(|insn| insn.0 == 0x85).collect();
     let id = |btf: &Btf| btf.function_id("of_kernel").unwrap().cast_signed();
     let in_module = (base.raw().unwrap().count() + 2).cast_signed();
@@ -83,7 +83,7 @@ fn a_call_of_a_kernel_function_has_its_id_and_the_place_of_its_module() {
 }
 
 #[test]
-fn a_symbol_s_address_and_a_value_of_the_configuration_are_the_kernel_s() {
+fn symbol_address_and_configuration_value_are_the_kernels() {
     let seen = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let calls = Rc::clone(&seen);
     let (kernel, btf) = kernel(move |call| {

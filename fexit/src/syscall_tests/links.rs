@@ -1,4 +1,4 @@
-//! Links: how long they live, their pins, and what the kernel says of them.
+//! Links: lifetime, pins and information.
 
 use std::cell::RefCell;
 use std::io::PipeReader;
@@ -18,7 +18,7 @@ use crate::sys::fake;
 use crate::sys::perf::wait_readable;
 use crate::{Btf, Ebpf};
 
-/// Links that tell when the last descriptor of theirs is closed, for the kernel detaches then.
+/// Links that show whether their last descriptor is closed, which detaches them.
 #[derive(Clone, Default)]
 struct Links(Rc<RefCell<Vec<PipeReader>>>);
 
@@ -37,7 +37,7 @@ impl Links {
         (links, btf)
     }
 
-    /// For each link that was made: whether it is still open.
+    /// For each created link: whether it is still open.
     fn open(&self) -> Vec<bool> {
         let links = self.0.borrow();
         let is_open =
@@ -79,7 +79,7 @@ fn unload_and_drop_close_the_links_that_the_program_owns() {
 }
 
 #[test]
-fn a_link_that_was_taken_is_closed_by_its_owner_only() {
+fn taken_link_is_closed_only_by_its_owner() {
     let (links, _, mut ebpf, id) = attached();
     let link = fexit(&mut ebpf).take_link(id).unwrap();
     fexit(&mut ebpf).unload().unwrap();
@@ -95,7 +95,7 @@ fn a_link_that_was_taken_is_closed_by_its_owner_only() {
 }
 
 #[test]
-fn a_pin_is_made_at_the_path_for_the_link() {
+fn link_is_pinned_at_the_path() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pinned");
     let seen = Rc::new(RefCell::new(Vec::new()));
@@ -145,7 +145,7 @@ fn a_pin_is_made_at_the_path_for_the_link() {
 }
 
 #[test]
-fn only_a_link_that_the_library_makes_is_opened_from_a_pin() {
+fn only_links_of_supported_types_are_opened_from_a_pin() {
     for (fdinfo, kind, attach_type, found) in [
         ("link_type:\ttracing\n", 2, 25, None),
         ("link_type:\ttracing\n", 2, 58, None),

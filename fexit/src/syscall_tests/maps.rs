@@ -16,7 +16,7 @@ use crate::sys::attr::{MapCreateAttr, MapElemAttr, ObjAttr, ProgLoadAttr};
 use crate::sys::fake::{self, Call, Kernel};
 use crate::{Ebpf, EbpfLoader, testing};
 
-// Of include/uapi/linux/bpf.h, written out: the library must not come to agree with itself.
+// The numbers of include/uapi/linux/bpf.h, independent of the library's.
 const MMAPABLE: u32 = 1 << 10;
 const RDONLY_PROG: u32 = 1 << 7;
 
@@ -37,7 +37,7 @@ fn source(map: &str) -> String {
 const HASH: &str =
     "int (*type)[1]; int (*max_entries)[8]; u32 *key; u64 *value; int (*map_flags)[1];";
 
-/// What decides which map is created.
+/// The attributes of a created map.
 fn definition(map: &MapCreateAttr) -> [u32; 5] {
     [
         map.map_type,
@@ -53,7 +53,7 @@ fn created(kernel: &Kernel) -> Vec<MapCreateAttr> {
 }
 
 #[test]
-fn a_map_is_created_as_it_is_declared_and_with_its_types() {
+fn map_is_created_as_declared_with_its_types() {
     let (kernel, _) = kernel(|_| None);
     let ebpf = with_map(HASH);
     assert_eq!(kernel.commands(), [], "not before it is used");
@@ -74,7 +74,7 @@ fn a_map_is_created_as_it_is_declared_and_with_its_types() {
 }
 
 #[test]
-fn a_map_that_takes_no_types_is_created_without() {
+fn map_without_support_for_types_is_created_without_them() {
     let (kernel, _) =
         kernel(|call| (call.cmd == BPF_MAP_CREATE && call.before == 0).then_some(libc::EINVAL));
     with_map(HASH).map("m").unwrap().fd().unwrap();
@@ -86,7 +86,7 @@ fn a_map_that_takes_no_types_is_created_without() {
 }
 
 #[test]
-fn a_map_of_maps_has_an_inner_map() {
+fn map_of_maps_has_an_inner_map() {
     let (kernel, _) = kernel(|_| None);
     let inner = "struct inner { int (*type)[2]; int (*max_entries)[3]; u32 *key; u64 *value; };";
     let map = "int (*type)[12]; int (*max_entries)[5]; u32 *key; struct inner *values[];";
@@ -128,7 +128,7 @@ fn extra_and_sizes_of_rings_reach_the_kernel() {
 }
 
 #[test]
-fn an_array_of_perf_events_has_a_slot_for_each_possible_cpu() {
+fn perf_event_array_has_a_slot_for_each_possible_cpu() {
     let (kernel, _) = kernel(|_| None);
     kernel.file("/sys/devices/system/cpu/possible", "0-3,8\n");
     with_map("int (*type)[4];").map("m").unwrap().fd().unwrap();
@@ -140,10 +140,10 @@ const GLOBALS: &str = "
     int zero; int one = 1; const volatile int TWO = 2;
     SEC(\"fexit/traced\") int p(void *ctx) { return zero + one + TWO; }";
 
-/// What each call for an element is given: command, key, value, flags.
+/// The attributes of a call for an element: command, key, value, flags.
 type Elements = Rc<RefCell<Vec<(bpf_cmd, Vec<u8>, Vec<u8>, u64)>>>;
 
-/// Remembers calls for elements with keys and values of these sizes, and lets `lookup` answer.
+/// Records calls for elements with keys and values of these sizes; `lookup` answers.
 fn elements(
     (key, value): (u64, u64),
     lookup: &'static [u8],
@@ -195,7 +195,7 @@ fn variables_are_maps_with_their_initial_values() {
     );
     let mut written = elements.take();
     written.sort_by(|a, b| a.2.cmp(&b.2));
-    // `.bss` is zero as it is.
+    // `.bss` needs no initial value.
     let first = 0u32.to_ne_bytes().to_vec();
     let written_by = |value: i32| {
         (
@@ -224,7 +224,7 @@ fn variables_are_maps_with_their_initial_values() {
 }
 
 #[test]
-fn a_program_refers_to_maps_by_their_descriptors() {
+fn program_refers_to_maps_by_their_descriptors() {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let insns = Rc::clone(&seen);
     let (_, btf) = kernel(move |call| {
@@ -310,7 +310,7 @@ fn keys_are_asked_for_one_behind_the_other() {
 }
 
 #[test]
-fn a_per_cpu_value_has_a_slot_of_eight_bytes_for_each_possible_cpu() {
+fn per_cpu_value_has_a_slot_of_eight_bytes_for_each_possible_cpu() {
     let (elements, answer) = elements(
         (4, 24),
         &[1, 0, 0, 0, 9, 9, 9, 9, 2, 0, 0, 0, 9, 9, 9, 9, 3],
@@ -366,7 +366,7 @@ fn pins(exists: bool) -> (Pins, Rc<Kernel>) {
 }
 
 #[test]
-fn a_map_that_is_shared_by_name_is_opened_or_created_and_pinned() {
+fn map_shared_by_name_is_opened_or_created_and_pinned() {
     let declaration = format!("{HASH} int (*pinning)[1];");
     let path = "/sys/fs/bpf/m".to_owned();
     let (calls, kernel) = pins(false);

@@ -1,4 +1,4 @@
-//! What the library asks of the kernel: every field of every attribute that decides what the kernel does.
+//! The system calls of the library: each field of the attributes that changes what the kernel does.
 
 mod attach;
 mod externs;
@@ -20,14 +20,14 @@ use crate::sys::fake::{self, Call, Kernel};
 use crate::testing;
 use crate::{Btf, Ebpf};
 
-// Of include/uapi/linux/bpf.h, written out: the library must not come to agree with itself.
+// The numbers of include/uapi/linux/bpf.h, independent of the library's.
 const TRACING: u32 = 26;
 const FEXIT: u32 = 25;
 const FSESSION: u32 = 58;
 const FEXIT_MULTI: u32 = 60;
 const FSESSION_MULTI: u32 = 61;
 
-/// What a load says of its program and target: program type, attach type, flags, type id and descriptor of the target.
+/// The attributes of a load: program type, attach type, flags, type id and descriptor of the target.
 fn target_of(load: &ProgLoadAttr) -> [u32; 5] {
     [
         load.prog_type,
@@ -70,7 +70,7 @@ fn fexit(ebpf: &mut Ebpf) -> &mut FExit {
     ebpf.program_mut("p").unwrap().try_into().unwrap()
 }
 
-/// The number by which attributes name a descriptor.
+/// The number of a descriptor in attributes.
 fn number(fd: impl AsFd) -> u32 {
     fd.as_fd().as_raw_fd().cast_unsigned()
 }

@@ -18,7 +18,7 @@ use crate::{Btf, EbpfLoader, VerifierLogLevel};
 const SLEEPABLE: u32 = 16;
 
 #[test]
-fn a_load_names_type_attach_type_flags_and_target() {
+fn load_passes_type_attach_type_flags_and_target() {
     let (kernel, btf) = kernel(|_| None);
     let id = |name| btf.function_id(name).unwrap();
     for (section, attach_type, flags) in [
@@ -56,7 +56,7 @@ fn a_load_names_type_attach_type_flags_and_target() {
 }
 
 #[test]
-fn a_load_brings_instructions_licence_name_and_debugging_information() {
+fn load_passes_instructions_licence_name_and_debugging_information() {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let texts = Rc::clone(&seen);
     let (kernel, btf) = kernel(move |call| {
@@ -94,7 +94,7 @@ fn a_load_brings_instructions_licence_name_and_debugging_information() {
 }
 
 #[test]
-fn the_types_of_an_object_are_loaded_once() {
+fn object_btf_is_loaded_once() {
     let sizes = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&sizes);
     let (kernel, btf) = kernel(move |call| {
@@ -124,7 +124,7 @@ fn the_types_of_an_object_are_loaded_once() {
 }
 
 #[test]
-fn a_log_is_asked_for_when_a_load_is_refused_or_when_the_caller_wants_one() {
+fn log_is_requested_after_a_refusal_or_by_the_callers_log_level() {
     let (kernel, btf) = kernel(|call| {
         let cmd = call.cmd;
         if cmd != BPF_PROG_LOAD {
@@ -132,7 +132,7 @@ fn a_log_is_asked_for_when_a_load_is_refused_or_when_the_caller_wants_one() {
         }
         let load: &mut ProgLoadAttr = call.attr();
         if load.log_size > 0 {
-            fake::write(load.log_buf, b"the verifier's words\0");
+            fake::write(load.log_buf, b"the verifier's log\0");
         }
         (load.log_level < 2).then_some(libc::EACCES)
     });
@@ -143,7 +143,7 @@ fn a_log_is_asked_for_when_a_load_is_refused_or_when_the_caller_wants_one() {
     let ProgramError::LoadError { verifier_log, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(verifier_log, "the verifier's words");
+    assert_eq!(verifier_log, "the verifier's log");
     let logs = |kernel: &Kernel| -> Vec<_> {
         let loads = kernel.attrs::<ProgLoadAttr>().into_iter();
         loads.map(|load| (load.log_level, load.log_size)).collect()
@@ -159,7 +159,7 @@ fn a_log_is_asked_for_when_a_load_is_refused_or_when_the_caller_wants_one() {
         .load_target(&Target::Section, &btf)
         .unwrap();
     assert_eq!(logs(&kernel)[2..], [(3, 64 << 10)]);
-    assert_eq!(fexit(&mut ebpf).verifier_log(), "the verifier's words");
+    assert_eq!(fexit(&mut ebpf).verifier_log(), "the verifier's log");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn programs_of_other_types_are_loaded_without_target_or_attach_type() {
 }
 
 #[test]
-fn a_test_run_gives_data_and_returns_what_the_kernel_measured() {
+fn test_run_passes_data_and_returns_the_duration() {
     let inputs = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&inputs);
     let (kernel, btf) = kernel(move |call| {
@@ -253,7 +253,7 @@ fn a_test_run_gives_data_and_returns_what_the_kernel_measured() {
 }
 
 #[test]
-fn a_kernel_without_targets_says_so_by_the_size_of_the_attribute() {
+fn kernel_without_targets_refuses_the_size_of_the_attribute() {
     for (errno, knows) in [
         (libc::E2BIG, false),
         (libc::EINVAL, true),

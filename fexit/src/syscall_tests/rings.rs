@@ -19,7 +19,7 @@ const READ: i32 = 1;
 const READ_WRITE: i32 = 3;
 
 #[test]
-fn a_ring_buffer_is_mapped_in_two_parts_of_which_only_the_reader_s_is_written() {
+fn ring_buffer_has_a_writable_consumer_page_and_a_read_only_rest() {
     let page = page_size();
     let size = 2 * page;
     let kernel = fake::kernel(move |call| {
@@ -53,7 +53,7 @@ fn a_ring_buffer_is_mapped_in_two_parts_of_which_only_the_reader_s_is_written() 
 }
 
 #[test]
-fn each_cpu_that_is_on_has_a_perf_event_of_its_own_in_the_array() {
+fn each_online_cpu_has_its_own_perf_event_in_the_array() {
     let elements = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&elements);
     let kernel = fake::kernel(move |call| {
@@ -71,7 +71,7 @@ fn each_cpu_that_is_on_has_a_perf_event_of_its_own_in_the_array() {
     let events = Rc::new(RefCell::new(Vec::new()));
     let opened = Rc::clone(&events);
     kernel.on_perf_event_open(move |attr, cpu| {
-        // A software event, `PERF_COUNT_SW_BPF_OUTPUT`, of which each is a sample with raw data and wakes the reader.
+        // A software event, `PERF_COUNT_SW_BPF_OUTPUT`; each one is a sample with raw data and wakes the reader.
         assert_eq!((attr.kind, attr.config, attr.sample_type), (1, 10, 1 << 10));
         assert_eq!(
             (attr.size, attr.sample_period, attr.wakeup_events),
@@ -89,7 +89,7 @@ fn each_cpu_that_is_on_has_a_perf_event_of_its_own_in_the_array() {
     assert_eq!(events.take(), [0, 2]);
     let key = |cpu: u32| (cpu.to_ne_bytes().to_vec(), 0);
     assert_eq!(elements.take(), [key(0), key(2)]);
-    // A page of the kernel's, and four of data: the next power of two.
+    // The control page, and four pages of data: the next power of two.
     let mapping = (0, 5 * page_size(), READ_WRITE, SHARED);
     assert_eq!(*kernel.mappings.borrow(), [mapping, mapping]);
 }
@@ -97,7 +97,7 @@ fn each_cpu_that_is_on_has_a_perf_event_of_its_own_in_the_array() {
 const GLOBALS: &str = "int zero; SEC(\"fexit/traced\") int p(void *ctx) { return zero; }";
 
 #[test]
-fn a_variable_is_read_and_written_in_place_where_the_map_can_be_mapped() {
+fn variable_is_accessed_in_mapped_memory_if_the_map_can_be_mapped() {
     let kernel = fake::kernel(|call| {
         if call.cmd == BPF_MAP_CREATE {
             call.fd = Some(fake::mappable(4096));
@@ -113,7 +113,7 @@ fn a_variable_is_read_and_written_in_place_where_the_map_can_be_mapped() {
 }
 
 #[test]
-fn a_mapping_that_is_forbidden_is_no_reason_to_go_by_calls() {
+fn forbidden_mapping_is_an_error() {
     for (errno, by_calls) in [(libc::ENODEV, true), (libc::EPERM, false)] {
         let kernel = fake::kernel(|_| None);
         kernel.mmap.set(Some(errno));

@@ -1,4 +1,4 @@
-//! What the library finds out about names and settings: by perf events, and in `/proc` and `/sys`.
+//! Checks of names and settings by perf events, `/proc` and `/sys`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ const SYMBOLS: &str = "ffffffff81000000 T traced\n\
     ffffffff82000000 T _etext\n";
 
 #[test]
-fn the_kernel_is_asked_for_a_kprobe_that_it_refuses_whether_a_name_is_ambiguous() {
+fn ambiguity_is_checked_by_a_kprobe_that_the_kernel_refuses() {
     let (kernel, btf) = kernel(|_| None);
     *kernel.release.borrow_mut() = "6.7.1-generic".to_owned();
     kernel.file("/sys/bus/event_source/devices/kprobe/type", "8\n");
@@ -45,7 +45,7 @@ fn the_kernel_is_asked_for_a_kprobe_that_it_refuses_whether_a_name_is_ambiguous(
 }
 
 #[test]
-fn a_kernel_that_does_not_count_symbols_shows_them() {
+fn kallsyms_is_read_on_a_kernel_that_does_not_count_symbols() {
     let (kernel, btf) = kernel(|_| None);
     *kernel.release.borrow_mut() = "5.10.0".to_owned();
     kernel.file("/proc/kallsyms", SYMBOLS);
@@ -64,7 +64,7 @@ fn a_kernel_that_does_not_count_symbols_shows_them() {
 }
 
 #[test]
-fn a_program_is_not_attached_while_ftrace_is_off() {
+fn program_is_not_attached_while_ftrace_is_off() {
     for (enabled, works) in [("0\n", false), ("1\n", true)] {
         let (kernel, btf) = kernel(|_| None);
         kernel.file("/proc/sys/kernel/ftrace_enabled", enabled);
@@ -76,7 +76,7 @@ fn a_program_is_not_attached_while_ftrace_is_off() {
 }
 
 #[test]
-fn a_refusal_for_want_of_rights_names_what_the_thread_lacks() {
+fn eperm_names_the_missing_capabilities_of_the_thread() {
     for (effective, last, expected) in [
         ("0000000000000000", "40", "lacks CAP_BPF and CAP_PERFMON"),
         ("0000008000000000", "40", "lacks CAP_PERFMON;"),

@@ -63,7 +63,7 @@ pub(super) fn btf_objects(
 }
 
 #[test]
-fn a_function_of_a_module_is_named_by_the_module_s_btf() {
+fn module_function_is_passed_with_the_btf_of_the_module() {
     let base = {
         let kernel = fake::kernel(|_| None);
         kernel.lacks(&[], TARGETS);
@@ -99,7 +99,7 @@ fn a_function_of_a_module_is_named_by_the_module_s_btf() {
 }
 
 #[test]
-fn a_program_as_a_target_is_named_by_a_descriptor_and_its_own_btf() {
+fn program_target_is_passed_with_its_descriptor_and_its_own_btf() {
     let types = testing::btf(&format!(
         "{TARGETS} SEC(\"xdp\") int main_program(void *ctx) {{ return 2; }}"
     ));
@@ -156,7 +156,7 @@ fn a_program_as_a_target_is_named_by_a_descriptor_and_its_own_btf() {
 }
 
 #[test]
-fn a_kernel_whose_btf_has_no_names_is_not_asked_for_them() {
+fn btf_names_are_not_requested_before_5_11() {
     let asked = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&asked);
     fake::kernel(move |call| {
@@ -171,7 +171,7 @@ fn a_kernel_whose_btf_has_no_names_is_not_asked_for_them() {
             BPF_OBJ_GET_INFO_BY_FD => {
                 let info = call.info::<bpf_btf_info>();
                 seen.borrow_mut().push((info.name, info.name_len));
-                // As far as the struct went before 5.11.
+                // The size of the struct before 5.11.
                 call.attr::<InfoAttr>().info_len = 16;
             }
             _ => {}
