@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_found_wherever_it_is_wrapped() {
+    fn refusal_is_found_in_every_wrapping_error() {
         let refusal = crate::Feature::RingBuf.unsupported();
         let error = ProgramError::Map(MapError::Unsupported(refusal));
         assert_eq!(error.unsupported(), Some(&refusal));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_answer_is_told_once_with_or_without_causes() {
+    fn io_error_is_printed_once_with_or_without_causes() {
         let io = || io::Error::from_raw_os_error(libc::EINVAL);
         let (path, name) = (PathBuf::from("/sys/fs/bpf/x"), "x".to_owned());
         let errors: [Box<dyn std::error::Error>; 7] = [

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_suggested_for_a_name_that_is_like_none() {
+    fn dissimilar_name_has_no_suggestion() {
         for name in ["", "_", "x", "unlike_everything_else"] {
             assert!(first(name).is_empty(), "{name}: {:?}", first(name));
         }

@@ -208,7 +208,7 @@ processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     }
 
     #[test]
-    fn of_a_report_the_reason_is_taken() {
+    fn reason_paragraph_of_a_report_is_used() {
         assert_eq!(
             summary(D_PATH_7_3).unwrap(),
             "The helper bpf_d_path#147 is not allowed: the helper-specific policy callback rejected this program \

@@ -46,7 +46,7 @@ pub(super) fn fexit(ebpf: &mut Ebpf) -> &mut FExit {
 }
 
 #[test]
-fn each_step_out_of_order_is_an_error_of_its_own() {
+fn each_call_out_of_order_has_its_own_error() {
     let (mut ebpf, btf) = fixture();
     kernel(|_, _| None);
     let program = fexit(&mut ebpf);

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_ends_the_wait_for_a_lock() {
+    fn stop_ends_the_wait_for_a_lock() {
         let (cache, stop) = (tempfile::tempdir().unwrap(), Stop::new().unwrap());
         let root = cache.path();
         let guard = lock(root, "name", Some(&stop), || panic!("it is free")).unwrap();

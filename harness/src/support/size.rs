@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_with_or_without_a_unit() {
+    fn number_with_or_without_a_unit_is_parsed() {
         for (text, bytes) in [
             ("0", 0),
             ("500", 500),

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vcpu_that_stops_early_has_no_speed() {
+    fn vcpu_that_stops_early_has_no_speed() {
         assert_eq!(speed_of(BUDGET, |_| None), 0.0);
     }
 

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_for_its_range_and_accelerator_only() {
+    fn step_applies_only_to_its_range_and_accelerator() {
         let text = "argument = 'x'\naccelerator = 'tcg'\nwhy = ''\n\
                     kernels = { from = '5.10', until = '6.1' }";
         let step: Step = toml::from_str(text).unwrap();

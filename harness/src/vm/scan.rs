@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_one_splat_and_keeps_its_text() {
+    fn warning_is_one_splat_and_keeps_its_text() {
         let console = console!("5.10-warn");
         let message = "WARNING: CPU: 0 PID: 1 at /build/splat.c:9 splat_init+0x30/0x1000 [splat]";
         let [splat] = console.splats() else {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oops_is_one_splat_though_several_of_its_lines_look_like_one() {
+    fn oops_with_several_matching_lines_is_one_splat() {
         let null = console!("5.10-oops");
         let [splat] = null.splats() else {
             panic!("{:?}", null.splats())
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oops_that_ends_in_a_panic_is_two_splats() {
+    fn oops_that_ends_in_a_panic_is_two_splats() {
         let console = console!("6.1-oops-in-init");
         let [oops, panic] = console.splats() else {
             panic!("{:?}", console.splats())
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_one_splat_with_its_trace() {
+    fn panic_is_one_splat_with_its_trace() {
         let console = console!("6.1-panic");
         let [panic] = console.splats() else {
             panic!("{:?}", console.splats())

@@ -91,7 +91,7 @@ fn installing_rust_prints_to_stderr_alone() {
 }
 
 #[test]
-fn a_failure_prints_to_stderr_alone() {
+fn failure_prints_only_to_stderr() {
     let apt_get = format!("{APT_GET}; exit 100");
     let output = setup(&[("apt-get", &apt_get), ("sudo", SUDO)]);
     prints_to_stderr_alone(&output, 100, &["apt-get out"]);

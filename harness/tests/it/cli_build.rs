@@ -51,7 +51,7 @@ fn missing_tools_are_named_all_at_once_with_their_packages() {
 }
 
 #[test]
-fn a_kernel_or_a_source_must_be_named() {
+fn build_without_kernel_and_source_is_a_usage_error() {
     let ran = run(&mut harness(&["kernels", "build"]));
     assert_eq!(ran.status, 2);
     ran.says(&["KERNEL"]);

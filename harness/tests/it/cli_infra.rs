@@ -61,7 +61,7 @@ fn kvm_asked_for_is_used_or_refused_with_a_way_out() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written() {
+fn cache_that_cannot_be_written_is_infra() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let cache = file.path().join("cache").display().to_string();
     let args = [
@@ -78,7 +78,7 @@ fn a_cache_that_cannot_be_written() {
 }
 
 #[test]
-fn a_full_disk_under_the_cache() {
+fn full_disk_under_the_cache_is_infra() {
     let kernels = tempfile::tempdir().unwrap();
     let matrix = matrix_with_mirror(kernels.path(), &serve(vec![0; 1 << 20]));
     let cache = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ fn a_full_disk_under_the_cache() {
 }
 
 #[test]
-fn a_full_disk_under_the_report() {
+fn full_disk_under_the_report_prints_it_to_stdout() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("report.json");
     let mut command = harness(&["--kernel", "5.10", "--offline", "--output"]);
@@ -172,7 +172,7 @@ fn offline_with_nothing_in_the_cache() {
 }
 
 #[test]
-fn a_corrupt_download_is_refused_by_its_checksum() {
+fn corrupt_download_is_refused_by_its_checksum() {
     let cache = tempfile::tempdir().unwrap();
     let kernels = tempfile::tempdir().unwrap();
     let matrix = matrix_with_mirror(kernels.path(), &serve(vec![0; locked_size()]));
@@ -198,12 +198,12 @@ fn a_corrupt_download_is_refused_by_its_checksum() {
 }
 
 #[test]
-fn a_download_that_stalls_can_be_interrupted() {
+fn download_that_stalls_can_be_interrupted() {
     stalls_and_is_interrupted(true);
 }
 
 #[test]
-fn an_index_that_stalls_can_be_interrupted() {
+fn index_that_stalls_can_be_interrupted() {
     stalls_and_is_interrupted(false);
 }
 
@@ -262,7 +262,7 @@ fn so_can_what_a_program_in_a_vm_waits_for() {
 }
 
 #[test]
-fn a_report_that_cannot_be_printed() {
+fn report_that_cannot_be_printed_is_infra() {
     let full = fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")

@@ -122,7 +122,7 @@ fn summary_outside_github_actions_is_a_usage_error() {
 }
 
 #[test]
-fn the_list_shows_scenarios_and_kernels_and_hides_the_selftests() {
+fn list_shows_scenarios_and_kernels_and_hides_the_selftests() {
     let ran = run(&mut harness(&["--list"]));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     for line in ["attach_twice", "5.10", "7.3"] {
@@ -132,7 +132,7 @@ fn the_list_shows_scenarios_and_kernels_and_hides_the_selftests() {
 }
 
 #[test]
-fn the_list_names_every_kernel_of_the_matrix_and_no_other() {
+fn list_names_every_kernel_of_the_matrix_and_no_other() {
     let text = fs::read_to_string(workspace().join("kernels/kernels.toml")).unwrap();
     let matrix: toml::Value = toml::from_str(&text).unwrap();
     let series = matrix["series"].as_array().unwrap();

@@ -25,7 +25,7 @@ fn every_feature_has_a_scenario_that_claims_its_minimum() {
 }
 
 #[test]
-fn the_matrix_has_a_kernel_on_either_side_of_every_minimum() {
+fn matrix_has_a_kernel_on_either_side_of_every_minimum() {
     let empty = tempfile::tempdir().unwrap();
     let kernels = Kernels::open(Options {
         cache_dir: Some(empty.path().to_owned()),

@@ -140,7 +140,7 @@ fn cpio_keeps_contents_of_any_length_and_unusual_names() {
 }
 
 #[test]
-fn a_built_image_has_init_job_modules_and_extras() {
+fn built_image_has_init_job_modules_and_extras() {
     let job = Job {
         work: Work::Scenarios {
             ids: vec!["attach".into()],

@@ -39,7 +39,7 @@ fn modules_of(kernel: &Kernel, root: &TempDir) -> Option<PathBuf> {
 }
 
 #[test]
-fn an_installed_kernel_has_its_modules() {
+fn installed_kernel_has_its_modules() {
     for base in ["lib/modules", "usr/lib/modules"] {
         let order = format!("{base}/{RELEASE}/modules.order");
         let config = format!("boot/config-{RELEASE}");

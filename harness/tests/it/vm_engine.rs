@@ -61,7 +61,7 @@ fn done_ends_a_run() {
 }
 
 #[test]
-fn a_panic_keeps_what_was_reported_before_it() {
+fn panic_keeps_earlier_events() {
     let seen = boot("panic", |_| {});
     let message = "Attempted to kill init! exitcode=0x00000300".to_owned();
     assert_ending(&seen, &Ending::KernelPanic { message });
@@ -117,7 +117,7 @@ fn guest_with_output_ends_at_the_time_limit() {
 }
 
 #[test]
-fn a_kernel_that_reports_a_stall_and_nothing_else_is_ended() {
+fn stall_without_later_events_ends_the_vm() {
     let seen = boot("stall", |_| {});
     let message = "rcu: INFO: rcu_sched self-detected stall on CPU".to_owned();
     assert_ending(&seen, &Ending::KernelHung { message });
@@ -125,7 +125,7 @@ fn a_kernel_that_reports_a_stall_and_nothing_else_is_ended() {
 }
 
 #[test]
-fn a_kernel_that_goes_on_after_a_stall_is_not_taken_for_hung() {
+fn stall_with_later_events_does_not_end_the_vm() {
     let seen = boot("stall-and-go-on", |config| {
         config.limits.shutdown_grace = Duration::from_millis(1);
     });
@@ -134,7 +134,7 @@ fn a_kernel_that_goes_on_after_a_stall_is_not_taken_for_hung() {
 }
 
 #[test]
-fn a_kernel_that_prints_reports_for_ever_is_ended_and_one_that_goes_on_is_not() {
+fn endless_splats_end_the_vm_unless_events_follow() {
     let seen = boot("flood-reports", |_| {});
     let Ending::KernelHung { message } = &seen.finished.ending else {
         panic!("{:?}", seen.finished.ending)
@@ -218,7 +218,7 @@ fn event_without_the_token_is_ignored() {
 }
 
 #[test]
-fn a_flood_of_events_ends_the_run() {
+fn flood_of_events_ends_the_run() {
     let seen = boot("flood-events", |_| {});
     let Ending::Flooded { bytes } = seen.finished.ending else {
         panic!("{:?}", seen.finished.ending)
@@ -245,7 +245,7 @@ fn console_flood_omits_only_the_middle() {
 }
 
 #[test]
-fn a_stop_ends_the_vm() {
+fn stop_ends_the_vm() {
     let (kernel, image) = (kernel(), image("hang"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
@@ -268,7 +268,7 @@ fn a_stop_ends_the_vm() {
 }
 
 #[test]
-fn a_file_that_is_no_kernel_is_a_failure_of_qemu() {
+fn file_that_is_no_kernel_is_a_qemu_failure() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "not a kernel").unwrap();
     let config = Config::new(file.path(), b"", Accelerator::Tcg);
@@ -281,7 +281,7 @@ fn a_file_that_is_no_kernel_is_a_failure_of_qemu() {
 }
 
 #[test]
-fn an_image_without_init_is_a_panic() {
+fn image_without_init_panics() {
     let (kernel, image) = (kernel(), Initramfs::new().to_bytes());
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
@@ -334,7 +334,7 @@ fn full_disk_is_named_and_the_console_is_complete() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+fn directory_that_cannot_be_made_is_an_error_that_names_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let keep = file.path().join("kept");
     let (kernel, image) = (kernel(), image("done"));

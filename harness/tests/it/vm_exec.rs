@@ -276,7 +276,7 @@ fn kernel_panic_in_exec_exits_125() {
 }
 
 #[test]
-fn a_program_that_takes_too_long_is_ended_and_so_are_its_children() {
+fn program_is_killed_at_its_limit_with_its_children() {
     let mut exec = exec(
         Path::new("/"),
         &["--timeout", "3"],

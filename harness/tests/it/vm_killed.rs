@@ -22,7 +22,7 @@ use harness::{
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-/// Tells the process of [`a_harness`] what to do.
+/// Tells the process of [`harness_in_a_child_process`] what to do.
 const MARK: &str = "FEXIT_TEST_MARK";
 
 /// Another process, which runs a VM that hangs, or sleeps where the mark is `sleep`.
@@ -35,7 +35,7 @@ struct Harness {
 
 #[test]
 #[ignore = "no test: the others run it, as a process that they can kill"]
-fn a_harness() {
+fn harness_in_a_child_process() {
     let mark = env::var(MARK).unwrap();
     let stop = Stop::on_signals().unwrap();
     if mark == "sleep" {
@@ -58,7 +58,7 @@ impl Harness {
         let child = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",
-                "vm_killed::a_harness",
+                "vm_killed::harness_in_a_child_process",
                 "--ignored",
                 "--nocapture",
             ])
@@ -115,14 +115,14 @@ fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_harness_that_is_killed_leaves_nothing() {
+fn killed_harness_leaves_no_process_or_file() {
     let harness = Harness::with_vm("kill");
     kill_process(harness.pid(), Signal::KILL).unwrap();
     assert_eq!(harness.end().0.signal(), Some(libc::SIGKILL));
 }
 
 #[test]
-fn a_harness_that_crashes_leaves_nothing() {
+fn crashed_harness_leaves_no_process_or_file() {
     let harness = Harness::with_vm("crash");
     kill_process(harness.pid(), Signal::ABORT).unwrap();
     assert_eq!(harness.end().0.signal(), Some(libc::SIGABRT));

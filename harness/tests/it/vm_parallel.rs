@@ -63,7 +63,7 @@ fn unrepeatable_leak_is_blamed_on_all_parallel_scenarios() {
 }
 
 #[test]
-fn of_all_that_ran_when_the_kernel_panicked_the_one_that_does_it_alone_is_to_blame() {
+fn panic_is_attributed_to_the_scenario_that_panics_serially() {
     let (status, report, outcomes) = on_5_10("selftest_wait,selftest_panic_beside,ftrace_off", &[]);
     assert_eq!(
         outcomes,
@@ -89,7 +89,7 @@ fn of_all_that_ran_when_the_kernel_panicked_the_one_that_does_it_alone_is_to_bla
 }
 
 #[test]
-fn a_panic_that_nobody_makes_alone_is_told_of_the_kernel() {
+fn panic_that_does_not_recur_serially_is_an_error_of_the_kernel() {
     let ids = "selftest_wait,selftest_panic_crowded,ftrace_off";
     let (status, report, outcomes) = on_5_10(ids, &[]);
     assert!(

@@ -90,7 +90,7 @@ fn remaining_child_of_qemu_does_not_block_the_run() {
 }
 
 #[test]
-fn a_program_that_is_no_qemu_is_refused() {
+fn program_that_is_no_qemu_is_refused() {
     let refusal = |path: &str| format!("{:#}", Qemu::at(Path::new(path)).unwrap_err());
     assert!(refusal("/nonexistent/qemu").contains("cannot run /nonexistent/qemu: No such file"));
     assert!(refusal("/etc/passwd").contains("Permission denied"));

@@ -97,7 +97,7 @@ fn oldest_and_newest_kernels_pass_every_scenario_and_the_report_is_complete() {
 }
 
 #[test]
-fn a_kernel_that_panics_costs_one_answer() {
+fn kernel_panic_costs_one_result() {
     let (status, report) = on_5_10("attach,selftest_panic,unload", &[]);
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
     let [before, broken, after] = in_order(&report);
@@ -111,7 +111,7 @@ fn a_kernel_that_panics_costs_one_answer() {
 }
 
 #[test]
-fn a_scenario_that_hangs_is_ended_and_the_next_one_runs() {
+fn hanging_scenario_is_killed_and_the_next_one_runs() {
     let (status, report) = on_5_10("attach,selftest_hang,unload", &[]);
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));
     let [before, broken, after] = in_order(&report);
@@ -298,7 +298,7 @@ fn restarted(report: &serde_json::Value, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_kernel_that_hangs_or_floods_its_console_costs_one_answer() {
+fn kernel_hang_or_console_flood_costs_one_result() {
     let ids = "attach,selftest_kernel_hangs,selftest_report_flood,unload";
     let (status, report) = on_5_10(ids, &[]);
     assert_eq!((status, &report["verdict"]), (1, &"not-ok".into()));

@@ -28,7 +28,7 @@ fn objects(dir: &Path) -> [PathBuf; 2] {
 }
 
 #[test]
-fn a_program_of_another_object_is_a_target_and_one_without_a_target_is_skipped() {
+fn program_of_another_object_is_a_target_and_one_without_a_target_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let [tracers, xdp] = objects(dir.path());
     let ran = run(harness(&["--kernel", "5.10,6.12"])
@@ -87,7 +87,7 @@ fn pin() -> PathBuf {
 }
 
 #[test]
-fn a_program_that_another_loader_pinned_is_a_target() {
+fn program_that_another_loader_pinned_is_a_target() {
     let dir = tempfile::tempdir().unwrap();
     let [tracers, xdp] = objects(dir.path());
     let place = |path: &Path, place: &str| format!("{}:{place}", path.display());

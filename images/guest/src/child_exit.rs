@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn the_descriptor_is_readable_after_the_exit_and_the_status_remains() {
+    fn descriptor_is_readable_after_the_exit_and_the_status_remains() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let end = watch(Pid::from_child(&child)).unwrap();
         assert!(!has_exited(&end, Duration::ZERO));

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_found_with_what_follows_it() {
+    fn warning_is_found_with_the_lines_after_it() {
         let text = splat(&[
             "6,801,1000,-;bpf: all is well\n",
             "4,802,1001,-;------------[ cut here ]------------\n",
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_log_is_an_error() {
+    fn unreadable_log_is_an_error() {
         let file = tempfile();
         for (path, why) in [
             ("/no/such/log", "cannot open /no/such/log: No such file"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_splat_is_truncated() {
+    fn long_splat_is_truncated() {
         let mut records = vec!["4,1,2,-;WARNING: CPU: 0\n"];
         records.extend(["4,1,2,-;more\n"; 500]);
         assert_eq!(splat(&records).unwrap().lines().count(), LINES);

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leaked_descriptor_is_named() {
+    fn leaked_descriptor_is_named() {
         let before = LeakCheck::for_process(Concurrency::Parallel);
         // Other tests open files at the same time: look for this file only.
         let file = fs::File::open("/dev/null").unwrap();

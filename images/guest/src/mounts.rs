@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_not_a_mount_point() {
+    fn directory_is_not_a_mount_point() {
         assert!(is_mount_point(Path::new("/proc")));
         for path in ["/proc/self", "/no/such/folder"] {
             assert!(!is_mount_point(Path::new(path)), "{path}");

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_a_failure_and_a_wrapped_skip_is_a_skip() {
+    fn error_is_a_failure_and_a_wrapped_skip_is_a_skip() {
         assert_eq!(
             judged(Ok(())),
             result_of(Outcome::Passed, None, Duration::from_micros(7))
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_survives_serialization() {
+    fn result_survives_serialization() {
         let mut result = judged(Ok(()));
         result.measurements.insert("calls".into(), 3.into());
         let report = serde_json::to_vec(&result).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_shows_the_last_lines() {
+    fn failure_shows_the_last_lines() {
         let report = serde_json::to_vec(&judged(Err(anyhow!("cause")))).unwrap();
         let result = of(&ended(Some(0), &report, b"one\ntwo\n"), Duration::ZERO);
         assert_eq!(
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_a_result_is_a_failure_that_names_its_status() {
+    fn process_without_a_result_is_a_failure_with_its_status() {
         let limit = Duration::from_secs(2);
         let passed = serde_json::to_vec(&judged(Ok(()))).unwrap();
         for (ended, outcome, error) in [
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_replaces_a_pass_and_is_added_to_a_failure() {
+    fn splat_replaces_a_pass_and_is_added_to_a_failure() {
         let splat = || Some("WARNING: CPU: 0\nRIP".to_owned());
         let mut passed = judged(Ok(()));
         note_splat(&mut passed, None);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_splat_replaces_a_skip() {
+    fn splat_replaces_a_skip() {
         let mut skipped = judged(Err(skip("no module")));
         note_splat(&mut skipped, Some("WARNING: CPU: 0".into()));
         assert_eq!(skipped.outcome, Outcome::Splat);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_log_fails_a_scenario() {
+    fn unreadable_log_fails_a_scenario() {
         for (result, error) in [
             (Ok(()), "it passed, but the kernel's log cannot be read"),
             (
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_bounded() {
+    fn event_is_bounded() {
         let long = judged(Err(anyhow!("x".repeat(1 << 19))));
         let report = serde_json::to_vec(&long).unwrap();
         let result = of(

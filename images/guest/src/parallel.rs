@@ -36,7 +36,7 @@ mod tests {
     use super::is_preemptible;
 
     #[test]
-    fn an_unknown_mode_counts_as_preemptible() {
+    fn unknown_mode_counts_as_preemptible() {
         for (version, mode, preemptible) in [
             ("#1 SMP Debian 5.10.262-1 (2026-08-10)", None, false),
             ("#1 SMP PREEMPT Debian", None, true),

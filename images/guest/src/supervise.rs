@@ -242,7 +242,7 @@ mod tests {
 
     /// One test, because each serial run kills all children of this process.
     #[test]
-    fn a_process_is_killed_at_its_limit_with_its_descendants() {
+    fn process_is_killed_at_its_limit_with_its_descendants() {
         let minute = Duration::from_secs(60);
         let ended = sh("echo result >&0; echo out; echo err >&2; exit 3", minute);
         assert_eq!(ended.status.and_then(|status| status.code()), Some(3));

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_keeps_head_and_tail() {
+    fn long_text_keeps_head_and_tail() {
         assert_eq!(bounded("short", 5), "short");
         assert_eq!(
             bounded("0123456789", 4),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_keeps_the_last_complete_lines() {
+    fn tail_keeps_the_last_complete_lines() {
         let mut tail = Tail::new(16);
         tail.push(b"one\ntwo\n");
         assert_eq!(tail.lines(9), "one\ntwo");

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_round_trips_and_zeroed_memory_has_none() {
+    fn header_round_trips_and_zeroed_memory_has_none() {
         let mut seed = [0; SEED];
         seed[63] = 9;
         let header = Header {

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_unused_goes_first_and_what_was_built_stays() {
+    fn prune_removes_the_longest_unused_and_keeps_built_kernels() {
         let cache = filled();
         let root = cache.path();
         let everything = ["5.10_a", "5.5_c", "6.1_b", "linux-5.6_d", "e"];
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_harness_is_making_stays() {
+    fn entries_that_another_harness_writes_are_kept() {
         let cache = filled();
         let root = cache.path();
         let _guard = lock(root, "6.1_b", None, || {}).unwrap();

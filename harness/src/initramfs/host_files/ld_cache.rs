@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_ld_cache_lists_libc() {
+    fn hosts_ld_cache_lists_libc() {
         let cache = LdCache::read(Path::new("/etc/ld.so.cache"));
         assert!(cache.find("libc.so.6").iter().any(|path| path.exists()));
         assert!(LdCache::read(Path::new("/nonexistent")).0.is_empty());

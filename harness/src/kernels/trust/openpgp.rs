@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_and_its_subkeys_are_refused() {
+    fn revoked_key_and_its_subkeys_are_refused() {
         for keyring in both_ways(gpg!("good-key")) {
             for message in [gpg!("by-primary"), gpg!("by-subkey")] {
                 assert_eq!(keyring.verify_inline(message).unwrap().text, "a text");
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_subkey_is_refused_and_its_primary_key_is_not() {
+    fn revoked_subkey_is_refused_and_its_primary_key_is_not() {
         for keyring in both_ways(gpg!("revoked-subkey")) {
             let error = keyring
                 .verify_inline(gpg!("by-subkey"))
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_of_another_key_is_ignored() {
+    fn revocation_of_another_key_is_ignored() {
         // Anybody can upload one to a keyserver, under a key that is not theirs.
         let mut keyring = Keyring::parse("test", gpg!("good-key")).unwrap();
         let revoked = Keyring::parse("test", gpg!("revoked-key")).unwrap();
@@ -388,14 +388,14 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_key_is_accepted() {
+    fn expired_key_is_accepted() {
         for keyring in both_ways(gpg!("expired-key")) {
             keyring.verify_inline(gpg!("by-expired")).unwrap();
         }
     }
 
     #[test]
-    fn a_weak_key_is_refused_with_its_subkeys() {
+    fn weak_key_is_refused_with_its_subkeys() {
         for (key, message, reason) in [
             (gpg!("rsa1024-key"), gpg!("by-rsa1024"), "RSA of 1024 bits"),
             (

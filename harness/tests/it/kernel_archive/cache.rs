@@ -28,7 +28,7 @@ impl Progress for Log {
 }
 
 #[test]
-fn a_kernel_is_unpacked_and_found_again() {
+fn kernel_is_unpacked_and_found_again() {
     let archive = Archive::new();
     let kernel = get(&archive.open(), "6.1").unwrap();
     assert_eq!(kernel.requested, "6.1");
@@ -309,7 +309,7 @@ fn victim() {
 }
 
 #[test]
-fn a_killed_download_is_started_anew() {
+fn killed_download_is_restarted() {
     let archive = Archive::new();
     let deb = Archive::deb_path("6.1.5");
     let bytes = archive.server.bytes(&deb);
@@ -364,7 +364,7 @@ fn leftovers_of_dead_processes_are_removed_and_live_builds_kept() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_named() {
+fn cache_that_cannot_be_written_is_named() {
     let archive = Archive::new();
     fs::write(archive.path("file"), "").unwrap();
     let options = Options {

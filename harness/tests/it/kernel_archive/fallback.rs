@@ -34,7 +34,7 @@ fn age_index(archive: &Archive) {
 }
 
 #[test]
-fn the_next_mirror_is_tried() {
+fn next_mirror_is_tried() {
     let archive = Archive::new();
     let broken = Server::start();
     let base = format!("{}/nothing", broken.url);
@@ -74,7 +74,7 @@ fn mirror_with_wrong_content_is_skipped() {
 }
 
 #[test]
-fn the_lock_needs_no_index() {
+fn lock_needs_no_index() {
     let mut archive = Archive::new();
     let changes = update(&archive);
     assert_eq!(
@@ -163,7 +163,7 @@ fn network_failure_does_not_replace_the_locked_kernel() {
 }
 
 #[test]
-fn a_series_that_cannot_be_resolved_stays_locked_as_it_was() {
+fn series_that_cannot_be_resolved_stays_locked_as_it_was() {
     let mut archive = Archive::new();
     update(&archive);
     archive.forget_all();
@@ -193,7 +193,7 @@ fn a_series_that_cannot_be_resolved_stays_locked_as_it_was() {
 }
 
 #[test]
-fn an_exact_version_is_looked_up() {
+fn exact_version_is_looked_up() {
     let mut archive = Archive::new();
     archive.add("6.1.6");
     archive.add("6.1.10");
@@ -250,7 +250,7 @@ fn optional_packages_may_be_missing() {
 }
 
 #[test]
-fn a_fresh_index_is_not_fetched_again() {
+fn fresh_index_is_not_fetched_again() {
     let archive = Archive::new();
     archive.open().resolve("6.1", &Silent).unwrap();
     archive.server.requests();

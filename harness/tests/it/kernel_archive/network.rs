@@ -57,7 +57,7 @@ fn transfer_that_always_breaks_is_an_error() {
 }
 
 #[test]
-fn a_package_that_is_too_short_is_an_error() {
+fn package_that_is_too_short_is_an_error() {
     let archive = Archive::new();
     archive
         .server

@@ -18,7 +18,7 @@ fn nothing_is_cached(archive: &Archive) {
 }
 
 #[test]
-fn a_changed_release_file_is_refused() {
+fn changed_release_file_is_refused() {
     let archive = Archive::new();
     archive.server.change(IN_RELEASE, |bytes| {
         Reply::Bytes(
@@ -53,7 +53,7 @@ fn unsigned_text_around_the_signed_part_is_refused() {
 }
 
 #[test]
-fn an_unsigned_release_file_is_refused() {
+fn unsigned_release_file_is_refused() {
     let archive = Archive::new();
     let release = archive.release(&archive.server.bytes(PACKAGES), SUITE);
     archive.server.put(IN_RELEASE, Reply::Bytes(release.into()));
@@ -65,7 +65,7 @@ fn an_unsigned_release_file_is_refused() {
 }
 
 #[test]
-fn an_unknown_key_is_refused() {
+fn unknown_key_is_refused() {
     let archive = Archive::new();
     let release = archive.release(&archive.server.bytes(PACKAGES), SUITE);
     archive
@@ -93,7 +93,7 @@ fn an_unknown_key_is_refused() {
 }
 
 #[test]
-fn the_release_file_of_another_suite_is_refused() {
+fn release_file_of_another_suite_is_refused() {
     let archive = Archive::new();
     let release = archive.release(&archive.server.bytes(PACKAGES), "test-old");
     archive.server.put(
@@ -139,7 +139,7 @@ fn detached_signature_is_accepted() {
 }
 
 #[test]
-fn a_changed_index_is_refused() {
+fn changed_index_is_refused() {
     let archive = Archive::new();
     archive.server.change(PACKAGES, |mut bytes| {
         let middle = bytes.len() / 2;
@@ -154,7 +154,7 @@ fn a_changed_index_is_refused() {
 }
 
 #[test]
-fn a_changed_package_is_refused() {
+fn changed_package_is_refused() {
     let deb = Archive::deb_path("6.1.5");
     type Change = fn(&mut Vec<u8>);
     let flip: Change = |bytes| bytes[100] ^= 1;
@@ -172,7 +172,7 @@ fn a_changed_package_is_refused() {
 }
 
 #[test]
-fn a_changed_lock_is_refused() {
+fn changed_lock_is_refused() {
     let archive = Archive::new();
     operations::update(
         &archive.open(),
@@ -222,7 +222,7 @@ fn modules_of_another_kernel_are_refused() {
 }
 
 #[test]
-fn a_package_without_a_kernel_is_named() {
+fn package_without_a_kernel_is_named() {
     for (files, message) in [
         (vec![("./usr/share/doc/x", &b"x"[..])], "no kernel image"),
         (
@@ -269,7 +269,7 @@ fn replaced_index_in_the_cache_is_fetched_again() {
 }
 
 #[test]
-fn a_damaged_index_in_the_cache_is_fetched_again() {
+fn damaged_index_in_the_cache_is_fetched_again() {
     let archive = Archive::new();
     get(&archive.open(), "6.1").unwrap();
     for name in ["InRelease", "Packages.xz"] {

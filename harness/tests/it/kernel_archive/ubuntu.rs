@@ -109,7 +109,7 @@ fn sums_path(version: &str) -> String {
 }
 
 #[test]
-fn the_newest_build_of_a_series() {
+fn series_resolves_to_its_newest_build() {
     let archive = builds(&["5.15", "5.15.9", "5.15.100", "5.14.200"]);
     let kernel = get(&archive.open(), "5.15").unwrap();
     assert_eq!(kernel.version, "5.15.100");
@@ -149,7 +149,7 @@ fn failed_build_is_skipped() {
 }
 
 #[test]
-fn an_exact_version() {
+fn exact_version_resolves_to_itself() {
     let archive = builds(&["5.15", "5.15.9"]);
     // Needs no listing.
     archive.server.put("/mainline/", Reply::Status(500));
@@ -299,7 +299,7 @@ fn series_outside_all_is_locked_only_by_name() {
 }
 
 #[test]
-fn a_build_can_be_locked() {
+fn build_can_be_locked() {
     let archive = builds(&["5.15.9"]);
     let changes = operations::update(&archive.open(), &[], &Silent).unwrap();
     assert_eq!(

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_part_after_a_pin_is_a_subprogram() {
+    fn part_after_a_pin_is_a_subprogram() {
         let is_dir = |path: &Path| {
             ["/sys/fs/bpf", "/sys/fs/bpf/net"]
                 .map(Path::new)

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_is_found_by_its_id() {
+    fn scenario_is_found_by_its_id() {
         assert_eq!(
             find("take_link").map(|scenario| scenario.id),
             Some("take_link")

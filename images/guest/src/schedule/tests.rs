@@ -35,7 +35,7 @@ fn blamed(ran: &[Ran], again: &[Ran], left: Option<&str>) -> Vec<(String, Outcom
 }
 
 #[test]
-fn a_fault_that_does_not_recur_serially_is_attributed_to_all_that_ran() {
+fn fault_that_does_not_recur_serially_is_attributed_to_all_that_ran() {
     use Outcome::{Failed, Passed, Splat, Unsupported};
     let parallel = [
         ran("a", Splat, Some("BUG")),

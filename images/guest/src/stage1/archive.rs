@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_archive_is_an_error() {
+    fn truncated_archive_is_an_error() {
         let dir = dir("damaged");
         let archive = [entry(0o100_644, "file", "content"), entry(0, END, "")].concat();
         for length in 0..archive.len() - 3 {
