@@ -15,8 +15,8 @@ use std::process::{Command, ExitCode};
 
 const INSTALL: &str = "apt-get install clang libbpf-dev linux-libc-dev";
 
-/// Compiles each `NAME.bpf.c` of the directory `sources` to `NAME.bpf.o` in `OUT_DIR`; headers are looked for in
-/// `includes` as well. Both are relative to the crate. An error is printed, and fails the build.
+/// Compiles each `NAME.bpf.c` of the directory `sources` to `NAME.bpf.o` in `OUT_DIR`; headers are
+/// searched in `includes` too. Both are relative to the crate. An error is printed, and fails the build.
 pub fn compile_all(sources: &str, includes: &[&str]) -> ExitCode {
     match try_compile_all(sources, includes) {
         Ok(()) => ExitCode::SUCCESS,

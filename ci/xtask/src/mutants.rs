@@ -1,5 +1,5 @@
-//! Mutation tests: breaks the library in a copy of the tree, and requires that the unit tests fail there, and the scenario
-//! of that part if it has one.
+//! Mutation tests: breaks the library in a copy of the tree, and requires that the unit tests fail there, and the
+//! scenario of that part if it has one.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use xshell::{Shell, cmd};
 struct Mutant {
     /// What is broken.
     name: &'static str,
-    /// The scenario that must notice; if none, the unit tests alone do.
+    /// The scenario that must fail; if none, only the unit tests must.
     scenario: Option<&'static str>,
     file: &'static str,
     /// The text that is replaced; it occurs exactly once in the file.
@@ -115,13 +115,13 @@ const MUTANTS: &[Mutant] = &[
         "        bpf_fd: raw(fd) + 1,\n        file_flags",
     ),
     unit(
-        "a perf event of another kind is opened",
+        "a perf event of another type is opened",
         "fexit/src/sys/perf.rs",
         "PERF_COUNT_SW_BPF_OUTPUT: u64 = 10",
         "PERF_COUNT_SW_BPF_OUTPUT: u64 = 9",
     ),
     unit(
-        "a record may be given back after the next is looked for",
+        "a record may be released after the next one is loaded",
         "fexit/src/sys/ring.rs",
         "        mmap::fence();\n",
         "",
@@ -221,8 +221,8 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs the unit tests about what the library asks of the kernel; an error if a mutant is no Rust. Layouts are checked while
-/// the tests are compiled.
+/// Runs the unit tests of system calls; an error if a mutant does not compile. Layouts are checked when the tests are
+/// compiled.
 fn unit_tests(shell: &Shell) -> Result<&'static str> {
     cmd!(shell, "cargo check --quiet --locked -p fexit")
         .quiet()

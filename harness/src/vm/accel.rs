@@ -1,7 +1,7 @@
 //! The accelerator of a VM: KVM if it is fast enough, otherwise TCG.
 //!
-//! A `/dev/kvm` that opens is not enough. Some hosts have a KVM that interprets every instruction: it passes a test of a
-//! few instructions, but does not boot a kernel in time. So a vCPU runs a countdown, and its speed decides.
+//! A `/dev/kvm` that opens is not enough. Some hosts have a KVM that interprets every instruction: it passes a test of
+//! a few instructions, but does not boot a kernel in time. So a vCPU runs a countdown, and its speed decides.
 
 use std::fmt;
 use std::path::Path;

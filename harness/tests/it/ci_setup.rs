@@ -1,4 +1,4 @@
-//! `ci/setup` keeps stdout free: the command behind it in the README prints JSON there.
+//! `ci/setup` prints nothing on stdout: the command after it in the README prints JSON there.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// The real tools that the script may use; everything else on its PATH is made up by a test.
+/// The real tools that the script may use; a test provides all others on its PATH.
 const REAL: [&str; 8] = [
     "chmod", "cut", "dirname", "id", "mkdir", "sed", "sh", "sort",
 ];
@@ -17,7 +17,7 @@ const CARGO: &str = "echo cargo $(sed -n 1p \"$HOME/version\" || echo 1.0.0)";
 const APT_GET: &str = "echo apt-get out; echo apt-get err >&2";
 const SUDO: &str = "exec \"$@\"";
 
-/// Runs the script where these tools are all that there is.
+/// Runs the script with only these tools.
 fn setup(tools: &[(&str, &str)]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");

@@ -1,4 +1,4 @@
-//! `harness kernels build` as a user meets it: what it needs, and that no compiler outlives it.
+//! `harness kernels build`: its requirements, and that no compiler outlives it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const TOOLS: [&str; 7] = ["gcc", "ld", "flex", "bison", "bc", "perl", "pahole"];
 
-/// A folder of programs that say that they are version 1.24, and do nothing.
+/// A folder of programs that print version 1.24 and do nothing.
 fn stubs(dir: &Path, names: &[&str]) -> String {
     let bin = dir.join("bin");
     fs::create_dir(&bin).unwrap();
@@ -89,7 +89,7 @@ fn sigkill_leaves_no_make_behind() {
     assert_eq!(status.code(), None);
 }
 
-/// Starts a build, sends a signal while a compiler is at work, and makes sure that the latter ends.
+/// Starts a build, sends a signal while a compiler runs, and checks that the compiler ends.
 fn signalled(signal: Signal) -> (ExitStatus, String) {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path().join("tree");

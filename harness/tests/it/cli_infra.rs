@@ -12,9 +12,9 @@ use std::{
 
 use crate::support::{Ran, harness, objects::compile, run, stalled::Stalled, workspace};
 
-/// The report says `infra`, why, and lists the scenario as never reached.
+/// The report has the verdict `infra` with the reason, and the scenario as not reached.
 #[track_caller]
-fn teaches_nothing(ran: &Ran, why: &[&str]) {
+fn is_infra(ran: &Ran, why: &[&str]) {
     assert_eq!(ran.status, 3, "{}", ran.stderr);
     let report = ran.report();
     assert_eq!(report["verdict"], "infra");
@@ -36,7 +36,7 @@ fn missing_qemu_exits_3_and_names_the_package() {
     let args = ["--kernel", "5.10,6.1", "--scenario", "attach", "--offline"];
     let ran = run(harness(&args).env("PATH", empty.path()));
     ran.one_error(3, &["qemu-system-x86_64 is not on PATH", "install"]);
-    teaches_nothing(&ran, &["qemu-system-x86_64 is not on PATH"]);
+    is_infra(&ran, &["qemu-system-x86_64 is not on PATH"]);
     assert_eq!(ran.report()["kernels"].as_array().unwrap().len(), 2);
 }
 
@@ -45,7 +45,7 @@ fn invalid_qemu_exits_3() {
     let args = ["--kernel", "5.10", "--scenario", "attach", "--offline"];
     let ran = run(harness(&args).env("QEMU", "/bin/false"));
     ran.one_error(3, &["/bin/false"]);
-    teaches_nothing(&ran, &["/bin/false"]);
+    is_infra(&ran, &["/bin/false"]);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn kvm_asked_for_is_used_or_refused_with_a_way_out() {
         assert_eq!(ran.report()["kernels"][0]["accelerator"], "kvm");
     } else {
         ran.one_error(3, &["KVM is not usable", "`--accel auto` or `--accel tcg`"]);
-        teaches_nothing(&ran, &["KVM is not usable"]);
+        is_infra(&ran, &["KVM is not usable"]);
     }
 }
 
@@ -74,7 +74,7 @@ fn cache_that_cannot_be_written_is_infra() {
     ];
     let ran = run(&mut harness(&args));
     ran.says(&[&cache]);
-    teaches_nothing(&ran, &[&cache, "--cache-dir names another folder"]);
+    is_infra(&ran, &[&cache, "--cache-dir names another folder"]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn full_disk_under_the_cache_is_infra() {
     };
     let ran = run(&mut command);
     let place = cache.path().display().to_string();
-    teaches_nothing(
+    is_infra(
         &ran,
         &[
             "No space left on device",
@@ -121,7 +121,7 @@ fn full_disk_under_the_report_prints_it_to_stdout() {
         3,
         &["cannot write", "report.json", "No space left on device"],
     );
-    // What could not be written is not lost.
+    // The report goes to stdout instead.
     assert_eq!(ran.report()["verdict"], "infra");
 }
 
@@ -168,7 +168,7 @@ fn offline_with_nothing_in_the_cache() {
     ];
     let ran = run(&mut harness(&args));
     ran.says(&["--offline"]);
-    teaches_nothing(&ran, &["--offline"]);
+    is_infra(&ran, &["--offline"]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn corrupt_download_is_refused_by_its_checksum() {
         &cache,
     ];
     let ran = run(&mut harness(&args));
-    teaches_nothing(&ran, &["linux-image-5.10", "127.0.0.1", "its SHA-256 is"]);
+    is_infra(&ran, &["linux-image-5.10", "127.0.0.1", "its SHA-256 is"]);
     let kept = fs::read_dir(Path::new(&cache).join("kernels"));
     assert_eq!(
         kept.map_or(0, Iterator::count),
@@ -207,7 +207,7 @@ fn index_that_stalls_can_be_interrupted() {
     stalls_and_is_interrupted(false);
 }
 
-/// A kernel that is locked is downloaded at once; one that is not must first be looked for.
+/// A locked kernel is downloaded at once; for another one the index is downloaded first.
 fn stalls_and_is_interrupted(locked: bool) {
     let cache = tempfile::tempdir().unwrap();
     let kernels = tempfile::tempdir().unwrap();
@@ -301,15 +301,14 @@ fn matrix_with_mirror(dir: &Path, url: &str) -> String {
     dir.join("kernels.toml").display().to_string()
 }
 
-/// How large the locked 5.10 is.
+/// The size of the locked 5.10.
 fn locked_size() -> usize {
     let ran = run(&mut harness(&["kernels", "list", "5.10", "--json"]));
     let list: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     usize::try_from(list[0]["size"].as_u64().unwrap()).unwrap()
 }
 
-/// The same command, but with a disk of its own of that size on `dir`. `None`, with a word of it, where the system
-/// lets only its administrator have one.
+/// The same command, with a separate disk of that size on `dir`. `None`, with a message, if only root may mount one.
 fn on_small_disk(command: &Command, dir: &Path, size: &str) -> Option<Command> {
     let own = || {
         let mut unshare = Command::new("unshare");
@@ -347,7 +346,7 @@ fn serve(body: Vec<u8>) -> String {
             let head = BufReader::new(&stream).lines().map_while(Result::ok);
             head.take_while(|line| !line.is_empty()).for_each(drop);
             let length = body.len();
-            // The harness may hang up at any time.
+            // The harness may close the connection at any time.
             let _ = write!(
                 stream,
                 "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-//! Objects of the user's: what can be found wrong with them before anything is booted.
+//! The user's objects: errors that are found before a VM boots.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::support::objects::{clang, compile};
@@ -99,7 +99,7 @@ fn inconsistent_object_options_fail_before_booting() {
     run(&mut harness(&["minimum", "--object", "/bin/true"])).one_error(2, &["another machine"]);
 }
 
-/// Programs that are targets of others: which one is meant is known before anything is booted.
+/// Programs as targets of others are resolved before a VM boots.
 #[test]
 fn ambiguous_target_program_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Kernels of the user's own.
+//! The user's own kernels.
 
 #![allow(clippy::unwrap_used, reason = "tests are to panic")]
 
@@ -81,10 +81,10 @@ fn build_tree_is_accepted_as_a_kernel() {
     assert_eq!(kernel.image, root.path().join("arch/x86/boot/bzImage"));
     assert_eq!(modules_of(&kernel, &root), Some(PathBuf::new()));
     assert_eq!(kernel.config, Some(root.path().join(".config")));
-    // So is its image alone.
+    // Only the image works too.
     let kernel = local::open(&root.path().join("arch/x86/boot/bzImage"), None).unwrap();
     assert_eq!(modules_of(&kernel, &root), Some(PathBuf::new()));
-    // One without modules is no mistake.
+    // A kernel without modules is valid.
     let root = tree(&["arch/x86/boot/bzImage"]);
     let kernel = local::open(root.path(), None).unwrap();
     assert_eq!(kernel.modules, None);

@@ -1,4 +1,4 @@
-//! The published schema: it takes what the harness writes, and refuses what it never may write.
+//! The published schema accepts reports of the harness, and refuses invalid ones.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::support::validator;
@@ -55,11 +55,11 @@ fn invalid_values_fail_the_schema() {
         (kernel, "requested", json!("")),
         (kernel, "accelerator", json!("xen")),
         (kernel, "error", json!("ok, yet with an error")),
-        (kernel, "verdict", json!("infra")), // without saying why
+        (kernel, "verdict", json!("infra")), // without an error
         (kernel, "console_tail", json!(["of a run that was not ok"])),
         (kernel, "release", Value::Null),
-        (kernel, "scenarios", json!([])), // ok without having learned anything
-        (attach, "verdict", json!("not-ok")), // without saying why
+        (kernel, "scenarios", json!([])),     // ok without a result
+        (attach, "verdict", json!("not-ok")), // without an error
         (attach, "outcome", json!("exploded")),
         (attach, "outcome", json!("failed")), // ok although it failed
         (attach, "expected", Value::Null),

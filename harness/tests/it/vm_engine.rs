@@ -1,4 +1,4 @@
-//! VMs that end in every way that a VM can end.
+//! The endings of VMs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +36,7 @@ fn started() -> Event {
 
 const DONE: Event = Event::Done { scenarios: 1 };
 
-/// Enough for a boot on a busy machine.
+/// The time limit for a boot on a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(40);
 
 fn assert_ending(seen: &Seen, ending: &Ending) {
@@ -194,10 +194,10 @@ fn invalid_events_are_reported_and_skipped() {
     let seen = boot("garbage", |_| {});
     assert_ending(&seen, &Ending::Done);
     assert_eq!(seen.events, [ready(), started(), DONE]);
-    let [words, unknown, bytes, long, cut] = &seen.garbage[..] else {
+    let [not_json, unknown, bytes, long, cut] = &seen.garbage[..] else {
         panic!("{:?}", seen.garbage)
     };
-    assert_eq!(words.0, "not json");
+    assert_eq!(not_json.0, "not json");
     assert!(unknown.1.contains("unheard-of"), "{unknown:?}");
     assert!(bytes.0.contains('\u{fffd}'), "{bytes:?}");
     assert!(
@@ -234,7 +234,7 @@ fn console_flood_omits_only_the_middle() {
     assert!(text.len() < (4 << 20) + 100, "{}", text.len());
     assert!(text.contains("the first line\n") && text.contains("the last line\n"));
     assert!(text.contains("[... ") && text.contains(" bytes ...]"));
-    // Every line was passed on, though not kept.
+    // Every line was passed on, but not kept.
     assert_eq!(
         seen.console
             .iter()
@@ -260,7 +260,7 @@ fn stop_ends_the_vm() {
     let seen = run(&Qemu::find().unwrap(), &config, &stop);
     asker.join().unwrap();
     assert_ending(&seen, &Ending::Interrupted);
-    // And the next one does not even get going.
+    // The next VM ends at once.
     assert_ending(
         &run(&Qemu::find().unwrap(), &config, &stop),
         &Ending::Interrupted,
@@ -354,8 +354,8 @@ fn directory_that_cannot_be_made_is_an_error_that_names_it() {
 #[test]
 fn kept_files_reproduce_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    // A name that both QEMU and the shell would misread, were it not quoted.
-    // And relative: enough steps up lead to the root.
+    // A name that must be quoted for QEMU and for the shell.
+    // A relative path to the root.
     let root = "../".repeat(32);
     let keep = Path::new(&root)
         .join(dir.path().strip_prefix("/").unwrap())

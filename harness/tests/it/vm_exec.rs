@@ -1,4 +1,4 @@
-//! `harness exec` and real VMs: what a program finds in there, and what comes back.
+//! `harness exec` in real VMs: the environment of a program, and its output.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -152,7 +152,7 @@ fn secrets_stay_on_the_host_unless_env_names_them() {
     }
     assert_eq!(environment.matches("secret").count(), 1, "{environment}");
 
-    // What was named is in the initramfs that --keep writes.
+    // The named files are in the initramfs that --keep writes.
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let files = ["initramfs.cpio", "console.log", "events.jsonl"].map(|name| (name, 0o600));
     for (name, expected) in files.into_iter().chain([("run.sh", 0o700), ("", 0o700)]) {
@@ -162,7 +162,7 @@ fn secrets_stay_on_the_host_unless_env_names_them() {
 
 #[test]
 fn signal_and_exit_status_are_distinguished() {
-    // What it makes the kernel say is not for our terminal as it is.
+    // Kernel messages that it causes are escaped for the terminal.
     let script = "printf '<1>BUG: mine\\033[2J\\n' > /dev/kmsg; sleep 1; kill -SEGV $$";
     let output = here(&["sh", "-c", script]);
     let said = ["ended by signal 11", "the kernel reported: BUG: mine"];
@@ -170,7 +170,7 @@ fn signal_and_exit_status_are_distinguished() {
     assert!(!output.stderr.contains(&0x1b));
 }
 
-/// What a VM from a template was handed, the job with its token among it, came through the memory of a device.
+/// A VM from a template gets its files, and the job with its token, through the memory of a device.
 #[test]
 fn template_handover_memory_is_cleared() {
     let dir = tempfile::tempdir().unwrap();
@@ -187,7 +187,7 @@ fn template_handover_memory_is_cleared() {
             char *window = mmap(0, LENGTH, PROT_READ, MAP_SHARED, file, 0);
             if (count != 2 || window == MAP_FAILED)
                 return perror(arguments[1]), 1;
-            // The host may be late.
+            // The host may be slow.
             for (int tries = 0; tries < 100 && memcmp(window, zeroes, LENGTH); tries++)
                 usleep(100000);
             puts(memcmp(window, zeroes, LENGTH) ? "it is all there" : "it is empty");
@@ -203,7 +203,7 @@ fn template_handover_memory_is_cleared() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "it is empty\n");
 }
 
-/// The crate `examples/in_vm`, as its documentation says.
+/// The crate `examples/in_vm`, by the steps of its documentation.
 fn cargo_test(arguments: &[&str]) -> Output {
     let runner = format!("{} exec --kernel 5.10 --", env!("CARGO_BIN_EXE_harness"));
     Command::new(env!("CARGO"))
@@ -233,7 +233,7 @@ fn exec_as_cargo_runner_reports_test_failures() {
 
 #[test]
 fn stdin_is_passed_completely_up_to_eof() {
-    // Larger than all that the way there can hold.
+    // Larger than all buffers in between.
     let input: Vec<u8> = (0..100_000_u32).map(|n| (n * 7 % 251) as u8).collect();
     let mut exec = exec(Path::new("/"), &["--stdin"], &["sh", "-c", "sleep 1; cat"]);
     let mut child = exec
@@ -351,7 +351,7 @@ fn commands_that_cannot_run_fail_before_booting() {
         if !options.contains(&"--kernel") {
             exec.args(["--kernel", "5.10"]);
         }
-        // An emulator that would fail at once, were it started.
+        // A QEMU that fails at once.
         exec.env("QEMU", "/bin/false");
         let output = exec
             .args(options)
@@ -364,7 +364,7 @@ fn commands_that_cannot_run_fail_before_booting() {
     }
 }
 
-/// What a template was saved with must be what every other VM makes for itself.
+/// A VM from a template has the same environment as one that booted.
 #[test]
 fn vm_from_a_template_has_the_same_environment_as_a_booted_one() {
     const LOOK: &str = "umask; cut -d ' ' -f 1-3 /proc/mounts; cat /sys/class/net/lo/flags; \

@@ -1,4 +1,4 @@
-//! Whatever ends the harness, no VM is left, and no file.
+//! A harness that is killed or interrupted leaves no VM and no file.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,10 +22,10 @@ use harness::{
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-/// Tells the process of [`harness_in_a_child_process`] what to do.
+/// The variable with the mode of [`harness_in_a_child_process`].
 const MARK: &str = "FEXIT_TEST_MARK";
 
-/// Another process, which runs a VM that hangs, or sleeps where the mark is `sleep`.
+/// A child process that runs a hanging VM, or sleeps if the mark is `sleep`.
 struct Harness {
     child: Child,
     mark: String,
@@ -93,7 +93,7 @@ impl Harness {
         })
     }
 
-    /// Waits for its end, and makes sure that nothing is left of it: how it ended and what it said.
+    /// Waits for its end, checks that no process or file is left, and returns its status and output.
     fn end(mut self) -> (ExitStatus, String) {
         let said = std::io::read_to_string(self.child.stdout.take().unwrap()).unwrap();
         let status = self.child.wait().unwrap();
@@ -131,7 +131,7 @@ fn crashed_harness_leaves_no_process_or_file() {
 #[test]
 fn ctrl_c_interrupts_the_run() {
     let harness = Harness::with_vm("int");
-    // As a terminal does it: to every process of the group.
+    // Like a terminal: to every process of the group.
     kill_process_group(harness.pid(), Signal::INT).unwrap();
     let (status, said) = harness.end();
     assert!(
@@ -160,7 +160,7 @@ fn second_signal_ends_an_unresponsive_harness() {
         .unwrap();
     kill_process(harness.pid(), Signal::INT).unwrap();
     eventually("the end", || {
-        // Signals of one kind that come together are one; so again until it is received twice.
+        // Pending signals of one kind are merged, so repeat until it is received twice.
         kill_process(harness.pid(), Signal::INT).unwrap();
         harness.child.try_wait().unwrap().is_some_and(|status| {
             assert_eq!(status.signal(), Some(libc::SIGINT));

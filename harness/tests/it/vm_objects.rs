@@ -92,7 +92,7 @@ fn each_program_works_or_is_refused_with_the_expected_reason() {
             globals.iter().find(|g| g["name"] == name).unwrap()["value"].clone()
         };
         let hits = global("hits").as_u64().unwrap();
-        // Others call the function too, until the very end.
+        // Other processes call the function too, until the end.
         assert!(hits >= runs, "{hits} hits, {runs} runs");
         let map = &works["maps"][0];
         assert_eq!(

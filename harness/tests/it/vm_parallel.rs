@@ -13,11 +13,11 @@ fn on_5_10(ids: &str, more: &[&str]) -> (i32, Value, Vec<[String; 2]>) {
     (ran.status, report, outcomes)
 }
 
-fn warns(report: &Value, words: &str) -> bool {
+fn warns(report: &Value, text: &str) -> bool {
     let warnings = report["kernels"][0]["warnings"].as_array().unwrap();
     warnings
         .iter()
-        .any(|warning| warning.as_str().unwrap().contains(words))
+        .any(|warning| warning.as_str().unwrap().contains(text))
 }
 
 fn error(report: &Value, number: usize) -> &str {
@@ -55,7 +55,7 @@ fn unrepeatable_leak_is_blamed_on_all_parallel_scenarios() {
         [
             ["attach", "failed"],
             ["selftest_leak_once", "failed"],
-            ["ftrace_off", "passed"], // after them, alone
+            ["ftrace_off", "passed"], // after them, serially
         ]
     );
     assert_eq!(status, 1);

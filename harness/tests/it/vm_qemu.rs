@@ -1,4 +1,4 @@
-//! QEMUs that misbehave.
+//! Faults of QEMU.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +17,7 @@ use harness::{
     vm::{Accelerator, Config, Ending, Qemu},
 };
 
-/// Runs the script that passes for a QEMU, to do what `kernel` says.
+/// Runs a script in the place of QEMU; `kernel` selects its fault.
 fn pretend(kernel: &str, change: impl FnOnce(&mut Config<'_>)) -> Seen {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/engine/qemu.sh");
     let qemu = Qemu::at(&script).unwrap();
@@ -31,7 +31,7 @@ fn message(kernel: &str) -> String {
     pretend(kernel, |_| {}).finished.ending.to_string()
 }
 
-/// Waits until the process is gone, or just waits to be buried. One that is not killed sleeps for hours.
+/// Waits until the process has ended or is a zombie. If it is not killed, it sleeps for hours.
 fn assert_ends(pid: &str) {
     let stat = format!("/proc/{}/stat", pid.trim());
     let alive = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));

@@ -1,4 +1,4 @@
-//! Whole runs of the real binary on real kernels, and guests that break down on purpose.
+//! Full runs on real kernels, and guests with deliberate faults.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -33,8 +33,8 @@ fn oldest_and_newest_kernels_pass_every_scenario_and_the_report_is_complete() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert!(listed.len() > 10, "{listed:?}");
-    // Debian built the older two without FUNCTION_ERROR_INJECTION: nothing there can be the target of `sleepable`. Their
-    // BTF lists no function that the compiler changed.
+    // Debian built the older two without FUNCTION_ERROR_INJECTION: `sleepable` has no target there. Their BTF lists no
+    // function that the compiler changed.
     let kernels = [
         ("5.10", &["changed_function_in_btf", "sleepable"][..], true),
         ("6.1", &["changed_function_in_btf", "sleepable"], true),
@@ -206,7 +206,7 @@ fn kernel_warning_makes_its_scenario_a_splat() {
         let line = splat.lines().next().unwrap_or_default();
         assert!(line.contains(complaint), "no {complaint} in {splat}");
     }
-    // Each has a scenario that answers for it.
+    // A scenario has each splat.
     assert_eq!(report["kernels"][0]["error"], serde_json::Value::Null);
 }
 
@@ -261,7 +261,7 @@ fn endless_guest_ends_at_the_vm_time_limit() {
     has_evidence(&report);
 }
 
-/// Whoever has to find out why is shown the console's end and how to repeat the run.
+/// The report has the end of the console and the command that repeats the run.
 #[track_caller]
 fn has_evidence(report: &serde_json::Value) {
     let kernel = &report["kernels"][0];
@@ -283,7 +283,7 @@ fn early_exit_of_the_guest_is_no_success() {
     has_evidence(&report);
 }
 
-/// What ran when a VM ended and what was said of it, for each VM that another followed; nothing else is wrong.
+/// The `restarts`: what ran when each VM ended, and the reason. Nothing else is wrong.
 #[track_caller]
 fn restarted(report: &serde_json::Value, expected: &[(&str, &str)]) {
     let kernel = &report["kernels"][0];
@@ -319,8 +319,8 @@ fn kernel_hang_or_console_flood_costs_one_result() {
     );
 }
 
-/// The three scenarios of a run: the one that was listed first, the self-test, the other one. The guest's list
-/// decides the order; self-tests may stand anywhere in it.
+/// The three scenarios of a run: the first one in the list, the self-test, the other one. The order is that of the
+/// guest's list, where self-tests may be anywhere.
 fn in_order(report: &serde_json::Value) -> [[String; 3]; 3] {
     scenarios(report, 0).try_into().unwrap()
 }

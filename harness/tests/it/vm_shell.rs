@@ -1,4 +1,4 @@
-//! `harness shell` on a terminal: a real one, of which the test has the other end.
+//! `harness shell` on a pseudo-terminal of the test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,12 +23,12 @@ use rustix::{
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
-/// Longer than a boot takes on the busiest machine.
+/// The time limit for a boot on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Terminal {
     ours: File,
-    /// Kept open, so that the settings can be looked at when the harness is gone.
+    /// Kept open, so that the settings can be read after the harness has ended.
     theirs: File,
     shell: Child,
     shown: String,
@@ -75,7 +75,7 @@ impl Terminal {
         self.ours.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Reads until the terminal shows `text`, and forgets what came before its end.
+    /// Reads until the terminal shows `text`, and drops the output up to its end.
     #[track_caller]
     fn shows(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -120,7 +120,7 @@ fn shell_has_terminal_size_and_bpf_mounts_and_restores_the_terminal() {
     let mut terminal = Terminal::open();
     terminal.shows("5.10 # ");
     assert!(!terminal.is_restored(), "the harness reads whole lines");
-    // What is typed is echoed: what is waited for stands nowhere in it.
+    // Input is echoed, so it must not contain the expected output.
     terminal.types("stty size; uname -r | tr 0-9 x; stat -fc %T /sys/fs/bpf\r");
     for text in ["33 111\r\n", "x.xx.x", "bpf_fs"] {
         terminal.shows(text);
@@ -131,7 +131,7 @@ fn shell_has_terminal_size_and_bpf_mounts_and_restores_the_terminal() {
     thread::sleep(Duration::from_millis(500));
     terminal.types("\x03echo after-$((20 + 3))\r");
     terminal.shows("after-23");
-    // Its own end of the terminal is resized, and the shell's with it.
+    // Resizing the terminal resizes the shell's too.
     let size = Winsize {
         ws_row: 44,
         ws_col: 155,
@@ -184,7 +184,7 @@ fn without_a_terminal_commands_are_read_from_the_input() {
         .spawn()
         .unwrap();
     let mut stdin = shell.stdin.take().unwrap();
-    // The tools are there exactly if they are on this machine.
+    // The VM has the tools that this machine has.
     let has = |tool: &&str| {
         let version = Command::new("sh")
             .args(["-c", &format!("PATH=$PATH:/usr/sbin {tool}")])

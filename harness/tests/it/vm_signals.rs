@@ -1,4 +1,4 @@
-//! However the harness ends, no VM is left, and what was finished is in the report.
+//! After a signal to the harness no VM is left, and the report has the finished results.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -50,7 +50,7 @@ fn sigkill_leaves_no_vm_and_a_partial_report() {
 fn finished_kernel_stays_in_the_report_of_a_killed_harness() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("report.json");
-    // The second kernel of the two comes last, and never gets to its end.
+    // The second kernel is the last one, and does not finish.
     let mut child = start(&output, &["--kernel", "6.1,5.10", "--jobs", "1"], "attach");
     until("the first kernel is in the report", || {
         output.exists() && report_file(&output)["kernels"][0]["verdict"] == "ok"
@@ -208,7 +208,7 @@ fn exec_and_a_run_do_without_a_kvm_that_looks_well_and_fails() {
     }
 }
 
-/// A QEMU that is killed when it is to start a VM: `always`, or `once`. The first words of the console come from it.
+/// A QEMU that is killed when it starts a VM: `always`, or `once`. It prints the first line of the console.
 fn a_qemu_that_dies(dir: &Path, how_often: &str) -> PathBuf {
     let script = dir.join("qemu");
     let text = format!(
@@ -229,8 +229,8 @@ fn write_script(script: &Path, text: &str) {
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Sends a signal to the harness while its VM hangs in a scenario after one that passed. Makes sure that the VM
-/// goes, and returns the report and how the harness ended.
+/// Sends a signal to the harness while its VM hangs in a scenario, after one that passed. Checks that the VM ends, and
+/// returns the report and the exit status.
 #[track_caller]
 fn signalled(number: i32) -> (Value, std::process::ExitStatus) {
     let dir = tempfile::tempdir().unwrap();
@@ -280,7 +280,7 @@ fn signal(child: &Child, number: i32) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Where each child of any thread of a process is in /proc.
+/// The /proc folders of the children of a process.
 fn children(parent: &Child) -> Vec<PathBuf> {
     let tasks = fs::read_dir(format!("/proc/{}/task", parent.id())).unwrap();
     let lists =

@@ -1,4 +1,4 @@
-//! Objects of the user's whose programs are for other BPF programs, on real kernels.
+//! The user's objects with BPF programs as targets, on real kernels.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::support::objects::{compile, program};
 use crate::support::{harness, run, workspace};
 use serde_json::Value;
 
-/// Somebody's XDP program, with a function of its own.
+/// An XDP program with a subprogram.
 const XDP: &str = r#"
     struct xdp_md { u32 data, data_end, rest[4]; };
     __attribute__((noinline)) int length(struct xdp_md *xdp) { return xdp->data_end - xdp->data; }
@@ -58,7 +58,7 @@ fn program_of_another_object_is_a_target_and_one_without_a_target_is_skipped() {
                 "{program}"
             );
         }
-        // Both are attached to one and the same XDP program.
+        // Both are attached to the same XDP program.
         let alongside = program(kernel, "on_exit")["alongside"].as_array().unwrap();
         assert!(alongside.contains(&"on_length".into()), "{alongside:?}");
         let aimless = program(kernel, "aimless");
@@ -73,7 +73,7 @@ fn program_of_another_object_is_a_target_and_one_without_a_target_is_skipped() {
     ran.says(&["--target aimless=FUNCTION"]);
 }
 
-/// Builds tests/data/pin.rs, which loads and pins a program, without what only a debugger reads.
+/// Builds tests/data/pin.rs, which loads and pins a program, without debugging information.
 fn pin() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
@@ -124,7 +124,7 @@ fn program_that_another_loader_pinned_is_a_target() {
         assert!(reason["text"].as_str().unwrap().contains(text), "{reason}");
     }
 
-    // Where that goes wrong nothing is learned about the programs, and the report says why.
+    // If --prepare fails, the programs are skipped with the reason.
     let ran = harness("pin /xdp.o passed /sys/fs/bpf/xdp");
     assert_eq!(ran.status, 3, "{}", ran.stderr);
     let report = ran.report();

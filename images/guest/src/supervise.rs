@@ -66,7 +66,8 @@ pub(crate) fn run(
         process.watch(Instant::now() + GRACE)?;
         process.killed = true;
     }
-    // Before waiting for the child: until then no other process group can get this id. This fails only for an empty group.
+    // Before waiting for the child: until then no other process group can get this id. This fails only for an empty
+    // group.
     let _ = kill_process_group(process.pid, Signal::KILL);
     drop(priority);
     let status = process.child.try_wait()?;

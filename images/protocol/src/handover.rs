@@ -1,8 +1,8 @@
 //! How a restored VM gets its initramfs: through the shared memory of an ivshmem PCI device, which the waiting init has
 //! mapped.
 //!
-//! The memory starts with a [`Header`]; the archive follows at offset [`HEADER`]: the same initramfs as for a cold boot.
-//! A VM is saved with zeroed memory.
+//! The memory starts with a [`Header`]; the archive follows at offset [`HEADER`]: the same initramfs as for a cold
+//! boot. A VM is saved with zeroed memory.
 
 /// PCI vendor and device id of `ivshmem`, as in sysfs.
 pub const DEVICE: (&str, &str) = ("0x1af4", "0x1110");

@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use super::items::{self, megabytes};
 use crate::support::{atomic, lock::try_lock};
 
-/// Removes entries that can be made or downloaded again, the longest unused first, until the rest has at most `max` bytes.
+/// Removes entries that can be made or downloaded again, the longest unused first, until the rest has at most `max`
+/// bytes.
 pub(super) fn prune(root: &Path, max: u64) -> Result<()> {
     let mut all = items::all(root);
     let mut bytes: u64 = all.iter().map(|item| item.bytes).sum();

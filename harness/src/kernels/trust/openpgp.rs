@@ -11,8 +11,8 @@ use super::accepted::{check_hash, check_key};
 
 /// The keys whose signature we accept, all of them equally.
 ///
-/// docs/trust.md lists what is accepted. An expired key is: old snapshots of an archive are signed by keys that were valid
-/// then. A revoked one is not, whenever it signed: its owner says that somebody else may have it.
+/// docs/trust.md lists what is accepted. An expired key is: old snapshots of an archive are signed by keys that were
+/// valid then. A revoked one is not, whenever it signed: its owner says that somebody else may have it.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     name: String,

@@ -1,4 +1,4 @@
-//! The cache: found again, shared, damaged, killed.
+//! The cache: reuse, sharing, damage, killed downloads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ fn kernel_is_unpacked_and_found_again() {
     }
     assert_eq!(archive.server.requests(), Vec::<String>::new());
 
-    // Documentation is not kept, nor is the package.
+    // Documentation and the package are not kept.
     let mut kept = files(archive.path("cache/kernels"));
     kept.sort();
     let names: Vec<_> = kept
@@ -108,7 +108,7 @@ fn damaged_kernel_is_detected_and_downloaded_again() {
     let damages: [&dyn Fn(); 5] = [
         &|| fs::write(&kernel.image, "short").unwrap(),
         &|| {
-            // As long as before.
+            // The size stays the same.
             let mut bytes = fs::read(&kernel.image).unwrap();
             bytes[1000] ^= 1;
             fs::write(&kernel.image, bytes).unwrap();
@@ -138,7 +138,7 @@ fn damaged_kernel_is_detected_and_downloaded_again() {
             Vec::<String>::new()
         );
     }
-    // Without this file it is no entry at all.
+    // Without this file it is not an entry.
     fs::write(entry.join("kernel.json"), "{").unwrap();
     get(&archive.open(), "6.1").unwrap();
 }
@@ -196,7 +196,7 @@ fn list_fetch_and_verify_report_the_cache() {
 
     assert_eq!(status(&archive), 0);
 
-    // What no run sees: size and time stay.
+    // A run does not notice: size and time stay the same.
     let before = fs::metadata(&kernel.image).unwrap().modified().unwrap();
     let write = |bytes: &[u8]| {
         fs::write(&kernel.image, bytes).unwrap();
@@ -219,7 +219,7 @@ fn list_fetch_and_verify_report_the_cache() {
     write(&intact);
     assert_eq!(verify(&archive), [("6.1".into(), good())]);
 
-    // The image of this archive has no payload, so nothing can have been unpacked from it.
+    // The image of this archive has no payload that could be unpacked.
     let unpacked = archive.path(&format!("cache/vmlinux/{}", kernel.sha256));
     fs::create_dir(unpacked.parent().unwrap()).unwrap();
     fs::write(&unpacked, "x").unwrap();
@@ -259,7 +259,7 @@ fn two_harnesses_share_one_download() {
         options.patience.stall = Duration::from_secs(60);
         Kernels::open(options).unwrap()
     };
-    // Whoever comes second finds the index in the cache.
+    // The second one finds the index in the cache.
     let (first, second) = (patient(), patient());
     let (first_resolved, second_resolved) = (
         first.resolve("6.1", &Silent).unwrap(),
@@ -292,7 +292,7 @@ fn two_harnesses_share_one_download() {
     assert_eq!(downloads, 1);
 }
 
-/// Not a test of its own: the process that the next test kills.
+/// The process that the next test kills.
 #[test]
 #[ignore = "is run by another test"]
 fn victim() {
@@ -323,7 +323,7 @@ fn killed_download_is_restarted() {
     archive.server.wait_for(&deb);
     victim.kill().unwrap();
     victim.wait().unwrap();
-    // As if it had been killed somewhat later.
+    // The state after a later kill.
     let partial = fs::read_dir(archive.path("cache/kernels"))
         .unwrap()
         .next()

@@ -1,4 +1,4 @@
-//! The second choice, and that the report says so.
+//! Fallbacks, which the report shows.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ fn update(archive: &Archive) -> Vec<operations::Change> {
     operations::update(&archive.open(), &["6.1".to_owned()], &Silent).unwrap()
 }
 
-/// Makes the cached index look as if it had been fetched two days ago.
+/// Sets the time of the cached index to two days ago.
 fn age_index(archive: &Archive) {
     let list = fs::read_dir(archive.path("cache/lists"))
         .unwrap()
@@ -116,13 +116,13 @@ fn locked_version_gone_from_the_archive_is_replaced_by_the_newest() {
     archive
         .server
         .put(&Archive::deb_path("6.1.5"), Reply::Status(404));
-    // The archive lists no other.
+    // The archive has no other.
     assert_contains(
         &infra(&archive.open(), "6.1"),
         &["linux-image-6.1.5-cloud-amd64", "not found"],
     );
 
-    // The cached index is fresh, but what is gone from the pool must be gone from the index, too.
+    // The cached index is fresh, but a package that left the pool must leave the index too.
     archive.forget_all();
     archive.add("6.1.6");
     let kernel = get(&archive.open(), "6.1").unwrap();
@@ -139,7 +139,7 @@ fn locked_version_gone_from_the_archive_is_replaced_by_the_newest() {
     );
     assert_eq!(get(&archive.offline(), "6.1").unwrap().version, "6.1.6");
 
-    // Whoever asks for exactly that version does not get another one.
+    // A request for an exact version gets no other one.
     assert_contains(&infra(&archive.open(), "6.1.5"), &["not found"]);
 }
 
@@ -152,7 +152,7 @@ fn network_failure_does_not_replace_the_locked_kernel() {
         .server
         .put(&Archive::deb_path("6.1.5"), Reply::Status(503));
     assert_contains(&infra(&archive.open(), "6.1"), &["status 503"]);
-    // The snapshot archive is for what is gone, not for what is late.
+    // The snapshot archive is for removed packages, not for a slow server.
     assert!(
         !archive
             .server
@@ -212,7 +212,7 @@ fn exact_version_is_looked_up() {
         &["no kernel 6.1.7", "6.1.10, 6.1.6, 6.1.5"],
     );
 
-    // What was verified once is found again without any index.
+    // A verified kernel is found without an index.
     archive.forget_all();
     fs::remove_dir_all(archive.path("cache/lists")).unwrap();
     assert_eq!(get(&archive.offline(), "6.1.6").unwrap().version, "6.1.6");

@@ -20,12 +20,12 @@ use harness::{
     support::progress::Silent,
 };
 
-/// What a run does with one `--kernel`.
+/// Resolves and fetches one `--kernel`.
 fn get(kernels: &Kernels, request: &str) -> Result<Kernel> {
     kernels.fetch(&kernels.resolve(request, &Silent)?, &Silent)
 }
 
-/// The whole message of the failure, which must be one of infrastructure.
+/// The full message of an infrastructure error.
 fn infra(kernels: &Kernels, request: &str) -> String {
     let error = get(kernels, request).unwrap_err();
     assert_eq!(harness::support::error::exit_code(&error), 3, "{error:#}");

@@ -1,4 +1,4 @@
-//! Servers and lines that fail.
+//! Network failures.
 
 use std::fs;
 use std::net::TcpListener;

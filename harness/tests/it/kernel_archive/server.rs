@@ -1,4 +1,4 @@
-//! A web server that does what it is told, mischief included.
+//! A web server whose replies are configured, also invalid ones.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -6,15 +6,15 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-/// What to answer to a request.
+/// The reply to a request.
 #[derive(Clone)]
 pub(crate) enum Reply {
     Bytes(Vec<u8>),
     Status(u16),
     Redirect(String),
-    /// The length is promised, but only the first half arrives.
+    /// Only the first half of the announced length.
     Truncated(Vec<u8>),
-    /// The first half arrives, and then nothing until the server is told to go on.
+    /// The first half, and the rest after [`Server::go_on`].
     Stall(Vec<u8>),
     /// The first reply for the first request, the second from then on.
     Then(Box<Self>, Box<Self>),
@@ -77,12 +77,12 @@ impl Server {
         self.state.0.lock().unwrap().files.keys().cloned().collect()
     }
 
-    /// The paths that were asked for since the last call.
+    /// The requested paths since the last call.
     pub(crate) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.0.lock().unwrap().log)
     }
 
-    /// Waits until a path is asked for.
+    /// Waits for a request of this path.
     pub(crate) fn wait_for(&self, path: &str) {
         let mut state = self.state.0.lock().unwrap();
         while !state.log.iter().any(|asked| asked == path) {
@@ -110,7 +110,7 @@ impl Server {
             .take_while(|line| !line.is_empty())
             .for_each(drop);
         let reply = self.take(&path);
-        // The client may have gone away: that is its own business.
+        // The client may have closed the connection.
         let _ = self.answer(&mut stream, reply);
     }
 

@@ -1,4 +1,4 @@
-//! What has left the archive, from one that answers like snapshot.debian.org.
+//! Packages that left the archive, from a server like snapshot.debian.org.
 
 use harness::support::error::exit_code;
 use harness::{
@@ -13,7 +13,7 @@ use super::{assert_contains, get, infra};
 const SEEN: &str = "20261115T223000Z";
 const LATER: &str = "20261201T000000Z";
 
-/// Moves everything that is in the archive into its snapshot of some time, and leaves the archive empty.
+/// Moves all files of the archive into a snapshot, and leaves the archive empty.
 fn leave(archive: &mut Archive, time: &str) {
     for path in archive.server.paths() {
         if let Some(rest) = path.strip_prefix("/debian/") {
@@ -27,7 +27,7 @@ fn leave(archive: &mut Archive, time: &str) {
     archive.forget_all();
 }
 
-/// Makes the service know a package, and takes the file out of the pool.
+/// Adds a package to the snapshot service, and removes the file from the pool.
 fn archive_file(archive: &Archive, name: &str, version: &str) {
     let path = format!("/debian/pool/main/l/linux/{name}_{version}-1_amd64.deb");
     let bytes = archive.server.bytes(&path);
@@ -134,7 +134,7 @@ fn version_gone_from_the_index_is_found_in_the_snapshot_archive() {
         leave(&mut archive, time);
         archive_file(&archive, IMAGE, "6.1.5");
         if time == LATER {
-            // When the file was new, no index had it yet.
+            // The first index with the file is newer than the file.
             for path in [IN_RELEASE, PACKAGES] {
                 let rest = path.strip_prefix("/debian/").unwrap();
                 let bytes = archive.server.bytes(path);

@@ -1,4 +1,4 @@
-//! Nothing unverified is used.
+//! Unverified files are refused.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::archive::{
 use super::server::Reply;
 use super::{assert_contains, get, infra};
 
-/// What is under a final name in the cache is trusted, so nothing may be.
+/// Files with their final name in the cache are trusted, so there must be none.
 fn nothing_is_cached(archive: &Archive) {
     let entries = fs::read_dir(archive.path("cache/kernels")).map(|dir| dir.flatten().count());
     assert_eq!(entries.unwrap_or(0), 0);
@@ -190,7 +190,7 @@ fn changed_lock_is_refused() {
     );
     nothing_is_cached(&archive);
 
-    // One that cannot even be read is the user's to mend.
+    // A lock that cannot be parsed is a usage error.
     for text in [
         "version = 1\n[[kernel]]\n".to_owned(),
         lock.replacen("sha256 = \"", "sha256 = \"x", 1),
@@ -258,7 +258,7 @@ fn replaced_index_in_the_cache_is_fetched_again() {
         .unwrap()
         .unwrap()
         .path();
-    // Sound in itself, but not what was signed.
+    // Valid, but not the signed file.
     fs::write(
         list.join("Packages.xz"),
         xz(b"Package: linux-image-6.1.9-cloud-amd64\n"),
@@ -288,7 +288,7 @@ fn damaged_index_in_the_cache_is_fetched_again() {
     }
 }
 
-/// Without network, and with an index that is not to be trusted.
+/// Without network, and with an untrusted index.
 fn makes_do_with_the_cached_one(archive: &Archive) {
     let kernel = get(&archive.offline(), "6.1").unwrap();
     assert_eq!(kernel.version, "6.1.5");

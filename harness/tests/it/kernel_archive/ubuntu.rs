@@ -1,4 +1,4 @@
-//! Builds as Ubuntu publishes them: a folder a version, with signed checksums.
+//! Ubuntu's mainline builds: a folder for each version, with signed checksums.
 
 use std::fs;
 
@@ -235,7 +235,7 @@ fn key_is_accepted_only_by_its_fingerprint() {
         .server
         .put(KEY, Reply::Bytes(armored(&archive.key).into()));
     get(&archive.open(), "5.15").unwrap();
-    // It was kept, but what is kept is not trusted blindly.
+    // The cached file is verified again.
     archive.server.put(KEY, Reply::Status(404));
     get(&archive.open(), "5.15").unwrap();
     let kept = fs::read_dir(archive.path("cache/keys"))
@@ -262,7 +262,7 @@ fn cached_build_is_used_offline() {
         assert_eq!(kernel.version, "5.15.9");
         assert_contains(&kernel.source.notes.join("\n"), &[why, "from the cache"]);
     }
-    // Not for who wants another one.
+    // It is not used for another version.
     assert!(archive.offline().resolve("5.15.10", &Silent).is_err());
 }
 
@@ -292,7 +292,7 @@ fn series_outside_all_is_locked_only_by_name() {
         archive.open().expand(&["5.*".to_owned()]).unwrap(),
         ["5.15"]
     );
-    // It stays locked when the others are renewed.
+    // It stays locked when the others are updated.
     operations::update(&archive.open(), &[], &Silent).unwrap();
     let lock = fs::read_to_string(archive.path("kernels.lock")).unwrap();
     assert_contains(&lock, &["5.15.9"]);

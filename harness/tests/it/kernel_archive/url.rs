@@ -1,4 +1,4 @@
-//! Kernels at an address of their own.
+//! Kernels from a URL.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use super::archive::{Archive, deb, image, sha256, xz};
 use super::server::Reply;
 use super::{assert_contains, get, infra};
 
-/// Makes the server hand something out, and returns what to type.
+/// Adds a file to the server, and returns the value for `--kernel`.
 fn serve(archive: &Archive, path: &str, bytes: &[u8]) -> String {
     archive.server.put(path, Reply::Bytes(bytes.to_vec()));
     format!("{}{path}#sha256={}", archive.server.url, sha256(bytes))

@@ -1,4 +1,4 @@
-//! What the tests of the command line share: the real binary, and what it said.
+//! For tests of the command line: runs the real binary, and checks its output.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ pub(crate) fn harness(args: &[&str]) -> Command {
     command
 }
 
-/// Where all tests keep kernels and templates: below `target`, never in the user's cache.
+/// The cache of all tests: below `target`, not the user's.
 pub(crate) fn cache_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
@@ -44,7 +44,7 @@ pub(crate) fn kernel_options() -> Options {
     }
 }
 
-/// The same on a machine where no file can be larger than so many blocks of 512 bytes, as on a disk that is full.
+/// The same with a limit for the size of files, in blocks of 512 bytes, as on a full disk.
 pub(crate) fn with_file_size_limit(args: &[&str], blocks: u32) -> Command {
     let shell = harness(&[]);
     let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
@@ -85,7 +85,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// It ended with `status` and said exactly one thing, which has all of `parts` in it.
+    /// It ended with `status` and printed exactly one error, which contains all of `parts`.
     #[track_caller]
     pub(crate) fn one_error(&self, status: i32, parts: &[&str]) -> &Self {
         assert_eq!(self.status, status, "{}", self.stderr);
@@ -98,7 +98,7 @@ impl Ran {
         self.says(parts)
     }
 
-    /// All of `parts` are on stderr, and no panic of its own.
+    /// All of `parts` are on stderr, and no panic of the harness.
     #[track_caller]
     pub(crate) fn says(&self, parts: &[&str]) -> &Self {
         for part in parts {
@@ -112,7 +112,7 @@ impl Ran {
         self
     }
 
-    /// The report on stdout, after it was held against the schema.
+    /// The report on stdout, validated by the schema.
     #[track_caller]
     pub(crate) fn report(&self) -> Value {
         valid(serde_json::from_str(&self.stdout).unwrap_or_else(|e| {
@@ -124,7 +124,7 @@ impl Ran {
     }
 }
 
-/// A report file, after it was held against the schema.
+/// A report file, validated by the schema.
 #[track_caller]
 pub(crate) fn report_file(path: &Path) -> Value {
     valid(serde_json::from_slice(&fs::read(path).unwrap()).unwrap())

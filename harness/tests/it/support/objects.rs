@@ -1,4 +1,4 @@
-//! Objects for the tests, compiled by the clang that users have.
+//! Objects for the tests, compiled by clang.
 #![allow(
     dead_code,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A server that takes a connection and never answers, and Ctrl-C for a command that waits for it.
+//! A server that accepts a connection and never replies, and Ctrl-C for a command that waits for it.
 
 use std::{
     io::ErrorKind,
@@ -27,8 +27,8 @@ impl Stalled {
         }
     }
 
-    /// Presses Ctrl-C as soon as the command has asked. It must end by that, not by giving the server up: then it would have
-    /// asked again.
+    /// Sends Ctrl-C after the request of the command. The command must end by the signal, not by a time limit, after
+    /// which it would connect again.
     #[track_caller]
     pub(crate) fn interrupt(&self, command: &mut Command) -> Ran {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -42,7 +42,7 @@ impl Stalled {
         ran
     }
 
-    /// The first connection, within a time in which the harness must have come to ask.
+    /// The first connection, within the time limit of the test.
     fn asked(&self) -> TcpStream {
         let start = Instant::now();
         loop {

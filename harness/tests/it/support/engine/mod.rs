@@ -1,4 +1,4 @@
-//! What the tests of the engine share: a kernel, an init that misbehaves, and VMs made of both.
+//! For tests of VMs: a kernel, an init with faults, and VMs with both.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -58,7 +58,7 @@ fn init() -> &'static [u8] {
     })
 }
 
-/// An image whose init behaves as `mode` says.
+/// An image whose init has the fault `mode`.
 pub(crate) fn image(mode: &str) -> Vec<u8> {
     let mut image = cpio::Initramfs::new();
     image
@@ -71,7 +71,7 @@ pub(crate) fn image(mode: &str) -> Vec<u8> {
     image.to_bytes()
 }
 
-/// Everything that came out of one VM.
+/// The output of one VM.
 pub(crate) struct Seen {
     pub(crate) finished: Finished,
     pub(crate) events: Vec<Event>,
@@ -79,11 +79,11 @@ pub(crate) struct Seen {
     pub(crate) console: Vec<String>,
 }
 
-/// Boots `image` under TCG, with what `change` does to the configuration.
+/// Boots `image` under TCG; `change` changes the configuration.
 pub(crate) fn boot(mode: &str, change: impl FnOnce(&mut Config<'_>)) -> Seen {
     let (kernel, image) = (kernel(), image(mode));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
-    // That init knows nothing of tokens.
+    // This init uses no token.
     config.token = "";
     change(&mut config);
     run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap())

@@ -1,4 +1,4 @@
-//! An `/init` that behaves as `/mode` says, mostly badly. Built with `rustc` alone, statically, by the tests.
+//! An `/init` whose faults `/mode` selects. The tests build it statically with `rustc`.
 
 mod sys;
 
@@ -19,7 +19,7 @@ fn main() {
         "early" => say(STARTED),
         "panic" => {
             say(STARTED);
-            process::exit(3); // the kernel cannot do without init
+            process::exit(3); // the kernel panics
         }
         "panic-after-done" => {
             say(DONE);
@@ -33,9 +33,9 @@ fn main() {
             say(DONE);
             sleep_for_ever();
         }
-        "babble" => babble("still here"),
+        "print_endlessly" => print_endlessly("still here"),
         "warn" => {
-            // As the kernel prints a WARN(): at this level.
+            // The level of WARN() in the kernel.
             write(
                 "/dev/kmsg",
                 b"<4>WARNING: CPU: 0 PID: 1 at kernel/test.c:1 test+0x1/0x2\n",
@@ -43,13 +43,13 @@ fn main() {
             write("/dev/kmsg", b"<5>not worth a line on the console\n");
             say(DONE);
         }
-        "babble-started" => {
+        "print_endlessly-started" => {
             say(STARTED);
-            babble("still here");
+            print_endlessly("still here");
         }
         "stall" => {
             say(STARTED);
-            babble(STALL);
+            print_endlessly(STALL);
         }
         "stall-and-go-on" => {
             println!("{STALL}");
@@ -104,7 +104,7 @@ fn say(event: &str) {
     write(EVENTS, format!("{event}\n").as_bytes());
 }
 
-/// Opens, writes and closes: closing a serial port waits until everything has left it.
+/// Opens, writes and closes: closing a serial port waits until all bytes are sent.
 fn write(path: &str, bytes: &[u8]) {
     let mut file = OpenOptions::new().write(true).open(path).expect(path);
     file.write_all(bytes).expect(path);
@@ -113,9 +113,9 @@ fn write(path: &str, bytes: &[u8]) {
 const STALL: &str = "rcu: INFO: rcu_sched self-detected stall on CPU";
 const WARNING: &str = "WARNING: CPU: 0 PID: 1 at kernel/test.c:1 test+0x1/0x2";
 
-fn babble(words: &str) -> ! {
+fn print_endlessly(text: &str) -> ! {
     loop {
-        println!("{words}");
+        println!("{text}");
         thread::sleep(Duration::from_millis(100));
     }
 }

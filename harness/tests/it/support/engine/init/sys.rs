@@ -1,4 +1,4 @@
-//! The one system call that std lacks.
+//! A system call that std does not have.
 
 use std::ffi::c_int;
 
@@ -9,7 +9,7 @@ unsafe extern "C" {
 
 const POWER_OFF: c_int = 0x4321_fedc;
 
-/// Switches the machine off.
+/// Powers the machine off.
 pub fn power_off() {
     reboot(POWER_OFF);
 }
