@@ -128,7 +128,7 @@ fn guest_build(workspace: &Path, target_dir: &Path) -> Result<Command, String> {
     Ok(cargo)
 }
 
-/// A directory of its own beside the outer build's: cargo locks a target directory for as long as it builds, and
+/// A separate directory next to the outer build's: cargo locks a target directory for as long as it builds, and
 /// the outer one waits for this script.
 fn guest_target_dir(out: &Path) -> Result<PathBuf, String> {
     out.ancestors()

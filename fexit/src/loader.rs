@@ -158,7 +158,7 @@ impl EbpfLoader {
 
     /// Asks the verifier for its log even when it accepts a program.
     ///
-    /// A refused program gets its log in any case. A log is kept up to 16 MiB; one that is longer, cut off.
+    /// A refused program gets its log in any case. A log longer than 16 MiB is truncated.
     pub fn verifier_log_level(&mut self, level: VerifierLogLevel) -> &mut Self {
         // The kernel refuses other bits.
         self.verifier_log_level = level & VerifierLogLevel::all();

@@ -136,7 +136,7 @@ impl Btf {
     ///
     /// # Errors
     ///
-    /// [`BtfError::Malformed`] when it is not BTF, of another byte order than this machine's, or cut off.
+    /// [`BtfError::Malformed`] when it is not BTF, of another byte order than this machine's, or truncated.
     pub fn parse(data: &[u8], endianness: Endianness) -> Result<Self, BtfError> {
         is_native(endianness)?;
         let raw = Raw::parse(data.to_vec())?;

@@ -57,7 +57,7 @@ impl Sizes {
             };
         }
         BtfError::Malformed {
-            what: format!("type {type_id} is cut off"),
+            what: format!("type {type_id} is truncated"),
         }
     }
 }

@@ -191,7 +191,7 @@ fn truncated_record_is_malformed() {
     let cut_off = blob(&types[..9], &[], STRINGS);
     for btf in all_ways(&cut_off).into_iter().take(2) {
         let error = btf.unwrap_err().to_string();
-        assert!(error.contains("type 3 is cut off"), "{error}");
+        assert!(error.contains("type 3 is truncated"), "{error}");
     }
     let mut outside = blob(&types, &layout(), STRINGS);
     outside[28..32].copy_from_slice(&0x10_0000u32.to_ne_bytes());

@@ -219,9 +219,9 @@ mod tests {
             raw: OnceLock::from(Raw::parse(raw.bytes().to_vec()).unwrap()),
             ..Kernel::default()
         };
-        let (lazy, running, whole) = (Btf::from(kernel), Btf::from(running), Btf::from(raw));
-        assert!(lazy.mentions("the_last") && whole.mentions("the_last"));
-        assert!(!lazy.mentions("he_last") && !whole.mentions("he_last"));
+        let (lazy, running, copied) = (Btf::from(kernel), Btf::from(running), Btf::from(raw));
+        assert!(lazy.mentions("the_last") && copied.mentions("the_last"));
+        assert!(!lazy.mentions("he_last") && !copied.mentions("he_last"));
         for _ in 0..4 {
             for name in [
                 "the_last",
@@ -229,13 +229,13 @@ mod tests {
                 "no_such",
                 "int",
             ] {
-                let id = whole.function_id(name);
+                let id = copied.function_id(name);
                 assert_eq!(lazy.function_id(name), id, "{name}");
                 assert_eq!(running.function_id(name), id, "{name}");
             }
         }
-        assert!(whole.function_id("the_last").is_some());
-        assert_eq!(whole.function_id("int"), None);
+        assert!(copied.function_id("the_last").is_some());
+        assert_eq!(copied.function_id("int"), None);
     }
 
     #[test]

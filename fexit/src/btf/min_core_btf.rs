@@ -150,41 +150,43 @@ impl Builder<'_> {
     /// Keeps these types of `source`, and returns their names.
     fn want_all<'n>(&mut self, source: Source, matches: &[Match<'n>]) -> Vec<&'n [u8]> {
         for (id, ..) in matches {
-            self.want(source, *id, true);
+            self.keep_type(source, *id, true);
         }
         // A forward declaration is not the type itself.
         let defined = matches.iter().filter(|(_, kind, _)| *kind != Kind::Fwd);
         defined.map(|(.., name)| *name).collect()
     }
 
-    fn want(&mut self, source: Source, id: u32, whole: bool) {
+    fn keep_type(&mut self, source: Source, id: u32, with_members: bool) {
         if id == 0 {
             return;
         }
         let known = self.keep.get(&(source, id)).copied();
-        if known.is_none() || (known == Some(false) && whole) {
-            self.keep.insert((source, id), whole);
-            self.queue.push((source, id, whole));
+        if known.is_none() || (known == Some(false) && with_members) {
+            self.keep.insert((source, id), with_members);
+            self.queue.push((source, id, with_members));
         }
     }
 
     fn follow(&mut self) {
-        while let Some((source, id, whole)) = self.queue.pop() {
+        while let Some((source, id, with_members)) = self.queue.pop() {
             let Some(t) = self.sources.raw(source).by_id(id) else {
                 // A type of an unknown kind: references to it become void.
                 self.keep.remove(&(source, id));
                 continue;
             };
             let references: Vec<u32> = match t.kind {
-                Kind::Struct | Kind::Union => self.kept(source, &t, whole).map(|m| m[1]).collect(),
+                Kind::Struct | Kind::Union => {
+                    self.kept(source, &t, with_members).map(|m| m[1]).collect()
+                }
                 _ => {
                     let words = t.reference_words().into_iter();
                     words.map(|word| t.word(word)).collect()
                 }
             };
-            let whole = whole && t.kind != Kind::Ptr;
+            let with_members = with_members && t.kind != Kind::Ptr;
             for id in references {
-                self.want(self.sources.owner(source, id), id, whole);
+                self.keep_type(self.sources.owner(source, id), id, with_members);
             }
         }
     }
@@ -197,10 +199,10 @@ impl Builder<'_> {
         &'t self,
         source: Source,
         t: &Type<'t>,
-        whole: bool,
+        with_members: bool,
     ) -> impl Iterator<Item = [u32; 3]> + use<'t> {
         let t = *t;
-        let count = if whole { t.vlen() } else { 0 };
+        let count = if with_members { t.vlen() } else { 0 };
         let named = self.sources.named(source);
         (0..count).filter_map(move |i| {
             let [name, id, place] = [0, 1, 2].map(|word| t.extra(3 * i + word));
@@ -213,12 +215,12 @@ impl Builder<'_> {
     }
 
     /// The record, with the ids of its source.
-    fn record(&self, source: Source, t: &Type<'_>, whole: bool) -> Vec<u32> {
+    fn record(&self, source: Source, t: &Type<'_>, with_members: bool) -> Vec<u32> {
         if !matches!(t.kind, Kind::Struct | Kind::Union) {
             return t.words().collect();
         }
         let mut record: Vec<u32> = t.words().take(3).collect();
-        record.extend(self.kept(source, t, whole).flatten());
+        record.extend(self.kept(source, t, with_members).flatten());
         let count = u32::try_from(record.len() / 3 - 1).unwrap_or(0);
         record[1] = record[1] & !MAX_VLEN | count;
         record
@@ -236,11 +238,11 @@ impl Builder<'_> {
             known: BTreeMap::new(),
         };
         let mut types = Vec::new();
-        for (&(source, id), &whole) in &self.keep {
+        for (&(source, id), &with_members) in &self.keep {
             let Some(t) = self.sources.raw(source).by_id(id) else {
                 continue;
             };
-            let mut record = self.record(source, &t, whole);
+            let mut record = self.record(source, &t, with_members);
             let vlen = format::vlen(record[1]);
             for word in t.kind.name_words(vlen) {
                 record[word] = strings.add(source, record[word]);

@@ -86,12 +86,12 @@ fn types_of_modules_are_kept_with_the_kernel_types_that_they_embed() {
     let private = first.types().find(is_it).unwrap().id;
     assert!(private >= kernel.raw().unwrap().count());
     // The first module has it, so the others are not searched.
-    let cut = |groups: Vec<Vec<Raw>>| {
-        let cut =
+    let built = |groups: Vec<Vec<Raw>>| {
+        let built =
             min_core_btf::build(&kernel, groups.into_iter().map(Ok), &local, &relocations).unwrap();
-        cut.unwrap()
+        built.unwrap()
     };
-    let found = cut(vec![vec![first], vec![second]]);
+    let found = built(vec![vec![first], vec![second]]);
     let btf = Btf::parse(&found, crate::Endianness::default()).unwrap();
     let raw = btf.raw().unwrap();
     let sizes = |name| -> Vec<u32> { structs(raw, name).map(|t| t.size_or_type()).collect() };
@@ -103,7 +103,7 @@ fn types_of_modules_are_kept_with_the_kernel_types_that_they_embed() {
     let embedded = private_here.members().next().map(|(_, id)| id);
     assert_eq!(embedded, Some(id(raw, "inner")));
     // The types of all modules are used.
-    let found = cut(vec![vec![], vec![of(8), of(16)]]);
+    let found = built(vec![vec![], vec![of(8), of(16)]]);
     let found = Btf::parse(&found, crate::Endianness::default()).unwrap();
     assert_eq!(structs(found.raw().unwrap(), "private").count(), 2);
 }

@@ -16,7 +16,7 @@ impl Map {
     ///
     /// [`MapError::UnexpectedMapType`] for any other type, or what the kernel answered.
     pub fn entries(&self, limit: usize) -> Result<(Vec<Entry>, bool), MapError> {
-        let kinds = [
+        let map_types = [
             t::BPF_MAP_TYPE_ARRAY,
             t::BPF_MAP_TYPE_HASH,
             t::BPF_MAP_TYPE_LRU_HASH,
@@ -25,7 +25,7 @@ impl Map {
             t::BPF_MAP_TYPE_PERCPU_HASH,
             t::BPF_MAP_TYPE_LRU_PERCPU_HASH,
         ];
-        self.expect_kind(&kinds.map(|kind| kind as u32), "array or hash")?;
+        self.expect_kind(&map_types.map(|kind| kind as u32), "array or hash")?;
         let mut entries = Vec::new();
         for key in RawKeyIter::new(self) {
             let key = key?;

@@ -22,9 +22,9 @@ pub struct HashMap<T, K, V> {
 
 impl<T: Borrow<Map>, K: Pod, V: Pod> HashMap<T, K, V> {
     fn new(map: T) -> Result<Self, MapError> {
-        let kinds = [BPF_MAP_TYPE_HASH as u32, BPF_MAP_TYPE_LRU_HASH as u32];
+        let map_types = [BPF_MAP_TYPE_HASH as u32, BPF_MAP_TYPE_LRU_HASH as u32];
         let (key, value) = (size_of::<K>(), size_of::<V>());
-        map.borrow().expect(&kinds, "hash", key, value)?;
+        map.borrow().expect(&map_types, "hash", key, value)?;
         let _types = PhantomData;
         Ok(Self { map, _types })
     }

@@ -206,8 +206,8 @@ impl Map {
         sys::map_delete(self.created()?, key).map_err(self.element_error("BPF_MAP_DELETE_ELEM"))
     }
 
-    fn expect_kind(&self, kinds: &[u32], expected: &'static str) -> Result<(), MapError> {
-        if kinds.contains(&self.map_type()) {
+    fn expect_kind(&self, map_types: &[u32], expected: &'static str) -> Result<(), MapError> {
+        if map_types.contains(&self.map_type()) {
             return Ok(());
         }
         let (name, found) = (self.0.name.clone(), self.kind());
@@ -221,12 +221,12 @@ impl Map {
     /// Checks that a view of this type, key and value fits the map, and creates it if needed.
     fn expect(
         &self,
-        kinds: &[u32],
+        map_types: &[u32],
         expected: &'static str,
         key: usize,
         value: usize,
     ) -> Result<(), MapError> {
-        self.expect_kind(kinds, expected)?;
+        self.expect_kind(map_types, expected)?;
         for (what, expected, found) in [
             ("key", self.key_size(), key),
             ("value", self.value_size(), value),

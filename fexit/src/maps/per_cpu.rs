@@ -138,12 +138,12 @@ pub struct PerCpuHashMap<T, K, V> {
 
 impl<T: Borrow<Map>, K: Pod, V: Pod> PerCpuHashMap<T, K, V> {
     fn new(map: T) -> Result<Self, MapError> {
-        let kinds = [
+        let map_types = [
             BPF_MAP_TYPE_PERCPU_HASH as u32,
             BPF_MAP_TYPE_LRU_PERCPU_HASH as u32,
         ];
         let (key, value) = (size_of::<K>(), size_of::<V>());
-        map.borrow().expect(&kinds, "percpu_hash", key, value)?;
+        map.borrow().expect(&map_types, "percpu_hash", key, value)?;
         let _types = PhantomData;
         Ok(Self { map, _types })
     }

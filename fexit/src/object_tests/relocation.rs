@@ -93,20 +93,20 @@ fn min_core_btf_gives_the_same_code_as_all_types() {
     let object = compile(LOCAL);
     let extra = crate::elf::examine(&object).unwrap().1;
     let local = crate::btf::raw::Raw::parse(extra.btf.clone()).unwrap();
-    let cut = crate::btf::min_core_btf::build(&kernel, [], &local, &extra.core)
+    let built = crate::btf::min_core_btf::build(&kernel, [], &local, &extra.core)
         .unwrap()
         .unwrap();
-    assert!(cut.len() < kernel.raw().unwrap().bytes().len());
-    let cut_btf = Btf::parse(&cut, crate::Endianness::default()).unwrap();
-    assert!(cut_btf.has_struct("task") && !cut_btf.has_struct("unrelated"));
-    assert!(cut_btf.has_struct("pointee") && !cut_btf.has_member("pointee", "u"));
-    assert!(cut_btf.has_member("task", "p") && !cut_btf.has_member("task", "pad"));
+    assert!(built.len() < kernel.raw().unwrap().bytes().len());
+    let min_btf = Btf::parse(&built, crate::Endianness::default()).unwrap();
+    assert!(min_btf.has_struct("task") && !min_btf.has_struct("unrelated"));
+    assert!(min_btf.has_struct("pointee") && !min_btf.has_member("pointee", "u"));
+    assert!(min_btf.has_member("task", "p") && !min_btf.has_member("task", "pad"));
 
-    let mut whole = aya_obj::Object::parse(&object).unwrap();
-    let endianness = whole.endianness;
+    let mut parsed = aya_obj::Object::parse(&object).unwrap();
+    let endianness = parsed.endianness;
     let all = aya_obj::btf::Btf::parse(kernel.raw().unwrap().bytes(), endianness).unwrap();
-    whole.relocate_btf(&all).unwrap();
-    let expected = whole.functions[&whole.programs["probe"].function_key()]
+    parsed.relocate_btf(&all).unwrap();
+    let expected = parsed.functions[&parsed.programs["probe"].function_key()]
         .instructions
         .clone();
     assert_eq!(immediates(&relocate(LOCAL, &kernel)), immediates(&expected));

@@ -167,7 +167,7 @@ fn damaged_objects_are_errors_and_never_panics() {
     for end in [0, 3, 64, object.len() / 2, object.len() - 1] {
         assert!(
             Object::parse(&object[..end], &Globals::new()).is_err(),
-            "cut at {end}"
+            "truncated at {end}"
         );
     }
     assert!(Object::parse(b"\x7fELF nonsense", &Globals::new()).is_err());

@@ -122,7 +122,7 @@ pub(super) fn links_on_target(
 pub struct ProgramInfo {
     /// Its id, as `bpftool prog` lists it.
     pub id: u32,
-    /// Its name, cut to fifteen bytes.
+    /// Its name, truncated to fifteen bytes.
     pub name: String,
     /// The id of its BTF; 0 when it has none.
     pub btf_id: u32,
@@ -196,12 +196,12 @@ impl ProgramInfo {
         self.id
     }
 
-    /// Its name, cut to fifteen bytes.
+    /// Its name, truncated to fifteen bytes.
     pub fn name(&self) -> &[u8] {
         self.name.as_bytes()
     }
 
-    /// Its name, cut to fifteen bytes.
+    /// Its name, truncated to fifteen bytes.
     pub fn name_as_str(&self) -> Option<&str> {
         Some(&self.name)
     }

@@ -2,7 +2,7 @@
 //!
 //! Each step verifies the next: a key in `kernels/keys`, the signature of an archive's release
 //! file, the checksum of its package index, the checksum of a package. The lock file (`kernels/kernels.lock`) is a
-//! short cut to the last step: it records the checksums that were verified when it was written.
+//! shortcut to the last step: it records the checksums that were verified when it was written.
 //!
 //! Where no distribution has packages of a kernel with fexit, [`build`] builds one from a release that is verified in the
 //! same way.

@@ -6,14 +6,14 @@ pub(super) struct Line {
     /// Its text; invalid UTF-8 is replaced.
     pub(super) text: String,
     /// Whether it was longer than the limit.
-    pub(super) cut: bool,
+    pub(super) truncated: bool,
 }
 
 /// Splits a stream into lines, and keeps at most `limit` bytes of each.
 #[derive(Debug)]
 pub(super) struct Lines {
     partial: Vec<u8>,
-    cut: bool,
+    truncated: bool,
     limit: usize,
 }
 
@@ -21,7 +21,7 @@ impl Lines {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             partial: Vec::new(),
-            cut: false,
+            truncated: false,
             limit,
         }
     }
@@ -43,7 +43,7 @@ impl Lines {
 
     fn append(&mut self, bytes: &[u8]) {
         let room = self.limit - self.partial.len();
-        self.cut |= bytes.len() > room;
+        self.truncated |= bytes.len() > room;
         self.partial
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
@@ -53,7 +53,7 @@ impl Lines {
         self.partial.clear();
         Line {
             text,
-            cut: std::mem::take(&mut self.cut),
+            truncated: std::mem::take(&mut self.truncated),
         }
     }
 }
@@ -69,7 +69,9 @@ mod tests {
             lines.push(chunk, |line| all.push(line));
         }
         all.extend(lines.finish());
-        all.into_iter().map(|line| (line.text, line.cut)).collect()
+        all.into_iter()
+            .map(|line| (line.text, line.truncated))
+            .collect()
     }
 
     fn whole(texts: &[&str]) -> Vec<(String, bool)> {
@@ -81,11 +83,11 @@ mod tests {
         let stream = "one\r\n\ntwö\nlast".as_bytes();
         let expected = whole(&["one", "", "twö", "last"]);
         assert_eq!(lines(100, &[stream]), expected);
-        for cut in 0..stream.len() {
+        for split in 0..stream.len() {
             assert_eq!(
-                lines(100, &[&stream[..cut], &stream[cut..]]),
+                lines(100, &[&stream[..split], &stream[split..]]),
                 expected,
-                "{cut}"
+                "{split}"
             );
         }
         let bytes: Vec<_> = stream.chunks(1).collect();

@@ -222,7 +222,7 @@ impl Received {
 }
 
 fn parse(line: &Line, token: &str) -> Result<Event, String> {
-    if line.cut {
+    if line.truncated {
         return Err(format!("it is longer than {EVENT_LINE} bytes"));
     }
     let signed: Signed = serde_json::from_str(&line.text).map_err(|error| error.to_string())?;

@@ -194,7 +194,7 @@ fn invalid_events_are_reported_and_skipped() {
     let seen = boot("garbage", |_| {});
     assert_ending(&seen, &Ending::Done);
     assert_eq!(seen.events, [ready(), started(), DONE]);
-    let [not_json, unknown, bytes, long, cut] = &seen.garbage[..] else {
+    let [not_json, unknown, bytes, long, truncated] = &seen.garbage[..] else {
         panic!("{:?}", seen.garbage)
     };
     assert_eq!(not_json.0, "not json");
@@ -204,7 +204,7 @@ fn invalid_events_are_reported_and_skipped() {
         long.1.contains("longer than 1048576 bytes") && long.0.len() == 300,
         "{long:?}"
     );
-    assert_eq!(cut.0, r#"{"event":"star"#);
+    assert_eq!(truncated.0, r#"{"event":"star"#);
     assert_eq!(seen.finished.garbage, 5);
 }
 

@@ -29,7 +29,7 @@ use crate::text::bounded;
 /// The longest text and the longest verifier log in an event, in bytes: the serial port is slow.
 const TEXT_LIMIT: usize = 16 << 10;
 const LOG_LIMIT: usize = 128 << 10;
-/// The largest result in bytes of JSON. The host cuts an event at 1 MiB.
+/// The largest result in bytes of JSON. The host truncates an event at 1 MiB.
 const RESULT_LIMIT: usize = 512 << 10;
 const LINES: usize = 20;
 
@@ -159,19 +159,19 @@ fn note_splat(result: &mut ProgramResult, splat: &str) {
 
 /// Bounds the size of the event.
 fn within_bounds(mut result: ProgramResult) -> ProgramResult {
-    let cut = |text: &mut String, limit: usize| *text = bounded(text, limit);
+    let bound = |text: &mut String, limit: usize| *text = bounded(text, limit);
     if let Some(reason) = &mut result.reason {
-        cut(&mut reason.text, TEXT_LIMIT);
+        bound(&mut reason.text, TEXT_LIMIT);
         reason.missing.truncate(100);
     }
     if let Some(log) = &mut result.log {
-        cut(log, LOG_LIMIT);
+        bound(log, LOG_LIMIT);
     }
     if let Some(splat) = &mut result.splat {
-        cut(splat, TEXT_LIMIT);
+        bound(splat, TEXT_LIMIT);
     }
     if let Some(trigger) = &mut result.trigger {
-        cut(&mut trigger.output, TEXT_LIMIT);
+        bound(&mut trigger.output, TEXT_LIMIT);
     }
     let size = serde_json::to_vec(&result).map_or(usize::MAX, |json| json.len());
     if size > RESULT_LIMIT {

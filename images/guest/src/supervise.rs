@@ -19,7 +19,7 @@ use crate::concurrency::Concurrency;
 use crate::priority::Priority;
 use crate::text::Tail;
 
-/// The longest result, in bytes. A longer one is cut, and then does not parse.
+/// The longest result, in bytes. A longer one is truncated, and does not parse.
 const REPORT_LIMIT: usize = 1 << 20;
 /// How many bytes at the end of the output are kept.
 const OUTPUT_LIMIT: usize = 8 << 10;

@@ -420,8 +420,8 @@ mod tests {
 
     #[test]
     fn invalid_keyring_is_named() {
-        let cut = &DEBIAN[..DEBIAN.len() / 2];
-        for text in ["", "no key", cut] {
+        let truncated = &DEBIAN[..DEBIAN.len() / 2];
+        for text in ["", "no key", truncated] {
             let error = format!("{:#}", Keyring::parse("mine", text).unwrap_err());
             assert!(error.contains("mine"), "{error}");
         }

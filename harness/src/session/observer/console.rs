@@ -10,7 +10,7 @@ use crate::{
 /// The last lines of the console that an error has in it.
 const LAST_LINES: usize = 10;
 
-/// The splats of a result are cut off after this many bytes.
+/// The splats of a result are truncated to this many bytes.
 const MAX_SPLATS: usize = 16 << 10;
 
 /// The splats since that line, each once, and the last lines.
