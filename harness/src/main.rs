@@ -5,7 +5,7 @@ use std::{panic, process::ExitCode};
 use clap::Parser as _;
 use harness::{
     cli::{Cli, Command},
-    commands::{cache, exec, inspect, kernels, list, minimum, reports, run},
+    commands::{cache, exec, inspect, kernels, list, minimum, reports, run, veristat},
     support::{error::exit_code, sanitize::plain},
 };
 
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             place,
             outputs,
         }) => reports::merge(reports, expect, place, outputs),
+        Some(Command::Veristat(args)) => veristat::run(args),
     };
     match done {
         Ok(status) => status.into(),

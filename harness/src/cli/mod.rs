@@ -5,6 +5,7 @@ pub mod cache;
 pub mod exec;
 pub mod inspect;
 pub mod minimum;
+pub mod veristat;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use self::{
     exec::{ExecArgs, ShellArgs},
     inspect::InspectArgs,
     minimum::MinimumArgs,
+    veristat::VeristatArgs,
 };
 use crate::{
     initramfs::bpf_objects::ObjectArgs,
@@ -101,6 +103,8 @@ pub enum Command {
         #[command(flatten)]
         outputs: OutputArgs,
     },
+    /// Load the programs of objects, and print the verifier's figures as a table
+    Veristat(VeristatArgs),
 }
 
 /// The commands of `harness kernels`.
@@ -164,7 +168,7 @@ impl KernelsCommand {
 }
 
 /// The options of a run.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, built, or all
     #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]

@@ -9,3 +9,4 @@ pub mod list;
 pub mod minimum;
 pub mod reports;
 pub mod run;
+pub mod veristat;

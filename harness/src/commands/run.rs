@@ -29,58 +29,23 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 /// Runs scenarios on kernels, and returns the exit status.
 pub fn run(args: &RunArgs) -> Result<u8> {
     // Usage errors come first, before slow operations.
-    let programs = Programs::plan(&args.objects)?;
-    // With --object and without --scenario, only the programs run.
-    let planned = if programs.planned().is_empty() || !args.scenarios.is_empty() {
-        plan::select(&args.scenarios)?
-    } else {
-        Vec::new()
-    };
-    let kernels = Arc::new(Kernels::open(args.store.clone())?);
-    let named = match args.kernels.as_slice() {
-        [] => Vec::new(),
-        kernel_names => kernels.expand(kernel_names)?,
-    };
-    let own = args.kernel_image.as_deref();
-    let own = own
-        .map(|image| kernel_run::own(image, args.modules.as_deref()))
-        .transpose()?;
+    let request = Request::new(args)?;
     let mut baseline = args.baseline.as_deref().map(file::read).transpose()?;
     if let Some(baseline) = &mut baseline {
-        narrow(baseline, args, &planned);
+        narrow(baseline, args, &request.plan.planned);
     }
     let outputs = Outputs::prepare(&args.outputs)?;
-    if let Some(keep) = &args.options.keep {
-        fs::create_dir_all(keep)
-            .map_err(|e| usage(format!("--keep cannot use {}: {e}", keep.display())))?;
-    }
-
-    let interrupt = Interrupt::new().context("cannot listen for signals")?;
-    let board = Board::new(args.verbose);
-    let mut targets = resolve::resolve(&kernels, &named, &board, &interrupt)?;
-    targets.extend(own);
-    let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
-    let plan = Plan { planned, programs };
-    let mut report = plan.unfinished(&names, NOT_FINISHED);
-    let ran = Setup::new(&args.options, &plan, &interrupt, kernels, &board).map(|setup| {
-        let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
-        pool::run(&Arc::new(setup), jobs, targets, &mut report, &outputs);
-    });
-    if let Err(error) = &ran {
-        report = plan.unfinished(&names, &format!("{error:#}"));
-    }
-    if interrupt.stop().requested() {
-        for kernel in &mut report.kernels {
-            if kernel.error.as_deref() == Some(NOT_FINISHED) {
-                *kernel = plan.not_run(&kernel.requested, INTERRUPTED);
-            }
-        }
-    }
+    let Ran {
+        report,
+        error,
+        interrupt,
+        board,
+    } = request.run(args, &outputs)?;
     // There is a report in any case. It lists every kernel and every scenario.
-    match (ran, outputs.finish(&report)) {
-        (Ok(()), written) => written?,
-        (Err(why), Ok(())) => return Err(why),
-        (Err(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
+    match (error, outputs.finish(&report)) {
+        (None, written) => written?,
+        (Some(why), Ok(())) => return Err(why),
+        (Some(why), Err(also)) => return Err(why.context(format!("{also:#}; before that"))),
     }
     github::annotate(&report.kernels);
     let baseline = baseline
@@ -88,6 +53,85 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         .map(|report| (report, args.verifier_growth));
     let judged = show(&report, baseline, &board);
     Ok(interrupt.exit_code().unwrap_or(judged))
+}
+
+/// What is to run, checked against the objects and the list of kernels.
+pub(super) struct Request {
+    plan: Plan,
+    kernels: Arc<Kernels>,
+    named: Vec<String>,
+    own: Option<Target>,
+}
+
+/// A run that ended.
+pub(super) struct Ran {
+    pub(super) report: Report,
+    /// Why no kernel was run.
+    pub(super) error: Option<anyhow::Error>,
+    pub(super) interrupt: Interrupt,
+    pub(super) board: Board,
+}
+
+impl Request {
+    /// Every error is a usage error, or the cache cannot be read.
+    pub(super) fn new(args: &RunArgs) -> Result<Self> {
+        let programs = Programs::plan(&args.objects)?;
+        // With --object and without --scenario, only the programs run.
+        let planned = if programs.planned().is_empty() || !args.scenarios.is_empty() {
+            plan::select(&args.scenarios)?
+        } else {
+            Vec::new()
+        };
+        let kernels = Arc::new(Kernels::open(args.store.clone())?);
+        let named = match args.kernels.as_slice() {
+            [] => Vec::new(),
+            kernel_names => kernels.expand(kernel_names)?,
+        };
+        let own = args.kernel_image.as_deref();
+        let own = own.map(|image| kernel_run::own(image, args.modules.as_deref()));
+        Ok(Self {
+            plan: Plan { planned, programs },
+            kernels,
+            named,
+            own: own.transpose()?,
+        })
+    }
+
+    /// Runs all kernels. The report has each of them in any case.
+    pub(super) fn run(self, args: &RunArgs, outputs: &Outputs) -> Result<Ran> {
+        if let Some(keep) = &args.options.keep {
+            fs::create_dir_all(keep)
+                .map_err(|e| usage(format!("--keep cannot use {}: {e}", keep.display())))?;
+        }
+        let interrupt = Interrupt::new().context("cannot listen for signals")?;
+        let board = Board::new(args.verbose);
+        let mut targets = resolve::resolve(&self.kernels, &self.named, &board, &interrupt)?;
+        targets.extend(self.own);
+        let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
+        let plan = self.plan;
+        let mut report = plan.unfinished(&names, NOT_FINISHED);
+        let setup = Setup::new(&args.options, &plan, &interrupt, self.kernels, &board);
+        let ran = setup.map(|setup| {
+            let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
+            pool::run(&Arc::new(setup), jobs, targets, &mut report, outputs);
+        });
+        if let Err(error) = &ran {
+            report = plan.unfinished(&names, &format!("{error:#}"));
+        }
+        if interrupt.stop().requested() {
+            for kernel in &mut report.kernels {
+                if kernel.error.as_deref() == Some(NOT_FINISHED) {
+                    *kernel = plan.not_run(&kernel.requested, INTERRUPTED);
+                }
+            }
+        }
+        Ok(Ran {
+            report,
+            error: ran.err(),
+            interrupt,
+            board,
+        })
+    }
 }
 
 /// Runs these scenarios on one local kernel, with the default options.
@@ -131,7 +175,7 @@ fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
 }
 
 /// Shows the result, and returns its exit status.
-fn show(report: &Report, baseline: Option<(&Report, Option<f64>)>, board: &Board) -> u8 {
+pub(super) fn show(report: &Report, baseline: Option<(&Report, Option<f64>)>, board: &Board) -> u8 {
     summary::lines(report)
         .into_iter()
         .for_each(|line| board.say(line));

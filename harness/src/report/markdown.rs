@@ -8,7 +8,7 @@ use super::{
     model::{Confirmed, KernelReport, Report, ScenarioReport},
     program::ProgramReport,
     verdict::ScenarioVerdict,
-    verifier,
+    verifier_table::Table,
 };
 
 /// The characters of an error that are shown.
@@ -81,14 +81,15 @@ fn row_titles(report: &Report) -> Vec<(String, &str)> {
 }
 
 fn verifier_figures(report: &Report, page: &mut String) {
-    let rows = verifier::rows(report);
-    if rows.is_empty() {
+    let table = Table::new(report, &[]);
+    let mut rows = table.verified().peekable();
+    if rows.peek().is_none() {
         return;
     }
     page.push_str("\n### Verifier\n\n");
-    row(page, verifier::HEADINGS);
-    row(page, verifier::HEADINGS.map(|_| "---"));
-    for cells in &rows {
+    row(page, Table::headings());
+    row(page, Table::headings().map(|_| "---"));
+    for cells in rows {
         row(page, cells.iter().map(String::as_str));
     }
 }

@@ -23,6 +23,7 @@ pub mod terminal;
 pub(crate) mod testing;
 pub mod verdict;
 pub mod verifier;
+pub mod verifier_table;
 
 pub use crate::kernels::Source;
 pub use model::{

@@ -1,4 +1,4 @@
-//! The verifier's figures of programs: which grew since another report, and all of them as a table.
+//! The verifier's figures of programs that grew since another report.
 
 use std::fmt;
 
@@ -81,41 +81,6 @@ impl fmt::Display for VerifierGrowth {
     }
 }
 
-/// The headings of [`rows`].
-pub(super) const HEADINGS: [&str; 7] = [
-    "program",
-    "kernel",
-    "instructions processed",
-    "states: total / peak",
-    "stack, bytes",
-    "instructions",
-    "JITed, bytes",
-];
-
-/// A row for each program that was verified and each kernel, sorted by program.
-pub(super) fn rows(report: &Report) -> Vec<[String; 7]> {
-    let number = |value: Option<u64>| value.map_or_else(String::new, |n| n.to_string());
-    let mut rows = Vec::new();
-    for kernel in &report.kernels {
-        for program in &kernel.programs {
-            let Some(figures) = &program.result.verifier else {
-                continue;
-            };
-            rows.push([
-                program.id(),
-                kernel.requested.clone(),
-                figures.instructions_processed.to_string(),
-                format!("{} / {}", figures.total_states, figures.peak_states),
-                number(figures.stack_depth.map(u64::from)),
-                number(figures.instructions),
-                number(figures.jited_bytes),
-            ]);
-        }
-    }
-    rows.sort_by(|a, b| a[0].cmp(&b[0])); // stable: kernels keep their order
-    rows
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,12 +125,5 @@ mod tests {
         assert_eq!(lines(&with(90, None, 1), 0.0), [""; 0]);
         assert_eq!(lines(&Report::new(Vec::new()), 0.0), [""; 0]);
         assert_eq!(growth(&with(0, None, 1), &with(1, None, 1), 50.0).len(), 1);
-    }
-
-    #[test]
-    fn each_verified_program_has_a_row_for_each_kernel() {
-        let row = ["test.bpf.o:a", "6.1", "100", "0 / 0", "8", "", "425"];
-        assert_eq!(rows(&with(100, Some(8), 1)), [row]);
-        assert_eq!(rows(&Report::new(Vec::new())), [[""; 7]; 0]);
     }
 }

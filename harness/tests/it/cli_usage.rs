@@ -47,6 +47,18 @@ fn flags_that_do_not_exist_or_make_no_sense() {
         &["'lots'", "--max-size", "unit"],
     );
     refused(&["launch"], &["launch"]);
+    let veristat = ["veristat", "a.bpf.o", "--kernel", "5.10"];
+    refused(
+        &[&veristat[..], &["--sort", "insns,weight"]].concat(),
+        &[
+            "'weight'",
+            "--sort",
+            "no field `weight`",
+            "insns, insns_left",
+        ],
+    );
+    refused(&veristat, &["a.bpf.o", "No such file"]);
+    refused(&veristat[..2], &["required", "--kernel <KERNEL>"]);
 }
 
 #[test]

@@ -133,13 +133,61 @@ fn every_program_of_an_object_has_a_row_whatever_its_type() {
     run(&mut harness(&merge));
     let page = fs::read_to_string(markdown).unwrap();
     assert!(
-        page.contains("### Verifier") && page.contains("instructions processed"),
+        page.contains("### Verifier") && page.contains("| peak_states |"),
         "{page}"
     );
 
     let ran = run(harness(&options).args(["--program", "own"]));
     assert_eq!(ran.status, 3, "nothing was learned: {}", ran.stderr);
     ran.says(&["no program was tried"]);
+}
+
+#[test]
+fn veristat_has_a_row_for_each_program_and_kernel_refused_ones_included() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "mixed", MIXED);
+    let veristat = ["veristat", object.to_str().unwrap()];
+    let kernels = ["-k", "5.10,6.12"];
+    let programs = ["-f", "on_*", "--filter", "uncheckable", "-f", "old_name"];
+    let csv = ["-s", "kernel,insns", "-o", "csv"];
+    let ran = run(harness(&veristat).args(kernels).args(programs).args(csv));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(
+        rows[0][1..6].join(","),
+        "prog,kernel,verdict,duration,insns"
+    );
+    assert_eq!(rows.len(), 1 + 2 * 6, "{}", ran.stdout);
+    for (kernel, rows) in [("5.10", &rows[1..7]), ("6.12", &rows[7..])] {
+        let number = |row: &[&str], at: usize| row[at].parse::<u64>().ok();
+        let insns: Vec<_> = rows.iter().map(|row| number(row, 5)).collect();
+        assert!(insns.is_sorted_by(|a, b| a >= b), "{}", ran.stdout);
+        for row in rows {
+            let (prog, verdict) = (row[1], row[3]);
+            assert_eq!(row[2], kernel);
+            let refused = ["uncheckable", "old_name"].contains(&prog);
+            assert_eq!(
+                verdict,
+                if refused { "failure" } else { "success" },
+                "{row:?}"
+            );
+            // The verifier saw the program with the bad access; one without its target it never saw.
+            assert_eq!(number(row, 5).is_some(), prog != "old_name", "{row:?}");
+            assert_eq!(number(row, 13) > Some(0), !refused, "{row:?}");
+        }
+    }
+
+    let json = run(harness(&veristat)
+        .args(kernels)
+        .args(["-f", "on_*", "-o", "json"]));
+    assert_eq!(json.status, 0, "{}", json.stderr);
+    assert_eq!(
+        program(&json.report()["kernels"][1], "on_frame")["outcome"],
+        "verified"
+    );
+    let table = run(harness(&veristat).args(["-k", "6.12", "-f", "on_frame"]));
+    assert_eq!(table.stdout.lines().count(), 2, "{}", table.stdout);
+    assert!(table.stdout.contains("  success  "), "{}", table.stdout);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::support::seconds::seconds;
 
 /// The user's objects.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ObjectArgs {
     /// Try the programs of an object on each kernel: load each, attach and detach the tracing and LSM programs. Without
     /// --scenario nothing else runs
