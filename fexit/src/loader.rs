@@ -58,6 +58,7 @@ pub struct EbpfLoader {
     globals: Globals,
     verifier_log_level: VerifierLogLevel,
     max_entries: HashMap<String, u32>,
+    value_sizes: HashMap<String, u32>,
     pin_paths: HashMap<String, PathBuf>,
     pin_directory: Option<PathBuf>,
     maps: HashMap<String, Map>,
@@ -132,6 +133,12 @@ impl EbpfLoader {
     /// Another name for [`EbpfLoader::map_max_entries`].
     pub fn set_max_entries(&mut self, name: &str, max_entries: u32) -> &mut Self {
         self.map_max_entries(name, max_entries)
+    }
+
+    /// Overrides the size of a map's values, in bytes: of a map that leaves it to its loader, as one of stack traces may.
+    pub fn map_value_size(&mut self, name: &str, value_size: u32) -> &mut Self {
+        self.value_sizes.insert(name.to_owned(), value_size);
+        self
     }
 
     /// Sets the folder, in a BPF file system, where maps are found or pinned that the object declares with
@@ -213,7 +220,7 @@ impl EbpfLoader {
 
     fn check_names(&self, object: &Object) -> Result<(), MapError> {
         let named = self.max_entries.keys().chain(self.pin_paths.keys());
-        let mut named = named.chain(self.maps.keys());
+        let mut named = named.chain(self.value_sizes.keys()).chain(self.maps.keys());
         match named.find(|name| !object.map_names.contains(name)) {
             None => Ok(()),
             Some(name) => Err(MapError::UnknownMap {
@@ -235,6 +242,9 @@ impl EbpfLoader {
         })?;
         if let Some(&entries) = self.max_entries.get(name) {
             Arc::make_mut(&mut definition).set_max_entries(entries);
+        }
+        if let Some(&size) = self.value_sizes.get(name) {
+            Arc::make_mut(&mut definition).set_value_size(size);
         }
         let pin = match (self.pin_paths.get(name), definition.pinning()) {
             (Some(path), _) => Some(path.clone()),

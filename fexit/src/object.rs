@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aya_obj::{Function, Object as Parsed};
 
-use crate::btf::{Btf, BtfError, Identity, min_core_btf, raw::Raw};
+use crate::btf::raw::{Kind, Raw};
+use crate::btf::{Btf, BtfError, Identity, min_core_btf};
 use crate::elf::{self, Extra};
 use crate::error::{EbpfError, ProgramError, chain};
 use parts::Part;
@@ -128,6 +129,15 @@ impl Object {
     /// The object's BTF in the kernel; none if it has none, or if the kernel accepts no form of it.
     pub(crate) fn btf_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.sanitized_btf().ok()??.fd.as_fd())
+    }
+
+    /// The type id of a data section in the object's BTF.
+    pub(crate) fn data_section(&self, name: &str) -> Option<u32> {
+        let btf = Raw::parse(self.extra.btf.clone()).ok()?;
+        let section = btf
+            .types()
+            .find(|t| t.kind == Kind::DataSec && btf.is_named(t.name_off(), name.as_bytes()));
+        section.map(|section| section.id)
     }
 
     /// Loads the object's BTF into the kernel once. The result is kept, except for a temporary error.

@@ -42,30 +42,41 @@ fn create_one(
         inner,
         btf: None,
     };
+    attr.btf = object.and_then(|object| types(name, map, object));
     if is_data(map) {
-        // A mapped variable can be read and written in place while programs run.
-        let mapped = MapCreate {
-            flags: attr.flags | BPF_F_MMAPABLE,
-            ..attr
-        };
-        match sys::with_memlock(|| sys::map_create(&mapped)) {
-            // A kernel before 5.5 refuses the flag with EINVAL.
+        // A mapped variable can be read and written in place while programs run. A kernel before 5.5 refuses the flag.
+        attr.flags |= BPF_F_MMAPABLE;
+        if let Some(fd) = create_with_types(&mut attr) {
+            return Ok(fd);
+        }
+        match sys::with_memlock(|| sys::map_create(&attr)) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             other => return other.map_err(|error| diagnose(&attr, error)),
         }
-    }
-    if let Map::Btf(typed) = map
-        && typed.def.btf_value_type_id != 0
-        && let Some(btf) = object.and_then(Object::btf_fd)
-    {
-        attr.btf = Some((btf, typed.def.btf_key_type_id, typed.def.btf_value_type_id));
-        // Some map types refuse BTF types of key and value: try again without them.
-        if let Ok(fd) = sys::with_memlock(|| sys::map_create(&attr)) {
-            return Ok(fd);
-        }
-        attr.btf = None;
+        attr.flags = map.map_flags();
+    } else if let Some(fd) = create_with_types(&mut attr) {
+        return Ok(fd);
     }
     sys::with_memlock(|| sys::map_create(&attr)).map_err(|error| diagnose(&attr, error))
+}
+
+/// The BTF types of key and value. The value of a map of globals is a data section, and it has no key: the kernel finds
+/// spin locks, kptrs and the like in it.
+fn types<'a>(name: &str, map: &Map, object: &'a Object) -> Option<(BorrowedFd<'a>, u32, u32)> {
+    let (key, value) = match map {
+        Map::Btf(typed) => (typed.def.btf_key_type_id, typed.def.btf_value_type_id),
+        Map::Legacy(_) if is_data(map) => (0, object.data_section(name)?),
+        Map::Legacy(_) => return None,
+    };
+    (value != 0).then_some((object.btf_fd()?, key, value))
+}
+
+/// Creates a map with its types, if it has any. Some map types refuse them: then it is created without.
+fn create_with_types(attr: &mut MapCreate<'_>) -> Option<MapFd> {
+    attr.btf?;
+    let fd = sys::with_memlock(|| sys::map_create(attr)).ok();
+    attr.btf = None;
+    fd
 }
 
 /// Writes the initial values of globals into the map, and freezes constants.

@@ -131,10 +131,10 @@ impl Map {
 #[cfg(test)]
 mod tests {
     use aya_obj::generated::bpf_cmd::{
-        self, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,
+        self, BPF_BTF_LOAD, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM,
     };
 
-    use crate::sys::fake;
+    use crate::sys::{attr::MapCreateAttr, fake};
     use crate::testing::compile;
     use crate::{Ebpf, MapError};
 
@@ -142,26 +142,34 @@ mod tests {
         int zero; int one = 1; const volatile int TWO = 2;
         SEC(\"fexit/f\") int p(void *ctx) { return zero + one + TWO; }";
 
-    /// The system calls that `work` makes on a kernel that maps no map; `first` answers the first one.
+    const MAPPABLE: u32 = 1 << 10;
+
+    /// The system calls about maps that `work` makes on a kernel that maps no map and refuses maps by their flags.
     fn calls(
-        first: Option<i32>,
+        refuse: impl Fn(u32) -> Option<i32> + 'static,
         work: impl FnOnce(&Ebpf) -> Result<(), MapError>,
     ) -> (Vec<bpf_cmd>, Result<(), MapError>) {
         let ebpf = Ebpf::load(&compile(SOURCE)).unwrap();
-        let mut first = first;
-        let kernel = fake::kernel(move |_| first.take());
+        let kernel = fake::kernel(move |call| match call.cmd {
+            BPF_MAP_CREATE => refuse(call.attr::<MapCreateAttr>().map_flags),
+            _ => None,
+        });
         let result = work(&ebpf);
-        (kernel.commands(), result)
+        let mut made = kernel.commands();
+        made.retain(|cmd| *cmd != BPF_BTF_LOAD);
+        (made, result)
     }
 
     #[test]
     fn data_is_read_and_written_by_calls_where_the_kernel_cannot_map_it() {
-        let (made, result) = calls(Some(libc::EINVAL), |ebpf| {
-            ebpf.global::<i32>("zero").map(drop)
-        });
+        let (made, result) = calls(
+            |flags| (flags == MAPPABLE).then_some(libc::EINVAL),
+            |ebpf| ebpf.global::<i32>("zero").map(drop),
+        );
         result.unwrap();
-        assert_eq!(made, [BPF_MAP_CREATE, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM]);
-        let (made, result) = calls(None, |ebpf| ebpf.set_global("zero", 7));
+        let [typed, untyped, unmappable] = [BPF_MAP_CREATE; 3];
+        assert_eq!(made, [typed, untyped, unmappable, BPF_MAP_LOOKUP_ELEM]);
+        let (made, result) = calls(|_| None, |ebpf| ebpf.set_global("zero", 7));
         result.unwrap();
         assert_eq!(
             made,
@@ -171,13 +179,15 @@ mod tests {
 
     #[test]
     fn error_that_is_not_about_mapping_is_returned() {
-        let (made, result) = calls(Some(libc::EMFILE), |ebpf| {
-            ebpf.global::<i32>("zero").map(drop)
-        });
+        let (made, result) = calls(
+            |_| Some(libc::EMFILE),
+            |ebpf| ebpf.global::<i32>("zero").map(drop),
+        );
         assert!(
             matches!(result, Err(MapError::CreateError { .. })),
             "{result:?}"
         );
-        assert_eq!(made, [BPF_MAP_CREATE]);
+        let [typed, untyped] = [BPF_MAP_CREATE; 2];
+        assert_eq!(made, [typed, untyped]);
     }
 }

@@ -118,13 +118,45 @@ fn extra_and_sizes_of_rings_reach_the_kernel() {
     let object = testing::compile(&source(HASH));
     let ebpf = EbpfLoader::new()
         .map_max_entries("m", 77)
+        .map_value_size("m", 24)
         .load(&object)
         .unwrap();
     ebpf.map("m").unwrap().fd().unwrap();
     assert_eq!(
         definition(created(&kernel).last().unwrap()),
-        [1, 4, 8, 77, 1]
+        [1, 4, 24, 77, 1]
     );
+    let error = EbpfLoader::new().map_value_size("n", 24).load(&object);
+    assert!(
+        error.unwrap_err().to_string().contains("`n`"),
+        "the map exists"
+    );
+}
+
+#[test]
+fn map_of_globals_has_the_type_of_its_data_section() {
+    let object = testing::compile(GLOBALS);
+    let create = |refused: fn(&MapCreateAttr) -> bool| {
+        let (kernel, _) = kernel(move |call| {
+            let is_refused = call.cmd == BPF_MAP_CREATE && refused(call.attr());
+            is_refused.then_some(libc::EINVAL)
+        });
+        let ebpf = EbpfLoader::new().load(&object).unwrap();
+        ebpf.map(".data").unwrap().fd().unwrap();
+        created(&kernel)
+    };
+    let [map] = create(|_| false)[..] else {
+        panic!("more than one call");
+    };
+    assert_ne!(map.btf_fd, 0);
+    assert_eq!(map.btf_key_type_id, 0);
+    assert_ne!(map.btf_value_type_id, 0);
+    assert_eq!(map.map_flags, 1 << 10);
+    let [_, plain] = create(|map| map.btf_fd != 0)[..] else {
+        panic!("not two calls");
+    };
+    assert_eq!((plain.btf_fd, plain.btf_value_type_id), (0, 0));
+    assert_eq!(plain.map_flags, 1 << 10);
 }
 
 #[test]

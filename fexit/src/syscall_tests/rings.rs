@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use aya_obj::generated::bpf_cmd::{
-    BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET_INFO_BY_FD,
+    BPF_BTF_LOAD, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET_INFO_BY_FD,
 };
 use aya_obj::generated::bpf_map_info;
 
@@ -109,7 +109,7 @@ fn variable_is_accessed_in_mapped_memory_if_the_map_can_be_mapped() {
     assert_eq!(ebpf.global::<i32>("zero").unwrap(), 7);
     let mapping = (0, page_size(), READ_WRITE, SHARED);
     assert_eq!(*kernel.mappings.borrow(), [mapping]);
-    assert_eq!(kernel.commands(), [BPF_MAP_CREATE]);
+    assert_eq!(kernel.commands(), [BPF_BTF_LOAD, BPF_MAP_CREATE]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dump;
+mod map_sizes;
 mod process;
 mod reason;
 mod shell;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use super::map_sizes;
 use fexit::programs::{Program, ProgramError, Target};
 use fexit::{Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use protocol::program::{OBJECTS_DIR, ProgramTask, TargetSpec};
@@ -15,9 +16,13 @@ pub(super) struct Objects(BTreeMap<String, Ebpf>);
 impl Objects {
     pub(super) fn get(&mut self, file: &str) -> Result<&mut Ebpf, EbpfError> {
         if !self.0.contains_key(file) {
-            let object = EbpfLoader::new()
-                .verifier_log_level(VerifierLogLevel::STATS)
-                .load_file(Path::new(OBJECTS_DIR).join(file))?;
+            let mut loader = EbpfLoader::new();
+            loader.verifier_log_level(VerifierLogLevel::STATS);
+            let path = Path::new(OBJECTS_DIR).join(file);
+            let mut object = loader.load_file(&path)?;
+            if map_sizes::set_missing(&object, &mut loader) {
+                object = loader.load_file(&path)?;
+            }
             self.0.insert(file.to_owned(), object);
         }
         self.0.get_mut(file).ok_or_else(|| EbpfError::Malformed {

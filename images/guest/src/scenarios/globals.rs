@@ -5,11 +5,11 @@ use std::process;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::FExit;
-use fexit::{Btf, EbpfLoader, Feature, Map, MapError};
+use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map, MapError};
 
 use super::counter::{FUNCTION, expect_error, look_up};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, Scenario, skip};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -17,6 +17,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "variables in .data, .bss and .rodata are shared with the program in both directions",
         Feature::Fexit,
         globals,
+    )
+    .parallel(),
+    Scenario::new(
+        "global_lock",
+        "a program takes a spin lock in a data section, from Linux 5.15 on",
+        Feature::Fexit,
+        global_lock,
     )
     .parallel(),
     Scenario::on_every_kernel(
@@ -50,6 +57,32 @@ fn globals_without_program(_: &mut Context) -> Result<()> {
             );
         }
         refusals(&ebpf)?;
+    }
+    Ok(())
+}
+
+/// A spin lock in a data section.
+fn global_lock(_: &mut Context) -> Result<()> {
+    let mut ebpf = Ebpf::load(objects::GLOBALS)?;
+    let program: &mut FExit = ebpf
+        .program_mut("locked")
+        .context("no program")?
+        .try_into()?;
+    match program.load(FUNCTION, &Btf::from_sys_fs()?) {
+        Err(error) if error.to_string().contains("from Linux 5.15 on") => {
+            return Err(skip(error.to_string()));
+        }
+        loaded => loaded?,
+    }
+    program.attach()?;
+    ebpf.set_global("tgid", process::id())?;
+    for calls in 1..=3 {
+        look_up()?;
+        let counted: u64 = ebpf.global("locked_calls")?;
+        ensure!(
+            counted == calls,
+            "{counted} calls were counted, not {calls}"
+        );
     }
     Ok(())
 }
@@ -136,7 +169,7 @@ fn globals(_: &mut Context) -> Result<()> {
     refusals(&ebpf)
 }
 
-fn refusals(ebpf: &fexit::Ebpf) -> Result<()> {
+fn refusals(ebpf: &Ebpf) -> Result<()> {
     expect_error(
         "a write to .rodata",
         ebpf.set_global("STEP", 8u32),
