@@ -117,7 +117,7 @@ pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use loader::{BpfLoader, EbpfLoader, GlobalData};
 pub use maps::{Map, MapError, Pod};
 pub use programs::log_level::VerifierLogLevel;
-pub use requirements::{Requirement, Requirements};
+pub use requirements::{KernelTarget, Requirement, Requirements, TargetKind};
 
 /// The example of the README, compiled as a test.
 #[cfg(doctest)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use aya_obj::generated::{
-    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
+    BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD,
+    BPF_PSEUDO_MAP_VALUE, bpf_insn,
 };
 
 const CALL: u8 = 0x85;
@@ -31,7 +32,7 @@ impl Found {
     pub(crate) fn look_at(&mut self, instructions: &[bpf_insn]) {
         let mut rest = instructions.iter();
         while let Some(insn) = rest.next() {
-            self.features.extend(newer_than_fexit(insn));
+            self.features.extend(first_release(insn));
             match (insn.code, u32::from(insn.src_reg())) {
                 (CALL, 0) => {
                     self.helpers.insert(insn.imm.cast_unsigned());
@@ -54,9 +55,9 @@ impl Found {
     }
 }
 
-/// Instructions that are newer than fexit. The encodings are those of
+/// Instructions that came after the first program types. The encodings are those of
 /// Documentation/bpf/standardization/instruction-set.rst.
-fn newer_than_fexit(insn: &bpf_insn) -> Option<Instruction> {
+fn first_release(insn: &bpf_insn) -> Option<Instruction> {
     const LDX: u8 = 1;
     const STX: u8 = 3;
     const V4: (u16, u16) = (6, 6);
@@ -64,6 +65,12 @@ fn newer_than_fexit(insn: &bpf_insn) -> Option<Instruction> {
     match insn.code {
         LD_IMM64 if insn.src_reg() == PSEUDO_FUNC => {
             return Some((CALLBACK, (5, 13), "69c087ba6225"));
+        }
+        LD_IMM64 if u32::from(insn.src_reg()) == BPF_PSEUDO_MAP_VALUE => {
+            return Some(("a global variable", (5, 2), "d8eca5bbb2be"));
+        }
+        CALL if u32::from(insn.src_reg()) == BPF_PSEUDO_CALL => {
+            return Some(("a call of a function of its own", (4, 16), "cc8b0b92a169"));
         }
         0x06 => return Some(("a jump of 32 bits", V4, "4cd58e9af8b9")),
         0xd7 => return Some(("an unconditional byte swap", V4, "0845c3db7bf5")),
@@ -79,6 +86,10 @@ fn newer_than_fexit(insn: &bpf_insn) -> Option<Instruction> {
             return Some(("a cast between address spaces", (6, 9), "6082b6c328b5"));
         }
         _ => {}
+    }
+    // A comparison of the lower halves of registers; jumps have other codes.
+    if class == 6 && !matches!(insn.code, 0x06 | 0xe6) {
+        return Some(("a comparison of 32 bits", (5, 1), "092ed0968bb6"));
     }
     match (class, mode, insn.imm) {
         (LDX, 0x80, _) => Some(("a load with sign extension", V4, "1f9a1ea821ff")),

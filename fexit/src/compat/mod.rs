@@ -59,6 +59,12 @@ impl Helper {
 }
 
 impl Helper {
+    /// The first release in which programs of any type may call it, and the kernel commit.
+    pub(crate) fn first(&self) -> Since {
+        let earlier = helpers::FIRST.iter().find(|row| row.0 == self.name);
+        earlier.map_or((self.minimum, self.commit), |row| (version(row.1), row.2))
+    }
+
     /// Whether fexit programs may call it on this upstream release.
     pub fn is_for_fexit_on(&self, release: KernelVersion) -> bool {
         self.for_fexit
@@ -158,6 +164,7 @@ mod tests {
         assert!(!is_lsm_only("bpf_task_acquire"));
         let commits = helpers::HELPERS.iter().map(|row| row.2);
         let commits = commits.chain(kfuncs::KFUNCS.iter().map(|row| row.2));
+        let commits = commits.chain(helpers::FIRST.iter().map(|row| row.2));
         let commits = commits.chain(helpers::GPL_UNTIL.iter().map(|row| row.2));
         let commits = commits.chain(helpers::FEXIT_UNTIL.iter().map(|row| row.2));
         for commit in commits.chain(map_types::MAP_TYPES.iter().map(|row| row.2)) {

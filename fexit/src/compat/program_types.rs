@@ -200,9 +200,18 @@ impl ProgramType {
         KernelVersion::new(major, minor, 0)
     }
 
-    /// The commit that added it.
-    #[cfg(test)]
-    fn commit(&self) -> &'static str {
+    /// The name of its sections.
+    pub(crate) fn section(&self) -> &'static str {
+        self.row.0
+    }
+
+    /// The program type, and the attach type if one is given.
+    pub(crate) fn names(&self) -> (&'static str, Option<&'static str>) {
+        (self.row.1, (!self.row.2.is_empty()).then_some(self.row.2))
+    }
+
+    /// The kernel commit that added it.
+    pub(crate) fn commit(&self) -> &'static str {
         self.row.4
     }
 

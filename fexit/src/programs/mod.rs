@@ -52,7 +52,7 @@ pub use crate::sys::TestRun;
 pub use data::ProgramSize;
 
 use crate::btf::Btf;
-use data::ProgramData;
+pub(crate) use data::ProgramData;
 pub(crate) use shared::{Kconfig, Shared};
 use trampoline::Trampoline;
 

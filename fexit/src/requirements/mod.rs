@@ -1,10 +1,11 @@
 //! What the programs of an object require of a kernel, read from the object alone.
 
+mod calls;
+mod section;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Write as _;
 
 use aya_obj::Object as Parsed;
 
@@ -14,19 +15,27 @@ use crate::compat::instructions::{Found, Instruction};
 use crate::compat::{self, Helper};
 use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
-use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::maps::Map;
 use crate::object::relocation_sites::{RelocationSite, relocation_sites};
 use crate::object::{Key, Object};
 use crate::programs::Program;
+use calls::Caller;
+use section::SectionType;
+pub use section::{KernelTarget, TargetKind};
 
-/// What one fexit program requires of a kernel.
+/// What one program requires of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requirements {
     /// How many instructions it has, its subprograms included.
     pub instructions: usize,
+    /// Its type, as `TRACING` for `BPF_PROG_TYPE_TRACING`.
+    pub program_type: &'static str,
+    /// Its attach type, as `TRACE_FEXIT` for `BPF_TRACE_FEXIT`; none if it is loaded without one.
+    pub attach_type: Option<&'static str>,
+    /// What its section names as the target.
+    pub target: Option<KernelTarget>,
     /// Whether it may sleep.
     pub is_sleepable: bool,
     /// The helpers that it calls, by their numbers.
@@ -41,6 +50,7 @@ pub struct Requirements {
     pub core: Vec<CoreRelocationInfo>,
     /// What that comes to, the newest first.
     pub requirements: Vec<Requirement>,
+    caller: Caller,
 }
 
 /// Something that not every kernel has.
@@ -63,9 +73,16 @@ impl Requirements {
     pub fn minimum(&self) -> Option<KernelVersion> {
         self.requirements
             .iter()
-            .try_fold(Feature::Fexit.minimum(), |newest, requirement| {
+            .try_fold(KernelVersion::new(0, 0, 0), |newest, requirement| {
                 Some(newest.max(requirement.minimum?))
             })
+    }
+}
+
+impl Requirements {
+    /// The first upstream release in which the program may call this helper; none if no kernel allows that.
+    pub fn helper_minimum(&self, helper: &Helper) -> Option<KernelVersion> {
+        self.caller.helper_minimum(helper)
     }
 }
 
@@ -76,7 +93,8 @@ impl Ebpf {
         license.to_string_lossy().into_owned()
     }
 
-    /// What each fexit program requires of a kernel, by program name. No kernel is asked.
+    /// What each program requires of a kernel, by program name. No kernel is asked. Programs that this library
+    /// [does not load](Program::is_loadable) are left out.
     ///
     /// # Errors
     ///
@@ -85,18 +103,11 @@ impl Ebpf {
         let object = &self.shared.object;
         let linked = object.linked()?;
         let survey = Survey::new(object, &self.shared.maps);
-        let fexit = self.programs().filter_map(|(name, program)| match program {
-            Program::FExit(_) => Some((name, program)),
-            _ => None,
-        });
-        Ok(fexit
-            .filter_map(|(name, program)| {
-                Some((
-                    name.to_owned(),
-                    survey.requirements(&linked, name, program)?,
-                ))
-            })
-            .collect())
+        let required = |(name, program): (&str, &Program)| {
+            let required = survey.requirements(&linked, name, program)?;
+            Some((name.to_owned(), required))
+        };
+        Ok(self.programs().filter_map(required).collect())
     }
 }
 
@@ -138,63 +149,40 @@ impl<'a> Survey<'a> {
             .map(|site| site.relocation.clone())
             .collect();
         let data = program.data();
+        let section = SectionType::of(data)?;
+        let (program_type, attach_type) = section.names();
         let mut required = Requirements {
             instructions: function.instructions.len(),
-            is_sleepable: data.is_sleepable(),
+            program_type,
+            attach_type,
+            target: section::target(data),
+            is_sleepable: section.is_sleepable(data),
             helpers: Vec::new(),
             kfuncs: Vec::new(),
             externs: Vec::new(),
             maps: Vec::new(),
             core: core.into_iter().collect(),
-            requirements: Vec::new(),
+            requirements: section.requirements(data),
+            caller: Caller {
+                is_of_function: data.is_of_function(),
+                gpl: self.gpl,
+            },
         };
         let mut found = Found::default();
         found.look_at(&function.instructions);
         self.add(&found, &mut required);
-        self.section(program, &mut required.requirements);
         required.requirements.sort_by(|a, b| {
             (a.minimum.is_some(), b.minimum).cmp(&(b.minimum.is_some(), a.minimum))
         });
         Some(required)
     }
 
-    /// What its section says.
-    fn section(&self, program: &Program, requirements: &mut Vec<Requirement>) {
-        let data = program.data();
-        let mut add = |feature: Feature, what: String| {
-            requirements.push(Requirement {
-                what,
-                minimum: Some(feature.minimum()),
-                source: format!("feature {feature}"),
-            });
-        };
-        match data.kind() {
-            "fsession" => add(Feature::Session, "it is an fsession program".to_owned()),
-            kind @ ("fexit.multi" | "fsession.multi") => {
-                add(Feature::Multi, format!("it is an {kind} program"));
-            }
-            _ => add(Feature::Fexit, "it is an fexit program".to_owned()),
-        }
-        if data.is_sleepable() {
-            add(
-                Feature::Sleepable,
-                format!("it may sleep (section `{}`)", data.section),
-            );
-        }
-        if data
-            .section_target()
-            .and_then(|target| target.split_once(':'))
-            .is_some_and(|(module, _)| module != "vmlinux")
-        {
-            add(
-                Feature::ModuleTarget,
-                "its target is a function of a module".to_owned(),
-            );
-        }
-    }
-
     /// What its instructions show.
     fn add(&self, found: &Found, required: &mut Requirements) {
+        let caller = required.caller;
+        // What is no newer than the program type need not be told.
+        let type_minimum = required.requirements.first().and_then(|r| r.minimum);
+        let is_newer = |r: &Requirement| r.minimum > type_minimum;
         required.helpers = found.helpers.iter().copied().collect();
         let externs = self.object.extra.externs.as_slice();
         let of_calls = externs_of(&found.kfuncs, externs);
@@ -206,68 +194,22 @@ impl<'a> Survey<'a> {
             .collect();
         required.maps = pick(&found.maps, &self.object.map_names);
         for &number in &found.helpers {
-            required.requirements.extend(self.helper(number));
+            required.requirements.extend(caller.helper(number));
         }
         for function in of_calls.iter().filter(|function| !function.is_weak) {
-            required.requirements.extend(kfunc(&function.name));
+            required.requirements.extend(caller.kfunc(&function.name));
         }
         let used = self
             .maps
             .iter()
             .filter(|map| required.maps.iter().any(|name| name == map.name()));
         for map in used {
-            required.requirements.extend(map_type(map));
+            required.requirements.extend(map_type(map).filter(is_newer));
         }
         let features = found.features.iter();
         required
             .requirements
-            .extend(features.map(|&feature| instruction(feature)));
-    }
-
-    fn helper(&self, number: u32) -> Vec<Requirement> {
-        let Some(helper) = Helper::by_number(number) else {
-            return vec![Requirement {
-                what: format!("it calls helper number {number}, which no kernel has"),
-                minimum: None,
-                source: "include/uapi/linux/bpf.h of 6.2, when the list was closed".to_owned(),
-            }];
-        };
-        let mut source = format!("kernel commit {}", helper.commit);
-        let limit = match compat::fexit_until(helper.name) {
-            Some((until, commit)) => {
-                let _ = write!(source, ", withdrawn by {commit}");
-                format!(", which fexit programs may only before Linux {until}")
-            }
-            None if helper.for_fexit => String::new(),
-            None => ", which fexit programs may not".to_owned(),
-        };
-        let mut requirements = vec![Requirement {
-            what: format!("it calls bpf_{}{limit}", helper.name),
-            minimum: helper.for_fexit.then_some(helper.minimum),
-            source: source.clone(),
-        }];
-        if helper.gpl_only && !self.gpl {
-            requirements.push(Requirement {
-                what: format!(
-                    "it calls bpf_{}, for which the object's licence must be compatible with the GPL",
-                    helper.name
-                ),
-                minimum: None,
-                source,
-            });
-        } else if let Some((minimum, commit)) = compat::gpl_until(helper.name)
-            && !self.gpl
-        {
-            requirements.push(Requirement {
-                what: format!(
-                    "it calls bpf_{}, for which the object's licence had to be compatible with the GPL before",
-                    helper.name
-                ),
-                minimum: Some(minimum),
-                source: format!("kernel commit {commit}"),
-            });
-        }
-        requirements
+            .extend(features.map(|&i| instruction(i)).filter(is_newer));
     }
 }
 
@@ -283,26 +225,9 @@ fn externs_of<'a>(numbers: &BTreeSet<i32>, externs: &'a [Extern]) -> Vec<&'a Ext
     numbers.filter_map(|number| externs.get(number)).collect()
 }
 
-fn kfunc(name: &str) -> Option<Requirement> {
-    if compat::is_lsm_only(name) {
-        return Some(Requirement {
-            what: format!("it calls the kernel's function {name}, which fexit programs may not"),
-            minimum: None,
-            source: "the filter of its set in the kernel: for LSM programs alone".to_owned(),
-        });
-    }
-    let (minimum, commit) = compat::kfunc(name)?;
-    Some(Requirement {
-        what: format!("it calls the kernel's function {name}"),
-        minimum: Some(minimum),
-        source: format!("kernel commit {commit}"),
-    })
-}
-
 fn map_type(map: &Map) -> Option<Requirement> {
     let (kind, (minimum, commit)) = compat::map_type(map.map_type())?;
-    // What is older than fexit itself need not be told.
-    (minimum > Feature::Fexit.minimum()).then(|| Requirement {
+    Some(Requirement {
         what: format!("its map {} is of type {kind}", map.name()),
         minimum: Some(minimum),
         source: format!("kernel commit {commit}"),

@@ -256,3 +256,113 @@ fn a_missing_field_is_named_by_the_instruction_that_the_log_ends_with() {
         2
     );
 }
+
+#[test]
+fn programs_of_all_types_have_requirements() {
+    let source = "
+        struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(\".maps\");
+        struct { int (*type)[14]; int (*max_entries)[8]; int (*key_size)[4]; int (*value_size)[4]; } devices SEC(\".maps\");
+        u64 hits;
+        SEC(\"kprobe/vfs_open+0x4\") int probe(void *ctx) { return ((long (*)(void *))174)(ctx); }
+        SEC(\"kprobe.multi/vfs_*\") int probes(void *ctx) { return 0; }
+        SEC(\"ksyscall/openat\") int call(void *ctx) { hits++; return 0; }
+        SEC(\"tp/sched/sched_switch\") int trace(void *ctx) {
+            return ((long (*)(void *, void *, u64, u64))130)(&ring, ctx, 8, 0);
+        }
+        SEC(\"xdp\") int frame(void *ctx) { return ((long (*)(void *, u64, u64))51)(&devices, 0, 0); }
+        SEC(\"cgroup/connect4\") int connect(void *ctx) { return 1; }
+        SEC(\"iter.s/task\") int tasks(void *ctx) { return 0; }
+        SEC(\"syscall\") int call_me(void *ctx) { return 0; }
+        SEC(\"lsm.s/file_open\") int hook(void *ctx) { return 0; }
+        SEC(\"tp_btf/sched_switch\") int typed(void *ctx) { return 0; }
+        SEC(\"fentry/ext4:ext4_open\") int entry(void *ctx) { return 0; }
+        SEC(\"freplace/main\") int other(void *ctx) { return 0; }";
+    let object = Ebpf::load(&compile(source)).unwrap();
+    let all = object.requirements().unwrap();
+    assert!(!all.contains_key("other"));
+    let of = |program: &str| {
+        let r = &all[program];
+        let target = r.target.as_ref();
+        (
+            r.program_type,
+            r.attach_type.unwrap_or("-"),
+            target.map_or("-", |target| target.name.as_str()),
+            r.minimum().unwrap().to_string(),
+            r.is_sleepable,
+        )
+    };
+    for (program, prog, attach, target, minimum, sleepable) in [
+        ("probe", "KPROBE", "-", "vfs_open", "5.15", false),
+        (
+            "probes",
+            "KPROBE",
+            "TRACE_KPROBE_MULTI",
+            "vfs_*",
+            "5.18",
+            false,
+        ),
+        ("call", "KPROBE", "-", "openat", "5.2", false),
+        (
+            "trace",
+            "TRACEPOINT",
+            "-",
+            "sched/sched_switch",
+            "5.8",
+            false,
+        ),
+        ("frame", "XDP", "-", "-", "4.14", false),
+        (
+            "connect",
+            "CGROUP_SOCK_ADDR",
+            "CGROUP_INET4_CONNECT",
+            "-",
+            "4.17",
+            false,
+        ),
+        ("tasks", "TRACING", "TRACE_ITER", "task", "5.10", true),
+        ("call_me", "SYSCALL", "-", "-", "5.14", true),
+        ("hook", "LSM", "LSM_MAC", "file_open", "5.10", true),
+        (
+            "typed",
+            "TRACING",
+            "TRACE_RAW_TP",
+            "sched_switch",
+            "5.5",
+            false,
+        ),
+        (
+            "entry",
+            "TRACING",
+            "TRACE_FENTRY",
+            "ext4_open",
+            "5.11",
+            false,
+        ),
+    ] {
+        let expected = (prog, attach, target, minimum.to_owned(), sleepable);
+        assert_eq!(of(program), expected, "{program}");
+    }
+    assert_eq!(
+        all["entry"].target.as_ref().unwrap().module.as_deref(),
+        Some("ext4")
+    );
+    assert_eq!(
+        reasons(&all["frame"]),
+        [
+            "4.14 it calls bpf_redirect_map",
+            "4.14 its map devices is of type devmap",
+            "4.8 it is a program of type `xdp`",
+        ]
+    );
+    assert_eq!(reasons(&all["call"])[0], "5.2 it has a global variable");
+}
+
+#[test]
+fn helpers_that_require_a_licence_are_named_for_all_types() {
+    let source = "SEC(\"tc\") int p(void *ctx) { return ((long (*)(void *, void *, int, u32))69)(ctx, 0, 64, 0); }";
+    let mut object = compile(source);
+    let at = object.windows(4).position(|w| w == b"GPL\0").unwrap();
+    object[at..at + 3].copy_from_slice(b"MIT");
+    let required = Ebpf::load(&object).unwrap().requirements().unwrap();
+    assert_eq!(required["p"].minimum(), None);
+}

@@ -40,6 +40,7 @@ const SOURCE: &str = r#"
     SEC("fentry/vfs_read") int on_entry(u64 *ctx) { return 0; }
     SEC("fmod_ret/vfs_read") int on_change(u64 *ctx) { return 0; }
     SEC("xdp") int on_frame(void *ctx) { return 2; }
+    SEC("freplace/main") int on_replace(void *ctx) { return 2; }
 "#;
 
 #[test]
@@ -66,14 +67,18 @@ fn inspect_lists_requirements_and_reasons() {
     assert_eq!(program("on_packet")["minimum"], "5.11"); // a module, though sleeping asks for 5.10 only
     assert_eq!(program("on_packet")["may_sleep"], true);
     assert_eq!(program("no_target")["target"], Value::Null);
-    let others: Vec<_> = facts["not_ours"].as_array().unwrap().iter().collect();
-    let kinds: Vec<_> = others.iter().map(|p| p["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.len(), 3, "{kinds:?}");
-    assert!(
-        ["fentry", "fmod_ret", "xdp"]
-            .iter()
-            .all(|kind| kinds.contains(kind))
+    let on_frame = program("on_frame");
+    assert_eq!(
+        (&on_frame["program_type"], &on_frame["minimum"]),
+        (&"XDP".into(), &"4.8".into())
     );
+    let on_change = program("on_change");
+    assert_eq!(
+        (&on_change["attach_type"], &on_change["minimum"]),
+        (&"MODIFY_RETURN".into(), &"5.7".into())
+    );
+    assert_eq!(facts["not_ours"][0]["kind"], "freplace");
+    assert_eq!(facts["not_ours"][1], Value::Null);
     let counts = facts["maps"]
         .as_array()
         .unwrap()
@@ -88,10 +93,10 @@ fn inspect_lists_requirements_and_reasons() {
 
     let page = inspect(&object, &[]).stdout;
     for line in [
-        "earliest kernel for all fexit programs: 5.19",
+        "earliest kernel for all programs: 5.19",
         "    5.19   it calls bpf_get_attach_cookie (kernel commit 2fcc82411e74)",
         "  types     struct file.f_pos (offset)",
-        "  on_change                 fmod_ret (section fmod_ret/vfs_read)",
+        "  on_replace                freplace (section freplace/main)",
     ] {
         assert!(page.lines().any(|l| l == line), "no `{line}` in\n{page}");
     }

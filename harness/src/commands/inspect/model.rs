@@ -18,16 +18,22 @@ pub(super) struct ObjectInfo {
     pub(super) not_ours: Vec<OtherProgram>,
     pub(super) maps: Vec<MapInfo>,
     pub(super) globals: Vec<GlobalInfo>,
-    /// The first kernel that may run all fexit programs.
+    /// The first kernel that may run all programs.
     pub(super) minimum: Option<String>,
 }
 
-/// An fexit program.
+/// A program.
 #[derive(Debug, Serialize)]
 pub(super) struct ProgramInfo {
     pub(super) name: String,
     pub(super) section: String,
     pub(super) kind: String,
+    /// As `TRACING` for `BPF_PROG_TYPE_TRACING`.
+    pub(super) program_type: &'static str,
+    /// As `TRACE_FEXIT` for `BPF_TRACE_FEXIT`; null if the kernel is told none.
+    pub(super) attach_type: Option<&'static str>,
+    /// Whether the harness attaches it; else it is only loaded.
+    pub(super) attached: bool,
     /// Its target from the section or the command line.
     pub(super) target: Option<String>,
     pub(super) may_sleep: bool,
@@ -46,7 +52,7 @@ pub(super) struct ProgramInfo {
 pub(super) struct HelperInfo {
     pub(super) number: u32,
     pub(super) name: String,
-    /// Null for a helper that fexit programs cannot call.
+    /// Null for a helper that the program may not call on any kernel.
     pub(super) minimum: Option<String>,
 }
 
@@ -98,7 +104,14 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
         let Some(required) = required.get(name) else {
             continue;
         };
-        let target = targets.of(objects, (number, name))?;
+        let target = match program.is_attachable() {
+            true => targets.of(objects, (number, name))?,
+            false => required.target.as_ref().map(|target| Target {
+                text: target.name.clone(),
+                spec: None,
+                feature: None,
+            }),
+        };
         let (facts, minimum) = of_program(program, required, target);
         programs.push(facts);
         minimums.push(minimum);
@@ -122,7 +135,7 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
         path: object.path.display().to_string(),
         license: parsed.license(),
         programs,
-        not_ours: other_programs(parsed, |program| !matches!(program, Program::FExit(_))),
+        not_ours: other_programs(parsed, |program| !program.is_loadable()),
         maps: maps.collect(),
         globals: globals.collect(),
         minimum: minimum.map(|minimum| minimum.to_string()),
@@ -141,8 +154,8 @@ fn of_program(
             number,
             name: helper.map_or_else(|| "unknown".to_owned(), |h| format!("bpf_{}", h.name)),
             minimum: helper
-                .filter(|helper| helper.for_fexit)
-                .map(|helper| helper.minimum.to_string()),
+                .and_then(|helper| required.helper_minimum(&helper))
+                .map(|minimum| minimum.to_string()),
         }
     });
     let core = required.core.iter().map(|need| CoreInfo {
@@ -173,6 +186,9 @@ fn of_program(
         name: program.name().to_owned(),
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),
+        program_type: required.program_type,
+        attach_type: required.attach_type,
+        attached: program.is_attachable(),
         target: target.map(|target| target.text),
         may_sleep: required.is_sleepable,
         instructions: required.instructions,

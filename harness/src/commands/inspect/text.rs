@@ -18,15 +18,15 @@ pub(super) fn page(object: &ObjectInfo) -> String {
     };
     line(&mut page, &format!("{}: {license}", object.path));
     let earliest = match (&object.minimum, object.programs.is_empty()) {
-        (Some(minimum), _) => format!("earliest kernel for all fexit programs: {minimum}"),
-        (None, true) => "it holds no fexit program".to_owned(),
-        (None, false) => "no kernel may run all of its fexit programs".to_owned(),
+        (Some(minimum), _) => format!("earliest kernel for all programs: {minimum}"),
+        (None, true) => "it has no program that is loaded here".to_owned(),
+        (None, false) => "no kernel may run all of its programs".to_owned(),
     };
     line(&mut page, &earliest);
     rows(&mut page, "", &object.programs, program);
     rows(
         &mut page,
-        "\nprograms that are not fexit, and left alone:",
+        "\nprograms whose type is not loaded here:",
         &object.not_ours,
         |page, other| {
             line(
@@ -78,12 +78,25 @@ fn program(page: &mut String, program: &ProgramInfo) {
             program.name, program.kind, program.instructions
         ),
     );
-    let target = program.target.as_deref();
+    let attach_type = program
+        .attach_type
+        .map_or_else(String::new, |name| format!(", {name}"));
     field(
         page,
-        "target",
-        target.unwrap_or("none in its section: say --target PROG=FUNCTION"),
+        "type",
+        &format!("{}{attach_type}", program.program_type),
     );
+    match program.target.as_deref() {
+        Some(target) => field(page, "target", target),
+        None if program.attached => {
+            field(
+                page,
+                "target",
+                "none in its section: say --target PROG=FUNCTION",
+            );
+        }
+        None => {}
+    }
     list(page, "maps", &program.maps);
     let helpers: Vec<_> = program
         .helpers

@@ -26,7 +26,11 @@ pub(super) struct Outcome {
 struct Program {
     object: String,
     program: String,
-    /// Null if neither its section nor --target names one; then it was not tried.
+    /// What its section begins with, as `kprobe`.
+    kind: String,
+    /// Whether it is attached; else it is only loaded, to be verified.
+    attached: bool,
+    /// Null if neither its section nor --target names one, or if it is not attached.
     target: Option<String>,
     /// Null if it works on none.
     oldest: Option<Kernel>,
@@ -77,7 +81,7 @@ impl Outcome {
 
     /// 0 if every program works on some kernel, 1 if one works on none, 3 if nothing was learned.
     pub(super) fn exit_code(&self) -> u8 {
-        let tried = || self.programs.iter().filter(|p| p.target.is_some());
+        let tried = || self.programs.iter().filter(|p| p.is_tried());
         let all = |test: fn(&Program) -> bool| tried().all(test);
         if !all(|program| !program.tried.is_empty()) {
             3
@@ -105,27 +109,36 @@ impl Outcome {
 }
 
 impl Program {
+    /// A program that is attached needs a target.
+    fn is_tried(&self) -> bool {
+        self.target.is_some() || !self.attached
+    }
+
     fn show(&self, page: &mut String) {
         let mut line = |text: String| {
             let _ = writeln!(page, "{}", one_line(&text));
         };
-        let Some(target) = &self.target else {
+        if !self.is_tried() {
             line(format!(
                 "{name} of {}: not tried, for its section names no target: pass --target {name}=FUNCTION",
                 self.object,
                 name = self.program
             ));
             return;
+        }
+        let of = match &self.target {
+            Some(target) => format!("{} of {}, on {target}", self.program, self.object),
+            None => format!("{} of {} ({})", self.program, self.object, self.kind),
         };
-        let of = format!("{} of {}, on {target}", self.program, self.object);
+        let works = if self.attached { "works" } else { "verified" };
         match (&self.oldest, &self.newest) {
             (Some(oldest), Some(newest)) => {
                 line(format!(
-                    "{of}: works from {} to {}",
+                    "{of}: {works} from {} to {}",
                     oldest.kernel, newest.kernel
                 ));
             }
-            _ => line(format!("{of}: works on none of the kernels")),
+            _ => line(format!("{of}: {works} on none of the kernels")),
         }
         match &self.refused_below {
             Some(refusal) => line(format!(
@@ -176,6 +189,8 @@ fn program(bisection: &Bisection, number: usize, planned: &Planned) -> Program {
     Program {
         object: planned.object.clone(),
         program: planned.task.name().to_owned(),
+        kind: planned.kind.clone(),
+        attached: planned.attachable,
         target: planned.target.clone(),
         oldest: place(found.oldest),
         newest: place(found.newest),
