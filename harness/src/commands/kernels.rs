@@ -39,6 +39,8 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
 /// One line per series: its name, version and source, and whether it is in the cache.
 pub fn table(series: &[Series]) -> String {
     let mut table = String::new();
+    let width = series.iter().map(|series| series.name.len()).max();
+    let width = width.unwrap_or(0);
     for Series {
         name,
         source,
@@ -59,7 +61,8 @@ pub fn table(series: &[Series]) -> String {
         let size = size.map_or_else(String::new, |size| format!("{:.0} MB", size as f64 / 1e6));
         let here = if *cached { "cached" } else { "" };
         let mark = if *in_all { ' ' } else { '-' };
-        let line = format!("{name:<5} {mark} {version:<10}  {size:>6}  {here:<6}  {source}{built}");
+        let line =
+            format!("{name:<width$} {mark} {version:<10}  {size:>6}  {here:<6}  {source}{built}");
         let _ = writeln!(table, "{}", line.trim_end());
     }
     table.push_str("(- is not in `all`)\n");

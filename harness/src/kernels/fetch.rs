@@ -40,13 +40,7 @@ impl Kernels {
             .is_some_and(|failed| failed.why == Why::Gone);
         let other = match self.matrix.find(&resolved.series) {
             Some(series) if self.options.offline => self.newest_cached(&series.name)?,
-            Some(series) if gone => Some(self.refreshed()?.ask(
-                Request {
-                    series,
-                    exact: None,
-                },
-                notes,
-            )?),
+            Some(series) if gone => Some(self.refreshed()?.ask(Request::of(series), notes)?),
             _ => None,
         };
         let entry = |resolved| self.cache.entry_dir(resolved);

@@ -5,16 +5,19 @@ use std::sync::{Arc, PoisonError};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::Kernels;
+use crate::kernels::catalog::matrix::{Series, Source as Origin};
 use crate::kernels::catalog::request::Request;
 use crate::kernels::download::mirrors::first_good;
 use crate::kernels::source::{Artifact, BUILT, Kind, Resolved};
-use crate::kernels::sources::debian::{self, Index, Lists, Query, Snapshot};
+use crate::kernels::sources::debian::archive::Archive;
+use crate::kernels::sources::debian::snapshot::Snapshot;
+use crate::kernels::sources::index::Index;
+use crate::kernels::sources::lists::{Listing, Lists};
+use crate::kernels::sources::packages::abi;
+use crate::kernels::sources::search::{Query, newest, newest_of, versions};
 use crate::kernels::sources::ubuntu_mainline::{Build, Builds, Finder};
+use crate::kernels::trust::keys::{Keys, RemoteKey};
 use crate::kernels::trust::openpgp::Keyring;
-use crate::kernels::{
-    catalog::matrix::{Series, Source as Origin},
-    sources::debian::archive::Archive,
-};
 use crate::support::error::usage;
 use crate::support::progress::Notes;
 
@@ -27,10 +30,10 @@ impl Kernels {
             Origin::KernelOrg(_) => Err(usage(format!(
                 "no distribution has packages of {0} with fexit, and the cache has no build of it: \
                  `harness kernels build {0}` builds it",
-                request.text().trim_end_matches(BUILT)
+                request.text.trim_end_matches(BUILT)
             ))),
             Origin::Url(files) => match request.exact {
-                None => Ok(files.resolve(request.text(), Some(&request.series.source))),
+                None => Ok(files.resolve(request.text, Some(&request.series.source))),
                 Some(exact) => Err(usage(format!(
                     "{} has no kernel {exact}",
                     request.series.source
@@ -45,26 +48,20 @@ impl Kernels {
         archive: &Archive,
         notes: &Notes<'_>,
     ) -> Result<Resolved> {
-        let Request { series, exact } = request;
+        let Request { series, exact, .. } = request;
         let packages = self.matrix.packages(series)?;
-        let query = Query {
-            series: &series.name,
-            packages,
-            exact,
+        let query = request.query(packages);
+        let listings = archive.listings();
+        let indices = self.indices(&archive.keys, &listings, query, notes)?;
+        let found = newest_of(&indices, query)?;
+        let current = |(artifacts, index): (Vec<Artifact>, &Index)| {
+            request.resolved(Kind::Debian, artifacts, &index.verified_by)
         };
-        let mut index = self.index(archive, self.options.newest, notes)?;
-        let mut found = debian::newest(&index.packages, query)?;
-        if found.is_none() && !self.options.offline {
-            // It may be newer than the cached index.
-            index = self.index(archive, true, notes)?;
-            found = debian::newest(&index.packages, query)?;
-        }
-        let current = |artifacts| request.resolved(Kind::Debian, artifacts, &index.verified_by);
         let version = match found {
-            Some(artifacts) if debian::is_complete(&artifacts, packages) => {
-                return Ok(current(artifacts));
+            Some((artifacts, index)) if packages.is_complete(&artifacts) => {
+                return Ok(current((artifacts, index)));
             }
-            Some(ref artifacts) => Some(artifacts[0].version.clone()),
+            Some((ref artifacts, _)) => Some(artifacts[0].version.clone()),
             None => exact.map(str::to_owned),
         };
         // An earlier index may list the missing packages.
@@ -76,29 +73,69 @@ impl Kernels {
             (Ok(Some((artifacts, signed))), _) => {
                 Ok(request.resolved(Kind::DebianSnapshot, artifacts, &signed))
             }
-            (Ok(None), Some(artifacts)) => Ok(current(artifacts)),
-            (Err(error), Some(artifacts)) => {
+            (Ok(None), Some(found)) => Ok(current(found)),
+            (Err(error), Some(found)) => {
                 notes.add(format!(
                     "the request to the snapshot archive failed: {error:#}"
                 ));
-                Ok(current(artifacts))
+                Ok(current(found))
             }
-            (older, None) => Err(not_there(request, &index, query, older.err())),
+            (older, None) => Err(not_there(request, &indices, query, older.err())),
         }
     }
 
-    /// The index of an archive, read once for all series.
-    fn index(&self, archive: &Archive, refresh: bool, notes: &Notes<'_>) -> Result<Arc<Index>> {
+    /// The indices of an archive: fresh ones if the cached ones do not have the kernel.
+    fn indices(
+        &self,
+        keys: &Keys,
+        listings: &[Box<dyn Listing + '_>],
+        query: Query<'_>,
+        notes: &Notes<'_>,
+    ) -> Result<Vec<Arc<Index>>> {
+        let all = |refresh: bool| {
+            let listings = listings.iter();
+            listings
+                .map(|listing| self.index(&**listing, keys, refresh, notes))
+                .collect::<Result<Vec<_>>>()
+        };
+        let indices = all(self.options.newest)?;
+        if newest_of(&indices, query)?.is_some() || self.options.offline {
+            return Ok(indices);
+        }
+        all(true)
+    }
+
+    /// The index of a part of an archive, read once for all series.
+    fn index(
+        &self,
+        listing: &dyn Listing,
+        keys: &Keys,
+        refresh: bool,
+        notes: &Notes<'_>,
+    ) -> Result<Arc<Index>> {
         let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((refreshed, index)) = indices.get(&archive.suite)
+        if let Some((refreshed, index)) = indices.get(&listing.id())
             && (*refreshed || !refresh)
         {
             return Ok(Arc::clone(index));
         }
-        let keyring = self.matrix.keyring(&archive.keyring)?;
-        let index = Arc::new(self.lists(refresh).index(archive, &keyring, notes)?);
-        indices.insert(archive.suite.clone(), (refresh, Arc::clone(&index)));
+        let keyring = self.keyring(keys)?;
+        let index = Arc::new(self.lists(refresh).index(listing, &keyring, notes)?);
+        indices.insert(listing.id(), (refresh, Arc::clone(&index)));
         Ok(index)
+    }
+
+    /// The keys of an archive, downloaded if needed.
+    pub(super) fn keyring(&self, keys: &Keys) -> Result<Keyring> {
+        let get = |key: &RemoteKey| key.get(&self.cache, &self.client, self.options.offline);
+        match keys {
+            Keys::Keyring(name) => self.matrix.keyring(name),
+            Keys::Remote(keys) => {
+                let (first, more) = keys.split_first().context("the archive has no keys")?;
+                more.iter()
+                    .try_fold(get(first)?, |all, key| Ok(all.and(get(key)?)))
+            }
+        }
     }
 
     fn lists(&self, refresh: bool) -> Lists<'_> {
@@ -128,17 +165,19 @@ impl Kernels {
         let Some(first_seen) = snapshot.locate(&name, &version)?.first_seen else {
             return Ok(None);
         };
-        let keyring = self.matrix.keyring(&archive.keyring)?;
+        let keyring = self.keyring(&archive.keys)?;
         let query = Query {
-            series: &series.name,
+            series: series.version(),
             packages,
             exact: Some(&version),
         };
         for base in snapshot.archives(&first_seen) {
-            let index = self.lists(true).at(&base, archive, &keyring)?;
-            if let Some(artifacts) = debian::newest(&index.packages, query)? {
-                notes.add(format!("{version} comes from the index in {base}"));
-                return Ok(Some((artifacts, index.verified_by)));
+            for listing in archive.listings() {
+                let index = self.lists(true).at(&base, &*listing, &keyring)?;
+                if let Some(artifacts) = newest(&index, query)? {
+                    notes.add(format!("{version} comes from the index in {base}"));
+                    return Ok(Some((artifacts, index.verified_by)));
+                }
             }
         }
         Ok(None)
@@ -163,11 +202,11 @@ impl Kernels {
         builds: &Builds,
         notes: &Notes<'_>,
     ) -> Result<Resolved> {
-        let Request { series, exact } = request;
+        let Request { series, exact, .. } = request;
         if self.options.offline {
             bail!(
                 "{} is neither locked nor in the cache, and --offline forbids the request",
-                request.text()
+                request.text
             );
         }
         let packages = self.matrix.packages(series)?;
@@ -193,7 +232,7 @@ impl Kernels {
             verified_by,
         }) = build
         else {
-            let none = format!("{} has no build of {}", series.source, request.text());
+            let none = format!("{} has no build of {}", series.source, request.text);
             return Err(if exact.is_some() {
                 usage(none)
             } else {
@@ -226,7 +265,7 @@ impl Kernels {
             .context("the series is not in kernels.toml")?;
         let absent = |pattern: &&String| {
             let mut artifacts = resolved.source.artifacts.iter();
-            !artifacts.any(|artifact| debian::abi(pattern, &artifact.package).is_some())
+            !artifacts.any(|artifact| abi(pattern, &artifact.package).is_some())
         };
         let optional = &self.matrix.packages(series)?.optional;
         let missing: Vec<_> = optional
@@ -246,14 +285,14 @@ impl Kernels {
     }
 }
 
-/// A usage error if neither the index nor the snapshot archive has the exact version.
+/// A usage error if neither the indices nor the snapshot archive have the exact version.
 fn not_there(
     request: Request<'_>,
-    index: &Index,
+    indices: &[Arc<Index>],
     query: Query<'_>,
     snapshot: Option<anyhow::Error>,
 ) -> anyhow::Error {
-    let Request { series, exact } = request;
+    let Request { series, exact, .. } = request;
     let Some(exact) = exact else {
         return anyhow!(
             "{} has no kernel of the series {}",
@@ -261,13 +300,15 @@ fn not_there(
             series.name
         );
     };
-    let there_are = debian::versions(
-        &index.packages,
-        Query {
-            exact: None,
-            ..query
-        },
-    );
+    let any = Query {
+        exact: None,
+        ..query
+    };
+    let mut there_are: Vec<_> = indices
+        .iter()
+        .flat_map(|index| versions(index, any))
+        .collect();
+    there_are.dedup();
     let there_are = if there_are.is_empty() {
         "none".to_owned()
     } else {

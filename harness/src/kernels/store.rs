@@ -14,7 +14,7 @@ use crate::kernels::download::http::{Client, Patience};
 use crate::kernels::download::mirrors::{AllFailed, Why};
 use crate::kernels::source::{Kind, Resolved};
 use crate::kernels::sources::url::{self, Files};
-use crate::kernels::{sources::debian::Index, version};
+use crate::kernels::{sources::index::Index, version};
 use crate::support::error::usage;
 use crate::support::progress::{Notes, Progress};
 
@@ -154,7 +154,7 @@ impl Kernels {
 
     /// The locked kernel, if the request is for its series or for exactly its version.
     fn locked(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Option<Resolved>> {
-        let Request { series, exact } = request;
+        let Request { series, exact, .. } = request;
         let Some(locked) = self.matrix.lock.find(&series.name) else {
             return Ok(None);
         };
@@ -181,7 +181,7 @@ impl Kernels {
 
     /// Asks the source. If it is unreachable, a cached kernel answers a request for a series.
     fn ask_or_cached(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
-        let Request { series, exact } = request;
+        let Request { series, exact, .. } = request;
         let error = match self.ask(request, notes) {
             Err(error) => error,
             found => return found,
@@ -215,7 +215,7 @@ impl Kernels {
             Some(exact) => exact == entry.version || exact == entry.release,
             None => true,
         });
-        Ok(found.map(|entry| entry.resolved(request.text())))
+        Ok(found.map(|entry| entry.resolved(request.text)))
     }
 
     /// All kernels of a series that the harness built, the newest first.
@@ -235,7 +235,7 @@ impl Kernels {
         let mut entries = self.cache.entries(&series.name)?.into_iter();
         let found =
             entries.find(|entry| entry.source.name == series.source && entry.source.is(exact));
-        Ok(found.map(|entry| entry.resolved(exact)))
+        Ok(found.map(|entry| entry.resolved(request.text)))
     }
 
     /// The newest kernel of a series in its archive.

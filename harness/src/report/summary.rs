@@ -13,11 +13,21 @@ use crate::{
 
 /// The lines of the summary.
 pub fn lines(report: &Report) -> Vec<String> {
-    let heading = row([
-        &"kernel", &"release", &"verdict", &"ok", &"not-ok", &"unknown", &"boot", &"total",
-    ]);
+    let names = report.kernels.iter().map(|kernel| kernel.requested.len());
+    let width = names.chain([NAME_WIDTH]).max().unwrap_or_default();
+    let heading = [
+        &"kernel" as &dyn Display,
+        &"release",
+        &"verdict",
+        &"ok",
+        &"not-ok",
+        &"unknown",
+        &"boot",
+        &"total",
+    ];
+    let heading = row(width, heading);
     let mut lines = vec![String::new(), heading];
-    lines.extend(report.kernels.iter().map(line));
+    lines.extend(report.kernels.iter().map(|kernel| line(width, kernel)));
     lines.extend(report.kernels.iter().flat_map(problems));
     for object in &report.objects {
         lines.extend(object.not_ours.iter().map(|program| {
@@ -36,22 +46,22 @@ pub fn lines(report: &Report) -> Vec<String> {
     lines
 }
 
-fn row(cells: [&dyn Display; 8]) -> String {
+fn row(width: usize, cells: [&dyn Display; 8]) -> String {
     let [kernel, release, verdict, ok, not_ok, unknown, boot, total] = cells;
     format!(
-        "{kernel:<NAME_WIDTH$}  {release:<28}  {verdict:<7}  {ok:>4}  {not_ok:>6}  {unknown:>7}  {boot:>8}  {total:>8}"
+        "{kernel:<width$}  {release:<28}  {verdict:<7}  {ok:>4}  {not_ok:>6}  {unknown:>7}  {boot:>8}  {total:>8}"
     )
 }
 
-fn line(kernel: &KernelReport) -> String {
+fn line(width: usize, kernel: &KernelReport) -> String {
     let seconds = |ms: Option<u64>| {
         ms.map_or_else(
             || "–".to_owned(),
             |ms| format!("{:.1} s", ms as f64 / 1000.0),
         )
     };
-    row([
-        &kernel.requested,
+    let cells = [
+        &kernel.requested as &dyn Display,
         &kernel.release.as_deref().unwrap_or("–"),
         &kernel.verdict,
         &kernel.count(ScenarioVerdict::Ok),
@@ -59,7 +69,8 @@ fn line(kernel: &KernelReport) -> String {
         &kernel.count(ScenarioVerdict::Unknown),
         &seconds(kernel.phases_ms.boot),
         &seconds(kernel.phases_ms.total),
-    ])
+    ];
+    row(width, cells)
 }
 
 fn problems(kernel: &KernelReport) -> Vec<String> {

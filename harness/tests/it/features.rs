@@ -36,7 +36,8 @@ fn matrix_has_a_kernel_on_either_side_of_every_minimum() {
     let series: Vec<KernelVersion> = operations::list(&kernels)
         .unwrap()
         .iter()
-        .map(|series| series.name.parse().unwrap())
+        // Those of distributions have other names, and backports.
+        .filter_map(|series| series.name.parse().ok())
         .collect();
     for feature in Feature::ALL {
         let minimum = feature.minimum();

@@ -17,6 +17,8 @@ mod kernel_local;
 mod report_schema;
 mod support;
 #[cfg(feature = "vm-tests")]
+mod vm_archives;
+#[cfg(feature = "vm-tests")]
 mod vm_engine;
 #[cfg(feature = "vm-tests")]
 mod vm_exec;

@@ -29,6 +29,9 @@ const KEYRINGS: [(&str, &str); 2] = [
     ),
 ];
 
+/// What `--kernel` means by itself.
+const WORDS: [&str; 3] = ["all", "built", "latest"];
+
 /// All series with their sources, keys and lock.
 #[derive(Debug)]
 pub(crate) struct Matrix {
@@ -52,6 +55,21 @@ pub(crate) struct Series {
     pub(crate) in_all: bool,
     /// The name of the list of its packages.
     packages: Option<String>,
+    /// The upstream version of its kernels, if its name is not that.
+    version: Option<String>,
+}
+
+impl Series {
+    /// Whether its name is a version, as `5.10`.
+    pub(crate) fn is_version(&self) -> bool {
+        self.name.starts_with(|c: char| c.is_ascii_digit())
+    }
+
+    /// What the versions of its kernels begin with; absent if it is the newest kernel of its archive.
+    pub(crate) fn version(&self) -> Option<&str> {
+        let name = self.is_version().then_some(&*self.name);
+        self.version.as_deref().or(name)
+    }
 }
 
 /// Series that differ only in their names.
@@ -61,6 +79,7 @@ struct Entry {
     names: Vec<String>,
     source: String,
     packages: Option<String>,
+    version: Option<String>,
     #[serde(default = "yes")]
     in_all: bool,
 }
@@ -147,10 +166,12 @@ impl Matrix {
         }
         for series in &self.series {
             let name = &series.name;
-            if !name.starts_with(|c: char| c.is_ascii_digit())
-                || name.contains(['/', ',', '*', '?'])
+            let allowed = |c: char| c.is_ascii_alphanumeric() || ".-+~".contains(c);
+            if !name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                || !name.chars().all(allowed)
+                || WORDS.contains(&name.as_str())
             {
-                bail!("series {name:?} is not named like a version");
+                bail!("series {name:?} is not named like a version or a distribution");
             }
             self.check_source(series)
                 .with_context(|| format!("source {}", series.source))?;
@@ -248,12 +269,14 @@ impl Entry {
             names,
             source,
             packages,
+            version,
             in_all,
         } = self;
         names.into_iter().map(move |name| Series {
             name,
             source: source.clone(),
             packages: packages.clone(),
+            version: version.clone(),
             in_all,
         })
     }
@@ -262,6 +285,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::trust::keys::Keys;
 
     #[test]
     fn built_in_matrix_is_valid() {
@@ -273,10 +297,15 @@ mod tests {
         assert_eq!(usual, debian);
         for series in matrix.series() {
             match matrix.source(series).unwrap() {
-                Source::Debian(archive) => {
-                    matrix.keyring(&archive.keyring).unwrap();
-                    assert!(archive.snapshot.is_some(), "{}", series.name);
-                }
+                Source::Debian(archive) => match &archive.keys {
+                    Keys::Keyring(name) => {
+                        matrix.keyring(name).unwrap();
+                        assert!(archive.snapshot.is_some(), "{}", series.name);
+                    }
+                    Keys::Remote(keys) => {
+                        assert!(keys.iter().all(|key| key.fingerprint.len() == 40));
+                    }
+                },
                 Source::UbuntuMainline(builds) => assert_eq!(builds.key.fingerprint.len(), 40),
                 Source::KernelOrg(releases) => assert_eq!(releases.key.fingerprint.len(), 40),
                 Source::Url(_) => {}

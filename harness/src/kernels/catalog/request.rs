@@ -5,6 +5,8 @@ use glob::Pattern;
 
 use super::matrix::{Matrix, Series};
 use crate::kernels::source::{Artifact, Kind, Resolved, Source};
+use crate::kernels::sources::packages::Packages;
+use crate::kernels::sources::search::Query;
 use crate::kernels::sources::url;
 use crate::kernels::version;
 use crate::support::error::usage;
@@ -15,12 +17,30 @@ pub(crate) struct Request<'a> {
     pub(crate) series: &'a Series,
     /// Absent if the request is for any version of the series.
     pub(crate) exact: Option<&'a str>,
+    /// What the user typed: `6.1.192`, `ubuntu-22.04-5.15.0-25`.
+    pub(crate) text: &'a str,
 }
 
 impl<'a> Request<'a> {
-    /// The text that the user typed.
-    pub(crate) fn text(&self) -> &'a str {
-        self.exact.unwrap_or(&self.series.name)
+    /// A request for any version of a series.
+    pub(crate) fn of(series: &'a Series) -> Self {
+        Self {
+            series,
+            exact: None,
+            text: &series.name,
+        }
+    }
+
+    /// What to search in an index.
+    pub(crate) fn query<'q>(&self, packages: &'q Packages) -> Query<'q>
+    where
+        'a: 'q,
+    {
+        Query {
+            series: self.series.version(),
+            packages,
+            exact: self.exact,
+        }
     }
 
     /// The kernel that answers it. Its version is that of its first package.
@@ -35,7 +55,7 @@ impl<'a> Request<'a> {
             .map(|artifact| artifact.version.clone())
             .unwrap_or_default();
         Resolved {
-            requested: self.text().to_owned(),
+            requested: self.text.to_owned(),
             series: self.series.name.clone(),
             version: version::upstream(&package_version).to_owned(),
             source: Source {
@@ -52,29 +72,38 @@ impl<'a> Request<'a> {
 
     pub(crate) fn parse(matrix: &'a Matrix, text: &'a str) -> Result<Self> {
         if let Some(series) = matrix.find(text) {
-            return Ok(Self {
-                series,
-                exact: None,
-            });
+            return Ok(Self::of(series));
         }
-        let of_series = |series: &&Series| {
-            text.strip_prefix(&series.name)
-                .is_some_and(|rest| rest.len() > 1 && rest.starts_with(['.', '-']))
-        };
         // 6.1.5 belongs to 6.1, but a matrix may have a series 6.1.5.
         let longest = matrix
             .series()
             .iter()
-            .filter(of_series)
+            .filter(|series| exact(series, text).is_some())
             .max_by_key(|series| series.name.len());
         match longest {
             Some(series) if !text.contains(['*', '?', '/']) => Ok(Self {
                 series,
-                exact: Some(text),
+                exact: exact(series, text),
+                text,
             }),
             _ => Err(unknown(matrix, text)),
         }
     }
+}
+
+/// The exact version of a series that the text names: 5.10.262 of 5.10, or 5.15.0-25 of ubuntu-22.04-5.15.0-25.
+fn exact<'a>(series: &Series, text: &'a str) -> Option<&'a str> {
+    let rest = text.strip_prefix(&series.name)?;
+    if rest.len() < 2 || !rest.starts_with(['.', '-']) {
+        return None;
+    }
+    if series.is_version() {
+        return Some(text);
+    }
+    let version = rest.strip_prefix('-')?;
+    version
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then_some(version)
 }
 
 /// Expands the words of `--kernel` (`5.10`, `6.*`, `all`, `latest`) to one name per kernel. A pattern that matches no

@@ -6,10 +6,9 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::debian::abi;
 use crate::kernels::download::http::{Client, HttpError};
 use crate::kernels::source::{Artifact, is_sha256};
-use crate::kernels::sources::packages::Packages;
+use crate::kernels::sources::packages::{Packages, abi};
 use crate::kernels::trust::keys::RemoteKey;
 use crate::kernels::trust::openpgp::Keyring;
 use crate::kernels::version;

@@ -12,6 +12,19 @@ use crate::kernels::download::http::Client;
 /// The limit for a key.
 const MAX_KEY: u64 = 4 << 20;
 
+/// The keys of an archive.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "the name of a keyring in keys/, or a list of keys, each with fingerprint and url"
+)]
+pub(crate) enum Keys {
+    /// The name of a keyring in `keys/`.
+    Keyring(String),
+    /// Keys that are downloaded.
+    Remote(Vec<RemoteKey>),
+}
+
 /// A key that is not in the repository. Its fingerprint identifies it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -72,6 +72,13 @@ impl Keyring {
         bail!("there is no key {fingerprint} in it")
     }
 
+    /// The keys of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.name = format!("{}, {}", self.name, other.name);
+        self.keys.extend(other.keys);
+        self
+    }
+
     /// Verifies a text that is signed inline (`InRelease`).
     pub(crate) fn verify_inline(&self, message: &str) -> Result<Signed> {
         let (message, _) = CleartextSignedMessage::from_string(message)

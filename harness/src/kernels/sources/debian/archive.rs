@@ -2,8 +2,11 @@
 
 use serde::Deserialize;
 
-use super::SnapshotOf;
+use super::snapshot::SnapshotOf;
+use super::suite::Suite;
+use crate::kernels::sources::lists::Listing;
 use crate::kernels::sources::packages::amd64;
+use crate::kernels::trust::keys::Keys;
 
 /// A Debian archive, or another archive of the same format.
 #[derive(Clone, Debug, Deserialize)]
@@ -11,18 +14,44 @@ use crate::kernels::sources::packages::amd64;
 pub(crate) struct Archive {
     /// Base addresses, tried in this order.
     pub(crate) mirrors: Vec<String>,
-    /// As `bookworm-security`.
-    pub(crate) suite: String,
+    /// As `bookworm-security`; of several, the newest kernel counts.
+    #[serde(alias = "suite")]
+    suites: Suites,
     /// As `main`.
     #[serde(default = "main_component")]
     pub(crate) component: String,
     /// As `amd64`.
     #[serde(default = "amd64")]
     pub(crate) architecture: String,
-    /// The name of the keys that sign it.
-    pub(crate) keyring: String,
+    /// The keys that sign it.
+    #[serde(alias = "keyring")]
+    pub(crate) keys: Keys,
     /// The snapshot archive, for packages that this archive no longer has.
     pub(crate) snapshot: Option<SnapshotOf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a suite, or a list of suites")]
+enum Suites {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Archive {
+    /// Its suites.
+    pub(crate) fn listings(&self) -> Vec<Box<dyn Listing + '_>> {
+        let names = match &self.suites {
+            Suites::One(name) => std::slice::from_ref(name),
+            Suites::Many(names) => names,
+        };
+        let suite = |name| {
+            Box::new(Suite {
+                archive: self,
+                name,
+            }) as Box<dyn Listing>
+        };
+        names.iter().map(|name| suite(name)).collect()
+    }
 }
 
 fn main_component() -> String {

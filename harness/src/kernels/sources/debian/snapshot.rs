@@ -9,10 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::packages::abi;
 use crate::kernels::download::http::{Client, HttpError};
-use crate::kernels::source::Artifact;
-use crate::kernels::sources::packages::Packages;
+use crate::kernels::sources::packages::{Packages, abi};
 use crate::kernels::version;
 
 const MAX_ANSWER: u64 = 64 << 20;
@@ -204,11 +202,6 @@ fn next_month(time: &str) -> Option<String> {
 
 fn is_not_found(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(HttpError::NotFound { .. }))
-}
-
-/// Whether `artifacts` are all packages of a kernel.
-pub(crate) fn is_complete(artifacts: &[Artifact], packages: &Packages) -> bool {
-    artifacts.len() == packages.required.len() + packages.optional.len()
 }
 
 #[cfg(test)]
