@@ -10,6 +10,7 @@ use aya_obj::maps::PinningType;
 
 use crate::btf::{AmbiguityPolicy, Btf};
 use crate::ebpf::Ebpf;
+use crate::elf::map_values::Value;
 use crate::error::EbpfError;
 use crate::maps::{Map, MapError, Pod};
 use crate::object::{Globals, Object};
@@ -205,7 +206,8 @@ impl EbpfLoader {
         self.check_names(&object)?;
         let names = object.map_names.iter();
         let maps = names.map(|name| self.map(name, &object));
-        let maps = maps.collect::<Result<_, _>>()?;
+        let maps: Vec<Map> = maps.collect::<Result<_, _>>()?;
+        set_initial_maps(&object, &maps);
         let shared = Arc::new(Shared {
             object,
             maps,
@@ -259,6 +261,21 @@ impl EbpfLoader {
             Some(other) => map.replaced_by(other),
             None => Ok(map),
         }
+    }
+}
+
+/// Tells each map of maps which maps it is created with.
+fn set_initial_maps(object: &Object, maps: &[Map]) {
+    let named = |name: &str| maps.iter().find(|map| map.name() == name);
+    for outer in maps {
+        let values = object.extra.map_values.iter();
+        let inner = values.filter_map(|initial| match &initial.value {
+            Value::Map(inner) if initial.map == outer.name() => {
+                Some((initial.index, named(inner)?.clone()))
+            }
+            _ => None,
+        });
+        outer.set_initial_maps(inner.collect());
     }
 }
 

@@ -131,6 +131,11 @@ impl Object {
         Some(self.sanitized_btf().ok()??.fd.as_fd())
     }
 
+    /// The `map_extra` of a map, if the object declares it by `__ulong`.
+    pub(crate) fn map_extra(&self, map: &str) -> Option<u64> {
+        self.extra.map_extras.get(map).copied()
+    }
+
     /// The type id of a data section in the object's BTF.
     pub(crate) fn data_section(&self, name: &str) -> Option<u32> {
         let btf = Raw::parse(self.extra.btf.clone()).ok()?;

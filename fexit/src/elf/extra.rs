@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use super::externs::{Extern, ExternKind};
+use super::map_values::MapValue;
 use crate::btf::core::CoreRelocation;
 
 /// A global variable and its position.
@@ -32,6 +33,9 @@ pub(crate) struct Extra {
     /// The object's own BTF.
     pub(crate) btf: Vec<u8>,
     pub(crate) core: Vec<CoreRelocation>,
+    pub(crate) map_values: Vec<MapValue>,
+    /// The `map_extra` of maps that declare it by `__ulong`.
+    pub(crate) map_extras: BTreeMap<String, u64>,
     /// The `.BTF.ext` section that the parser is given.
     pub(crate) btf_ext: Vec<u8>,
     /// Index of each section, by name.

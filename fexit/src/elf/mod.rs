@@ -6,6 +6,7 @@
 
 pub(crate) mod externs;
 mod extra;
+pub(crate) mod map_values;
 mod preprocess;
 mod sections;
 mod write;
@@ -17,6 +18,7 @@ use object::elf::{EM_BPF, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 
 use crate::btf::core;
+use crate::btf::raw::Raw;
 use crate::error::EbpfError;
 pub(crate) use extra::{Extra, Global};
 use sections::{Header, Role, Section, elf_error, malformed, sections, without_mark};
@@ -55,6 +57,11 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     let mut copy = data.to_vec();
     preprocess::references(&mut copy, &table, endian, data, &sections, &mut extra)?;
     preprocess::externs(&mut copy, &sections, &extra);
+    if let Ok(btf) = Raw::parse(extra.btf.clone()) {
+        extra.map_values = map_values::values(&table, endian, data, &sections, &btf)?;
+        extra.map_extras = map_values::extras(&btf);
+        preprocess::map_members(&mut copy, &sections, &btf);
+    }
     preprocess::hide_programs(&mut copy, header, endian, &sections, &mut extra);
     preprocess::rename_programs(&mut copy, header, endian, &sections);
     let places = Header::parse(&*copy).map_err(elf_error)?;

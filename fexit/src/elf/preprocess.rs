@@ -12,6 +12,7 @@ use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 
 use super::externs::{self, Extern};
 use super::extra::Extra;
+use super::map_values;
 use super::sections::{Header, Role, Section, elf_error};
 use super::write::patch;
 use crate::btf::core::{self, CoreRelocation};
@@ -115,6 +116,18 @@ pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
             }
             _ => {}
         }
+    }
+}
+
+/// Takes the names of members of map definitions that aya-obj fails on; it ignores members that it does not know.
+pub(super) fn map_members(copy: &mut [u8], sections: &[Section], raw: &Raw) {
+    let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
+        return;
+    };
+    let start = btf.file.start.wrapping_sub(raw.bytes().as_ptr() as usize);
+    for (map, word) in map_values::unknown_members(raw) {
+        let at = start.wrapping_add(map.bytes.as_ptr() as usize) + 4 * word;
+        patch(copy, at, &[0; 4]);
     }
 }
 

@@ -37,7 +37,9 @@ fn create_one(
         value_size,
         max_entries: max_entries(map),
         flags: map.map_flags(),
-        extra: map.map_extra(),
+        extra: object
+            .and_then(|object| object.map_extra(name))
+            .unwrap_or(map.map_extra()),
         name,
         inner,
         btf: None,
@@ -101,10 +103,14 @@ fn fill(name: &str, map: &Map, fd: &MapFd) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The sizes of key and value that the map is created with. An array of perf events need not declare them.
+/// The sizes of key and value that the map is created with. An array of perf events need not declare them, nor an array of
+/// programs with initial values the size of a value.
 pub(super) fn sizes(map: &Map) -> (u32, u32) {
     if map.map_type() == bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY as u32 {
         return (4, 4);
+    }
+    if map.map_type() == bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY as u32 && map.value_size() == 0 {
+        return (map.key_size(), 4);
     }
     (map.key_size(), map.value_size())
 }

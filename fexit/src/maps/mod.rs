@@ -33,7 +33,7 @@ mod ring_buf;
 mod tests;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -68,6 +68,8 @@ struct Inner {
     pin: Option<PathBuf>,
     fd: OnceLock<MapFd>,
     data: OnceLock<Data>,
+    /// The initial values of a map of maps, by index.
+    maps: OnceLock<Vec<(u32, Map)>>,
 }
 
 impl Inner {
@@ -85,6 +87,7 @@ impl Inner {
             pin: None,
             fd: fd.map_or_else(OnceLock::new, OnceLock::from),
             data: OnceLock::new(),
+            maps: OnceLock::new(),
         }
     }
 }
@@ -148,10 +151,27 @@ impl Map {
         }
         let fd = match &self.0.pin {
             Some(path) => self.pinned(path)?,
-            None => self.create()?,
+            None => {
+                let fd = self.create()?;
+                for (index, map) in self.0.maps.get().into_iter().flatten() {
+                    sys::map_update(&fd, &index.to_ne_bytes(), &fd_value(map.fd()?), 0)
+                        .map_err(self.error("BPF_MAP_UPDATE_ELEM"))?;
+                }
+                fd
+            }
         };
         // Another thread may have created it first: use that map.
         Ok(self.0.fd.get_or_init(|| fd))
+    }
+
+    /// Sets the maps that a map of maps is created with.
+    pub(crate) fn set_initial_maps(&self, maps: Vec<(u32, Self)>) {
+        let _ = self.0.maps.set(maps);
+    }
+
+    /// Puts a program into an array of programs.
+    pub(crate) fn set_program(&self, index: u32, program: BorrowedFd<'_>) -> Result<(), MapError> {
+        self.update(&index.to_ne_bytes(), &fd_value(program), 0)
     }
 
     fn create(&self) -> Result<MapFd, MapError> {
@@ -275,4 +295,9 @@ impl fmt::Debug for Map {
             .field("created", &self.is_created())
             .finish()
     }
+}
+
+/// A descriptor as the value of a map.
+fn fd_value(fd: BorrowedFd<'_>) -> [u8; 4] {
+    fd.as_raw_fd().to_ne_bytes()
 }

@@ -12,6 +12,7 @@ use super::shared::Shared;
 use crate::btf::core_spec::CoreRelocationInfo;
 use crate::btf::{Ambiguity, Btf};
 use crate::compat::{self, TooNew};
+use crate::elf::map_values::Value;
 use crate::error::ProgramError;
 use crate::object::relocation_sites;
 use crate::sys::{self, ProgLoad, TestRun};
@@ -234,6 +235,7 @@ impl ProgramData {
                 let starts = function.func_info.func_info.iter();
                 let starts = starts.map(|info| info.insn_off as usize);
                 let size = program_size(resolved.insns.len(), starts);
+                self.fill_program_arrays(fd.as_fd())?;
                 self.loaded = Some(Loaded { fd, log, size });
             }
             Err((error, log)) => {
@@ -254,6 +256,21 @@ impl ProgramData {
             }
         }
         Ok(Ok(()))
+    }
+}
+
+impl ProgramData {
+    /// Puts the program into the arrays of programs that the object declares it in.
+    fn fill_program_arrays(&self, program: BorrowedFd<'_>) -> Result<(), ProgramError> {
+        for initial in &self.shared.object.extra.map_values {
+            let maps = &mut self.shared.maps.iter();
+            if initial.value == Value::Program(self.name.clone())
+                && let Some(map) = maps.find(|map| map.name() == initial.map)
+            {
+                map.set_program(initial.index, program)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use aya_obj::generated::bpf_map_info;
 
 use super::{fexit, kernel, number, object_of};
 use crate::maps::{HashMap, Map, PerCpuArray, PerCpuValues};
+use crate::programs::OtherProgram;
 use crate::sys::attr::{MapCreateAttr, MapElemAttr, ObjAttr, ProgLoadAttr};
 use crate::sys::fake::{self, Call, Kernel};
 use crate::{Ebpf, EbpfLoader, testing};
@@ -98,6 +99,49 @@ fn map_of_maps_has_an_inner_map() {
     assert_eq!(definition(outer), [12, 4, 4, 5, 0]);
     assert_eq!(inner.inner_map_fd, 0);
     assert_ne!(outer.inner_map_fd, 0);
+}
+
+#[test]
+fn initial_values_of_maps_reach_the_kernel() {
+    const SOURCE: &str = "
+        static long (*tail_call)(void *, void *, u32) = (void *)12;
+        struct inner { int (*type)[2]; int (*max_entries)[3]; u32 *key; u64 *value; } one SEC(\".maps\");
+        struct { int (*type)[12]; int (*max_entries)[5]; u32 *key; struct inner *values[]; } maps SEC(\".maps\") =
+            { .values = { [4] = &one } };
+        int target(void *ctx);
+        struct { int (*type)[3]; int (*max_entries)[2]; int (*key_size)[4];
+                 int (*values[])(void *); } programs SEC(\".maps\") = { .values = { [1] = target } };
+        SEC(\"xdp\") int target(void *ctx) { return lookup(&maps, ctx) != 0; }
+        SEC(\"xdp\") int p(void *ctx) { tail_call(ctx, &programs, 1); return 0; }";
+    let (updates, answer) = elements((4, 4), &[]);
+    let (kernel, _) = kernel(answer);
+    let mut ebpf = object_of(&format!("{LOOKUP} {SOURCE}"));
+    let load = |ebpf: &mut Ebpf, name: &str| {
+        let program: &mut OtherProgram = ebpf.program_mut(name).unwrap().try_into().unwrap();
+        program.load().unwrap();
+        number(program.fd().unwrap()).to_ne_bytes().to_vec()
+    };
+    let slot = |index: u32, value: Vec<u8>| {
+        let key = index.to_ne_bytes().to_vec();
+        (BPF_MAP_UPDATE_ELEM, key, value, 0)
+    };
+    load(&mut ebpf, "p");
+    assert_eq!(*updates.borrow(), []);
+    let target = load(&mut ebpf, "target");
+    let one = number(ebpf.map("one").unwrap().fd().unwrap());
+    let one = one.to_ne_bytes().to_vec();
+    let mut programs = created(&kernel).into_iter().filter(|map| map.map_type == 3);
+    assert_eq!(definition(&programs.next().unwrap()), [3, 4, 4, 2, 0]);
+    assert_eq!(*updates.borrow(), [slot(4, one), slot(1, target)]);
+}
+
+#[test]
+fn ulong_map_extra_reaches_the_kernel() {
+    let (kernel, _) = kernel(|_| None);
+    // clang before 15 writes only the lower half of a value.
+    let arena = "int (*type)[33]; int (*max_entries)[9]; enum { value = 7 } map_extra;";
+    with_map(arena).map("m").unwrap().fd().unwrap();
+    assert_eq!(created(&kernel).last().unwrap().map_extra, 7);
 }
 
 #[test]

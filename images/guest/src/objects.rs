@@ -20,6 +20,7 @@ pub(crate) const KCONFIG: &[u8] = object!("kconfig");
 pub(crate) const PROGRAM_TYPES: &[u8] = object!("program_types");
 pub(crate) const KSYMS: &[u8] = object!("ksyms");
 pub(crate) const LSM: &[u8] = object!("lsm");
+pub(crate) const MAP_VALUES: &[u8] = object!("map_values");
 pub(crate) const MAPS: &[u8] = object!("maps");
 pub(crate) const MAP_TYPES: &[u8] = object!("map_types");
 pub(crate) const MODULE_KFUNC: &[u8] = object!("module_kfunc");

@@ -22,6 +22,7 @@ mod lifecycle;
 mod links;
 mod lsm;
 mod many_arguments;
+mod map_values;
 mod maps;
 mod module;
 mod other_types;
@@ -54,6 +55,7 @@ const FAMILIES: &[&[Scenario]] = &[
     globals::SCENARIOS,
     externs::SCENARIOS,
     maps::SCENARIOS,
+    map_values::SCENARIOS,
     target_errors::SCENARIOS,
     verifier::SCENARIOS,
     program_limit::SCENARIOS,

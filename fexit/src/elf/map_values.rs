@@ -1,0 +1,156 @@
+//! What the definitions of maps say that aya-obj does not keep: initial values, and 64-bit `map_extra`.
+
+use std::collections::BTreeMap;
+
+use object::Endianness;
+use object::elf::{FileHeader64, Rel64, SHT_REL, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
+use object::read::elf::{SectionHeader, SectionTable, Sym};
+
+use super::sections::{Section, elf_error};
+use crate::btf::raw::{Kind, Raw, Type};
+use crate::error::EbpfError;
+
+/// Bytes of a pointer in the array of initial values.
+const POINTER: u64 = 8;
+
+/// An initial value of an array of programs or of maps: `.values = { [INDEX] = &NAME }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MapValue {
+    pub(crate) map: String,
+    pub(crate) index: u32,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Program(String),
+    Map(String),
+}
+
+/// The initial values of the maps in `.maps`: each is a relocation of that section.
+pub(super) fn values(
+    table: &SectionTable<'_, FileHeader64<Endianness>>,
+    endian: Endianness,
+    data: &[u8],
+    sections: &[Section],
+    btf: &Raw,
+) -> Result<Vec<MapValue>, EbpfError> {
+    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+    let maps = |index: usize| sections.get(index).is_some_and(|s| s.name == ".maps");
+    let name = |symbol: &object::elf::Sym64<Endianness>| {
+        let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    };
+    let map_at = |offset: u64| {
+        let map = symbols.iter().find(|symbol| {
+            let start = symbol.st_value(endian);
+            symbol.st_type() == STT_OBJECT
+                && maps(symbol.st_shndx(endian).into())
+                && (start..start.saturating_add(symbol.st_size(endian))).contains(&offset)
+        })?;
+        Some((name(map), map.st_value(endian)))
+    };
+    let mut values = Vec::new();
+    let of_maps = table
+        .iter()
+        .filter(|section| section.sh_type(endian) == SHT_REL && maps(section.info_link(endian).0));
+    for section in of_maps {
+        let relocations: &[Rel64<Endianness>] =
+            section.data_as_array(endian, data).map_err(elf_error)?;
+        for relocation in relocations {
+            let index = object::SymbolIndex(relocation.r_sym(endian) as usize);
+            let offset = relocation.r_offset.get(endian);
+            let (Ok(symbol), Some((map, start))) = (symbols.symbol(index), map_at(offset)) else {
+                continue;
+            };
+            let value = match symbol.st_type() {
+                STT_FUNC => Value::Program(name(symbol)),
+                STT_OBJECT => Value::Map(name(symbol)),
+                _ => continue,
+            };
+            let first = definition(btf, &map).and_then(|map| values_at(btf, map));
+            let at = first.and_then(|first| offset.checked_sub(start + first));
+            if let Some(index) = at.and_then(|at| u32::try_from(at / POINTER).ok()) {
+                values.push(MapValue { map, index, value });
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// The members of map definitions that aya-obj fails on (obj.rs:1205 and 1410, `UnexpectedBtfType`): the place of the
+/// name of each, as a word of its struct. It looks for a map in `values`, where an array of programs has functions, and
+/// for a pointer to an array in `map_extra`, where `__ulong` makes an enum.
+pub(super) fn unknown_members<'a>(btf: &'a Raw) -> Vec<(Type<'a>, usize)> {
+    let mut unknown = Vec::new();
+    for map in definitions(btf) {
+        for (index, (name, id)) in map.members().enumerate() {
+            let is_unknown = match btf.string(name) {
+                Some(b"values") => {
+                    let element = btf.resolve(id).map(|array| array.extra(0));
+                    let pointer = element.and_then(|id| btf.resolve(id));
+                    let pointee = pointer.and_then(|pointer| btf.resolve(pointer.size_or_type()));
+                    pointee.is_some_and(|pointee| pointee.kind == Kind::FuncProto)
+                }
+                Some(b"map_extra") => long(btf, id).is_some(),
+                _ => false,
+            };
+            if is_unknown {
+                unknown.push((map, 3 + 3 * index));
+            }
+        }
+    }
+    unknown
+}
+
+/// The `map_extra` of each map that declares it by `__ulong`.
+pub(super) fn extras(btf: &Raw) -> BTreeMap<String, u64> {
+    let variables = btf.types().filter(|t| t.kind == Kind::Var);
+    let extras = variables.filter_map(|variable| {
+        let map = btf.resolve(variable.size_or_type())?;
+        let mut members = map.members();
+        let (_, extra) = members.find(|(name, _)| btf.is_named(*name, b"map_extra"))?;
+        let name = btf.string(variable.name_off())?;
+        Some((
+            String::from_utf8_lossy(name).into_owned(),
+            long(btf, extra)?,
+        ))
+    });
+    extras.collect()
+}
+
+/// The only value of an enum: what `__ulong` declares.
+fn long(btf: &Raw, id: u32) -> Option<u64> {
+    let t = btf.resolve(id)?;
+    match t.kind {
+        Kind::Enum => Some(t.extra(1).into()),
+        Kind::Enum64 => Some(u64::from(t.extra(2)) << 32 | u64::from(t.extra(1))),
+        _ => None,
+    }
+}
+
+/// The structs that define maps: the types of the variables in `.maps`.
+fn definitions(btf: &Raw) -> impl Iterator<Item = Type<'_>> {
+    let section = btf
+        .types()
+        .find(|t| t.kind == Kind::DataSec && btf.is_named(t.name_off(), b".maps"));
+    let variables = section
+        .map(|section| (0..section.vlen()).filter_map(move |i| btf.by_id(section.extra(3 * i))));
+    let maps = variables.into_iter().flatten();
+    maps.filter_map(|variable| btf.resolve(variable.size_or_type()))
+}
+
+/// The struct that defines the map of this name.
+fn definition<'a>(btf: &'a Raw, map: &str) -> Option<Type<'a>> {
+    let variable = btf
+        .types()
+        .find(|t| t.kind == Kind::Var && btf.is_named(t.name_off(), map.as_bytes()))?;
+    btf.resolve(variable.size_or_type())
+}
+
+/// The offset of `values` in a map's definition.
+fn values_at(btf: &Raw, map: Type<'_>) -> Option<u64> {
+    let mut members = map.members();
+    let index = members.position(|(name, _)| btf.is_named(name, b"values"))?;
+    Some(u64::from(map.extra(3 * index + 2)) / 8)
+}
