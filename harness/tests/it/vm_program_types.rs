@@ -22,6 +22,44 @@ const MIXED: &str = r#"
     SEC("own_section") int own(void *ctx) { return 0; }
 "#;
 
+/// Maps of which the loader chooses the size, as tools of bcc do.
+#[test]
+fn maps_without_a_size_get_one_and_the_report_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        static long (*get_stackid)(void *, void *, u64) = (void *)27;
+        struct { int (*type)[7]; int (*key_size)[4]; } stacks SEC(".maps");
+        struct { int (*type)[27]; } ring SEC(".maps");
+        struct { int (*type)[1]; int (*max_entries)[8]; u32 *key; } sizeless SEC(".maps");
+        SEC("kprobe/filename_lookup") int sampled(void *ctx) { return get_stackid(ctx, &stacks, 0) > 0; }
+        SEC("kprobe/filename_lookup") int ringed(void *ctx) { return map_lookup_elem(&ring, ctx) != 0; }
+        SEC("kprobe/filename_lookup") int vague(void *ctx) { u32 k = 0; return map_lookup_elem(&sizeless, &k) != 0; }
+    "#;
+    let object = compile(dir.path(), "sizes", source);
+    let ran = run(&mut harness(&[
+        "--kernel",
+        "6.12",
+        "--object",
+        object.to_str().unwrap(),
+    ]));
+    let report = ran.report();
+    let kernel = &report["kernels"][0];
+    let sampled = program(kernel, "sampled");
+    assert_eq!(sampled["outcome"], "verified", "{sampled}");
+    let notes = sampled["notes"].to_string();
+    for note in [
+        "max_entries of map `stacks` to its loader; 1 ",
+        "value size of map `stacks` to its loader; 1016 ",
+        "max_entries of map `ring` to its loader; 1 ",
+    ] {
+        assert!(notes.contains(note), "{note}: {notes}");
+    }
+    // The ring exists, and the verifier refuses to look up in it.
+    assert_eq!(program(kernel, "ringed")["reason"]["kind"], "verifier");
+    // Nobody but the loader knows how long the values of a hash map are.
+    assert_eq!(program(kernel, "vague")["reason"]["kind"], "map");
+}
+
 #[test]
 fn every_program_of_an_object_has_a_row_whatever_its_type() {
     let dir = tempfile::tempdir().unwrap();

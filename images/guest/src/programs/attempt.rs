@@ -56,6 +56,7 @@ fn attempt(
     objects
         .get(&task.file)
         .map_err(|error| other(error.to_string()))?;
+    result.notes.append(&mut objects.notes);
     if let Err(error) = fs::write(STATISTICS, "1") {
         result.notes.push(format!(
             "the kernel does not count runs: cannot write {STATISTICS}: {error}"

@@ -18,19 +18,23 @@ const WITHOUT_ENTRIES: [&str; 8] = [
 const STACK_TRACE: u32 = 127 * 8;
 
 /// Sets sizes for the maps of `object` that declare none, so that they can be created: one entry, or one page of a ring
-/// buffer, as veristat does, and the longest stack trace. Returns whether there are such maps.
-pub(super) fn set_missing(object: &Ebpf, loader: &mut EbpfLoader) -> bool {
-    let mut missing = false;
+/// buffer, as veristat does, and the longest stack trace. Returns a note about each.
+pub(super) fn set_missing(object: &Ebpf, loader: &mut EbpfLoader) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut set = |name: &str, what: &str, size: u32| {
+        notes.push(format!(
+            "the object leaves the {what} of map `{name}` to its loader; {size} is used"
+        ));
+        size
+    };
     for (name, map) in object.maps() {
         let kind = map.kind();
         if map.max_entries() == 0 && !WITHOUT_ENTRIES.contains(&kind.as_str()) {
-            loader.map_max_entries(name, 1);
-            missing = true;
+            loader.map_max_entries(name, set(name, "max_entries", 1));
         }
         if map.value_size() == 0 && kind == "stack_trace" {
-            loader.map_value_size(name, STACK_TRACE);
-            missing = true;
+            loader.map_value_size(name, set(name, "value size", STACK_TRACE));
         }
     }
-    missing
+    notes
 }

@@ -11,23 +11,31 @@ use protocol::program::{OBJECTS_DIR, ProgramTask, TargetSpec};
 
 /// Objects by file name, each loaded on first use.
 #[derive(Default)]
-pub(super) struct Objects(BTreeMap<String, Ebpf>);
+pub(super) struct Objects {
+    loaded: BTreeMap<String, Ebpf>,
+    /// The maps that were given a size.
+    pub(super) notes: Vec<String>,
+}
 
 impl Objects {
     pub(super) fn get(&mut self, file: &str) -> Result<&mut Ebpf, EbpfError> {
-        if !self.0.contains_key(file) {
+        if !self.loaded.contains_key(file) {
             let mut loader = EbpfLoader::new();
             loader.verifier_log_level(VerifierLogLevel::STATS);
             let path = Path::new(OBJECTS_DIR).join(file);
             let mut object = loader.load_file(&path)?;
-            if map_sizes::set_missing(&object, &mut loader) {
+            let mut notes = map_sizes::set_missing(&object, &mut loader);
+            if !notes.is_empty() {
                 object = loader.load_file(&path)?;
+                self.notes.append(&mut notes);
             }
-            self.0.insert(file.to_owned(), object);
+            self.loaded.insert(file.to_owned(), object);
         }
-        self.0.get_mut(file).ok_or_else(|| EbpfError::Malformed {
-            what: format!("{file} disappeared from the list of objects"),
-        })
+        self.loaded
+            .get_mut(file)
+            .ok_or_else(|| EbpfError::Malformed {
+                what: format!("{file} disappeared from the list of objects"),
+            })
     }
 
     /// Loads a program for the target of the task, or else that of its section.
