@@ -26,7 +26,7 @@ pub struct Options {
 /// A finished open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// From the allocation of the descriptor to the file or the error.
+    /// From the call to the file or the error.
     pub latency: Duration,
     /// Why it failed.
     pub errno: Option<i32>,
@@ -51,8 +51,9 @@ pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     loader.set_global("failed_only", &u8::from(options.failed), true);
     let mut tracer = Tracer::new(OBJECT, &mut loader, &options.watched)?;
     let events = tracer.events()?;
-    tracer.attach("begun", &["get_unused_fd_flags"])?;
-    tracer.attach("ended", &["do_file_open", "do_filp_open"])?;
+    for program in ["ended", "begun"] {
+        tracer.attach(program, &["do_file_open", "do_filp_open"])?;
+    }
     Ok((tracer, events))
 }
 

@@ -2,8 +2,8 @@
 /*
  * The latency and the result of opening a file.
  *
- * The latency is measured between two returns: open(2) and its variants first allocate a descriptor
- * (get_unused_fd_flags), then look up the path and open the file (do_filp_open, do_file_open from 7.0 on).
+ * The latency is that of do_filp_open, do_file_open from 7.0 on, which looks up the path and opens the file: a fentry
+ * program stores the time, and a fexit program has the result.
  */
 #include "tool.h"
 
@@ -26,7 +26,7 @@ struct open {
 const volatile __u64 min_ns = 0;
 const volatile __u8 failed_only = 0;
 
-/* By thread. A descriptor for another purpose leaves a stale entry, which the thread's next descriptor replaces. */
+/* By thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
@@ -34,7 +34,7 @@ struct {
 	__type(value, __u64);
 } begun_at SEC(".maps");
 
-SEC("fexit/get_unused_fd_flags")
+SEC("fentry/do_filp_open")
 int begun(__u64 *ctx)
 {
 	__u32 tid = bpf_get_current_pid_tgid();

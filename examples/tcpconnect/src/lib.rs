@@ -33,7 +33,7 @@ pub enum Outcome {
 /// A connection that was established or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// From the first packet to the answer: on an idle network, the round trip. Zero if no packet was sent.
+    /// From the call to the answer: on an idle network, the round trip. If no packet was sent, to the return of the call.
     pub latency: Duration,
     /// What came of it.
     pub outcome: Outcome,
@@ -56,10 +56,13 @@ pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     let mut tracer = Tracer::new(OBJECT, &mut EbpfLoader::new(), &options.watched)?;
     let events = tracer.events()?;
     tracer.attach("state", &["tcp_set_state"])?;
-    tracer.attach("connect4", &["tcp_v4_connect"])?;
+    for program in ["connect4", "begun4"] {
+        tracer.attach(program, &["tcp_v4_connect"])?;
+    }
     // The kernel may lack IPv6.
-    if let Err(error) = tracer.attach("connect6", &["tcp_v6_connect"]) {
-        eprintln!("IPv6 connections that fail at once are not shown: {error:#}");
+    let mut attach6 = |program| tracer.attach(program, &["tcp_v6_connect"]);
+    if let Err(error) = attach6("connect6").and_then(|()| attach6("begun6")) {
+        eprintln!("IPv6 connections are not shown: {error:#}");
     }
     Ok((tracer, events))
 }

@@ -2,9 +2,9 @@
 /*
  * TCP connections that processes of this machine open: remote address, latency, or error.
  *
- * tcp_set_state changes the state of a socket: to SYN_SENT in the context of the process that calls connect(2), and
- * later to ESTABLISHED or back to CLOSE. A connection that fails before SYN_SENT, for example without a route, is
- * reported by the return value of tcp_v4_connect or tcp_v6_connect.
+ * connect(2) calls tcp_v4_connect or tcp_v6_connect, where a fentry program stores the time and the process. If the call
+ * fails, for example without a route, a fexit program reports its return value. Else tcp_set_state later changes the
+ * state of the socket to ESTABLISHED or back to CLOSE, mostly in the context of another process.
  */
 #include "tool.h"
 
@@ -12,7 +12,6 @@
 #define AF_INET6 10
 
 #define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 
 struct in6_addr {
@@ -55,7 +54,7 @@ struct connection {
 	char comm[COMM_LEN];
 };
 
-/* A connection in SYN_SENT. */
+/* A connection that is neither established nor closed. */
 struct pending {
 	__u64 since;
 	__u32 pid;
@@ -70,17 +69,32 @@ struct {
 	__type(value, struct pending);
 } pending SEC(".maps");
 
-static __always_inline void on_syn_sent(__u64 sock)
+/* int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len), and tcp_v6_connect, which calls the former */
+static __always_inline int on_begun(__u64 *ctx)
 {
 	struct pending new = {};
+	__u64 sock = number(ctx, 0);
 
 	if (!is_watched())
-		return;
+		return 0;
 	new.since = bpf_ktime_get_ns();
 	new.pid = bpf_get_current_pid_tgid() >> 32;
 	new.connecting = 1;
 	bpf_get_current_comm(new.comm, sizeof(new.comm));
 	bpf_map_update_elem(&pending, &sock, &new, BPF_ANY);
+	return 0;
+}
+
+SEC("fentry/tcp_v4_connect")
+int begun4(__u64 *ctx)
+{
+	return on_begun(ctx);
+}
+
+SEC("fentry/tcp_v6_connect")
+int begun6(__u64 *ctx)
+{
+	return on_begun(ctx);
 }
 
 /* void tcp_set_state(struct sock *sk, int state) */
@@ -92,10 +106,8 @@ static __always_inline int on_state(__u64 *ctx, int by_ring)
 	struct pending *found;
 	struct sock *sk;
 
-	if (state == TCP_SYN_SENT) {
-		on_syn_sent(sock);
+	if (state != TCP_ESTABLISHED && state != TCP_CLOSE)
 		return 0;
-	}
 	found = bpf_map_lookup_elem(&pending, &sock);
 	if (!found)
 		return 0;
@@ -130,7 +142,6 @@ static __always_inline int on_state(__u64 *ctx, int by_ring)
 	return 0;
 }
 
-/* int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len), and tcp_v6_connect */
 static __always_inline int on_connect(__u64 *ctx, int by_ring)
 {
 	__u64 sock = number(ctx, 0), now = bpf_ktime_get_ns();
@@ -140,20 +151,17 @@ static __always_inline int on_connect(__u64 *ctx, int by_ring)
 	struct pending *found;
 
 	found = bpf_map_lookup_elem(&pending, &sock);
+	if (!found)
+		return 0;
 	if (!error) {
-		if (found)
-			found->connecting = 0;
+		found->connecting = 0;
 		return 0;
 	}
-	if (found) {
-		connection.latency_ns = now - found->since;
-		bpf_map_delete_elem(&pending, &sock);
-	}
-	if (!is_watched())
-		return 0;
+	connection.latency_ns = now - found->since;
 	connection.error = -error;
-	connection.pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(connection.comm, sizeof(connection.comm));
+	connection.pid = found->pid;
+	__builtin_memcpy(connection.comm, found->comm, sizeof(connection.comm));
+	bpf_map_delete_elem(&pending, &sock);
 	bpf_probe_read_kernel(&address, 8, (void *)number(ctx, 1));
 	connection.family = address.family;
 	connection.remote_port = address.port;

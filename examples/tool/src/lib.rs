@@ -8,7 +8,7 @@ mod watch;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use fexit::programs::FExit;
+use fexit::programs::Target;
 use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map};
 
 pub use events::Events;
@@ -56,7 +56,7 @@ impl Tracer {
         Ok(Self { ebpf, btf, by_ring })
     }
 
-    /// Attaches a program to the first of these functions that the kernel has: their names differ between releases.
+    /// Attaches a fentry or fexit program to the first of these functions that the kernel has: their names differ between releases.
     ///
     /// # Errors
     ///
@@ -73,11 +73,9 @@ impl Tracer {
             program
         };
         let found = self.ebpf.program_mut(name);
-        let fexit: &mut FExit = found
-            .with_context(|| format!("no program `{name}`"))?
-            .try_into()?;
-        fexit.load(function, &self.btf)?;
-        fexit.attach()?;
+        let program = found.with_context(|| format!("no program `{name}`"))?;
+        program.load_target(&Target::Function(function), &self.btf)?;
+        program.attach()?;
         Ok(())
     }
 

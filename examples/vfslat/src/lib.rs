@@ -41,7 +41,7 @@ pub enum Operation {
 /// A slow read or write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slow {
-    /// From the permission check to the end.
+    /// From the call to the return.
     pub latency: Duration,
     /// Bytes, or a negative errno.
     pub result: i64,
@@ -78,9 +78,14 @@ pub fn start(options: &Options) -> Result<(Tracer, Events)> {
     loader.set_global("all_kinds", &u8::from(options.all), true);
     let mut tracer = Tracer::new(OBJECT, &mut loader, &options.watched)?;
     let events = tracer.events()?;
-    tracer.attach("begun", &["security_file_permission"])?;
-    tracer.attach("did_read", &["vfs_read"])?;
-    tracer.attach("did_write", &["vfs_write"])?;
+    for (program, function) in [
+        ("did_read", "vfs_read"),
+        ("did_write", "vfs_write"),
+        ("will_read", "vfs_read"),
+        ("will_write", "vfs_write"),
+    ] {
+        tracer.attach(program, &[function])?;
+    }
     Ok((tracer, events))
 }
 

@@ -2,7 +2,7 @@
 /*
  * The latency of reads and writes of files, by file system: a histogram, and each slow one.
  *
- * The latency is measured between two returns: vfs_read and vfs_write first call security_file_permission.
+ * The latency is that of vfs_read and vfs_write: a fentry program stores the time, and a fexit program has the result.
  */
 #include "tool.h"
 
@@ -107,9 +107,8 @@ static __always_inline __u32 bits(__u64 value)
 	return bits + (value != 0);
 }
 
-/* int security_file_permission(struct file *file, int mask) */
-SEC("fexit/security_file_permission")
-int begun(__u64 *ctx)
+/* ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos), and vfs_write */
+static __always_inline int on_begun(__u64 *ctx)
 {
 	struct key key = {};
 	struct file *file;
@@ -127,6 +126,18 @@ int begun(__u64 *ctx)
 	return 0;
 }
 
+SEC("fentry/vfs_read")
+int will_read(__u64 *ctx)
+{
+	return on_begun(ctx);
+}
+
+SEC("fentry/vfs_write")
+int will_write(__u64 *ctx)
+{
+	return on_begun(ctx);
+}
+
 static __always_inline void count(struct kind *kind, __u64 latency_ns)
 {
 	struct histogram *histogram = bpf_map_lookup_elem(&latencies, kind);
@@ -140,7 +151,6 @@ static __always_inline void count(struct kind *kind, __u64 latency_ns)
 		histogram->slots[slot < SLOTS ? slot : SLOTS - 1]++;
 }
 
-/* ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos), and vfs_write */
 static __always_inline int on_ended(__u64 *ctx, int by_ring, __u32 write)
 {
 	__u64 now = bpf_ktime_get_ns(), *since;
