@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     .parallel(),
     Scenario::new(
         "sleepable",
-        "a sleepable program copies from user space",
+        "sleepable programs (fexit.s, fentry.s, fmod_ret.s) copy from user space",
         Feature::Sleepable,
         sleepable,
     ),
@@ -83,7 +83,7 @@ fn sleepable(_: &mut Context) -> Result<()> {
     // kernel is built for that, and from 6.3 on a few by name.
     for target in [Target::Section, Target::Function("__x64_sys_rmdir")] {
         match program.load_target(&target, &btf) {
-            Ok(()) => return copies_from_user_space(&mut ebpf),
+            Ok(()) => return copy_from_user_space(&mut ebpf, &target, &btf),
             Err(error @ ProgramError::TargetRefused { .. }) => {
                 let text = error.to_string();
                 ensure!(text.contains("may sleep"), "the reason is missing: {text}");
@@ -110,25 +110,35 @@ fn sleepable(_: &mut Context) -> Result<()> {
     ))
 }
 
-fn copies_from_user_space(ebpf: &mut Ebpf) -> Result<()> {
-    fexit(ebpf, "sleepable")?.attach()?;
-    let bytes = *b"sixteen bytes   ";
-    ebpf.set_global("source", bytes.as_ptr().addr() as u64)?;
+/// The fexit program is loaded.
+fn copy_from_user_space(ebpf: &mut Ebpf, target: &Target<'_>, btf: &Btf) -> Result<()> {
     start(ebpf)?;
-    // One of the two is the target of the program.
-    let removed = fs::remove_dir("no such folder");
-    ensure!(removed.is_err(), "a folder that is not there was removed");
-    fexit(ebpf, "sleepable")?.test_run()?;
-    ensure!(
-        ebpf.global::<u64>("calls")? == 1,
-        "the program did not run once"
-    );
-    ensure!(
-        ebpf.global::<i64>("result")? == 0,
-        "bpf_copy_from_user failed"
-    );
-    let copied: [u8; 16] = ebpf.global("copied")?;
-    ensure!(copied == bytes, "the program copied {copied:?}");
+    for (number, name) in ["sleepable", "enters", "replaces"].into_iter().enumerate() {
+        let program = ebpf.program_mut(name).context("no such program")?;
+        if name != "sleepable" {
+            program.load_target(target, btf)?;
+        }
+        let link = program.attach()?;
+        let bytes = [b'0' + number as u8; 16];
+        ebpf.set_global("source", bytes.as_ptr().addr() as u64)?;
+        ebpf.set_global("calls", 0_u64)?;
+        ebpf.set_global("result", -1_i64)?;
+        // One of the two is the target of the program.
+        let removed = fs::remove_dir("no such folder");
+        ensure!(removed.is_err(), "a folder that is not there was removed");
+        fexit(ebpf, "sleepable")?.test_run()?;
+        let calls: u64 = ebpf.global("calls")?;
+        ensure!(calls == 1, "`{name}` ran {calls} times, not once");
+        let result: i64 = ebpf.global("result")?;
+        ensure!(
+            result == 0,
+            "bpf_copy_from_user failed in `{name}`: {result}"
+        );
+        let copied: [u8; 16] = ebpf.global("copied")?;
+        ensure!(copied == bytes, "`{name}` copied {copied:?}");
+        let program = ebpf.program_mut(name).context("no such program")?;
+        program.detach(link)?;
+    }
     Ok(())
 }
 
