@@ -1,5 +1,7 @@
 //! The verifier's figures of a program, read from the end of its log.
 
+use std::str::FromStr;
+
 /// The verifier's statistics of a program.
 ///
 /// # Minimum kernel version
@@ -35,7 +37,8 @@ impl VerifierStats {
         let mut words = line("processed ")?.split([' ', '(', ')']);
         let mut stats = Self {
             instructions_processed: words.next()?.parse().ok()?,
-            stack_depths: line("stack depth ").map_or_else(Vec::new, stack_depths),
+            stack_depths: line("stack depth ")
+                .map_or_else(Vec::new, |depths| stack_depths(depths, log)),
             verification_time_us: line("verification time ").and_then(first_number),
             ..Self::default()
         };
@@ -58,14 +61,21 @@ impl VerifierStats {
     }
 }
 
-fn first_number(text: &str) -> Option<u64> {
+fn first_number<T: FromStr>(text: &str) -> Option<T> {
     text.split(' ').next()?.parse().ok()
 }
 
-/// `8+16+0`; newer kernels may add words after it.
-fn stack_depths(text: &str) -> Vec<u32> {
-    let depths = text.split(' ').next().unwrap_or_default().split('+');
-    depths.filter_map(|depth| depth.parse().ok()).collect()
+/// `8+16+0`, or `max 24`, the most of a chain of calls (seen on 7.3): then each function has a line of its own, as
+/// `subprog 1 (parse) static insns_self 8 insns_total 16 stack 16`.
+fn stack_depths(depths: &str, log: &str) -> Vec<u32> {
+    if !depths.starts_with("max ") {
+        let depths = depths.split(' ').next().unwrap_or_default().split('+');
+        return depths.filter_map(|depth| depth.parse().ok()).collect();
+    }
+    let functions = log.lines().filter(|line| line.starts_with("subprog "));
+    functions
+        .filter_map(|line| first_number(line.rsplit_once(" stack ")?.1))
+        .collect()
 }
 
 #[cfg(test)]
@@ -90,6 +100,20 @@ mod tests {
             }
         );
         assert_eq!(stats.max_stack_depth(), Some(16));
+    }
+
+    #[test]
+    fn stack_depths_are_read_from_the_lines_of_the_functions() {
+        let log = "verification time 24380 usec\nstack depth max 48\n\
+                   subprog 0 (prog) main insns_self 9 insns_total 25 stack 16\n\
+                   subprog 1 (a stack 9) static insns_self 8 insns_total 16 stack 24\n\
+                   subprog 2 (leaf) static insns_self 8 insns_total 8 stack 8\n\
+                   processed 25 insns (limit 1000000) max_states_per_insn 0 total_states 2 peak_states 2 mark_read 0\n";
+        let stats = VerifierStats::parse(log).unwrap();
+        assert_eq!(stats.stack_depths, [16, 24, 8]);
+        assert_eq!(stats.max_stack_depth(), Some(24));
+        let none = VerifierStats::parse("stack depth max 8\nsubprog 0 (p) main\nprocessed 1 insns");
+        assert_eq!(none.unwrap().max_stack_depth(), None);
     }
 
     #[test]

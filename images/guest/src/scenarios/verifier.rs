@@ -231,7 +231,8 @@ fn verifier_figures(_: &mut Context) -> Result<()> {
     ensure!(
         fine.instructions_processed >= 1
             && fine.instruction_limit == 1_000_000
-            && fine.verification_time_us.is_some(),
+            && fine.verification_time_us.is_some()
+            && fine.max_stack_depth().is_some(),
         "{fine:?}"
     );
     let (lengthy, longer, info) = load("lengthy")?;
