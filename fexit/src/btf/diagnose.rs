@@ -30,16 +30,18 @@ pub(super) fn unknown_function(
     }
 }
 
-/// The error about a tracepoint that is not in the BTF of the kernel.
-pub(super) fn unknown_tracepoint(scope: Scope<'_>, name: &str) -> BtfError {
+/// The error about a tracepoint that is not in the BTF of the kernel, or of this module.
+pub(super) fn unknown_tracepoint(scope: Scope<'_>, name: &str, module: Option<&str>) -> BtfError {
     let of_call = name.starts_with("sys_enter_") || name.starts_with("sys_exit_");
     BtfError::UnknownBtfTypeName {
         type_name: format!("{TRACEPOINT}{name}"),
-        scope: place(None),
+        scope: place(module),
         reason: if of_call {
             "system calls share the tracepoints `sys_enter` and `sys_exit`, which tell the number of the call"
+        } else if module.is_some() {
+            "the module has no tracepoint of that name"
         } else {
-            "the kernel itself, without its modules, has no tracepoint of that name"
+            "neither the kernel nor a loaded module with BTF has a tracepoint of that name"
         }
         .to_owned(),
         suggestions: suggest::tracepoints(scope, name, TRACEPOINT),

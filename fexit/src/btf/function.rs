@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::ambiguity::Ambiguity;
 use super::diagnose;
-use super::error::{BtfError, MODULE_BTF, TRACEPOINT};
+use super::error::{BtfError, MODULE_BTF};
 use super::glob::matches;
 use super::kernel::Btf;
 use super::raw::{Kind, Raw, Type};
@@ -58,7 +58,7 @@ impl FunctionId {
 }
 
 impl Btf {
-    fn scope(&self) -> Result<Scope<'_>, BtfError> {
+    pub(super) fn scope(&self) -> Result<Scope<'_>, BtfError> {
         Ok(Scope {
             base: None,
             own: self.raw()?,
@@ -83,23 +83,6 @@ impl Btf {
         };
         is_unambiguous(name, ambiguity.in_kernel(name, self))?;
         Ok(FunctionId::of_kernel(id))
-    }
-
-    /// Finds the type of the kernel's tracepoint called `name`.
-    pub(crate) fn tracepoint(&self, name: &str) -> Result<FunctionId, BtfError> {
-        let scope = self.scope()?;
-        let type_name = format!("{TRACEPOINT}{name}");
-        let is_it = |t: &Type<'_>| {
-            t.kind == Kind::Typedef && scope.is_named(t.name_off(), type_name.as_bytes())
-        };
-        let Some(found) = scope.own.types().find(is_it) else {
-            scope.own.check()?;
-            return Err(diagnose::unknown_tracepoint(scope, name));
-        };
-        Ok(FunctionId {
-            model: Some(FuncModel::default()),
-            ..FunctionId::of_kernel(found.id)
-        })
     }
 
     /// The one function of the kernel that has this name.
@@ -167,6 +150,24 @@ impl Btf {
         name: &str,
         ambiguity: Ambiguity,
     ) -> Result<FunctionId, BtfError> {
+        let has_it = |scope: Scope<'_>| !scope.functions(name).is_empty();
+        match self.only_module(name, has_it)? {
+            Some(module) => self.module_function(&module, name, ambiguity),
+            None => Err(diagnose::unknown_function(
+                self.scope()?,
+                name,
+                None,
+                (self.symbols(), self.kernel.is_running),
+            )),
+        }
+    }
+
+    /// The one loaded module for whose types `has_it` holds.
+    pub(super) fn only_module(
+        &self,
+        name: &str,
+        has_it: impl Fn(Scope<'_>) -> bool,
+    ) -> Result<Option<String>, BtfError> {
         let mut found = Vec::new();
         for module in modules()? {
             let Some(raw) = self.loaded_module(&module)? else {
@@ -176,26 +177,20 @@ impl Btf {
                 base: Some(self.raw()?),
                 own: &raw,
             };
-            if !scope.functions(name).is_empty() {
+            if has_it(scope) {
                 found.push(module);
             }
         }
-        match found.as_slice() {
-            [] => Err(diagnose::unknown_function(
-                self.scope()?,
-                name,
-                None,
-                (self.symbols(), self.kernel.is_running),
-            )),
-            [module] => self.module_function(module, name, ambiguity),
-            found => Err(BtfError::AmbiguousName {
+        if found.len() > 1 {
+            return Err(BtfError::AmbiguousName {
                 name: name.to_owned(),
                 candidates: found
                     .iter()
                     .map(|module| format!("{module}:{name}"))
                     .collect(),
-            }),
+            });
         }
+        Ok(found.pop())
     }
 
     /// The types of loaded modules, in two groups: those of the module `first`, then those of all others. Only the
@@ -228,7 +223,7 @@ impl Btf {
     }
 
     /// The split BTF of a loaded module.
-    fn module(&self, name: &str) -> Result<Raw, BtfError> {
+    pub(super) fn module(&self, name: &str) -> Result<Raw, BtfError> {
         match read_module(&sys::kernel_file(MODULE_BTF), name)? {
             Some(data) => Raw::parse_split(data, self.raw()?),
             None => Err(diagnose::unknown_module(name)),

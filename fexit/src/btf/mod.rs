@@ -29,6 +29,7 @@ mod names;
 pub(crate) mod raw;
 mod scope;
 mod suggest;
+mod tracepoint;
 
 pub(crate) use ambiguity::Ambiguity;
 pub use ambiguity::AmbiguityPolicy;

@@ -225,9 +225,13 @@ fn resolve(
         {
             functions(&[name], btf, ambiguity)
         }
-        Names::Function => function(name, btf, ambiguity),
+        Names::Function => of_any_module(name, name, btf.function(name, ambiguity), btf),
         Names::Hook => hook(name, btf, ambiguity),
-        Names::TracePoint => Ok(Resolved::of_kernel(name, btf.tracepoint(name)?)),
+        Names::TracePoint => {
+            // The function that calls the programs of a tracepoint.
+            let caller = format!("__traceiter_{name}");
+            of_any_module(name, &caller, btf.tracepoint(name), btf)
+        }
     }
 }
 
@@ -253,11 +257,18 @@ fn hook(name: &str, btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, Program
     }
 }
 
-fn function(name: &str, btf: &Btf, ambiguity: Ambiguity) -> Result<Resolved, ProgramError> {
-    let mut function = btf.function(name, ambiguity).map_err(|error| {
+/// What was found for the name of a function or tracepoint. A kernel that has no BTF of modules lacks that feature, if a
+/// module has the function `symbol`.
+fn of_any_module(
+    name: &str,
+    symbol: &str,
+    found: Result<FunctionId, BtfError>,
+    btf: &Btf,
+) -> Result<Resolved, ProgramError> {
+    let mut function = found.map_err(|error| {
         let in_module = || match &error {
             BtfError::UnknownModule { .. } => true,
-            BtfError::UnknownBtfTypeName { .. } => !btf.modules_with(name).is_empty(),
+            BtfError::UnknownBtfTypeName { .. } => !btf.modules_with(symbol).is_empty(),
             _ => false,
         };
         match Feature::ModuleTarget.is_in(btf) {

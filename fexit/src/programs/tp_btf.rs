@@ -22,7 +22,8 @@ static TP_BTF: TracingType = TracingType {
 
 /// A program on a tracepoint, with the tracepoint's arguments by type: `SEC("tp_btf/TRACEPOINT")`.
 ///
-/// The tracepoint is one of the kernel itself, not of a module: the kernel's BTF has a type `btf_trace_TRACEPOINT`.
+/// The BTF of the kernel or of a loaded module has a type `btf_trace_TRACEPOINT`. `MODULE:TRACEPOINT` is a tracepoint of
+/// that module. Minimum kernel for those of modules: 5.11. Source: see [`Feature::ModuleTarget`].
 ///
 /// # Minimum kernel version
 ///

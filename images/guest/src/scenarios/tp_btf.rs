@@ -1,15 +1,20 @@
 //! Programs on tracepoints that see their arguments by type.
 
+use std::ffi::CStr;
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
-use fexit::programs::{BtfTracePoint, ProgramError};
+use fexit::programs::{BtfTracePoint, ProgramError, Target};
 use fexit::{Btf, BtfError, Ebpf, Feature};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::getppid;
 
 use super::attachable::{self, program, types};
 use super::counter::expect_error;
 use super::fixture::start;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, Scenario, skip};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -40,6 +45,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         tp_btf_cookie,
     )
     .parallel(),
+    Scenario::new(
+        "tp_btf_module",
+        "a tracepoint of a module is a target: from the section, or as module:tracepoint; an unknown one is named",
+        Feature::ModuleTarget,
+        tp_btf_module,
+    )
+    .modules(&["null_blk"]),
 ];
 
 /// The system call that the program counts.
@@ -107,6 +119,87 @@ fn tp_btf_pin(_: &mut Context) -> Result<()> {
         .load_section(&types(Feature::BtfTracePoint, Feature::LinkInfo)?)?;
     // The kernel tells the name of the tracepoint in the place of an attach type.
     attachable::pin(&mut ebpf, "enters", "/sys/fs/bpf/tp_btf_pin", 0)
+}
+
+fn tp_btf_module(_: &mut Context) -> Result<()> {
+    if !Path::new("/sys/module/null_blk").exists() {
+        return Err(skip("module null_blk is not loaded"));
+    }
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = object()?;
+    for target in [
+        Target::Section,
+        Target::Function("null_blk:nullb_report_zones"),
+    ] {
+        let before: u64 = ebpf.global("calls")?;
+        let reports = ebpf.program_mut("reports").context("no such program")?;
+        reports.load_target(&target, &btf)?;
+        let link = reports.attach()?;
+        read_zones()?;
+        let calls = ebpf.global::<u64>("calls")? - before;
+        let zones: u32 = ebpf.global("seen_zones")?;
+        ensure!(
+            calls > 0 && zones == ZONES,
+            "{target:?}: it saw {calls} calls, the last with {zones} zones"
+        );
+        let reports = ebpf.program_mut("reports").context("no such program")?;
+        reports.detach(link)?;
+        read_zones()?;
+        let after = ebpf.global::<u64>("calls")? - before;
+        ensure!(after == calls, "{target:?}: it ran after detach");
+        ebpf.program_mut("reports")
+            .context("no such program")?
+            .unload()?;
+    }
+    for target in [
+        "null_blk:nullb_report_zone",
+        "no_such_module:nullb_report_zones",
+    ] {
+        let reports = ebpf.program_mut("reports").context("no such program")?;
+        let load = reports.load_target(&Target::Function(target), &btf);
+        let error = expect_error(target, load, |error| {
+            matches!(
+                error,
+                ProgramError::Btf(
+                    BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }
+                )
+            )
+        })?;
+        let text = error.to_string();
+        let named = ["nullb_report_zones", "no_such_module"];
+        ensure!(named.iter().any(|name| text.contains(name)), "{text}");
+    }
+    Ok(())
+}
+
+/// The zones of the device that is made by [`read_zones`].
+const ZONES: u32 = 16;
+
+/// Makes a device with zones, turns it on, which reads its zones, and removes it.
+fn read_zones() -> Result<()> {
+    const CONFIG: &str = "/sys/kernel/config";
+    const DEVICE: &str = "/sys/kernel/config/nullb/zones";
+    mount(
+        "configfs",
+        CONFIG,
+        "configfs",
+        MountFlags::empty(),
+        None::<&CStr>,
+    )?;
+    let set = |name: &str, value: &str| {
+        let path = Path::new(DEVICE).join(name);
+        fs::write(&path, value).with_context(|| format!("cannot write {value} to {name}"))
+    };
+    fs::create_dir(DEVICE).context("cannot make a device")?;
+    // Sizes in MiB.
+    for (name, value) in [("zoned", "1"), ("zone_size", "4"), ("size", "64")] {
+        set(name, value)?;
+    }
+    set("power", "1")?;
+    set("power", "0")?;
+    fs::remove_dir(DEVICE)?;
+    unmount(CONFIG, UnmountFlags::empty())?;
+    Ok(())
 }
 
 fn tp_btf_cookie(_: &mut Context) -> Result<()> {
