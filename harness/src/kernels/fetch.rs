@@ -15,6 +15,7 @@ use crate::kernels::download::unpack::unpack;
 use crate::kernels::files::bzimage::{self, Identity};
 use crate::kernels::files::manifest::Record;
 use crate::kernels::source::{Artifact, Kind, Resolved};
+use crate::kernels::sources::rpm::package;
 use crate::kernels::sources::url::is_url;
 use crate::kernels::version;
 use crate::support::progress::{Notes, Progress};
@@ -131,15 +132,30 @@ impl Kernels {
         let verified_by = resolved.source.verified_by.clone();
         let mut records = Vec::new();
         for artifact in &mut resolved.source.artifacts {
-            let deb = self.download(dir, &resolved.series, artifact, &verified_by, notes)?;
+            let file = self.download(dir, &resolved.series, artifact, &verified_by, notes)?;
+            self.verify_package(&file, &resolved.series, artifact)?;
             records.extend(
-                unpack(&deb, dir).with_context(|| format!("cannot unpack {}", artifact.package))?,
+                unpack(&file, dir)
+                    .with_context(|| format!("cannot unpack {}", artifact.package))?,
             );
             // The manifest has checksums of its contents.
-            fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
+            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
         }
         let identity = check(dir, &records)?;
         self.cache.publish(dir, &records, identity, &resolved)
+    }
+
+    /// Verifies the signature that a package has of its own. Debian's packages have none.
+    fn verify_package(&self, file: &Path, series: &str, artifact: &Artifact) -> Result<()> {
+        let Some(series) = self.matrix.find(series) else {
+            return Ok(());
+        };
+        let Origin::Rpm(repositories) = self.matrix.source(series)? else {
+            return Ok(());
+        };
+        let keyring = self.keyring(&repositories.keys)?;
+        package::verify(file, &artifact.package, &keyring)
+            .with_context(|| format!("the package {} is refused", artifact.package))
     }
 
     /// Downloads one file from a mirror of its source or from the snapshot archive.

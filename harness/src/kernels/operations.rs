@@ -142,13 +142,18 @@ pub struct Change {
     pub new: Result<String>,
 }
 
-/// Locks each of these series to its newest kernel, those of `all` if the list is empty, and writes the lock.
+/// Locks each of these series to its newest kernel, those of `all` if the list is empty, and writes the lock. Groups and
+/// patterns stand for their series.
 pub fn update(
     kernels: &Kernels,
     series: &[String],
     progress: &dyn Progress,
 ) -> Result<Vec<Change>> {
     let path = lock_path(kernels)?;
+    let series = &match series {
+        [] => Vec::new(),
+        names => kernels.expand(names)?,
+    };
     let kernels = &Kernels::open(Options {
         newest: true,
         ..kernels.options.clone()

@@ -14,6 +14,7 @@ use crate::kernels::sources::debian::snapshot::Snapshot;
 use crate::kernels::sources::index::Index;
 use crate::kernels::sources::lists::{Listing, Lists};
 use crate::kernels::sources::packages::abi;
+use crate::kernels::sources::rpm::repository::Repositories;
 use crate::kernels::sources::search::{Query, newest, newest_of, versions};
 use crate::kernels::sources::ubuntu_mainline::{Build, Builds, Finder};
 use crate::kernels::trust::keys::{Keys, RemoteKey};
@@ -26,6 +27,7 @@ impl Kernels {
     pub(super) fn ask(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
         match self.matrix.source(request.series)? {
             Origin::Debian(archive) => self.ask_debian(request, archive, notes),
+            Origin::Rpm(repositories) => self.ask_rpm(request, repositories, notes),
             Origin::UbuntuMainline(builds) => self.ask_ubuntu(request, builds, notes),
             Origin::KernelOrg(_) => Err(usage(format!(
                 "no distribution has packages of {0} with fexit, and the cache has no build of it: \
@@ -81,6 +83,23 @@ impl Kernels {
                 Ok(current(found))
             }
             (older, None) => Err(not_there(request, &indices, query, older.err())),
+        }
+    }
+
+    fn ask_rpm(
+        &self,
+        request: Request<'_>,
+        repositories: &Repositories,
+        notes: &Notes<'_>,
+    ) -> Result<Resolved> {
+        let query = request.query(self.matrix.packages(request.series)?);
+        let listings = repositories.listings();
+        let indices = self.indices(&repositories.keys, &listings, query, notes)?;
+        match newest_of(&indices, query)? {
+            Some((artifacts, index)) => {
+                Ok(request.resolved(Kind::Rpm, artifacts, &index.verified_by))
+            }
+            None => Err(not_there(request, &indices, query, None)),
         }
     }
 
@@ -252,6 +271,7 @@ impl Kernels {
         };
         Ok(match self.matrix.source(series)? {
             Origin::Debian(archive) => &archive.mirrors,
+            Origin::Rpm(repositories) => &repositories.mirrors,
             Origin::UbuntuMainline(builds) => &builds.mirrors,
             Origin::KernelOrg(_) | Origin::Url(_) => &[],
         })

@@ -35,6 +35,8 @@ pub struct Artifact {
 pub enum Kind {
     /// A Debian archive.
     Debian,
+    /// An RPM repository.
+    Rpm,
     /// Debian's archive of all earlier packages.
     DebianSnapshot,
     /// Ubuntu's builds of upstream releases.
@@ -132,7 +134,7 @@ impl Source {
         match self.kind {
             Kind::UbuntuMainline | Kind::Url => true,
             Kind::Built => self.name == KERNEL_ORG,
-            Kind::Debian | Kind::DebianSnapshot | Kind::Local => false,
+            Kind::Debian | Kind::DebianSnapshot | Kind::Rpm | Kind::Local => false,
         }
     }
 

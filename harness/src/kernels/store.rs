@@ -246,6 +246,7 @@ impl Kernels {
     fn kind(&self, series: &Series) -> Result<Kind> {
         Ok(match self.matrix.source(series)? {
             Origin::Debian(_) => Kind::Debian,
+            Origin::Rpm(_) => Kind::Rpm,
             Origin::UbuntuMainline(_) => Kind::UbuntuMainline,
             Origin::KernelOrg(_) => Kind::Built,
             Origin::Url(_) => Kind::Url,

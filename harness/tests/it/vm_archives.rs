@@ -127,3 +127,28 @@ fn kernel_of_an_archive_like_ubuntus_boots() {
     );
     archive.refuses(name, "linux-modules-", "its SHA-256 is");
 }
+
+#[test]
+fn kernel_of_an_rpm_repository_boots() {
+    let archive = Archive::new(
+        "rpm.sh",
+        "6.1",
+        "[source.el9]\nkind = 'rpm'\nmirrors = ['URL']\nrepositories = ['9/BaseOS/x86_64/os']\n\
+         keys = [{ fingerprint = 'FINGERPRINT', url = 'URL/key.asc' }]\nsigned_metadata = true\n\
+         [packages.el9]\n\
+         required = ['kernel-core-{abi}', 'kernel-modules-core-{abi}', 'kernel-modules-{abi}']\n\
+         [[series]]\nnames = ['el9']\nsource = 'el9'\npackages = 'el9'\n",
+    );
+    let kernel = archive.boots("el9");
+    assert_eq!(kernel["source"]["package_version"], "6.1.0-570.12.1.el9_6");
+    assert_eq!(kernel["source"]["kind"], "rpm");
+    let verified_by = kernel["source"]["verified_by"].as_str().unwrap();
+    assert!(
+        verified_by.contains("repomd.xml of 9/BaseOS"),
+        "{verified_by}"
+    );
+
+    archive.refuses("el9", "repodata/repomd.xml.asc", "repomd.xml");
+    archive.refuses("el9", "primary.xml", "repomd.xml promises");
+    archive.refuses("el9", "kernel-modules-core-", "its SHA-256 is");
+}

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::lock::Lock;
 use crate::kernels::sources::kernel_org::Releases;
 use crate::kernels::sources::packages::Packages;
+use crate::kernels::sources::rpm::repository::Repositories;
 use crate::kernels::sources::ubuntu_mainline::Builds;
 use crate::kernels::sources::url::Files;
 use crate::kernels::trust::openpgp::Keyring;
@@ -38,6 +39,8 @@ pub(crate) struct Matrix {
     series: Vec<Series>,
     sources: BTreeMap<String, Source>,
     packages: BTreeMap<String, Packages>,
+    /// Names for several series: the words of `--kernel` that each stands for.
+    groups: BTreeMap<String, Vec<String>>,
     /// The kernel of each series at the last update of the lock.
     pub(crate) lock: Lock,
     /// Its file; `None` for the built-in matrix.
@@ -94,6 +97,8 @@ fn yes() -> bool {
 pub(crate) enum Source {
     /// A Debian archive.
     Debian(Archive),
+    /// RPM repositories.
+    Rpm(Repositories),
     /// Ubuntu's builds of upstream releases.
     UbuntuMainline(Builds),
     /// Releases of kernel.org, which the harness builds.
@@ -108,6 +113,8 @@ struct Data {
     source: BTreeMap<String, Source>,
     #[serde(default)]
     packages: BTreeMap<String, Packages>,
+    #[serde(default)]
+    groups: BTreeMap<String, Vec<String>>,
     series: Vec<Entry>,
 }
 
@@ -143,6 +150,7 @@ impl Matrix {
         let Data {
             source,
             packages,
+            groups,
             series: entries,
         } = toml::from_str(text)?;
         let mut series: Vec<_> = entries.into_iter().flat_map(Entry::series).collect();
@@ -151,6 +159,7 @@ impl Matrix {
             series,
             sources: source,
             packages,
+            groups,
             lock,
             file,
         };
@@ -162,6 +171,14 @@ impl Matrix {
         for pair in self.series.windows(2) {
             if pair[0].name == pair[1].name {
                 bail!("series {} is there twice", pair[0].name);
+            }
+        }
+        for (group, words) in &self.groups {
+            if WORDS.contains(&group.as_str()) || self.find(group).is_some() {
+                bail!("the group {group} is named like a kernel");
+            }
+            if let Some(nested) = words.iter().find(|word| self.groups.contains_key(*word)) {
+                bail!("the group {group} contains a group, {nested}");
             }
         }
         for series in &self.series {
@@ -182,6 +199,7 @@ impl Matrix {
     fn check_source(&self, series: &Series) -> Result<()> {
         let (mirrors, packed) = match self.source(series)? {
             Source::Debian(archive) => (&archive.mirrors, true),
+            Source::Rpm(repositories) => (&repositories.mirrors, true),
             Source::UbuntuMainline(builds) => (&builds.mirrors, true),
             Source::KernelOrg(releases) => (&releases.mirrors, false),
             Source::Url(files) => return files.check(),
@@ -244,6 +262,16 @@ impl Matrix {
         self.series.iter().filter(|series| series.in_all)
     }
 
+    /// The words of `--kernel` that a group stands for.
+    pub(crate) fn group(&self, name: &str) -> Option<&[String]> {
+        self.groups.get(name).map(Vec::as_slice)
+    }
+
+    /// The names of all groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
     /// The keys of an archive: from the folder `keys` next to the file, else the built-in ones.
     pub(crate) fn keyring(&self, name: &str) -> Result<Keyring> {
         if let Some(file) = &self.file {
@@ -302,6 +330,12 @@ mod tests {
                         matrix.keyring(name).unwrap();
                         assert!(archive.snapshot.is_some(), "{}", series.name);
                     }
+                    Keys::Remote(keys) => {
+                        assert!(keys.iter().all(|key| key.fingerprint.len() == 40));
+                    }
+                },
+                Source::Rpm(repositories) => match &repositories.keys {
+                    Keys::Keyring(name) => drop(matrix.keyring(name).unwrap()),
                     Keys::Remote(keys) => {
                         assert!(keys.iter().all(|key| key.fingerprint.len() == 40));
                     }

@@ -114,7 +114,12 @@ pub(crate) fn expand(
     words: &[String],
 ) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
-    for word in words.iter().filter(|word| !word.is_empty()) {
+    let of_group = |word| words_of(matrix, word);
+    for word in words
+        .iter()
+        .flat_map(of_group)
+        .filter(|word| !word.is_empty())
+    {
         for name in expand_word(matrix, versions, word)? {
             if !names.contains(&name) {
                 names.push(name);
@@ -122,12 +127,14 @@ pub(crate) fn expand(
         }
     }
     if names.is_empty() {
-        return Err(usage(format!(
-            "no kernel is named; there are: {}",
-            list(matrix)
-        )));
+        return Err(usage(format!("no kernel is named; {}", choices(matrix))));
     }
     Ok(names)
+}
+
+/// The words of a group, or the word itself.
+fn words_of<'a>(matrix: &'a Matrix, word: &'a String) -> &'a [String] {
+    matrix.group(word).unwrap_or(std::slice::from_ref(word))
 }
 
 fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<String>> {
@@ -164,41 +171,60 @@ fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<S
     Ok(found)
 }
 
+/// The names that are most similar.
+const SIMILAR: usize = 3;
+
 fn unknown(matrix: &Matrix, word: &str) -> anyhow::Error {
-    let suggestion = match suggestion(matrix, word) {
-        Some(name) => format!("; the nearest is {name}"),
-        None => String::new(),
+    let similar = similar(matrix, word);
+    let similar = match similar.as_slice() {
+        [] => String::new(),
+        [name] => format!(": the most similar name is {name}"),
+        names => format!(": the most similar names are {}", names.join(", ")),
     };
     usage(format!(
-        "unknown kernel {word:?}{suggestion}. There are: {}; all, latest, a pattern (6.*) or an exact version (5.10.262) of \
-         these; a pattern of exact versions (5.10.2*) means those that are locked or cached",
-        list(matrix)
+        "unknown kernel {word:?}{similar}\n{}",
+        choices(matrix)
     ))
 }
 
-/// The newest series that is not newer than the requested one, else the oldest.
-fn suggestion<'a>(matrix: &'a Matrix, word: &str) -> Option<&'a str> {
-    if !word.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let mut older = matrix
-        .series()
-        .iter()
-        .rev()
-        .filter(|s| version::compare(&s.name, word).is_le());
-    older
-        .next()
-        .or(matrix.series().first())
-        .map(|series| series.name.as_str())
+/// What can be named, without the names.
+fn choices(matrix: &Matrix) -> String {
+    let groups: String = matrix.groups().map(|group| format!("{group}, ")).collect();
+    format!(
+        "`harness kernels list` lists the names. Also accepted: all, latest, built, {groups}a pattern (6.*), an exact version \
+         (5.10.262) and the address of a kernel with its checksum; a pattern of exact versions (5.10.2*) means those that \
+         are locked or cached"
+    )
 }
 
-fn list(matrix: &Matrix) -> String {
-    let names: Vec<_> = matrix
-        .series()
-        .iter()
-        .map(|series| series.name.as_str())
+/// The series next to a version: the newest that is not newer, and the oldest that is. For another word, the names that
+/// resemble it.
+fn similar<'a>(matrix: &'a Matrix, word: &str) -> Vec<&'a str> {
+    let names = matrix.series().iter().map(|series| series.name.as_str());
+    if word.starts_with(|c: char| c.is_ascii_digit()) {
+        let versions = names.filter(|name| name.starts_with(|c: char| c.is_ascii_digit()));
+        let (older, newer): (Vec<_>, Vec<_>) =
+            versions.partition(|name| version::compare(name, word).is_le());
+        return older
+            .last()
+            .into_iter()
+            .chain(newer.first())
+            .copied()
+            .collect();
+    }
+    let names = names
+        .chain(matrix.groups())
+        .chain(["all", "latest", "built"]);
+    let mut alike: Vec<_> = names
+        .map(|name| (strsim::jaro_winkler(name, word), name))
+        .filter(|(likeness, _)| *likeness > 0.7)
         .collect();
-    names.join(", ")
+    alike.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    alike
+        .into_iter()
+        .map(|(_, name)| name)
+        .take(SIMILAR)
+        .collect()
 }
 
 #[cfg(test)]
@@ -221,6 +247,7 @@ mod tests {
         let lock: String = names.iter().map(locked).collect();
         let text = format!(
             "[source.s]\nkind = 'url'\nfiles = [{{ url = 'http://x', sha256 = '{}' }}]\n\
+             [groups]\nold = ['4.*', '5.10', '6.1']\n\
              [[series]]\nnames = {names:?}\nsource = 's'\n\
              [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\nin_all = false\n",
             "0".repeat(64)
@@ -272,19 +299,18 @@ mod tests {
         assert_eq!(expand(&["5.10.2*"]).unwrap(), ["5.10.262"]);
         assert_eq!(expand(&["*-built"]).unwrap(), ["6.1.192-built"]);
         assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
+        assert_eq!(expand(&["old,5.10"]).unwrap(), ["4.18", "5.10", "6.1"]);
     }
 
     #[test]
-    fn unknown_kernel_error_lists_the_choices() {
+    fn unknown_kernel_error_has_similar_names_and_what_is_accepted() {
         let cases = [
-            ("5.11", "the nearest is 5.10"),
-            ("4.17", "the nearest is 4.18"),
-            ("6.2.1", "the nearest is 6.1"),
-            ("99", "the nearest is 8.0"),
-            (
-                "lastest",
-                "unknown kernel \"lastest\". There are: 4.18, 5.10, 6.1,",
-            ),
+            ("5.11", "the most similar names are 5.10, 6.1\n"),
+            ("4.17", "the most similar name is 4.18\n"),
+            ("6.2.1", "the most similar names are 6.1, 6.12\n"),
+            ("99", "the most similar name is 8.0\n"),
+            ("lastest", "the most similar name"),
+            ("6.*.9", "`harness kernels list` lists the names"),
             ("9.*", "unknown kernel \"9.*\""),
             ("5.10.3*", "unknown kernel \"5.10.3*\""),
             ("5.[*", "unknown kernel \"5.[*\""),

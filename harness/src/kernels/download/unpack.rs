@@ -1,7 +1,7 @@
 //! Unpacks the files that the harness needs from a package or an archive.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,14 +10,19 @@ use sha2::{Digest, Sha256};
 use crate::kernels::files::manifest::{self, Record};
 use crate::support::hex::hex;
 
+/// The type of a file in its mode, and a regular one (inode(7)).
+const FILE_TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
+
 /// Unpacks image, configuration and modules into `dir`: `vmlinuz`, `config` and `lib/modules/RELEASE/`.
 ///
-/// Reads a Debian package, an archive of `make tar-pkg`, or a bare image. Leaves out other files (documentation, hooks,
+/// Reads a Debian or an RPM package, an archive of `make tar-pkg`, or a bare image. Leaves out other files (documentation, hooks,
 /// links into a build tree).
 pub(crate) fn unpack(file: &Path, dir: &Path) -> Result<Vec<Record>> {
     let (mut reader, format) = open(file)?;
     match format {
         Format::Deb => unpack_deb(reader, dir),
+        Format::Rpm => unpack_rpm(reader, dir),
         Format::Image => Ok(vec![write(&mut reader, dir, Path::new("vmlinuz"))?]),
         Format::Tar(compression) => unpack_tar(decompress(reader, compression)?, dir),
     }
@@ -43,6 +48,7 @@ fn open(file: &Path) -> Result<(File, Format)> {
 
 enum Format {
     Deb,
+    Rpm,
     Image,
     /// With the suffix of its compression format.
     Tar(&'static str),
@@ -53,12 +59,47 @@ impl Format {
     fn of(start: &[u8]) -> Self {
         match start {
             [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Self::Deb,
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => Self::Tar(".xz"),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Tar(".zst"),
-            [0x1f, 0x8b, ..] => Self::Tar(".gz"),
+            [0xed, 0xab, 0xee, 0xdb, ..] => Self::Rpm,
+            _ if !compression(start).is_empty() => Self::Tar(compression(start)),
             _ if start.get(257..262) == Some(b"ustar") => Self::Tar(""),
             _ => Self::Image,
         }
+    }
+}
+
+/// The suffix of the compression format that data has which begins so; empty if it is none of them.
+fn compression(start: &[u8]) -> &'static str {
+    match start {
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => ".xz",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => ".zst",
+        [0x1f, 0x8b, ..] => ".gz",
+        _ => "",
+    }
+}
+
+/// Uncompresses data in any of the known formats.
+pub(crate) fn uncompressed<'a>(mut reader: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>> {
+    let format = compression(reader.fill_buf()?);
+    decompress(reader, format)
+}
+
+fn unpack_rpm(reader: File, dir: &Path) -> Result<Vec<Record>> {
+    let mut reader = BufReader::new(reader);
+    // The payload is behind it.
+    rpm::PackageMetadata::parse(&mut reader).context("the RPM package is damaged")?;
+    let mut payload = uncompressed(reader)?;
+    let mut records = Vec::new();
+    loop {
+        let mut entry = cpio::newc::Reader::new(payload)
+            .context("the payload of the RPM package is damaged")?;
+        if entry.entry().is_trailer() {
+            return Ok(records);
+        }
+        let is_file = entry.entry().mode() & FILE_TYPE == REGULAR;
+        if let Some(target) = target(Path::new(entry.entry().name())).filter(|_| is_file) {
+            records.push(write(&mut entry, dir, &target)?);
+        }
+        payload = entry.finish()?;
     }
 }
 

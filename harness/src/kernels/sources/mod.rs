@@ -6,6 +6,7 @@ pub(crate) mod kernel_org;
 pub(crate) mod lists;
 pub mod local;
 pub(crate) mod packages;
+pub(crate) mod rpm;
 pub(crate) mod search;
 pub(crate) mod ubuntu_mainline;
 pub(crate) mod url;

@@ -72,6 +72,11 @@ impl Keyring {
         bail!("there is no key {fingerprint} in it")
     }
 
+    /// The name of the keyring, or the fingerprints of its keys.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The keys of both.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.name = format!("{}, {}", self.name, other.name);
@@ -97,6 +102,21 @@ impl Keyring {
             .map(|s| s.map(|s| s.signature))
             .collect::<Result<_, _>>()
             .context(context)?;
+        self.verify(&signatures, data)
+    }
+
+    /// Verifies data by signatures that are not in ASCII armour. Those that cannot be read count as absent.
+    pub(crate) fn verify_binary<S: AsRef<[u8]>>(
+        &self,
+        data: &[u8],
+        signatures: &[S],
+    ) -> Result<String> {
+        let read = |bytes: &S| DetachedSignature::from_bytes(bytes.as_ref()).ok();
+        let signatures: Vec<_> = signatures
+            .iter()
+            .filter_map(read)
+            .map(|detached| detached.signature)
+            .collect();
         self.verify(&signatures, data)
     }
 

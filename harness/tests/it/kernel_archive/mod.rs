@@ -8,6 +8,7 @@ mod build_job;
 mod cache;
 mod fallback;
 mod network;
+mod rpm;
 pub(crate) mod server;
 mod snapshot;
 mod suites;
