@@ -5,6 +5,30 @@ use crate::support::objects::{compile, program};
 use crate::support::{harness, run};
 use serde_json::{Value, json};
 
+/// The verifier's log of a refused program can be longer than what one process may report.
+#[test]
+fn program_that_is_refused_with_megabytes_of_log_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        SEC("kprobe/vfs_read") int talkative(u64 *ctx) {
+            u64 sum = ctx[0];
+            for (int i = 0; i < 8000; i++) { sum = sum * 3 + i; __asm__ volatile("" : "+r"(sum)); }
+            return ctx[1000] + sum;
+        }
+    "#;
+    let object = compile(dir.path(), "talkative", source);
+    let object = object.to_str().unwrap();
+    let ran = run(&mut harness(&["--kernel", "6.12", "--object", object]));
+    let report = ran.report();
+    let program = program(&report["kernels"][0], "talkative");
+    assert_eq!(program["outcome"], "refused", "{program}");
+    assert_eq!(program["reason"]["kind"], "verifier");
+    assert!(
+        program["verifier"]["instructions_processed"].as_u64() > Some(8000),
+        "{program}"
+    );
+}
+
 /// A map that is too large for the VM, names with terminal escapes, and a command that forges events, prints megabytes and
 /// kills its shell.
 #[test]

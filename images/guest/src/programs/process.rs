@@ -89,7 +89,7 @@ fn report(index: &str) -> Result<()> {
             .filter(|other| task.is_sibling_of(other))
             .collect(),
     });
-    let mut result = attempt::run(task, trigger.as_ref());
+    let mut result = super::within_bounds(attempt::run(task, trigger.as_ref()));
     result.duration_us = Some(attempt::us(start.elapsed()));
     pipe.write_all(&serde_json::to_vec(&result)?)
         .context("cannot write the result to /init")
