@@ -6,7 +6,7 @@ use super::resolved::Resolved;
 use super::tracing_type::{Names, TracingType};
 use crate::btf::Btf;
 use crate::capabilities::{self, Lockdown};
-use crate::compat::Helper;
+use crate::compat::{Helper, TooNew};
 use crate::error::ProgramError;
 use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
@@ -89,6 +89,17 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
             return ProgramError::UnknownHelper {
                 name: program.name.clone(),
                 helper,
+                running,
+            };
+        }
+        // The kernel has no name for it.
+        if refusal.log.contains(&format!("unknown#{}", helper.number)) {
+            return ProgramError::TooNew {
+                name: program.name.clone(),
+                too_new: vec![TooNew {
+                    what: format!("bpf_{}", helper.name),
+                    minimum: helper.first().0,
+                }],
                 running,
             };
         }
@@ -248,8 +259,11 @@ fn unknown_helper(log: &str) -> Option<u32> {
         line.contains("unknown func")
             || line.contains("invalid func")
             || line.contains("cannot use helper")
+            || line.starts_with("The helper ")
     })?;
-    line.rsplit('#').next()?.trim().parse().ok()
+    let number = line.rsplit('#').next()?;
+    let end = number.find(|digit: char| !digit.is_ascii_digit());
+    number[..end.unwrap_or(number.len())].parse().ok()
 }
 
 /// The function without an address: `The address of function finish_task_switch cannot be found`.

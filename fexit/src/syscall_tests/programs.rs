@@ -123,6 +123,38 @@ fn object_btf_is_loaded_once() {
     assert_eq!(log, (0, 0, 0));
 }
 
+/// The kernel prints `unknown` for the name of a helper that it does not have.
+#[test]
+fn helper_that_the_kernel_lacks_is_named_with_its_first_release() {
+    let source = "static long (*task)(void) = (void *)158;
+        SEC(\"kprobe/f\") int p(void *ctx) { return task(); }";
+    for (log, expected) in [
+        (
+            "0: (85) call unknown#158\ninvalid func unknown#158\n\0",
+            "uses bpf_get_current_task_btf (from Linux 5.11 on)",
+        ),
+        (
+            "0: (85) call bpf_get_current_task_btf#158\nunknown func bpf_get_current_task_btf#158\n\0",
+            "the kernel refused to load program `p`",
+        ),
+    ] {
+        let (_kernel, _) = kernel(move |call| {
+            if call.cmd != BPF_PROG_LOAD {
+                return None;
+            }
+            let load = *call.attr::<ProgLoadAttr>();
+            if load.log_level > 0 {
+                fake::write(load.log_buf, log.as_bytes());
+            }
+            Some(libc::EINVAL)
+        });
+        let mut ebpf = super::object_of(source);
+        let program: &mut OtherProgram = ebpf.program_mut("p").unwrap().try_into().unwrap();
+        let error = program.load().unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}
+
 #[test]
 fn log_is_requested_after_a_refusal_or_by_the_callers_log_level() {
     let (kernel, btf) = kernel(|call| {
