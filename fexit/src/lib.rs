@@ -108,7 +108,7 @@ pub mod util;
 
 pub use ::object::Endianness;
 pub use btf::core_spec::CoreRelocationInfo;
-pub use btf::{AmbiguityPolicy, Btf, BtfError};
+pub use btf::{AmbiguityPolicy, Btf, BtfError, ListedFunction};
 pub use compat::{Helper, TooNew};
 pub use ebpf::{Bpf, Ebpf, GlobalVariable};
 pub use error::EbpfError;
@@ -117,7 +117,9 @@ pub use kernel_version::{KernelVersion, ParseKernelVersionError};
 pub use loader::{BpfLoader, EbpfLoader, GlobalData};
 pub use maps::{Map, MapError, Pod};
 pub use programs::log_level::VerifierLogLevel;
-pub use requirements::{KernelTarget, Requirement, Requirements, TargetKind};
+pub use requirements::{
+    Effect, KernelFiles, KernelTarget, Missing, MissingKind, Requirement, Requirements, TargetKind,
+};
 
 /// The example of the README, compiled as a test.
 #[cfg(doctest)]

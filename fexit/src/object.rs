@@ -245,6 +245,18 @@ impl Object {
         }))
     }
 
+    /// What `program` needs, relocated against these types, which are not those of the running kernel. No kernel is asked.
+    pub(crate) fn relocated_offline(
+        &self,
+        program: &str,
+        kernel: &Btf,
+    ) -> Result<Relocated, ProgramError> {
+        let part = self.part(program)?;
+        let mut object = self.copy(&part)?;
+        self.apply_core(&mut object, &part, kernel, None)?;
+        Ok(Relocated { object })
+    }
+
     /// The linked functions without CO-RE relocations; makes no system call.
     pub(crate) fn linked(&self) -> Result<Parsed, ProgramError> {
         let mut object = self.parsed.clone();

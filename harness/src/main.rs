@@ -5,7 +5,7 @@ use std::{panic, process::ExitCode};
 use clap::Parser as _;
 use harness::{
     cli::{Cli, Command},
-    commands::{cache, exec, inspect, kernels, list, minimum, reports, run, veristat},
+    commands::{cache, exec, functions, inspect, kernels, list, minimum, reports, run, veristat},
     support::{error::exit_code, sanitize::plain},
 };
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             new,
             verifier_growth,
         }) => reports::compare(old, new, *verifier_growth),
+        Some(Command::Functions(args)) => functions::run(args),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Exec(args)) => Ok(exec::run(args)),
         Some(Command::Minimum(args)) => minimum::run(args),

@@ -60,7 +60,7 @@ impl FunctionId {
 impl Btf {
     pub(super) fn scope(&self) -> Result<Scope<'_>, BtfError> {
         Ok(Scope {
-            base: None,
+            base: self.kernel.base.as_ref().map(Self::raw).transpose()?,
             own: self.raw()?,
         })
     }

@@ -38,6 +38,8 @@ pub(super) struct Kernel {
     /// Whether it is the running kernel's, so that its modules exist.
     pub(super) is_running: bool,
     pub(super) lazy: Option<LazyBtf>,
+    /// The BTF that this one is split from.
+    pub(super) base: Option<Btf>,
     pub(super) raw: OnceLock<Raw>,
     pub(super) names: Names,
     /// Read if BTF does not have the answer.

@@ -7,10 +7,12 @@ mod helpers;
 pub(crate) mod instructions;
 mod kfuncs;
 mod map_types;
+mod options;
 mod program_types;
 mod too_new;
 
 use crate::kernel_version::KernelVersion;
+pub(crate) use options::{options_of_map_type, options_of_program_type};
 pub(crate) use program_types::{ProgramType, program_type};
 pub use too_new::TooNew;
 pub(crate) use too_new::too_new;

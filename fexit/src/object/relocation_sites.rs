@@ -33,6 +33,19 @@ pub(crate) fn relocation_sites(object: &Object) -> Vec<RelocationSite> {
     object.extra.core.iter().filter_map(site).collect()
 }
 
+/// The sites that the kernel of `relocated` cannot resolve.
+pub(crate) fn poisoned(object: &Object, relocated: &Relocated) -> Vec<RelocationSite> {
+    let is_poisoned = |site: &RelocationSite| {
+        let function = relocated.object.functions.get(&site.function);
+        function
+            .and_then(|function| function.instructions.get(site.instruction))
+            .is_some_and(|insn: &bpf_insn| insn.code == CALL && insn.imm == POISON)
+    };
+    let mut sites = relocation_sites(object);
+    sites.retain(is_poisoned);
+    sites
+}
+
 /// The relocations in `program` that this kernel cannot resolve and that the verifier reached, by its log.
 ///
 /// Others do no harm: the program checks before, so that they are not reached.
@@ -45,14 +58,7 @@ pub(crate) fn missing(
     if !log.contains(&format!("#{POISON}")) {
         return Vec::new();
     }
-    let is_poisoned = |site: &RelocationSite| {
-        let function = relocated.object.functions.get(&site.function);
-        function
-            .and_then(|function| function.instructions.get(site.instruction))
-            .is_some_and(|insn: &bpf_insn| insn.code == CALL && insn.imm == POISON)
-    };
-    let mut poisoned = relocation_sites(object);
-    poisoned.retain(is_poisoned);
+    let mut poisoned = poisoned(object, relocated);
     let last = last_poison(log).and_then(|at| original(object, relocated, program, at));
     if let Some((function, instruction)) = last {
         let here = |s: &RelocationSite| s.function == function && s.instruction == instruction;

@@ -1,6 +1,9 @@
 //! What the programs of an object require of a kernel, read from the object alone.
 
 mod calls;
+mod missing;
+#[cfg(test)]
+mod missing_tests;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ use crate::object::relocation_sites::{RelocationSite, relocation_sites};
 use crate::object::{Key, Object};
 use crate::programs::Program;
 use calls::Caller;
+pub use missing::{Effect, KernelFiles, Missing, MissingKind};
 use section::SectionType;
 pub use section::{KernelTarget, TargetKind};
 
@@ -34,6 +38,8 @@ pub struct Requirements {
     pub program_type: &'static str,
     /// Its attach type, as `TRACE_FEXIT` for `BPF_TRACE_FEXIT`; none if it is loaded without one.
     pub attach_type: Option<&'static str>,
+    /// What its targets are; none if they are not the kernel's.
+    pub target_kind: Option<TargetKind>,
     /// What its section names as the target.
     pub target: Option<KernelTarget>,
     /// Whether it may sleep.
@@ -155,6 +161,7 @@ impl<'a> Survey<'a> {
             instructions: function.instructions.len(),
             program_type,
             attach_type,
+            target_kind: section::target_kind(data),
             target: section::target(data),
             is_sleepable: section.is_sleepable(data),
             helpers: Vec::new(),

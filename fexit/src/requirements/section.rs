@@ -129,9 +129,9 @@ pub struct KernelTarget {
     pub name: String,
 }
 
-/// The target in the section; none if the section names none, or if it is not one of the kernel's.
-pub(super) fn target(data: &ProgramData) -> Option<KernelTarget> {
-    let kind = match data.kind() {
+/// What the targets of programs in the section are; none if the target is not one of the kernel's.
+pub(super) fn target_kind(data: &ProgramData) -> Option<TargetKind> {
+    Some(match data.kind() {
         "fentry" | "fexit" | "fmod_ret" | "fsession" => TargetKind::Function,
         "fentry.multi" | "fexit.multi" | "fsession.multi" => TargetKind::Functions,
         "tp_btf" => TargetKind::BtfTracePoint,
@@ -144,12 +144,20 @@ pub(super) fn target(data: &ProgramData) -> Option<KernelTarget> {
             TargetKind::TracePoint
         }
         _ => return None,
-    };
-    Some(KernelTarget::parse(kind, data.section_target()?))
+    })
+}
+
+/// The target in the section; none if the section names none, or if it is not one of the kernel's.
+pub(super) fn target(data: &ProgramData) -> Option<KernelTarget> {
+    Some(KernelTarget::parse(
+        target_kind(data)?,
+        data.section_target()?,
+    ))
 }
 
 impl KernelTarget {
-    pub(crate) fn parse(kind: TargetKind, text: &str) -> Self {
+    /// Reads `NAME` or `MODULE:NAME`.
+    pub fn parse(kind: TargetKind, text: &str) -> Self {
         let (module, name) = match text.split_once(':') {
             Some(("vmlinux", name)) => (None, name),
             Some((module, name)) => (Some(module.to_owned()), name),

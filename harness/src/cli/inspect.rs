@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::kernels::Options;
+
 /// Show what an object requires of a kernel, without booting one: targets, maps, helpers, types, the earliest kernel
 #[derive(Debug, Args)]
 pub struct InspectArgs {
@@ -16,7 +18,15 @@ pub struct InspectArgs {
     #[arg(long = "target", value_name = "PROG=TARGET")]
     pub targets: Vec<String>,
 
+    /// Also show what these kernels lack of it, by their BTF and configuration; boots nothing
+    #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
+    pub kernels: Vec<String>,
+
     /// Print JSON to stdout
     #[arg(long)]
     pub json: bool,
+
+    /// Which kernels there are, and where they are kept.
+    #[command(flatten)]
+    pub store: Options,
 }

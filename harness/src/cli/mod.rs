@@ -3,6 +3,7 @@
 pub mod build;
 pub mod cache;
 pub mod exec;
+pub mod functions;
 pub mod inspect;
 pub mod minimum;
 pub mod veristat;
@@ -15,6 +16,7 @@ use self::{
     build::BuildArgs,
     cache::{CacheCommand, Place},
     exec::{ExecArgs, ShellArgs},
+    functions::FunctionsArgs,
     inspect::InspectArgs,
     minimum::MinimumArgs,
     veristat::VeristatArgs,
@@ -74,6 +76,8 @@ pub enum Command {
         #[arg(long, value_name = "PERCENT", value_parser = percent)]
         verifier_growth: Option<f64>,
     },
+    /// Show which kernels have a function, and its signatures, without booting one
+    Functions(FunctionsArgs),
     /// Show what an object requires of a kernel, without booting one
     Inspect(InspectArgs),
     /// Run a program of the host in a VM

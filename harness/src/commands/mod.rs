@@ -3,7 +3,9 @@
 pub mod build;
 pub mod cache;
 pub mod exec;
+pub mod functions;
 pub mod inspect;
+mod kernel_files;
 pub mod kernels;
 pub mod list;
 pub mod minimum;

@@ -21,6 +21,7 @@ pub(crate) mod source;
 pub mod sources;
 mod store;
 pub(crate) mod trust;
+mod types;
 mod uncompressed;
 pub(crate) mod version;
 
@@ -29,3 +30,4 @@ pub use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source};
 pub use crate::support::progress::{Progress, Silent};
 pub use kernel::Kernel;
 pub use store::{Kernels, Options};
+pub use types::of_module;

@@ -266,3 +266,16 @@ fn huge_map_sizes_and_recursive_subprograms_are_handled() {
     );
     assert!(page.len() < 100_000);
 }
+
+#[test]
+fn kernel_that_is_not_in_the_cache_is_one_error_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let object = compile(dir.path(), "demo", SOURCE).display().to_string();
+    let cache = dir.path().join("cache").display().to_string();
+    for command in [["inspect", &object], ["functions", "vfs_*"]] {
+        let place = ["--kernel", "5.10", "--offline", "--cache-dir", &cache];
+        let ran = run(harness(&command).args(place));
+        ran.one_error(3, &["5.10", "not in the cache", "--offline"]);
+        assert_eq!(ran.stdout, "");
+    }
+}

@@ -1,6 +1,7 @@
 //! `harness inspect`: what an object requires of a kernel, without booting one.
 
 mod model;
+mod on_kernels;
 mod text;
 
 use std::io::{self, Write as _};
@@ -8,6 +9,7 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, Result};
 
 use crate::cli::inspect::InspectArgs;
+use crate::commands::kernel_files;
 use crate::initramfs::bpf_objects::{self, Targets};
 
 /// Prints the requirements of the objects.
@@ -16,15 +18,20 @@ pub fn run(args: &InspectArgs) -> Result<u8> {
     let objects = args.objects.iter().map(|path| bpf_objects::read(path));
     let objects = objects.collect::<Result<Vec<_>>>()?;
     targets.check(&objects)?;
+    let kernels = kernel_files::read(&args.kernels, &args.store)?;
     let mut all = Vec::new();
     for number in 0..objects.len() {
-        all.push(model::of(&objects, number, &targets)?);
+        all.push(model::of(&objects, number, &targets, &kernels)?);
     }
     let text = if args.json {
-        let facts = serde_json::json!({ "inspect_version": 1, "objects": all });
+        let mut facts = serde_json::json!({ "inspect_version": 1, "objects": all });
+        if !kernels.is_empty() {
+            let kernels: Vec<_> = kernels.iter().map(kernel_files::Files::info).collect();
+            facts["kernels"] = serde_json::to_value(kernels)?;
+        }
         serde_json::to_string_pretty(&facts)? + "\n"
     } else {
-        all.iter().map(text::page).collect::<Vec<_>>().join("\n")
+        all.iter().map(text::page).collect::<Vec<_>>().join("\n") + text::limits(&kernels)
     };
     io::stdout()
         .write_all(text.as_bytes())

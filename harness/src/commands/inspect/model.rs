@@ -2,9 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use fexit::programs::Program;
-use fexit::{Helper, KernelVersion, Requirements};
+use fexit::{Helper, KernelTarget, KernelVersion, Requirements};
+use protocol::program::TargetSpec;
 use serde::Serialize;
 
+use super::on_kernels::{OnKernel, check};
+use crate::commands::kernel_files::Files;
 use crate::initramfs::bpf_objects::{Object, Target, Targets};
 use crate::report::program::{OtherProgram, other_programs};
 use crate::support::error::usage;
@@ -46,6 +49,9 @@ pub(super) struct ProgramInfo {
     pub(super) requirements: Vec<RequirementInfo>,
     /// The first kernel that may run it; null if none may.
     pub(super) minimum: Option<String>,
+    /// What each kernel of `--kernel` lacks; absent without that option.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) kernels: Vec<OnKernel>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,7 +98,12 @@ pub(super) struct GlobalInfo {
 }
 
 /// Inspects the object with this number.
-pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result<ObjectInfo> {
+pub(super) fn of(
+    objects: &[Object],
+    number: usize,
+    targets: &Targets,
+    kernels: &[Files],
+) -> Result<ObjectInfo> {
     let object = objects.get(number).context("no such object")?;
     let parsed = &object.parsed;
     let required = parsed
@@ -112,7 +123,12 @@ pub(super) fn of(objects: &[Object], number: usize, targets: &Targets) -> Result
                 feature: None,
             }),
         };
-        let (facts, minimum) = of_program(program, required, target);
+        let on = kernel_target(required, target.as_ref());
+        let (mut facts, minimum) = of_program(program, required, target);
+        let checked = kernels
+            .iter()
+            .map(|kernel| check(kernel, parsed, name, required, on.as_ref()));
+        facts.kernels = checked.collect::<Result<_>>()?;
         programs.push(facts);
         minimums.push(minimum);
     }
@@ -199,8 +215,18 @@ fn of_program(
         core: core.collect(),
         requirements,
         minimum: minimum.map(|minimum| minimum.to_string()),
+        kernels: Vec::new(),
     };
     (facts, minimum)
+}
+
+/// The target that a kernel must have: that of the command line, or of the section; none if it is a BPF program.
+fn kernel_target(required: &Requirements, target: Option<&Target>) -> Option<KernelTarget> {
+    match target.and_then(|target| target.spec.as_ref()) {
+        None => required.target.clone(),
+        Some(TargetSpec::Function(name)) => Some(KernelTarget::parse(required.target_kind?, name)),
+        Some(_) => None,
+    }
 }
 
 /// The size of keys and values, without the kernel's own data.

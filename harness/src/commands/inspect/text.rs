@@ -3,10 +3,24 @@
 use std::fmt::Write as _;
 
 use super::model::{ObjectInfo, ProgramInfo};
+use super::on_kernels::{MissingInfo, OnKernel};
+use crate::commands::kernel_files::Files;
 use crate::support::sanitize::one_line;
 
 /// The number of shown rows of each kind; `--json` has all.
 const ROWS: usize = 200;
+
+/// What the answers about kernels cannot tell.
+pub(super) fn limits(kernels: &[Files]) -> &'static str {
+    match kernels {
+        [] => "",
+        _ => {
+            "\nfine: BTF and configuration show nothing that is missing. They do not show what the verifier refuses, which \
+             helpers\nand kfuncs a program type may call, the kernel's deny list, and functions of which only a changed copy \
+             has a symbol.\n"
+        }
+    }
+}
 
 /// The text for an object.
 pub(super) fn page(object: &ObjectInfo) -> String {
@@ -131,6 +145,40 @@ fn program(page: &mut String, program: &ProgramInfo) {
             ),
         );
     }
+    kernels(page, &program.kernels);
+}
+
+/// Kernels with the same answer stand on one line.
+fn kernels(page: &mut String, all: &[OnKernel]) {
+    let mut groups: Vec<(Vec<&str>, &OnKernel)> = Vec::new();
+    for one in all {
+        let same = |group: &&mut (Vec<&str>, &OnKernel)| {
+            (group.1.verdict, &group.1.missing) == (one.verdict, &one.missing)
+        };
+        match groups.iter_mut().find(same) {
+            Some((names, _)) => names.push(&one.kernel),
+            None => groups.push((vec![&one.kernel], one)),
+        }
+    }
+    for (names, one) in groups {
+        line(
+            page,
+            &format!("  {:<8}  on {}", one.verdict, names.join(", ")),
+        );
+        let rows = one.missing.iter().take(ROWS);
+        rows.for_each(|missing| line(page, &missing_row(missing)));
+    }
+}
+
+fn missing_row(missing: &MissingInfo) -> String {
+    let similar = match missing.suggestions.as_slice() {
+        [] => String::new(),
+        names => format!("; similar: {}", names.join(", ")),
+    };
+    let MissingInfo {
+        kind, name, reason, ..
+    } = missing;
+    format!("    {kind} {name}: {reason}{similar}")
 }
 
 fn list(page: &mut String, name: &str, values: &[String]) {

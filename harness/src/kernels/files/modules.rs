@@ -42,6 +42,12 @@ pub fn closure(kernel: &Kernel, names: &[&str]) -> Result<Vec<(String, PathBuf)>
     Ok(order.loaded)
 }
 
+/// The file of a module; none if the kernel has no such module, or has it built in.
+pub fn file(kernel: &Kernel, name: &str) -> Result<Option<PathBuf>> {
+    let tree = kernel.modules.as_deref().map(Tree::read).transpose()?;
+    Ok(tree.and_then(|mut tree| tree.files.remove(&normal(name))))
+}
+
 /// Reads a module, and uncompresses it (`.ko`, `.ko.xz`, `.ko.zst`, `.ko.gz`).
 pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     let context = || format!("cannot read the module {}", path.display());

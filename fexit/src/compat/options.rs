@@ -1,0 +1,60 @@
+//! The kernel options without which a program type or a map type is not built in. Source: include/linux/bpf_types.h.
+
+/// Program types, and the options that each needs.
+#[rustfmt::skip]
+const OF_PROGRAM_TYPES: [(&str, &[&str]); 27] = [
+    ("SOCKET_FILTER", &["NET"]),
+    ("SCHED_CLS", &["NET"]),
+    ("SCHED_ACT", &["NET"]),
+    ("XDP", &["NET"]),
+    ("LWT_IN", &["NET"]),
+    ("LWT_OUT", &["NET"]),
+    ("LWT_XMIT", &["NET"]),
+    ("LWT_SEG6LOCAL", &["NET"]),
+    ("SOCK_OPS", &["NET"]),
+    ("SK_SKB", &["NET"]),
+    ("SK_MSG", &["NET"]),
+    ("FLOW_DISSECTOR", &["NET"]),
+    ("CGROUP_SKB", &["NET", "CGROUP_BPF"]),
+    ("CGROUP_SOCK", &["NET", "CGROUP_BPF"]),
+    ("CGROUP_SOCK_ADDR", &["NET", "CGROUP_BPF"]),
+    ("CGROUP_DEVICE", &["CGROUP_BPF"]),
+    ("CGROUP_SYSCTL", &["CGROUP_BPF"]),
+    ("CGROUP_SOCKOPT", &["CGROUP_BPF"]),
+    ("KPROBE", &["BPF_EVENTS"]),
+    ("TRACEPOINT", &["BPF_EVENTS"]),
+    ("PERF_EVENT", &["BPF_EVENTS"]),
+    ("RAW_TRACEPOINT", &["BPF_EVENTS"]),
+    ("TRACING", &["BPF_EVENTS"]),
+    ("LIRC_MODE2", &["BPF_LIRC_MODE2"]),
+    ("SK_LOOKUP", &["INET"]),
+    ("LSM", &["BPF_LSM"]),
+    ("NETFILTER", &["NETFILTER_BPF_LINK"]),
+];
+
+/// Map types, and the options that each needs.
+const OF_MAP_TYPES: [(&str, &[&str]); 7] = [
+    ("cgroup_array", &["CGROUPS"]),
+    ("cgroup_storage", &["CGROUP_BPF"]),
+    ("percpu_cgroup_storage", &["CGROUP_BPF"]),
+    ("perf_event_array", &["PERF_EVENTS"]),
+    ("stack_trace", &["PERF_EVENTS"]),
+    ("xskmap", &["XDP_SOCKETS"]),
+    ("inode_storage", &["BPF_LSM"]),
+];
+
+/// The options that a program type needs, without `CONFIG_`.
+pub(crate) fn options_of_program_type(name: &str) -> &'static [&'static str] {
+    of(&OF_PROGRAM_TYPES, name)
+}
+
+/// The options that a map type needs, without `CONFIG_`.
+pub(crate) fn options_of_map_type(name: &str) -> &'static [&'static str] {
+    of(&OF_MAP_TYPES, name)
+}
+
+fn of(rows: &[(&str, &'static [&'static str])], name: &str) -> &'static [&'static str] {
+    rows.iter()
+        .find(|row| row.0 == name)
+        .map_or(&[], |row| row.1)
+}

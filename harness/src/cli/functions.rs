@@ -1,0 +1,31 @@
+//! The options of `harness functions`.
+
+use clap::Args;
+
+use crate::kernels::Options;
+
+/// Show which kernels have a function in their BTF, whether its name is ambiguous, and its signatures; boots nothing
+#[derive(Debug, Args)]
+pub struct FunctionsArgs {
+    /// Functions, as NAME or MODULE:NAME, in which * matches any characters
+    #[arg(required = true, value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+
+    /// Look at these kernels
+    #[arg(
+        short,
+        long = "kernel",
+        value_name = "KERNEL",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub kernels: Vec<String>,
+
+    /// Print JSON to stdout
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which kernels there are, and where they are kept.
+    #[command(flatten)]
+    pub store: Options,
+}
