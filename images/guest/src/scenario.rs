@@ -35,38 +35,43 @@ pub struct Scenario {
     pub run: fn(&mut Context) -> Result<()>,
 }
 
+/// Defines the `SCENARIOS` of a file. Each has the name of its function, which is its id; the feature that it requires, or
+/// none if it must pass on every kernel; settings; and its title.
+macro_rules! scenarios {
+    ($($id:ident($($feature:ident)?)$(.$setting:ident($($value:expr),*))*: $title:literal;)*) => {
+        pub(super) const SCENARIOS: &[$crate::scenario::Scenario] = &[$(
+            $crate::scenario::Scenario::new(stringify!($id), $title, $id)
+                $(.feature(fexit::Feature::$feature))?
+                $(.$setting($($value),*))*
+        ),*];
+    };
+}
+pub(crate) use scenarios;
+
 impl Scenario {
-    /// A scenario with the default time limit and no modules that runs serially.
+    /// A scenario with the default time limit and no modules. It must pass on every kernel, and runs serially.
     pub const fn new(
         id: &'static str,
         title: &'static str,
-        feature: Feature,
         run: fn(&mut Context) -> Result<()>,
     ) -> Self {
-        Self {
-            feature: Some(feature),
-            ..Self::on_every_kernel(id, title, run)
-        }
-    }
-
-    /// As [`Scenario::new`], without a feature: it must pass on every kernel.
-    pub const fn on_every_kernel(
-        id: &'static str,
-        title: &'static str,
-        run: fn(&mut Context) -> Result<()>,
-    ) -> Self {
-        let (timeout, modules, hidden) = (TIME_LIMIT, &[] as &[_], false);
-        let parallel = false;
         Self {
             id,
             title,
             feature: None,
-            timeout,
-            modules,
-            parallel,
-            hidden,
+            timeout: TIME_LIMIT,
+            modules: &[],
+            parallel: false,
+            hidden: false,
             run,
         }
+    }
+
+    /// Sets the feature that it requires.
+    #[must_use]
+    pub const fn feature(self, feature: Feature) -> Self {
+        let feature = Some(feature);
+        Self { feature, ..self }
     }
 
     /// Sets another time limit.

@@ -6,20 +6,17 @@ use std::process;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::FExit;
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "arguments_and_return_value",
-    "the program sees pointers, 32-bit and 64-bit arguments, and success and error return values exactly",
-    Feature::Fexit,
-    arguments_and_return_value,
-)
-.parallel()];
+scenarios! {
+    arguments_and_return_value(Fexit).parallel():
+        "the program sees pointers, 32-bit and 64-bit arguments, and success and error return values exactly";
+}
 
 /// The arguments and the return value of one call of `vfs_fallocate`.
 #[derive(Debug, PartialEq)]

@@ -1,19 +1,14 @@
 //! The same source, compiled with aya's imports and with fexit's, behaves the same.
 
 use anyhow::{Result, ensure};
-use fexit::Feature;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "moved_from_aya",
-    "a program written for aya behaves the same with its imports changed to fexit",
-    Feature::RingBuf,
-    moved_from_aya,
-)
-.parallel()];
+scenarios! {
+    moved_from_aya(RingBuf).parallel(): "a program written for aya behaves the same with its imports changed to fexit";
+}
 
 /// How many calls the program must see.
 const CALLS: u64 = 4;

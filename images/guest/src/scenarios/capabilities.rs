@@ -5,28 +5,19 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fexit::programs::{ProgramError, loaded_links};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "least_privilege",
-        "CAP_BPF and CAP_PERFMON suffice to load, attach and detach; the library raises a low RLIMIT_MEMLOCK",
-        Feature::Capabilities,
-        least_privilege,
-    ),
-    Scenario::new(
-        "no_privilege",
-        "without CAP_BPF or CAP_PERFMON the error names the missing capability",
-        Feature::Capabilities,
-        no_privilege,
-    ),
-];
+scenarios! {
+    least_privilege(Capabilities):
+        "CAP_BPF and CAP_PERFMON suffice to load, attach and detach; the library raises a low RLIMIT_MEMLOCK";
+    no_privilege(Capabilities): "without CAP_BPF or CAP_PERFMON the error names the missing capability";
+}
 
 /// Runs `work` in a thread with only these capabilities; the process keeps all of them.
 fn with_only<T: Send>(set: CapabilitySet, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {

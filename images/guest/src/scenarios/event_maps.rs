@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use fexit::maps::perf::{self, PerfEvent, PerfEventArrayBuffer};
 use fexit::maps::{PerCpuArray, PerCpuHashMap, PerfEventArray, RingBuf};
 use fexit::programs::Target;
-use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map, MapError};
+use fexit::{Btf, Ebpf, EbpfLoader, Map, MapError};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
@@ -21,58 +21,18 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use super::counter::expect_error;
 use super::fixture::{attached, closed_on_exec, fexit, start, stop};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "ring_buffer",
-        "a ring buffer delivers records complete and in order",
-        Feature::RingBuf,
-        ring_buffer,
-    )
-    .parallel(),
-    Scenario::new(
-        "ring_buffer_edges",
-        "a reader with EPOLLET gets every record of its own task and of another one",
-        Feature::RingBuf,
-        ring_buffer_edges,
-    )
-    .parallel(),
-    Scenario::new(
-        "ring_buffer_one_reader",
-        "a second reader of a ring buffer is refused, through any handle, until the first is dropped",
-        Feature::RingBuf,
-        ring_buffer_one_reader,
-    )
-    .parallel(),
-    Scenario::new(
-        "perf_event_array",
-        "perf buffers deliver records complete and in order, and count lost ones",
-        Feature::Fexit,
-        perf_event_array,
-    )
-    .parallel(),
-    Scenario::new(
-        "per_cpu_maps",
-        "per-CPU arrays and hashes hold one value for each CPU",
-        Feature::Fexit,
-        per_cpu_maps,
-    )
-    .parallel(),
-    Scenario::new(
-        "cpu_list_missing",
-        "without the list of CPUs, reading a per-CPU map fails instead of looking empty",
-        Feature::Fexit,
-        cpu_list_missing,
-    ),
-    Scenario::new(
-        "lazy_maps",
-        "a map is created for the first program that uses it, not before",
-        Feature::Fexit,
-        lazy_maps,
-    )
-    .parallel(),
-];
+scenarios! {
+    ring_buffer(RingBuf).parallel(): "a ring buffer delivers records complete and in order";
+    ring_buffer_edges(RingBuf).parallel(): "a reader with EPOLLET gets every record of its own task and of another one";
+    ring_buffer_one_reader(RingBuf).parallel():
+        "a second reader of a ring buffer is refused, through any handle, until the first is dropped";
+    perf_event_array(Fexit).parallel(): "perf buffers deliver records complete and in order, and count lost ones";
+    per_cpu_maps(Fexit).parallel(): "per-CPU arrays and hashes hold one value for each CPU";
+    cpu_list_missing(Fexit): "without the list of CPUs, reading a per-CPU map fails instead of looking empty";
+    lazy_maps(Fexit).parallel(): "a map is created for the first program that uses it, not before";
+}
 
 /// How long a wake-up may take, on any machine.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,20 +6,17 @@ use std::os::unix::fs::MetadataExt;
 use std::process;
 
 use anyhow::{Context as _, Result, ensure};
-use fexit::{Bpf, Btf, Feature, programs::FExit};
+use fexit::{Bpf, Btf, programs::FExit};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, open};
 use rustix::io::Errno;
 
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "filename_lookup",
-    "the documentation's example runs unchanged and sees the arguments and results of path lookups",
-    Feature::Fexit,
-    filename_lookup,
-)
-.parallel()];
+scenarios! {
+    filename_lookup(Fexit).parallel():
+        "the documentation's example runs unchanged and sees the arguments and results of path lookups";
+}
 
 /// `LOOKUP_FOLLOW`, which access(2) passes.
 const FOLLOW: u32 = 1;

@@ -10,31 +10,16 @@ use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion};
 use super::counter::{expect_error, look_up};
 use super::fixture::{fexit, start, stop};
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "kconfig",
-        "__kconfig variables hold the kernel's configuration, or the values that the loader was given",
-        Feature::Fexit,
-        kconfig,
-    )
-    .parallel(),
-    Scenario::new(
-        "ksyms",
-        "__ksym functions and variables are resolved; missing weak ones are zero, an error names other missing ones",
-        Feature::Fexit,
-        ksyms,
-    )
-    .parallel(),
-    Scenario::new(
-        "module_kfunc",
-        "a kfunc of a module is called where the module has it, and named in the error where it does not",
-        Feature::ModuleTarget,
-        module_kfunc,
-    )
-    .modules(&["nf_conntrack"]),
-];
+scenarios! {
+    kconfig(Fexit).parallel():
+        "__kconfig variables hold the kernel's configuration, or the values that the loader was given";
+    ksyms(Fexit).parallel():
+        "__ksym functions and variables are resolved; missing weak ones are zero, an error names other missing ones";
+    module_kfunc(ModuleTarget).modules(&["nf_conntrack"]):
+        "a kfunc of a module is called where the module has it, and named in the error where it does not";
+}
 
 /// Runs a program of the object for one call of its target.
 fn run(ebpf: &mut Ebpf, name: &str) -> Result<()> {

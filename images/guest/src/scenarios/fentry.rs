@@ -9,51 +9,18 @@ use super::attachable::{self, program, types};
 use super::counter::look_up;
 use super::fixture::start;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "fentry",
-        "an fentry program sees each call and its arguments, while it is attached",
-        Feature::FEntry,
-        fentry,
-    )
-    .parallel(),
-    Scenario::new(
-        "fentry_and_fexit",
-        "an fentry and an fexit program of one object run together, the entry before the exit",
-        Feature::FEntry,
-        fentry_and_fexit,
-    )
-    .parallel(),
-    Scenario::new(
-        "fentry_of_program",
-        "an fentry program sees the arguments of a subprogram of a BPF program",
-        Feature::ProgramTarget,
-        fentry_of_program,
-    )
-    .parallel(),
-    Scenario::new(
-        "fentry_pin",
-        "the link of an fentry program is pinned, found again and asked",
-        Feature::LinkInfo,
-        fentry_pin,
-    )
-    .parallel(),
-    Scenario::new(
-        "fentry_cookie",
-        "an fentry program reads the cookie of its attachment",
-        Feature::Cookie,
-        fentry_cookie,
-    )
-    .parallel(),
-    Scenario::new(
-        "fentry_multi",
-        "one link attaches an fentry program to many functions",
-        Feature::Multi,
-        fentry_multi,
-    ),
-];
+scenarios! {
+    fentry(FEntry).parallel(): "an fentry program sees each call and its arguments, while it is attached";
+    fentry_and_fexit(FEntry).parallel():
+        "an fentry and an fexit program of one object run together, the entry before the exit";
+    fentry_of_program(ProgramTarget).parallel():
+        "an fentry program sees the arguments of a subprogram of a BPF program";
+    fentry_pin(LinkInfo).parallel(): "the link of an fentry program is pinned, found again and asked";
+    fentry_cookie(Cookie).parallel(): "an fentry program reads the cookie of its attachment";
+    fentry_multi(Multi): "one link attaches an fentry program to many functions";
+}
 
 fn object() -> Result<Ebpf> {
     let ebpf = Ebpf::load(objects::FENTRY)?;

@@ -10,38 +10,16 @@ use super::attachable::{self, program, types};
 use super::counter::expect_error;
 use super::fixture::start;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "fmod_ret",
-        "an fmod_ret program sees each call, and what it returns is the result of the function",
-        Feature::FModRet,
-        fmod_ret,
-    )
-    .parallel(),
-    Scenario::new(
-        "fmod_ret_refused",
-        "a function that may not be replaced is refused as the target of an fmod_ret program, with the reason",
-        Feature::FModRet,
-        refused,
-    )
-    .parallel(),
-    Scenario::new(
-        "fmod_ret_pin",
-        "the link of an fmod_ret program is pinned, found again and asked",
-        Feature::LinkInfo,
-        fmod_ret_pin,
-    )
-    .parallel(),
-    Scenario::new(
-        "fmod_ret_cookie",
-        "an fmod_ret program reads the cookie of its attachment",
-        Feature::Cookie,
-        fmod_ret_cookie,
-    )
-    .parallel(),
-];
+scenarios! {
+    fmod_ret(FModRet).parallel():
+        "an fmod_ret program sees each call, and what it returns is the result of the function";
+    fmod_ret_refused(FModRet).parallel():
+        "a function that may not be replaced is refused as the target of an fmod_ret program, with the reason";
+    fmod_ret_pin(LinkInfo).parallel(): "the link of an fmod_ret program is pinned, found again and asked";
+    fmod_ret_cookie(Cookie).parallel(): "an fmod_ret program reads the cookie of its attachment";
+}
 
 /// Asks for the process group of this process: one call of `security_task_getpgid`.
 pub(super) fn ask() -> Result<()> {
@@ -81,7 +59,7 @@ fn fmod_ret(_: &mut Context) -> Result<()> {
     ask()
 }
 
-fn refused(_: &mut Context) -> Result<()> {
+fn fmod_ret_refused(_: &mut Context) -> Result<()> {
     let mut ebpf = object()?;
     let load = program(&mut ebpf, "not_modifiable")?.load_section(&Btf::from_sys_fs()?);
     let error = expect_error("fmod_ret of vfs_open", load, |error| {

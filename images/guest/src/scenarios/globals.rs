@@ -5,34 +5,18 @@ use std::process;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::FExit;
-use fexit::{Btf, Ebpf, EbpfLoader, Feature, Map, MapError};
+use fexit::{Btf, Ebpf, EbpfLoader, Map, MapError};
 
 use super::counter::{FUNCTION, expect_error, look_up};
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "globals",
-        "variables in .data, .bss and .rodata are shared with the program in both directions",
-        Feature::Fexit,
-        globals,
-    )
-    .parallel(),
-    Scenario::new(
-        "global_lock",
-        "a program takes a spin lock in a data section, from Linux 5.15 on",
-        Feature::Fexit,
-        global_lock,
-    )
-    .parallel(),
-    Scenario::on_every_kernel(
-        "globals_without_program",
-        "each variable is read and written by itself, also if its map cannot be mmapped",
-        globals_without_program,
-    )
-    .parallel(),
-];
+scenarios! {
+    globals(Fexit).parallel(): "variables in .data, .bss and .rodata are shared with the program in both directions";
+    global_lock(Fexit).parallel(): "a program takes a spin lock in a data section, from Linux 5.15 on";
+    globals_without_program().parallel():
+        "each variable is read and written by itself, also if its map cannot be mmapped";
+}
 
 fn globals_without_program(_: &mut Context) -> Result<()> {
     // With the default map, and with one that cannot be mmapped on any kernel: aya creates it without BPF_F_MMAPABLE.

@@ -6,15 +6,12 @@ use fexit::{Btf, Ebpf, Feature, Helper, KernelVersion};
 
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "helper_table",
-    "the library's table of helpers agrees with the kernel about fexit programs",
-    Feature::ProgramTarget,
-    helper_table,
-)
-.parallel()];
+scenarios! {
+    helper_table(ProgramTarget).parallel():
+        "the library's table of helpers agrees with the kernel about fexit programs";
+}
 
 /// The placeholder in the program for the number of a helper.
 const PLACEHOLDER: u32 = 0x0bad_f00d;

@@ -6,43 +6,20 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{ProgramError, Target};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 
 use super::counter::look_up;
 use super::fixture::{attached, fexit, start};
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "cookie",
-        "each attachment passes its own cookie to the program",
-        Feature::Cookie,
-        cookie,
-    )
-    .parallel(),
-    Scenario::new(
-        "sleepable",
-        "sleepable programs (fexit.s, fentry.s, fmod_ret.s) copy from user space",
-        Feature::Sleepable,
-        sleepable,
-    ),
-    Scenario::new(
-        "func_args",
-        "bpf_get_func_arg and bpf_get_func_ret agree with the context",
-        Feature::FuncArgs,
-        func_args,
-    )
-    .parallel(),
-    Scenario::new(
-        "func_ip",
-        "bpf_get_func_ip returns the address of the function",
-        Feature::FuncIp,
-        func_ip,
-    )
-    .parallel(),
-];
+scenarios! {
+    cookie(Cookie).parallel(): "each attachment passes its own cookie to the program";
+    sleepable(Sleepable): "sleepable programs (fexit.s, fentry.s, fmod_ret.s) copy from user space";
+    func_args(FuncArgs).parallel(): "bpf_get_func_arg and bpf_get_func_ret agree with the context";
+    func_ip(FuncIp).parallel(): "bpf_get_func_ip returns the address of the function";
+}
 
 fn cookie(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;

@@ -5,29 +5,17 @@ use std::os::fd::AsFd;
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use fexit::programs::Target;
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 
 use super::counter::{Counter, look_up};
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "target_of_aya",
-        "a program that aya loaded can be a target, by its descriptor",
-        Feature::ProgramTarget,
-        target_of_aya,
-    )
-    .parallel(),
-    Scenario::new(
-        "map_read_by_aya",
-        "aya reads a map of fexit, through its descriptor",
-        Feature::Fexit,
-        map_read_by_aya,
-    )
-    .parallel(),
-];
+scenarios! {
+    target_of_aya(ProgramTarget).parallel(): "a program that aya loaded can be a target, by its descriptor";
+    map_read_by_aya(Fexit).parallel(): "aya reads a map of fexit, through its descriptor";
+}
 
 fn target_of_aya(_: &mut Context) -> Result<()> {
     let mut theirs = aya::Ebpf::load(objects::XDP_TARGET)?;

@@ -2,41 +2,19 @@
 
 use anyhow::{Result, ensure};
 use fexit::programs::ProgramError;
-use fexit::{Btf, BtfError, Feature};
+use fexit::{Btf, BtfError};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "attach_before_load",
-        "attach, fd and unload before load say that the program is not loaded",
-        Feature::Fexit,
-        attach_before_load,
-    )
-    .parallel(),
-    Scenario::new(
-        "load_twice",
-        "a second load is refused, and the loaded program stays usable",
-        Feature::Fexit,
-        load_twice,
-    )
-    .parallel(),
-    Scenario::new(
-        "attach_twice",
-        "a second attach is refused while the first link exists, and the program runs once per call",
-        Feature::Fexit,
-        attach_twice,
-    )
-    .parallel(),
-    Scenario::new(
-        "unknown_function",
-        "the error for a function that is not in BTF names it and a similar one that is",
-        Feature::Fexit,
-        unknown_function,
-    )
-    .parallel(),
-];
+scenarios! {
+    attach_before_load(Fexit).parallel(): "attach, fd and unload before load say that the program is not loaded";
+    load_twice(Fexit).parallel(): "a second load is refused, and the loaded program stays usable";
+    attach_twice(Fexit).parallel():
+        "a second attach is refused while the first link exists, and the program runs once per call";
+    unknown_function(Fexit).parallel():
+        "the error for a function that is not in BTF names it and a similar one that is";
+}
 
 fn attach_before_load(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;

@@ -4,19 +4,17 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::programs::{OtherProgram, ProgramError, Target};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 
 use super::counter::{Counter, expect};
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "jit_off",
-    "with the JIT off, kernel functions are still targets; an interpreted program is not, and the error says what to do",
-    Feature::Fexit,
-    jit_off,
-)];
+scenarios! {
+    jit_off(Fexit):
+        "with the JIT off, kernel functions are still targets; an interpreted program is not, and the error says what to do";
+}
 
 const SWITCH: &str = "/proc/sys/net/core/bpf_jit_enable";
 

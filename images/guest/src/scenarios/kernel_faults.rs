@@ -6,48 +6,21 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fexit::Feature;
 use object::{
     File as Elf, Object, ObjectSection, ObjectSymbol, Relocation, RelocationTarget, SymbolIndex,
 };
 use rustix::system::{delete_module, finit_module};
 
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 use protocol::job::MODULES_DIR;
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "selftest_kernel_warns",
-        "passes, while the kernel warns about a module with an invalid ftrace site",
-        Feature::Fexit,
-        warns,
-    )
-    .modules(&["dummy"])
-    .hidden(),
-    Scenario::new(
-        "selftest_kernel_oopses",
-        "loads a module whose first instruction is invalid",
-        Feature::Fexit,
-        oopses,
-    )
-    .modules(&["tun"])
-    .hidden(),
-    Scenario::new(
-        "selftest_kernel_hangs",
-        "loads a module whose first instruction jumps to itself",
-        Feature::Fexit,
-        hangs,
-    )
-    .modules(&["tun"])
-    .hidden(),
-    Scenario::new(
-        "selftest_kernel_kills",
-        "passes, while the OOM killer runs",
-        Feature::Fexit,
-        kills,
-    )
-    .hidden(),
-];
+scenarios! {
+    selftest_kernel_warns(Fexit).modules(&["dummy"]).hidden():
+        "passes, while the kernel warns about a module with an invalid ftrace site";
+    selftest_kernel_oopses(Fexit).modules(&["tun"]).hidden(): "loads a module whose first instruction is invalid";
+    selftest_kernel_hangs(Fexit).modules(&["tun"]).hidden(): "loads a module whose first instruction jumps to itself";
+    selftest_kernel_kills(Fexit).hidden(): "passes, while the OOM killer runs";
+}
 
 /// A one-byte opcode that is invalid in 64-bit mode.
 const NONE: &[u8] = &[0x06];
@@ -59,19 +32,19 @@ const LOOP: &[u8] = &[0xeb, 0xfe];
 const SIGNED: &[u8] = b"~Module signature appended~\n";
 
 /// ftrace finds an unexpected instruction at the start of a function, warns, and switches itself off.
-fn warns(_: &mut Context) -> Result<()> {
+fn selftest_kernel_warns(_: &mut Context) -> Result<()> {
     load_tampered(c"dummy", NONE, |elf| {
         let first = traced(elf)?.into_iter().next();
         first.context("nothing in it is traced")
     })
 }
 
-fn oopses(_: &mut Context) -> Result<()> {
+fn selftest_kernel_oopses(_: &mut Context) -> Result<()> {
     load_tampered(c"tun", NONE, beginning)?;
     bail!("the module was loaded")
 }
 
-fn hangs(_: &mut Context) -> Result<()> {
+fn selftest_kernel_hangs(_: &mut Context) -> Result<()> {
     load_tampered(c"tun", LOOP, beginning)?;
     bail!("the module was loaded")
 }
@@ -88,7 +61,7 @@ fn beginning(elf: &Elf<'_>) -> Result<Place> {
 }
 
 /// Memory is not short, so the OOM killer finds only processes that volunteer; this scenario does not.
-fn kills(_: &mut Context) -> Result<()> {
+fn selftest_kernel_kills(_: &mut Context) -> Result<()> {
     fs::write("/proc/self/oom_score_adj", "-1000")?;
     Ok(fs::write("/proc/sysrq-trigger", "f")?)
 }

@@ -11,59 +11,19 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::counter::{Counter, expect, expect_error, is_in_kernel};
 use super::fixture::closed_on_exec;
-use crate::scenario::{Context, Scenario, poll_until};
+use crate::scenario::{Context, poll_until, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "load",
-        "a loaded program is in the kernel under its name, and does not run before attach",
-        Feature::Fexit,
-        load,
-    )
-    .parallel(),
-    Scenario::new(
-        "attach",
-        "an attached program runs once for each call",
-        Feature::Fexit,
-        attach,
-    )
-    .parallel(),
-    Scenario::new(
-        "detach",
-        "a detached program does not run any more",
-        Feature::Fexit,
-        detach,
-    )
-    .parallel(),
-    Scenario::new(
-        "unload",
-        "unload detaches the links that the program owns, and the kernel frees the program",
-        Feature::Fexit,
-        unload,
-    )
-    .parallel(),
-    Scenario::new(
-        "reload",
-        "after unload a program can be loaded again, for the same or another function",
-        Feature::Fexit,
-        reload,
-    )
-    .parallel(),
-    Scenario::new(
-        "reattach",
-        "a program can be detached and attached repeatedly, also where the kernel cannot attach it again",
-        Feature::Fexit,
-        reattach,
-    )
-    .parallel(),
-    Scenario::new(
-        "debug_and_fd",
-        "Debug output names the program and its links, and its descriptor is closed on exec",
-        Feature::Fexit,
-        debug_and_fd,
-    )
-    .parallel(),
-];
+scenarios! {
+    load(Fexit).parallel(): "a loaded program is in the kernel under its name, and does not run before attach";
+    attach(Fexit).parallel(): "an attached program runs once for each call";
+    detach(Fexit).parallel(): "a detached program does not run any more";
+    unload(Fexit).parallel(): "unload detaches the links that the program owns, and the kernel frees the program";
+    reload(Fexit).parallel(): "after unload a program can be loaded again, for the same or another function";
+    reattach(Fexit).parallel():
+        "a program can be detached and attached repeatedly, also where the kernel cannot attach it again";
+    debug_and_fd(Fexit).parallel():
+        "Debug output names the program and its links, and its descriptor is closed on exec";
+}
 
 fn load(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;

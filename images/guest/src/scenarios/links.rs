@@ -1,28 +1,17 @@
 //! Links that the caller takes from the program.
 
 use anyhow::Result;
+use fexit::Btf;
 use fexit::programs::ProgramError;
-use fexit::{Btf, Feature};
 
 use super::counter::{Counter, expect, expect_error};
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "take_link",
-        "a taken link keeps the program attached after unload and after its object is dropped",
-        Feature::Fexit,
-        take_link,
-    )
-    .parallel(),
-    Scenario::new(
-        "detach_unknown_link",
-        "the id of another program's link or of a detached link is refused, and nothing is detached",
-        Feature::Fexit,
-        detach_unknown_link,
-    )
-    .parallel(),
-];
+scenarios! {
+    take_link(Fexit).parallel(): "a taken link keeps the program attached after unload and after its object is dropped";
+    detach_unknown_link(Fexit).parallel():
+        "the id of another program's link or of a detached link is refused, and nothing is detached";
+}
 
 fn take_link(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;

@@ -14,30 +14,14 @@ use super::counter::expect_error;
 use super::fixture::start;
 use super::fmod_ret::ask;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "lsm",
-        "an lsm program decides about each call; where BPF is no security module, attach fails and says what to do",
-        Feature::Lsm,
-        lsm,
-    )
-    .parallel(),
-    Scenario::new(
-        "lsm_sleepable",
-        "an lsm program that may sleep sees each exec",
-        Feature::Sleepable,
-        lsm_sleepable,
-    ),
-    Scenario::new(
-        "lsm_pin",
-        "the link of an lsm program is pinned, found again and asked",
-        Feature::LinkInfo,
-        lsm_pin,
-    )
-    .parallel(),
-];
+scenarios! {
+    lsm(Lsm).parallel():
+        "an lsm program decides about each call; where BPF is no security module, attach fails and says what to do";
+    lsm_sleepable(Sleepable): "an lsm program that may sleep sees each exec";
+    lsm_pin(LinkInfo).parallel(): "the link of an lsm program is pinned, found again and asked";
+}
 
 fn object() -> Result<Ebpf> {
     let ebpf = Ebpf::load(objects::LSM)?;

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
 use anyhow::{Result, ensure};
 use fexit::programs::{ProgramError, Target};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{set_ip_tos, set_tcp_quickack};
 use rustix::net::{
@@ -16,24 +16,14 @@ use rustix::net::{
 use super::counter::expect_error;
 use super::fixture::{attached, fexit, start, stop};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "twelve_arguments",
-        "the program sees the last arguments and the return values of functions with ten, eleven and twelve arguments",
-        Feature::ManyArguments,
-        twelve_arguments,
-    )
-    .parallel(),
-    Scenario::new(
-        "too_many_arguments",
-        "a function with more arguments than a trampoline supports is refused, with its name and their number",
-        Feature::Fexit,
-        too_many_arguments,
-    )
-    .parallel(),
-];
+scenarios! {
+    twelve_arguments(ManyArguments).parallel():
+        "the program sees the last arguments and the return values of functions with ten, eleven and twelve arguments";
+    too_many_arguments(Fexit).parallel():
+        "a function with more arguments than a trampoline supports is refused, with its name and their number";
+}
 
 fn twelve_arguments(_: &mut Context) -> Result<()> {
     // IFF_UP | IFF_RUNNING | IFF_LOOPBACK; the kernel assigns the address.

@@ -6,14 +6,12 @@ use fexit::programs::OtherProgram;
 use fexit::{Ebpf, Map};
 
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::on_every_kernel(
-    "map_values",
-    "arrays of programs and of maps have the initial values of the object; a slot without one is empty",
-    map_values,
-)
-.parallel()];
+scenarios! {
+    map_values().parallel():
+        "arrays of programs and of maps have the initial values of the object; a slot without one is empty";
+}
 
 fn map_values(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::MAP_VALUES)?;

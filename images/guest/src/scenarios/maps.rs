@@ -12,23 +12,12 @@ use rustix::io::Errno;
 
 use super::counter::{FUNCTION, expect_error};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "maps",
-        "hash and array of an object are created, and the program and user space share them",
-        Feature::Fexit,
-        maps,
-    )
-    .parallel(),
-    Scenario::on_every_kernel(
-        "map_types",
-        "a map type that the kernel lacks is refused with its minimum kernel version",
-        map_types,
-    )
-    .parallel(),
-];
+scenarios! {
+    maps(Fexit).parallel(): "hash and array of an object are created, and the program and user space share them";
+    map_types().parallel(): "a map type that the kernel lacks is refused with its minimum kernel version";
+}
 
 fn map_types(context: &mut Context) -> Result<()> {
     let ebpf = Ebpf::load(objects::MAP_TYPES)?;

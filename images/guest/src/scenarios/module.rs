@@ -8,46 +8,24 @@ use std::process;
 
 use anyhow::{Result, ensure};
 use fexit::programs::{ProgramError, Target};
-use fexit::{Btf, BtfError, Ebpf, Feature};
+use fexit::{Btf, BtfError, Ebpf};
 
 use super::counter::expect_error;
 use super::fixture::{closed_on_exec, fexit, start, stop};
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 use crate::sys::close_stdin;
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "module_target",
-        "a function of a module is a target: from the section, as module:function, or by its name alone",
-        Feature::ModuleTarget,
-        module_target,
-    )
-    .parallel()
-    .modules(&["tun"]),
-    Scenario::new(
-        "unknown_module",
-        "the error names a module that is not loaded, and a function that a module does not have",
-        Feature::ModuleTarget,
-        unknown_module,
-    )
-    .parallel()
-    .modules(&["tun"]),
-    Scenario::new(
-        "module_types",
-        "CO-RE relocates fields of a module's struct, in programs on functions of the module and of vmlinux",
-        Feature::ModuleTarget,
-        module_types,
-    )
-    .modules(&["tun"]),
-    Scenario::new(
-        "closed_stdin",
-        "with standard input closed the library uses no descriptor below 3, because 0 means the BTF of vmlinux",
-        Feature::ModuleTarget,
-        closed_stdin,
-    )
-    .modules(&["tun"]),
-];
+scenarios! {
+    module_target(ModuleTarget).parallel().modules(&["tun"]):
+        "a function of a module is a target: from the section, as module:function, or by its name alone";
+    unknown_module(ModuleTarget).parallel().modules(&["tun"]):
+        "the error names a module that is not loaded, and a function that a module does not have";
+    module_types(ModuleTarget).modules(&["tun"]):
+        "CO-RE relocates fields of a module's struct, in programs on functions of the module and of vmlinux";
+    closed_stdin(ModuleTarget).modules(&["tun"]):
+        "with standard input closed the library uses no descriptor below 3, because 0 means the BTF of vmlinux";
+}
 
 const DEVICE: &str = "/dev/net/tun";
 

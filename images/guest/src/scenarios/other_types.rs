@@ -5,14 +5,12 @@ use fexit::programs::{Program, ProgramError};
 use fexit::{Ebpf, KernelVersion};
 
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::on_every_kernel(
-    "other_types",
-    "programs of all other types pass the verifier, or the error names the first kernel with their type",
-    other_types,
-)
-.parallel()];
+scenarios! {
+    other_types().parallel():
+        "programs of all other types pass the verifier, or the error names the first kernel with their type";
+}
 
 /// The sections whose types are newer than fexit, by the first release that has them.
 const NEWER: [((u16, u16), &[&str]); 12] = [

@@ -6,21 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{FEntry, KProbe};
-use fexit::{Btf, Ebpf, Feature, KernelVersion};
+use fexit::{Btf, Ebpf, KernelVersion};
 use rustix::process::getppid;
 
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 use crate::sys::attach_kretprobe_multi;
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "overhead",
-    "measures the nanoseconds that fexit, fentry, kprobe, kretprobe and kretprobe.multi add to a call",
-    Feature::Fexit,
-    overhead,
-)
-.timeout(Duration::from_secs(120))];
+scenarios! {
+    overhead(Fexit).timeout(Duration::from_secs(120)):
+        "measures the nanoseconds that fexit, fentry, kprobe, kretprobe and kretprobe.multi add to a call";
+}
 
 /// The function of getppid(2), from 5.7 on and before.
 const FUNCTIONS: [&str; 2] = ["__do_sys_getppid", "__x64_sys_getppid"];

@@ -7,47 +7,18 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use fexit::{Btf, Feature};
+use fexit::Btf;
 
 use super::counter::Counter;
-use crate::scenario::{Context, Scenario, poll_until};
+use crate::scenario::{Context, poll_until, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    fault("selftest_wait", "runs for three seconds", |_| {
-        thread::sleep(Duration::from_secs(3));
-        Ok(())
-    }),
-    fault(
-        "selftest_crowded",
-        "fails unless no other scenario runs",
-        crowded,
-    ),
-    fault("selftest_leak", "leaks a program", |_| leak()),
-    fault(
-        "selftest_leak_once",
-        "leaks a program, but only the first time",
-        leak_once,
-    ),
-    fault(
-        "selftest_panic_beside",
-        "makes the kernel panic while others run",
-        panic_beside,
-    ),
-    fault(
-        "selftest_panic_crowded",
-        "makes the kernel panic, but only if another scenario runs",
-        panic_crowded,
-    ),
-];
-
-const fn fault(
-    id: &'static str,
-    title: &'static str,
-    run: fn(&mut Context) -> Result<()>,
-) -> Scenario {
-    Scenario::new(id, title, Feature::Fexit, run)
-        .hidden()
-        .parallel()
+scenarios! {
+    selftest_wait(Fexit).hidden().parallel(): "runs for three seconds";
+    selftest_crowded(Fexit).hidden().parallel(): "fails unless no other scenario runs";
+    selftest_leak(Fexit).hidden().parallel(): "leaks a program";
+    selftest_leak_once(Fexit).hidden().parallel(): "leaks a program, but only the first time";
+    selftest_panic_beside(Fexit).hidden().parallel(): "makes the kernel panic while others run";
+    selftest_panic_crowded(Fexit).hidden().parallel(): "makes the kernel panic, but only if another scenario runs";
 }
 
 /// The command line of another process that runs a scenario.
@@ -68,36 +39,41 @@ fn another() -> Result<Option<String>> {
     Ok(None)
 }
 
-fn crowded(_: &mut Context) -> Result<()> {
+fn selftest_crowded(_: &mut Context) -> Result<()> {
     match poll_until("another", Duration::from_secs(1), another) {
         Ok(other) => bail!("another scenario runs: {other}"),
         Err(_) => Ok(()),
     }
 }
 
-fn leak() -> Result<()> {
+fn selftest_wait(_: &mut Context) -> Result<()> {
+    thread::sleep(Duration::from_secs(3));
+    Ok(())
+}
+
+fn selftest_leak(_: &mut Context) -> Result<()> {
     let mut counter = Counter::loaded(&Btf::from_sys_fs()?)?;
     Ok(counter
         .program()?
         .pin(format!("/sys/fs/bpf/leaked-by-{}", process::id()))?)
 }
 
-fn leak_once(_: &mut Context) -> Result<()> {
+fn selftest_leak_once(context: &mut Context) -> Result<()> {
     if Path::new("ran-before").exists() {
         return Ok(());
     }
     fs::write("ran-before", "")?;
-    leak()
+    selftest_leak(context)
 }
 
-fn panic_crowded(context: &mut Context) -> Result<()> {
+fn selftest_panic_crowded(context: &mut Context) -> Result<()> {
     match poll_until("another", Duration::from_secs(1), another) {
-        Ok(_) => panic_beside(context),
+        Ok(_) => selftest_panic_beside(context),
         Err(_) => Ok(()),
     }
 }
 
-fn panic_beside(_: &mut Context) -> Result<()> {
+fn selftest_panic_beside(_: &mut Context) -> Result<()> {
     thread::sleep(Duration::from_millis(300));
     fs::write("/proc/sysrq-trigger", "c")?;
     bail!("the kernel survived sysrq-c")

@@ -11,59 +11,20 @@ use fexit::{Btf, Feature};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
 use super::fixture::closed_on_exec;
-use crate::scenario::{Context, Scenario, poll_until};
+use crate::scenario::{Context, poll_until, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "pin_link",
-        "a pinned link outlives its owner, is opened by its path, and is detached by unpin and drop",
-        Feature::Link,
-        pin_link,
-    )
-    .parallel(),
-    Scenario::new(
-        "pin_taken_name",
-        "a failed pin neither detaches the link nor changes the existing file",
-        Feature::Link,
-        pin_taken_name,
-    )
-    .parallel(),
-    Scenario::new(
-        "unpin_another_file",
-        "unpin keeps another file that replaced the pin, and returns the link",
-        Feature::Link,
-        unpin_another_file,
-    )
-    .parallel(),
-    Scenario::new(
-        "attach_while_held",
-        "attach is refused while a pin or a copy of the descriptor holds the link, and the program never runs twice per call",
-        Feature::Link,
-        attach_while_held,
-    )
-    .parallel(),
-    Scenario::new(
-        "link_info",
-        "link info gives the program id and the link type",
-        Feature::LinkInfo,
-        link_info,
-    )
-    .parallel(),
-    Scenario::new(
-        "link_target",
-        "link info identifies the target: equal for the same function, different for another",
-        Feature::LinkTarget,
-        link_target,
-    )
-    .parallel(),
-    Scenario::new(
-        "program_info_target",
-        "program info identifies the target: the same as link info",
-        Feature::ProgramInfoTarget,
-        program_info_target,
-    )
-    .parallel(),
-];
+scenarios! {
+    pin_link(Link).parallel():
+        "a pinned link outlives its owner, is opened by its path, and is detached by unpin and drop";
+    pin_taken_name(Link).parallel(): "a failed pin neither detaches the link nor changes the existing file";
+    unpin_another_file(Link).parallel(): "unpin keeps another file that replaced the pin, and returns the link";
+    attach_while_held(Link).parallel():
+        "attach is refused while a pin or a copy of the descriptor holds the link, and the program never runs twice per call";
+    link_info(LinkInfo).parallel(): "link info gives the program id and the link type";
+    link_target(LinkTarget).parallel():
+        "link info identifies the target: equal for the same function, different for another";
+    program_info_target(ProgramInfoTarget).parallel(): "program info identifies the target: the same as link info";
+}
 
 /// How long the kernel may take to notice that a pin is gone.
 const TIMEOUT: Duration = Duration::from_secs(10);

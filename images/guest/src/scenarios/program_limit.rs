@@ -6,15 +6,12 @@ use fexit::{Btf, Ebpf, Feature};
 
 use super::counter::{Counter, expect_error};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "program_limit",
-    "one function takes as many programs as a trampoline holds, and the error for one more names that limit",
-    Feature::ProgramTarget,
-    program_limit,
-)
-.parallel()];
+scenarios! {
+    program_limit(ProgramTarget).parallel():
+        "one function takes as many programs as a trampoline holds, and the error for one more names that limit";
+}
 
 /// More than any trampoline holds, so that the loop ends on every kernel.
 const FAR_TOO_MANY: usize = 100;

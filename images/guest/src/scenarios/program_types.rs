@@ -6,16 +6,14 @@ use fexit::programs::{FEntry, FExit, OtherProgram, ProgramError};
 
 use super::counter::expect_error;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::on_every_kernel(
-    "wrong_program_kind",
-    "a program of another type does not convert to FExit, and the error names both types",
-    wrong_program_type,
-)
-.parallel()];
+scenarios! {
+    wrong_program_kind().parallel():
+        "a program of another type does not convert to FExit, and the error names both types";
+}
 
-fn wrong_program_type(_: &mut Context) -> Result<()> {
+fn wrong_program_kind(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::PROGRAM_TYPES)?;
     for (name, kind) in [
         ("on_exit", "fexit"),

@@ -7,96 +7,58 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fexit::Feature;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 use protocol::job::{EVENT_PORT, JOB_PATH};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    fault("selftest_fail", "fails", fail),
-    fault("selftest_skip", "skips", skipped),
-    fault("selftest_rust_panic", "panics, in Rust", rust_panic),
-    fault("selftest_killed", "is killed by a signal", killed),
-    fault("selftest_no_result", "exits without a result", no_result),
-    fault(
-        "selftest_flood",
-        "writes a megabyte of output, then fails with a long error",
-        flood,
-    ),
-    fault(
-        "selftest_machine",
-        "reports random numbers and the time, to show that two VMs differ",
-        machine,
-    ),
-    fault(
-        "selftest_forge",
-        "tries every way of a process to report for another scenario",
-        forge,
-    ),
-    fault("selftest_orphan", "leaves a child process running", orphan),
-    fault(
-        "selftest_alone",
-        "finds no process of the scenarios before it",
-        alone,
-    ),
-    fault(
-        "selftest_complaint",
-        "writes a kernel warning to the console",
-        complaint,
-    ),
-    fault(
-        "selftest_log_flood",
-        "overwrites the kernel's log before it can be read",
-        log_flood,
-    ),
-    fault("selftest_hang", "sleeps past its time limit", hang).timeout(Duration::from_secs(2)),
-    fault("selftest_babble", "writes to the console for hours", babble)
-        .timeout(Duration::from_secs(3600)),
-    fault(
-        "selftest_report_flood",
-        "writes kernel warnings to the console in an endless loop",
-        report_flood,
-    ),
-    fault("selftest_panic", "makes the kernel panic", kernel_panic),
-    fault("selftest_init_hang", "freezes /init", init_hang),
-    fault("selftest_exit", "ends the VM before the run is done", exit),
-];
-
-const fn fault(
-    id: &'static str,
-    title: &'static str,
-    run: fn(&mut Context) -> Result<()>,
-) -> Scenario {
-    Scenario::new(id, title, Feature::Fexit, run).hidden()
+scenarios! {
+    selftest_fail(Fexit).hidden(): "fails";
+    selftest_skip(Fexit).hidden(): "skips";
+    selftest_rust_panic(Fexit).hidden(): "panics, in Rust";
+    selftest_killed(Fexit).hidden(): "is killed by a signal";
+    selftest_no_result(Fexit).hidden(): "exits without a result";
+    selftest_flood(Fexit).hidden(): "writes a megabyte of output, then fails with a long error";
+    selftest_machine(Fexit).hidden(): "reports random numbers and the time, to show that two VMs differ";
+    selftest_forge(Fexit).hidden(): "tries every way of a process to report for another scenario";
+    selftest_orphan(Fexit).hidden(): "leaves a child process running";
+    selftest_alone(Fexit).hidden(): "finds no process of the scenarios before it";
+    selftest_complaint(Fexit).hidden(): "writes a kernel warning to the console";
+    selftest_log_flood(Fexit).hidden(): "overwrites the kernel's log before it can be read";
+    selftest_hang(Fexit).hidden().timeout(Duration::from_secs(2)): "sleeps past its time limit";
+    selftest_babble(Fexit).hidden().timeout(Duration::from_secs(3600)): "writes to the console for hours";
+    selftest_report_flood(Fexit).hidden(): "writes kernel warnings to the console in an endless loop";
+    selftest_panic(Fexit).hidden(): "makes the kernel panic";
+    selftest_init_hang(Fexit).hidden(): "freezes /init";
+    selftest_exit(Fexit).hidden(): "ends the VM before the run is done";
 }
 
-fn fail(context: &mut Context) -> Result<()> {
+fn selftest_fail(context: &mut Context) -> Result<()> {
     context.measure("answers", 42);
     Err(anyhow::anyhow!("the cause")).context("failed on purpose")
 }
 
-fn skipped(_: &mut Context) -> Result<()> {
+fn selftest_skip(_: &mut Context) -> Result<()> {
     Err(skip("skipped on purpose"))
 }
 
 #[allow(clippy::panic)] // on purpose
-fn rust_panic(_: &mut Context) -> Result<()> {
+fn selftest_rust_panic(_: &mut Context) -> Result<()> {
     panic!("panicked on purpose")
 }
 
-fn killed(_: &mut Context) -> Result<()> {
+fn selftest_killed(_: &mut Context) -> Result<()> {
     kill_process(getpid(), Signal::KILL)?;
     bail!("survived SIGKILL")
 }
 
-fn no_result(_: &mut Context) -> Result<()> {
+fn selftest_no_result(_: &mut Context) -> Result<()> {
     process::exit(0)
 }
 
-fn flood(_: &mut Context) -> Result<()> {
+fn selftest_flood(_: &mut Context) -> Result<()> {
     let mut stderr = std::io::stderr().lock();
     for number in 0..16 * 1024 {
         writeln!(
@@ -107,7 +69,7 @@ fn flood(_: &mut Context) -> Result<()> {
     bail!("{}", "drowned ".repeat(128 * 1024))
 }
 
-fn machine(context: &mut Context) -> Result<()> {
+fn selftest_machine(context: &mut Context) -> Result<()> {
     let mut random = [0; 8];
     fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
     context.measure("random", format!("{:016x}", u64::from_ne_bytes(random)));
@@ -119,7 +81,7 @@ fn machine(context: &mut Context) -> Result<()> {
 }
 
 /// Each of these would give access to the token or to the event port.
-fn forge(_: &mut Context) -> Result<()> {
+fn selftest_forge(_: &mut Context) -> Result<()> {
     let forged = r#"{"event":"finished","scenario":"attach","outcome":"passed","duration_us":1}"#;
     let port = fs::OpenOptions::new().write(true).open(EVENT_PORT);
     if let Ok(mut port) = port {
@@ -141,7 +103,7 @@ fn forge(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn orphan(_: &mut Context) -> Result<()> {
+fn selftest_orphan(_: &mut Context) -> Result<()> {
     process::Command::new("/proc/self/exe")
         .args(["scenario", "selftest_hang"])
         .spawn()?;
@@ -149,7 +111,7 @@ fn orphan(_: &mut Context) -> Result<()> {
 }
 
 /// Passes if no process of an earlier scenario is left: only process 1 and this one run.
-fn alone(_: &mut Context) -> Result<()> {
+fn selftest_alone(_: &mut Context) -> Result<()> {
     let me = process::id().to_string();
     for entry in fs::read_dir("/proc")? {
         let pid = entry?.file_name().into_string().unwrap_or_default();
@@ -163,14 +125,14 @@ fn alone(_: &mut Context) -> Result<()> {
 }
 
 /// In the log it is marked as written by user space, so it is no splat; on the console it looks like one.
-fn complaint(_: &mut Context) -> Result<()> {
+fn selftest_complaint(_: &mut Context) -> Result<()> {
     Ok(fs::write(
         "/dev/kmsg",
         "<4>WARNING: CPU: 0 PID: 1 at nowhere.c:1, on purpose\n",
     )?)
 }
 
-fn report_flood(_: &mut Context) -> Result<()> {
+fn selftest_report_flood(_: &mut Context) -> Result<()> {
     fs::write("/proc/sys/kernel/printk_devkmsg", "on\n").context("lift the limit on the log")?;
     let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
     loop {
@@ -179,7 +141,7 @@ fn report_flood(_: &mut Context) -> Result<()> {
 }
 
 /// More than the log buffer holds, at a level below that of the console.
-fn log_flood(_: &mut Context) -> Result<()> {
+fn selftest_log_flood(_: &mut Context) -> Result<()> {
     fs::write("/proc/sys/kernel/printk_devkmsg", "on\n").context("lift the limit on the log")?;
     let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
     let line = format!("<7>{}\n", "flood ".repeat(150));
@@ -189,34 +151,34 @@ fn log_flood(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn hang(_: &mut Context) -> Result<()> {
+fn selftest_hang(_: &mut Context) -> Result<()> {
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
 }
 
-fn babble(_: &mut Context) -> Result<()> {
+fn selftest_babble(_: &mut Context) -> Result<()> {
     loop {
         fs::write("/dev/kmsg", "<4>still here\n")?;
         thread::sleep(Duration::from_secs(1));
     }
 }
 
-fn kernel_panic(_: &mut Context) -> Result<()> {
+fn selftest_panic(_: &mut Context) -> Result<()> {
     fs::write("/proc/sysrq-trigger", "c")?;
     bail!("the kernel survived sysrq-c")
 }
 
 /// Freezes process 1 with a cgroup; no signal can stop it.
-fn init_hang(context: &mut Context) -> Result<()> {
+fn selftest_init_hang(context: &mut Context) -> Result<()> {
     let group = "/sys/fs/cgroup/frozen";
     fs::create_dir(group)?;
     fs::write(format!("{group}/cgroup.procs"), "1")?;
     fs::write(format!("{group}/cgroup.freeze"), "1")?;
-    hang(context)
+    selftest_hang(context)
 }
 
-fn exit(_: &mut Context) -> Result<()> {
+fn selftest_exit(_: &mut Context) -> Result<()> {
     reboot(RebootCommand::Restart)?;
     bail!("reboot(2) returned")
 }

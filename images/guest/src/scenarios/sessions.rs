@@ -2,25 +2,15 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FExit, FExitLink, Target};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "session",
-        "an fsession program runs at entry and at exit, and can tell which",
-        Feature::Session,
-        session,
-    ),
-    Scenario::new(
-        "many_functions",
-        "one link attaches a program or a session to many functions",
-        Feature::Multi,
-        many_functions,
-    ),
-];
+scenarios! {
+    session(Session): "an fsession program runs at entry and at exit, and can tell which";
+    many_functions(Multi): "one link attaches a program or a session to many functions";
+}
 
 const COOKIE: u64 = 0x1234_5678_9abc_def0;
 

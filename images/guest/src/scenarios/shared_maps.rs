@@ -8,29 +8,18 @@ use std::process;
 use anyhow::{Context as _, Result, ensure};
 use fexit::maps::Array;
 use fexit::programs::Target;
-use fexit::{Btf, Ebpf, EbpfError, EbpfLoader, Feature, Map, MapError};
+use fexit::{Btf, Ebpf, EbpfError, EbpfLoader, Map, MapError};
 
 use super::counter::{Counter, FUNCTION, expect_error, look_up};
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "map_of_aya",
-        "a program uses a map that aya created; a map with another definition is refused",
-        Feature::Fexit,
-        map_of_aya,
-    )
-    .parallel(),
-    Scenario::new(
-        "pinned_map",
-        "objects share a pinned map, which stays pinned; a map with another definition is refused",
-        Feature::Fexit,
-        pinned_map,
-    )
-    .parallel(),
-];
+scenarios! {
+    map_of_aya(Fexit).parallel(): "a program uses a map that aya created; a map with another definition is refused";
+    pinned_map(Fexit).parallel():
+        "objects share a pinned map, which stays pinned; a map with another definition is refused";
+}
 
 fn map_of_aya(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;

@@ -10,28 +10,18 @@ use std::sync::atomic::AtomicU32;
 use anyhow::{Context as _, Result, ensure};
 use fexit::maps::RingBuf;
 use fexit::programs::{FExit, Target};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 use rustix::thread::futex;
 
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "many_arguments",
-        "the program sees the seventh to ninth argument and the return value exactly",
-        Feature::ManyArguments,
-        many_arguments,
-    )
-    .parallel(),
-    Scenario::new(
-        "struct_arguments",
-        "the program sees structs of four and sixteen bytes, passed by value, exactly",
-        Feature::StructArguments,
-        struct_arguments,
-    )
-    .parallel(),
-];
+scenarios! {
+    many_arguments(ManyArguments).parallel():
+        "the program sees the seventh to ninth argument and the return value exactly";
+    struct_arguments(StructArguments).parallel():
+        "the program sees structs of four and sixteen bytes, passed by value, exactly";
+}
 
 fn attached(name: &str) -> Result<Ebpf> {
     let mut ebpf = Ebpf::load(objects::SIGNATURES)?;

@@ -5,63 +5,25 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::programs::ProgramError;
-use fexit::{AmbiguityPolicy, Btf, BtfError, EbpfLoader, Feature, KernelVersion};
+use fexit::{AmbiguityPolicy, Btf, BtfError, EbpfLoader, KernelVersion};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
 use super::fixture;
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "ambiguous_name",
-        "an ambiguous name is refused with the list of matches, unless the policy is BtfOnly",
-        Feature::Fexit,
-        ambiguous_name,
-    )
-    .parallel(),
-    Scenario::new(
-        "function_without_btf",
-        "the error for a function without BTF says that the function exists",
-        Feature::Fexit,
-        function_without_btf,
-    )
-    .parallel(),
-    Scenario::new(
-        "changed_function",
-        "the error for a function that the compiler changed names the changed copy",
-        Feature::Fexit,
-        changed_function,
-    )
-    .parallel(),
-    Scenario::new(
-        "changed_function_in_btf",
-        "the error for a function that is in BTF, but in the kernel only as a changed copy, names that copy",
-        Feature::Fexit,
-        changed_function_in_btf,
-    )
-    .parallel(),
-    Scenario::new(
-        "similar_names",
-        "the error for an unknown name suggests names that differ in case, at the end, or by one part",
-        Feature::Fexit,
-        similar_names,
-    )
-    .parallel(),
-    Scenario::new(
-        "denied_function",
-        "a function on the deny list, or that never returns, is refused with its name",
-        Feature::Fexit,
-        denied_function,
-    )
-    .parallel(),
-    Scenario::new(
-        "ftrace_off",
-        "with ftrace off, attach is refused and the error says how to switch it on",
-        Feature::Fexit,
-        ftrace_off,
-    ),
-];
+scenarios! {
+    ambiguous_name(Fexit).parallel():
+        "an ambiguous name is refused with the list of matches, unless the policy is BtfOnly";
+    function_without_btf(Fexit).parallel(): "the error for a function without BTF says that the function exists";
+    changed_function(Fexit).parallel(): "the error for a function that the compiler changed names the changed copy";
+    changed_function_in_btf(Fexit).parallel():
+        "the error for a function that is in BTF, but in the kernel only as a changed copy, names that copy";
+    similar_names(Fexit).parallel():
+        "the error for an unknown name suggests names that differ in case, at the end, or by one part";
+    denied_function(Fexit).parallel(): "a function on the deny list, or that never returns, is refused with its name";
+    ftrace_off(Fexit): "with ftrace off, attach is refused and the error says how to switch it on";
+}
 
 /// How often each function name of vmlinux is in kallsyms.
 fn symbols(table: &str) -> HashMap<&str, usize> {

@@ -2,56 +2,23 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{OtherProgram, ProgramError, Target};
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 
 use super::counter::{Counter, expect, expect_error};
 use super::fixture::{attached, fexit, start};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "section_target",
-        "load without a target uses the function of the section",
-        Feature::Fexit,
-        section_target,
-    )
-    .parallel(),
-    Scenario::new(
-        "program_target",
-        "an XDP program is a target, by descriptor, by reference, or by id",
-        Feature::ProgramTarget,
-        program_target,
-    )
-    .parallel(),
-    Scenario::new(
-        "pinned_target",
-        "a pinned program is a target, by its path",
-        Feature::ProgramTarget,
-        pinned_target,
-    )
-    .parallel(),
-    Scenario::new(
-        "subprogram_target",
-        "static and global subprograms are targets, with their arguments and return values",
-        Feature::ProgramTarget,
-        subprogram_target,
-    )
-    .parallel(),
-    Scenario::on_every_kernel(
-        "unknown_subprogram",
-        "the error names an unknown subprogram, and says so if the target has no BTF",
-        unknown_subprogram,
-    )
-    .parallel(),
-    Scenario::new(
-        "tracing_target",
-        "an fexit program can be the target of another fexit program, but not of a third",
-        Feature::TracingTarget,
-        tracing_target,
-    )
-    .parallel(),
-];
+scenarios! {
+    section_target(Fexit).parallel(): "load without a target uses the function of the section";
+    program_target(ProgramTarget).parallel(): "an XDP program is a target, by descriptor, by reference, or by id";
+    pinned_target(ProgramTarget).parallel(): "a pinned program is a target, by its path";
+    subprogram_target(ProgramTarget).parallel():
+        "static and global subprograms are targets, with their arguments and return values";
+    unknown_subprogram().parallel(): "the error names an unknown subprogram, and says so if the target has no BTF";
+    tracing_target(TracingTarget).parallel():
+        "an fexit program can be the target of another fexit program, but not of a third";
+}
 
 /// The length of the packets in bytes, and the result of the XDP program.
 const LEN: i32 = 64;

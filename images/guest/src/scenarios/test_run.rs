@@ -2,18 +2,16 @@
 
 use anyhow::{Result, ensure};
 use fexit::programs::Target;
-use fexit::{Btf, Ebpf, Feature};
+use fexit::{Btf, Ebpf};
 
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "test_run",
-    "a test run calls the kernel's test functions, and the program sees arguments of each size exactly",
-    Feature::TestRun,
-    test_run,
-)];
+scenarios! {
+    test_run(TestRun):
+        "a test run calls the kernel's test functions, and the program sees arguments of each size exactly";
+}
 
 fn test_run(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;

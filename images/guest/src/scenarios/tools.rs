@@ -7,37 +7,32 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use fexit::Feature;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use slowopen::Open;
 use tcpconnect::{Connection, Outcome};
 use tool::{Events, Record, Watched};
 use vfslat::{Operation, Slow};
 
-use crate::scenario::{Scenario, poll_until};
+use crate::scenario::{Context, poll_until, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "tool_slowopen",
-        "examples/slowopen reports each open with its path and error",
-        Feature::Fexit,
-        |_| both(slow_open),
-    )
-    .parallel(),
-    Scenario::new(
-        "tool_tcpconnect",
-        "examples/tcpconnect reports connections that succeed, are refused, have no route, or time out",
-        Feature::Fexit,
-        |_| both(tcp_connect),
-    ),
-    Scenario::new(
-        "tool_vfslat",
-        "examples/vfslat counts reads and writes by file system",
-        Feature::Fexit,
-        |_| both(vfs_latency),
-    )
-    .parallel(),
-];
+scenarios! {
+    tool_slowopen(Fexit).parallel(): "examples/slowopen reports each open with its path and error";
+    tool_tcpconnect(Fexit):
+        "examples/tcpconnect reports connections that succeed, are refused, have no route, or time out";
+    tool_vfslat(Fexit).parallel(): "examples/vfslat counts reads and writes by file system";
+}
+
+fn tool_slowopen(_: &mut Context) -> Result<()> {
+    both(slow_open)
+}
+
+fn tool_tcpconnect(_: &mut Context) -> Result<()> {
+    both(tcp_connect)
+}
+
+fn tool_vfslat(_: &mut Context) -> Result<()> {
+    both(vfs_latency)
+}
 
 /// How long a wake-up may take, on any machine.
 const TIMEOUT: Duration = Duration::from_secs(10);

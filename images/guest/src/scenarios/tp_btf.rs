@@ -14,45 +14,16 @@ use super::attachable::{self, program, types};
 use super::counter::expect_error;
 use super::fixture::start;
 use crate::objects;
-use crate::scenario::{Context, Scenario, skip};
+use crate::scenario::{Context, scenarios, skip};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "tp_btf",
-        "a tp_btf program sees each system call and its number, while it is attached",
-        Feature::BtfTracePoint,
-        tp_btf,
-    )
-    .parallel(),
-    Scenario::new(
-        "tp_btf_unknown",
-        "the error about an unknown tracepoint suggests similar names",
-        Feature::BtfTracePoint,
-        unknown,
-    )
-    .parallel(),
-    Scenario::new(
-        "tp_btf_pin",
-        "the link of a tp_btf program is pinned, found again and asked",
-        Feature::LinkInfo,
-        tp_btf_pin,
-    )
-    .parallel(),
-    Scenario::new(
-        "tp_btf_cookie",
-        "a tp_btf program reads the cookie of its attachment",
-        Feature::BtfTracePointCookie,
-        tp_btf_cookie,
-    )
-    .parallel(),
-    Scenario::new(
-        "tp_btf_module",
-        "a tracepoint of a module is a target: from the section, or as module:tracepoint; an unknown one is named",
-        Feature::ModuleTarget,
-        tp_btf_module,
-    )
-    .modules(&["null_blk"]),
-];
+scenarios! {
+    tp_btf(BtfTracePoint).parallel(): "a tp_btf program sees each system call and its number, while it is attached";
+    tp_btf_unknown(BtfTracePoint).parallel(): "the error about an unknown tracepoint suggests similar names";
+    tp_btf_pin(LinkInfo).parallel(): "the link of a tp_btf program is pinned, found again and asked";
+    tp_btf_cookie(BtfTracePointCookie).parallel(): "a tp_btf program reads the cookie of its attachment";
+    tp_btf_module(ModuleTarget).modules(&["null_blk"]):
+        "a tracepoint of a module is a target: from the section, or as module:tracepoint; an unknown one is named";
+}
 
 /// The system call that the program counts.
 fn ask() -> Result<()> {
@@ -83,7 +54,7 @@ fn tp_btf(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn unknown(_: &mut Context) -> Result<()> {
+fn tp_btf_unknown(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut ebpf = object()?;
     let enters: &mut BtfTracePoint = ebpf

@@ -6,70 +6,30 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::maps::HashMap;
 use fexit::programs::{FExit, ProgramError, ProgramInfo, ProgramSize, Target, VerifierStats};
-use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion, VerifierLogLevel};
+use fexit::{Btf, Ebpf, EbpfLoader, KernelVersion, VerifierLogLevel};
 use rustix::mount::{MountFlags, mount};
 
 use super::counter::{Counter, expect, expect_error, look_up};
 use crate::objects;
-use crate::scenario::{Context, Scenario};
+use crate::scenario::{Context, scenarios};
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "verifier_refuses",
-        "the error of a refused program has the verifier's reason in its message, and the full log",
-        Feature::Fexit,
-        verifier_refuses,
-    )
-    .parallel(),
-    Scenario::new(
-        "too_new_callback",
-        "the error says that the kernel has no callbacks, instead of repeating the verifier",
-        Feature::Fexit,
-        too_new_callback,
-    )
-    .parallel(),
-    Scenario::new(
-        "selftest_lockdown",
-        "under lockdown the error about a helper that reads kernel memory names lockdown, and other programs work",
-        Feature::Fexit,
-        lockdown,
-    )
-    .hidden(),
-    Scenario::new(
-        "missing_field",
-        "a program that reads a missing field is refused with its name, unless it checks bpf_core_field_exists",
-        Feature::Fexit,
-        missing_field,
-    )
-    .parallel(),
-    Scenario::new(
-        "verifier_log",
-        "the verifier log of an accepted program is complete if requested, and empty if not",
-        Feature::Fexit,
-        verifier_log,
-    )
-    .parallel(),
-    Scenario::new(
-        "verifier_figures",
-        "the verifier figures of a program are those that the kernel keeps, and its sizes fit together",
-        Feature::Fexit,
-        verifier_figures,
-    )
-    .parallel(),
-    Scenario::new(
-        "run_statistics",
-        "the kernel counts the runs of a program while statistics are enabled",
-        Feature::Fexit,
-        run_statistics,
-    ),
-    Scenario::new(
-        "recursion_misses",
-        "the kernel skips and counts the recursion of a program that calls its own target",
-        Feature::RecursionMisses,
-        recursion_misses,
-    )
-    .parallel(),
-];
+scenarios! {
+    verifier_refuses(Fexit).parallel():
+        "the error of a refused program has the verifier's reason in its message, and the full log";
+    too_new_callback(Fexit).parallel():
+        "the error says that the kernel has no callbacks, instead of repeating the verifier";
+    selftest_lockdown(Fexit).hidden():
+        "under lockdown the error about a helper that reads kernel memory names lockdown, and other programs work";
+    missing_field(Fexit).parallel():
+        "a program that reads a missing field is refused with its name, unless it checks bpf_core_field_exists";
+    verifier_log(Fexit).parallel():
+        "the verifier log of an accepted program is complete if requested, and empty if not";
+    verifier_figures(Fexit).parallel():
+        "the verifier figures of a program are those that the kernel keeps, and its sizes fit together";
+    run_statistics(Fexit): "the kernel counts the runs of a program while statistics are enabled";
+    recursion_misses(RecursionMisses).parallel():
+        "the kernel skips and counts the recursion of a program that calls its own target";
+}
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
     Ok(ebpf
@@ -135,7 +95,7 @@ fn too_new_callback(_: &mut Context) -> Result<()> {
 }
 
 /// Lockdown cannot be undone, so this scenario runs in its own VM.
-fn lockdown(_: &mut Context) -> Result<()> {
+fn selftest_lockdown(_: &mut Context) -> Result<()> {
     const SECURITYFS: &str = "/sys/kernel/security";
     let switch = Path::new(SECURITYFS).join("lockdown");
     if !switch.exists() {
