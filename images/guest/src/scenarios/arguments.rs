@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::process;
 
-use anyhow::{Context as _, Result, ensure};
-use fexit::programs::FExit;
+use anyhow::{Result, ensure};
 use fexit::{Btf, Ebpf};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use super::fixture::{fexit, start};
 use crate::objects;
 use crate::scenario::{Context, scenarios};
 
@@ -30,13 +29,10 @@ struct Call {
 
 fn arguments_and_return_value(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::VFS_FALLOCATE)?;
-    let program: &mut FExit = ebpf
-        .program_mut("vfs_fallocate")
-        .context("no program")?
-        .try_into()?;
+    let program = fexit(&mut ebpf, "vfs_fallocate")?;
     program.load("vfs_fallocate", &Btf::from_sys_fs()?)?;
     program.attach()?;
-    ebpf.set_global("tgid", process::id())?;
+    start(&ebpf)?;
 
     let files = [File::create("one")?, File::create("two")?];
     let keep = FallocateFlags::KEEP_SIZE;

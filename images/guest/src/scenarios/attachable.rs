@@ -173,16 +173,8 @@ pub(super) fn pin(ebpf: &mut Ebpf, name: &str, path: &str, attach_type: u32) -> 
         info.attach_type
     );
     drop((link, found));
-    expect_error(
-        "attach while pinned",
-        program(ebpf, name)?.attach(None),
-        |error| matches!(error, ProgramError::AlreadyAttached),
-    )?;
+    expect_error!("attach while pinned", program(ebpf, name)?.attach(None) => ProgramError::AlreadyAttached)?;
     drop(pinned.unpin()?);
-    expect_error(
-        "a pin that was removed",
-        TracingLink::from_pin(path),
-        |error| matches!(error, LinkError::Pin { .. }),
-    )?;
+    expect_error!("a pin that was removed", TracingLink::from_pin(path) => LinkError::Pin { .. })?;
     Ok(())
 }

@@ -66,9 +66,9 @@ fn no_privilege(_: &mut Context) -> Result<()> {
     with_only(CapabilitySet::BPF, || {
         let error = match Counter::parsed()?.program()?.load(FUNCTION, &btf) {
             Err(refusal @ ProgramError::Unsupported(_)) => return Err(refusal.into()),
-            other => expect_error("a load without CAP_PERFMON", other, |error| {
-                matches!(error, ProgramError::Permission { .. })
-            })?,
+            other => {
+                expect_error!("a load without CAP_PERFMON", other => ProgramError::Permission { .. })?
+            }
         };
         let text = error.to_string();
         ensure!(
@@ -97,9 +97,7 @@ fn no_privilege(_: &mut Context) -> Result<()> {
         let error = expect_error("a load without CAP_BPF", load, |_| true)?;
         ensure!(error.to_string().contains("lacks CAP_BPF"), "{error}");
         let first = loaded_links().next().context("there is no link")?;
-        let error = expect_error("listing the links", first, |error| {
-            matches!(error, ProgramError::Permission { .. })
-        })?;
+        let error = expect_error!("listing the links", first => ProgramError::Permission { .. })?;
         ensure!(error.to_string().contains("CAP_SYS_ADMIN"), "{error}");
         Ok(())
     })

@@ -112,15 +112,15 @@ pub(super) fn is_in_kernel(program_id: u32) -> bool {
     Target::program_id(program_id, None).is_ok()
 }
 
-/// Requires an error that `pattern` matches. Returns any other error unchanged, for example `Unsupported`.
+/// Requires an error for which `is_expected` holds. Returns any other error unchanged, for example `Unsupported`.
 pub(super) fn expect_error<T, E: Into<anyhow::Error>>(
     what: &str,
     result: std::result::Result<T, E>,
-    pattern: impl FnOnce(&E) -> bool,
+    is_expected: impl FnOnce(&E) -> bool,
 ) -> Result<E> {
     match result {
         Ok(_) => bail!("{what} succeeded"),
-        Err(error) if pattern(&error) => Ok(error),
+        Err(error) if is_expected(&error) => Ok(error),
         Err(error) => Err(error.into().context(format!("{what} gave another error"))),
     }
 }

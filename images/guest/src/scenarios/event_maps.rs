@@ -19,7 +19,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::counter::expect_error;
-use super::fixture::{attached, closed_on_exec, fexit, start, stop};
+use super::fixture::{attached, closed_on_exec, fexit, map, start, stop};
 use crate::objects;
 use crate::scenario::{Context, scenarios};
 
@@ -36,10 +36,6 @@ scenarios! {
 
 /// How long a wake-up may take, on any machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Map> {
-    ebpf.map(name).with_context(|| format!("no map `{name}`"))
-}
 
 /// A directory for lookups. The records contain its descriptor.
 fn dir() -> Result<OwnedFd> {
@@ -64,11 +60,7 @@ fn look_up(dir: &OwnedFd, number: u64, there: bool) -> Vec<u8> {
 fn ring_buffer(_: &mut Context) -> Result<()> {
     let ebpf = attached(objects::EVENT_MAPS, "to_ring")?;
     let mut ring = RingBuf::try_from(map(&ebpf, "ring")?)?;
-    expect_error(
-        "a second reader",
-        RingBuf::try_from(map(&ebpf, "ring")?),
-        |error| matches!(error, MapError::InUse { .. }),
-    )?;
+    expect_error!("a second reader", RingBuf::try_from(map(&ebpf, "ring")?) => MapError::InUse { .. })?;
     ensure!(
         !ring.wait(Some(Duration::ZERO))?,
         "there is something to read before any call"
@@ -192,10 +184,9 @@ fn ring_buffer_one_reader(_: &mut Context) -> Result<()> {
     for (first, handle) in handles.iter().enumerate() {
         let reader = RingBuf::try_from(handle)?;
         for (second, other) in handles.iter().enumerate() {
-            expect_error(
+            expect_error!(
                 &format!("reader {second} while reader {first} exists"),
-                RingBuf::try_from(other),
-                |error| matches!(error, MapError::InUse { .. }),
+                RingBuf::try_from(other) => MapError::InUse { .. }
             )?;
         }
         drop(reader);

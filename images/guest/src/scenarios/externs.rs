@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{OtherProgram, Program, ProgramError, Target};
 use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion};
 
-use super::counter::{expect_error, look_up};
+use super::counter::look_up;
 use super::fixture::{fexit, start, stop};
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
@@ -39,9 +39,7 @@ fn run(ebpf: &mut Ebpf, name: &str) -> Result<()> {
 /// Requires that loading a program fails because this is missing.
 fn refused(ebpf: &mut Ebpf, name: &str, what: &str) -> Result<()> {
     let load = fexit(ebpf, name)?.load_target(&Target::Section, &Btf::from_sys_fs()?);
-    let error = expect_error(name, load, |error| {
-        matches!(error, ProgramError::Relocation { .. })
-    })?;
+    let error = expect_error!(name, load => ProgramError::Relocation { .. })?;
     let text = error.to_string();
     ensure!(
         text.contains(&format!("`{what}`")),
@@ -176,9 +174,8 @@ fn module_kfunc(_: &mut Context) -> Result<()> {
     let program: &mut OtherProgram = program.try_into()?;
     let load = program.load();
     if !is_there {
-        let error = expect_error("a function that is not there", load, |error| {
-            matches!(error, ProgramError::Relocation { .. })
-        })?;
+        let error =
+            expect_error!("a function that is not there", load => ProgramError::Relocation { .. })?;
         let text = error.to_string();
         ensure!(
             text.contains("`bpf_xdp_ct_lookup`") || text.contains("`bpf_ct_release`"),

@@ -5,7 +5,7 @@ use std::process;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FExit, Target};
-use fexit::{Btf, Ebpf};
+use fexit::{Btf, Ebpf, Map};
 
 /// Loads and attaches `program` of `object` to the target of its section. It counts nothing before [`start`].
 pub(super) fn attached(object: &[u8], program: &str) -> Result<Ebpf> {
@@ -33,6 +33,10 @@ pub(super) fn fexit<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut FEx
         .program_mut(program)
         .with_context(|| format!("no program `{program}`"))?;
     Ok(program.try_into()?)
+}
+
+pub(super) fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Map> {
+    ebpf.map(name).with_context(|| format!("no map `{name}`"))
 }
 
 /// Requires O_CLOEXEC on every descriptor of this process except the standard three.

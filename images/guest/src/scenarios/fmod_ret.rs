@@ -7,7 +7,6 @@ use rustix::io::Errno;
 use rustix::process::{getpgid, getpid};
 
 use super::attachable::{self, program, types};
-use super::counter::expect_error;
 use super::fixture::start;
 use crate::objects;
 use crate::scenario::{Context, scenarios};
@@ -62,9 +61,7 @@ fn fmod_ret(_: &mut Context) -> Result<()> {
 fn fmod_ret_refused(_: &mut Context) -> Result<()> {
     let mut ebpf = object()?;
     let load = program(&mut ebpf, "not_modifiable")?.load_section(&Btf::from_sys_fs()?);
-    let error = expect_error("fmod_ret of vfs_open", load, |error| {
-        matches!(error, ProgramError::TargetRefused { .. })
-    })?;
+    let error = expect_error!("fmod_ret of vfs_open", load => ProgramError::TargetRefused { .. })?;
     let text = error.to_string();
     for part in ["`vfs_open`", "security_*", "ALLOW_ERROR_INJECTION"] {
         ensure!(text.contains(part), "{part} is missing: {text}");

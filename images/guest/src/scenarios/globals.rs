@@ -154,33 +154,21 @@ fn globals(_: &mut Context) -> Result<()> {
 }
 
 fn refusals(ebpf: &Ebpf) -> Result<()> {
-    expect_error(
+    expect_error!(
         "a write to .rodata",
-        ebpf.set_global("STEP", 8u32),
-        |error| matches!(error, MapError::ReadOnly { name } if name == "STEP"),
+        ebpf.set_global("STEP", 8u32) => MapError::ReadOnly { name } if name == "STEP"
     )?;
     ensure!(
         ebpf.global::<u32>("STEP")? == 7,
         "a refused write took effect"
     );
-    expect_error(
+    expect_error!(
         "a read of the wrong size",
-        ebpf.global::<u32>("total"),
-        |error| {
-            matches!(
-                error,
-                MapError::SizeMismatch {
-                    expected: 8,
-                    found: 4,
-                    ..
-                }
-            )
-        },
+        ebpf.global::<u32>("total") => MapError::SizeMismatch { expected: 8, found: 4, .. }
     )?;
-    expect_error(
+    expect_error!(
         "an unknown variable",
-        ebpf.global::<u32>("tolal"),
-        |error| matches!(error, MapError::UnknownGlobal { known, .. } if known.contains("total")),
+        ebpf.global::<u32>("tolal") => MapError::UnknownGlobal { known, .. } if known.contains("total")
     )?;
     let required = EbpfLoader::new()
         .set_global("tolal", &1u8, true)

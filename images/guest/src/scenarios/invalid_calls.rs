@@ -74,15 +74,9 @@ fn attach_twice(_: &mut Context) -> Result<()> {
 fn unknown_function(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut counter = Counter::parsed()?;
-    let error = expect_error(
+    let error = expect_error!(
         "load for a function that does not exist",
-        counter.program()?.load("filename_lookop", &btf),
-        |error| {
-            matches!(
-                error,
-                ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
-            )
-        },
+        counter.program()?.load("filename_lookop", &btf) => ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
     )?;
     let text = error.to_string();
     ensure!(
@@ -94,15 +88,9 @@ fn unknown_function(_: &mut Context) -> Result<()> {
         "the error does not name a similar function: {text}"
     );
     // BTF has the name `inode`, but not for a function.
-    expect_error(
+    expect_error!(
         "load for a struct",
-        counter.program()?.load("inode", &btf),
-        |error| {
-            matches!(
-                error,
-                ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
-            )
-        },
+        counter.program()?.load("inode", &btf) => ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
     )?;
     counter.program()?.load(FUNCTION, &btf)?;
     counter.program()?.attach()?;

@@ -10,7 +10,6 @@ use rustix::io::Errno;
 use rustix::process::{getpgid, getpid};
 
 use super::attachable::{self, program, types};
-use super::counter::expect_error;
 use super::fixture::start;
 use super::fmod_ret::ask;
 use crate::objects;
@@ -37,9 +36,7 @@ fn runs(ebpf: &mut Ebpf, name: &str) -> Result<bool> {
         return Ok(true);
     }
     let attach = program(ebpf, name)?.attach(None);
-    let error = expect_error("attach without BPF as a security module", attach, |error| {
-        matches!(error, ProgramError::AttachError { .. })
-    })?;
+    let error = expect_error!("attach without BPF as a security module", attach => ProgramError::AttachError { .. })?;
     let (text, advice) = (error.to_string(), format!("`lsm={modules},bpf`"));
     ensure!(text.contains(&advice), "{advice} is missing: {text}");
     Ok(false)

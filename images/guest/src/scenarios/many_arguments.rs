@@ -13,7 +13,6 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketType, bind, getsockname, recv, send, sendto, socket,
 };
 
-use super::counter::expect_error;
 use super::fixture::{attached, fexit, start, stop};
 use crate::objects;
 use crate::scenario::{Context, scenarios};
@@ -146,9 +145,7 @@ fn twelve(ebpf: &Ebpf) -> Result<()> {
 fn too_many_arguments(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::MANY_ARGUMENTS)?;
     let load = fexit(&mut ebpf, "fourteen")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
-    let error = expect_error("a function with fourteen arguments", load, |error| {
-        matches!(error, ProgramError::TargetRefused { .. })
-    })?;
+    let error = expect_error!("a function with fourteen arguments", load => ProgramError::TargetRefused { .. })?;
     let text = error.to_string();
     ensure!(
         ["`rtnl_fill_ifinfo`", "14 arguments", "12"]

@@ -1,16 +1,16 @@
 //! Maps that the object declares.
 
 use std::os::fd::AsRawFd;
-use std::process;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fexit::maps::{Array, HashMap};
-use fexit::programs::{FExit, ProgramError};
+use fexit::programs::ProgramError;
 use fexit::{Btf, Ebpf, Feature, KernelVersion, Map, MapError};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 use rustix::io::Errno;
 
 use super::counter::{FUNCTION, expect_error};
+use super::fixture::{fexit, map, start};
 use crate::objects;
 use crate::scenario::{Context, scenarios};
 
@@ -50,11 +50,7 @@ fn map_types(context: &mut Context) -> Result<()> {
     }
     context.measure("created", created);
     let mut ebpf = ebpf;
-    let program: &mut FExit = ebpf
-        .program_mut("uses_none")
-        .context("no program")?
-        .try_into()?;
-    match program.load(FUNCTION, &Btf::from_sys_fs()?) {
+    match fexit(&mut ebpf, "uses_none")?.load(FUNCTION, &Btf::from_sys_fs()?) {
         Err(ProgramError::Unsupported(refusal)) if refusal.feature == Feature::Fexit => Ok(()),
         other => Ok(other?),
     }
@@ -66,8 +62,7 @@ fn maps(_: &mut Context) -> Result<()> {
         !map(&ebpf, "by_result")?.is_created(),
         "a map was created before anybody used it"
     );
-    let program: &mut FExit = ebpf.program_mut("maps").context("no program")?.try_into()?;
-    program.load(FUNCTION, &Btf::from_sys_fs()?)?;
+    fexit(&mut ebpf, "maps")?.load(FUNCTION, &Btf::from_sys_fs()?)?;
     ensure!(
         map(&ebpf, "by_result")?.is_created(),
         "a loaded program's map was not created"
@@ -80,11 +75,10 @@ fn maps(_: &mut Context) -> Result<()> {
     by_result.insert(NOENT, 40, 0)?;
     by_result.insert(-13, 1, 0)?;
     slots.set(0, 0x7_0000_0000, 0)?;
-    let program: &mut FExit = ebpf.program_mut("maps").context("no program")?.try_into()?;
-    program.attach()?;
+    fexit(&mut ebpf, "maps")?.attach()?;
     let dir = open("/proc", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     // Count only from now on: attaching may look up paths itself.
-    ebpf.set_global("tgid", process::id())?;
+    start(&ebpf)?;
     for (path, answer) in [
         ("no such file", Err(Errno::NOENT)),
         ("self", Ok(())),
@@ -104,11 +98,7 @@ fn maps(_: &mut Context) -> Result<()> {
     let expected = [(NOTDIR, 1), (-13, 1), (NOENT, 42), (0, 1)];
     ensure!(all == expected, "the hash holds {all:?}, not {expected:?}");
     by_result.remove(&-13)?;
-    expect_error(
-        "a removed key",
-        by_result.get(&-13, 0),
-        |error| matches!(error, MapError::KeyNotFound { name } if name == "by_result"),
-    )?;
+    expect_error!("a removed key", by_result.get(&-13, 0) => MapError::KeyNotFound { name } if name == "by_result")?;
 
     let sum = 0x7_0000_0000 + i64::from(dir.as_raw_fd());
     let all = slots.iter().collect::<Result<Vec<_>, _>>()?;
@@ -164,24 +154,13 @@ fn refusals(ebpf: &Ebpf) -> Result<()> {
         |error| matches!(error, MapError::UnexpectedMapType { expected: "array", found, .. } if found == "hash"),
     )?;
     let wide = HashMap::<_, i32, [u64; 2]>::try_from(map(ebpf, "by_result")?);
-    expect_error("values of another size", wide, |error| {
-        matches!(
-            error,
-            MapError::SizeMismatch {
-                what: "value",
-                expected: 8,
-                found: 16,
-                ..
-            }
-        )
-    })?;
+    expect_error!(
+        "values of another size",
+        wide => MapError::SizeMismatch { what: "value", expected: 8, found: 16, .. }
+    )?;
     ensure!(
         ebpf.map("no_such_map").is_none(),
         "a map that does not exist was found"
     );
     Ok(())
-}
-
-fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Map> {
-    ebpf.map(name).with_context(|| format!("no map `{name}`"))
 }

@@ -1,5 +1,13 @@
 //! The scenarios: one file per family, and one list of all.
 
+/// Requires an error that matches a pattern, see [`counter::expect_error`]: `expect_error!("a second load", result =>
+/// Error::AlreadyLoaded)`.
+macro_rules! expect_error {
+    ($what:expr, $result:expr => $($pattern:tt)+) => {
+        super::counter::expect_error($what, $result, |error| matches!(error, $($pattern)+))
+    };
+}
+
 mod arguments;
 mod attachable;
 mod aya_compat;

@@ -146,9 +146,7 @@ fn module_types(_: &mut Context) -> Result<()> {
     }
     let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
     let load = fexit(&mut ebpf, "unguarded")?.load_target(&Target::Section, &btf);
-    let error = expect_error("a field that the module lacks", load, |error| {
-        matches!(error, ProgramError::UnresolvedCoreRelocation { .. })
-    })?;
+    let error = expect_error!("a field that the module lacks", load => ProgramError::UnresolvedCoreRelocation { .. })?;
     let text = error.to_string();
     ensure!(
         text.contains("struct tun_file___never.no_such_field"),

@@ -104,9 +104,7 @@ fn unpin_another_file(_: &mut Context) -> Result<()> {
     let first = one.program()?.take_link(id_of_one)?.pin(path)?;
     fs::remove_file(path)?;
     let second = two.program()?.take_link(id_of_two)?.pin(path)?;
-    let error = expect_error("unpin of another link", first.unpin(), |error| {
-        matches!(error, LinkError::Unpin { .. })
-    })?;
+    let error = expect_error!("unpin of another link", first.unpin() => LinkError::Unpin { .. })?;
     ensure!(error.to_string().contains(path), "{error}");
     expect(&[&one_calls, &two_calls], &[])?;
     let LinkError::Unpin { pinned, .. } = error else {
@@ -127,13 +125,10 @@ fn unpin_another_file(_: &mut Context) -> Result<()> {
             "a program" => one.program()?.pin(path)?,
             _ => pin_map(&one, path)?,
         }
-        let error = expect_error(pin, FExitLink::from_pin(path), |error| {
-            matches!(error, LinkError::WrongObject { .. })
-        })?;
+        let error = expect_error!(pin, FExitLink::from_pin(path) => LinkError::WrongObject { .. })?;
         ensure!(error.to_string().contains("not an fexit link"), "{error}");
-        let taken = expect_error("a taken name", one.program()?.pin(path), |error| {
-            matches!(error, ProgramError::Pin { .. })
-        })?;
+        let taken =
+            expect_error!("a taken name", one.program()?.pin(path) => ProgramError::Pin { .. })?;
         let text = taken.to_string();
         ensure!(
             text.contains(path) && text.contains("free name"),

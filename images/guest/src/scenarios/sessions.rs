@@ -1,9 +1,10 @@
 //! Sessions: one program for entry and exit of a function; and one program on many functions.
 
-use anyhow::{Context as _, Result, ensure};
-use fexit::programs::{FExit, FExitLink, Target};
+use anyhow::{Result, ensure};
+use fexit::programs::{FExitLink, Target};
 use fexit::{Btf, Ebpf};
 
+use super::fixture::fexit;
 use crate::objects;
 use crate::scenario::{Context, scenarios};
 
@@ -14,16 +15,9 @@ scenarios! {
 
 const COOKIE: u64 = 0x1234_5678_9abc_def0;
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
-    Ok(ebpf
-        .program_mut(name)
-        .context("no such program")?
-        .try_into()?)
-}
-
 fn session(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::SESSION)?;
-    let session = program(&mut ebpf, "session")?;
+    let session = fexit(&mut ebpf, "session")?;
     ensure!(
         session.is_session(),
         "the program is not taken for a session"
@@ -58,14 +52,14 @@ fn many_functions(_: &mut Context) -> Result<()> {
     const FUNCTIONS: [&str; 3] = ["bpf_fentry_test1", "bpf_fentry_test2", "bpf_fentry_test3"];
     let btf = Btf::from_sys_fs()?;
     let mut ebpf = Ebpf::load(objects::SESSION)?;
-    let many = program(&mut ebpf, "many")?;
+    let many = fexit(&mut ebpf, "many")?;
     many.load_target(&Target::Functions(&FUNCTIONS), &btf)?;
     let id = many.attach_with_cookie(COOKIE)?;
     let link = many.take_link(id)?;
 
     // Another program makes the calls, so that they go on after the link is dropped.
     let mut caller = Ebpf::load(objects::FENTRY_TEST)?;
-    let one = program(&mut caller, "one")?;
+    let one = fexit(&mut caller, "one")?;
     one.load_target(&Target::Section, &btf)?;
     one.test_run()?;
     let calls = |ebpf: &Ebpf| ebpf.global::<u64>("calls");
@@ -92,7 +86,7 @@ fn many_functions(_: &mut Context) -> Result<()> {
     );
 
     // The glob in the section matches all of the kernel's test functions: six in 5.5, more since.
-    let many = program(&mut ebpf, "many")?;
+    let many = fexit(&mut ebpf, "many")?;
     many.unload()?;
     many.load_target(&Target::Section, &btf)?;
     many.attach()?;
@@ -103,9 +97,9 @@ fn many_functions(_: &mut Context) -> Result<()> {
         "the pattern's functions made it run {} times",
         calls - 6
     );
-    program(&mut ebpf, "many")?.unload()?;
+    fexit(&mut ebpf, "many")?.unload()?;
 
-    let session = program(&mut ebpf, "session_many")?;
+    let session = fexit(&mut ebpf, "session_many")?;
     session.load_target(&Target::Section, &btf)?;
     session.attach_with_cookie(COOKIE)?;
     one.test_run()?;

@@ -45,25 +45,19 @@ fn map_of_aya(_: &mut Context) -> Result<()> {
     ensure!(seen == 3, "aya read {seen} of 3 calls");
 
     let mut loader = EbpfLoader::new();
-    expect_error(
+    expect_error!(
         "a map for one that the object does not have",
-        loader
-            .reuse_map("no_such_map", &map)
-            .load(objects::COUNT_CALLS),
-        |error| matches!(error, EbpfError::Map(MapError::UnknownMap { name, .. }) if name == "no_such_map"),
+        loader.reuse_map("no_such_map", &map).load(objects::COUNT_CALLS)
+            => EbpfError::Map(MapError::UnknownMap { name, .. }) if name == "no_such_map"
     )?;
-    expect_error(
+    expect_error!(
         "an array for a hash",
-        EbpfLoader::new()
-            .reuse_map("by_result", &map)
-            .load(objects::MAPS),
-        |error| matches!(error, EbpfError::Map(MapError::DefinitionMismatch { found, .. }) if found.contains("array")),
+        EbpfLoader::new().reuse_map("by_result", &map).load(objects::MAPS)
+            => EbpfError::Map(MapError::DefinitionMismatch { found, .. }) if found.contains("array")
     )?;
     let (mut counter, _) = Counter::attached(&btf)?;
     let fd = counter.program()?.fd()?.try_clone_to_owned()?;
-    expect_error("a program for a map", Map::from_fd(fd), |error| {
-        matches!(error, MapError::SyscallError { .. })
-    })?;
+    expect_error!("a program for a map", Map::from_fd(fd) => MapError::SyscallError { .. })?;
     Ok(())
 }
 
@@ -117,10 +111,9 @@ fn share(dir: &Path) -> Result<()> {
         .map_pin_path("by_result", &path)
         .load(objects::MAPS)?;
     let map = ebpf.map("by_result").context("no map")?;
-    expect_error(
+    expect_error!(
         "a hash that is pinned as an array",
-        map.fd(),
-        |error| matches!(error, MapError::DefinitionMismatch { place, .. } if place.contains("shared_calls")),
+        map.fd() => MapError::DefinitionMismatch { place, .. } if place.contains("shared_calls")
     )?;
 
     let ebpf = Ebpf::load(objects::COUNT_CALLS)?;
@@ -148,19 +141,11 @@ fn share(dir: &Path) -> Result<()> {
     calls.set(0, 77, 0)?;
     ensure!(given.get(&0, 0)? == 77, "another map was pinned");
 
-    let error = expect_error("a name that is taken", map.pin(&path), |error| {
-        matches!(error, MapError::Pin { .. })
-    })?;
+    let error = expect_error!("a name that is taken", map.pin(&path) => MapError::Pin { .. })?;
     ensure!(error.to_string().contains("free name"), "{error}");
     map.pin(dir.join("mine"))?;
     ensure!(dir.join("mine").exists(), "the map is not pinned");
-    expect_error("a name outside", map.pin("/tmp/no_bpf_here"), |error| {
-        matches!(error, MapError::Pin { .. })
-    })?;
-    expect_error(
-        "a name of nothing",
-        Map::from_pin(dir.join("none")),
-        |error| matches!(error, MapError::Pin { .. }),
-    )?;
+    expect_error!("a name outside", map.pin("/tmp/no_bpf_here") => MapError::Pin { .. })?;
+    expect_error!("a name of nothing", Map::from_pin(dir.join("none")) => MapError::Pin { .. })?;
     Ok(())
 }

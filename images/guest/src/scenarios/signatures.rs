@@ -4,15 +4,14 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::num::NonZeroU32;
 use std::os::unix::fs::chown;
-use std::process;
 use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::maps::RingBuf;
-use fexit::programs::{FExit, Target};
 use fexit::{Btf, Ebpf};
 use rustix::thread::futex;
 
+use super::fixture;
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
 
@@ -24,14 +23,8 @@ scenarios! {
 }
 
 fn attached(name: &str) -> Result<Ebpf> {
-    let mut ebpf = Ebpf::load(objects::SIGNATURES)?;
-    let program: &mut FExit = ebpf
-        .program_mut(name)
-        .context("no such program")?
-        .try_into()?;
-    program.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
-    program.attach()?;
-    ebpf.set_global("tgid", process::id())?;
+    let ebpf = fixture::attached(objects::SIGNATURES, name)?;
+    fixture::start(&ebpf)?;
     Ok(ebpf)
 }
 
@@ -85,7 +78,7 @@ fn nine_arguments() -> Result<()> {
     map.fd()?;
     let ebpf = attached("nine")?;
     let _ring = RingBuf::try_from(map)?;
-    ebpf.set_global("tgid", 0u32)?;
+    fixture::stop(&ebpf)?;
     let seen = ["map_address", "map_length", "map_page", "map_behind"]
         .map(|name| ebpf.global::<u64>(name));
     let [hint, len, page, behind] = seen;

@@ -120,12 +120,10 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
 
 fn unknown(name: &str, btf: &Btf) -> Result<String> {
     let mut counter = Counter::parsed()?;
-    let error = expect_error(name, counter.program()?.load(name, btf), |error| {
-        matches!(
-            error,
-            ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
-        )
-    })?;
+    let error = expect_error!(
+        name,
+        counter.program()?.load(name, btf) => ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+    )?;
     let text = error.to_string();
     ensure!(
         text.contains(&format!("`{name}`")),
@@ -196,9 +194,7 @@ fn changed_function_in_btf(context: &mut Context) -> Result<()> {
     }
     for name in plain.into_iter().take(5) {
         let mut counter = Counter::parsed()?;
-        let error = expect_error(name, counter.program()?.load(name, &btf), |error| {
-            matches!(error, ProgramError::TargetRefused { .. })
-        })?;
+        let error = expect_error!(name, counter.program()?.load(name, &btf) => ProgramError::TargetRefused { .. })?;
         let text = error.to_string();
         ensure!(
             text.contains(&format!("(`{name}.")),
@@ -297,10 +293,9 @@ fn ftrace_off(_: &mut Context) -> Result<()> {
             counter.program()?.attach()?;
             return expect(&[&counter.calls()], &[]);
         }
-        let error = expect_error(
+        let error = expect_error!(
             "attach with ftrace off",
-            counter.program()?.attach(),
-            |error| matches!(error, ProgramError::AttachError { .. }),
+            counter.program()?.attach() => ProgramError::AttachError { .. }
         )?;
         let text = error.to_string();
         ensure!(

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{OtherProgram, ProgramError, Target};
 use fexit::{Btf, Ebpf};
 
-use super::counter::{Counter, expect, expect_error};
+use super::counter::{Counter, expect};
 use super::fixture::{attached, fexit, start};
 use crate::objects;
 use crate::scenario::{Context, scenarios};
@@ -37,9 +37,7 @@ fn section_target(_: &mut Context) -> Result<()> {
     let mut counter = Counter::parsed()?;
     let btf = Btf::from_sys_fs()?;
     let load = counter.program()?.load_target(&Target::Section, &btf);
-    let error = expect_error("load for a section without a target", load, |error| {
-        matches!(error, ProgramError::NoTarget { .. })
-    })?;
+    let error = expect_error!("load for a section without a target", load => ProgramError::NoTarget { .. })?;
     ensure!(
         error.to_string().contains("`fexit`"),
         "the error does not name the section: {error}"
@@ -131,9 +129,7 @@ fn pinned_target(_: &mut Context) -> Result<()> {
         ebpf.global::<u64>("calls")? == 1,
         "the program did not run once"
     );
-    let error = expect_error("a name that is gone", Target::pinned(NAME, None), |error| {
-        matches!(error, ProgramError::Pin { .. })
-    })?;
+    let error = expect_error!("a name that is gone", Target::pinned(NAME, None) => ProgramError::Pin { .. })?;
     ensure!(error.to_string().contains(NAME), "{error}");
     Ok(())
 }
@@ -180,9 +176,7 @@ fn unknown_subprogram(_: &mut Context) -> Result<()> {
         Some("scalded"),
     )?;
     let load = fexit(&mut ebpf, "on_scaled")?.load_target(&target, &btf);
-    let error = expect_error("load for a subprogram that does not exist", load, |error| {
-        matches!(error, ProgramError::TargetProgram { .. })
-    })?;
+    let error = expect_error!("load for a subprogram that does not exist", load => ProgramError::TargetProgram { .. })?;
     let text = error.to_string();
     let named = ["`scalded`", "scaled", "shifted"]
         .iter()
@@ -201,23 +195,13 @@ fn unknown_subprogram(_: &mut Context) -> Result<()> {
     let program = bare.program_mut("verdict").context("no program")?;
     <&mut OtherProgram>::try_from(&mut *program)?.load()?;
     let load = fexit(&mut ebpf, "on_verdict")?.load_target(&Target::program(program, None)?, &btf);
-    let error = expect_error("a target without BTF", load, |error| {
-        matches!(error, ProgramError::TargetProgram { .. })
-    })?;
+    let error = expect_error!("a target without BTF", load => ProgramError::TargetProgram { .. })?;
     ensure!(error.to_string().contains("clang -g"), "{error}");
 
     let mut not_loaded = Ebpf::load(objects::XDP_TARGET)?;
     let program = not_loaded.program_mut("verdict").context("no program")?;
-    expect_error(
-        "a target that is not loaded",
-        Target::program(program, None),
-        |error| matches!(error, ProgramError::NotLoaded),
-    )?;
-    expect_error(
-        "an id that nothing has",
-        Target::program_id(u32::MAX, None),
-        |error| matches!(error, ProgramError::TargetProgram { .. }),
-    )?;
+    expect_error!("a target that is not loaded", Target::program(program, None) => ProgramError::NotLoaded)?;
+    expect_error!("an id that nothing has", Target::program_id(u32::MAX, None) => ProgramError::TargetProgram { .. })?;
     Ok(())
 }
 
@@ -236,9 +220,7 @@ fn tracing_target(_: &mut Context) -> Result<()> {
     let fd = outer.program()?.fd()?.try_clone_to_owned()?;
     let third = Target::OwnedProgram { fd, function: None };
     let load = Counter::parsed()?.program()?.load_target(&third, &btf);
-    let error = expect_error("a third level", load, |error| {
-        matches!(error, ProgramError::TargetRefused { .. })
-    })?;
+    let error = expect_error!("a third level", load => ProgramError::TargetRefused { .. })?;
     ensure!(
         error.to_string().contains("one level is allowed"),
         "the reason is missing: {error}"

@@ -11,7 +11,6 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::getppid;
 
 use super::attachable::{self, program, types};
-use super::counter::expect_error;
 use super::fixture::start;
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
@@ -61,23 +60,15 @@ fn tp_btf_unknown(_: &mut Context) -> Result<()> {
         .program_mut("enters")
         .context("no program `enters`")?
         .try_into()?;
-    let error = expect_error("sched_swich", enters.load("sched_swich", &btf), |error| {
-        matches!(
-            error,
-            ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
-        )
-    })?;
+    let error = expect_error!(
+        "sched_swich",
+        enters.load("sched_swich", &btf) => ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+    )?;
     let text = error.to_string();
     ensure!(text.contains("sched_switch"), "no suggestion: {text}");
-    let error = expect_error(
+    let error = expect_error!(
         "sys_enter_openat",
-        enters.load("sys_enter_openat", &btf),
-        |error| {
-            matches!(
-                error,
-                ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
-            )
-        },
+        enters.load("sys_enter_openat", &btf) => ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
     )?;
     let text = error.to_string();
     ensure!(text.contains("`sys_enter`"), "no advice: {text}");
@@ -128,14 +119,10 @@ fn tp_btf_module(_: &mut Context) -> Result<()> {
     ] {
         let reports = ebpf.program_mut("reports").context("no such program")?;
         let load = reports.load_target(&Target::Function(target), &btf);
-        let error = expect_error(target, load, |error| {
-            matches!(
-                error,
-                ProgramError::Btf(
-                    BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }
-                )
-            )
-        })?;
+        let error = expect_error!(
+            target,
+            load => ProgramError::Btf(BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. })
+        )?;
         let text = error.to_string();
         let named = ["nullb_report_zones", "no_such_module"];
         ensure!(named.iter().any(|name| text.contains(name)), "{text}");

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::maps::HashMap;
-use fexit::programs::{FExit, ProgramError, ProgramInfo, ProgramSize, Target, VerifierStats};
+use fexit::programs::{ProgramError, ProgramInfo, ProgramSize, Target, VerifierStats};
 use fexit::{Btf, Ebpf, EbpfLoader, KernelVersion, VerifierLogLevel};
 use rustix::mount::{MountFlags, mount};
 
-use super::counter::{Counter, expect, expect_error, look_up};
+use super::counter::{Counter, expect, look_up};
+use super::fixture::fexit;
 use crate::objects;
 use crate::scenario::{Context, scenarios};
 
@@ -31,19 +32,11 @@ scenarios! {
         "the kernel skips and counts the recursion of a program that calls its own target";
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit> {
-    Ok(ebpf
-        .program_mut(name)
-        .context("no such program")?
-        .try_into()?)
-}
-
 fn verifier_refuses(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::REFUSED)?;
-    let load = program(&mut ebpf, "beyond")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
-    let error = expect_error("a read beyond the arguments", load, |error| {
-        matches!(error, ProgramError::LoadError { .. })
-    })?;
+    let load = fexit(&mut ebpf, "beyond")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
+    let error =
+        expect_error!("a read beyond the arguments", load => ProgramError::LoadError { .. })?;
     let text = error.to_string();
     let (reason, instruction) = ("invalid bpf_context access", "(79) r1 = *(u64 *)(r1 +88)");
     let (reason, instruction) = (text.find(reason), text.find(instruction));
@@ -73,7 +66,7 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
 fn too_new_callback(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::REFUSED)?;
     let btf = Btf::from_sys_fs()?;
-    let load = program(&mut ebpf, "rounds")?.load_target(&Target::Section, &btf);
+    let load = fexit(&mut ebpf, "rounds")?.load_target(&Target::Section, &btf);
     let error = match load {
         Ok(()) => return Ok(()),
         Err(ProgramError::TooNew {
@@ -111,10 +104,9 @@ fn selftest_lockdown(_: &mut Context) -> Result<()> {
     fs::write(&switch, "confidentiality").context("locking the kernel down")?;
     let mut ebpf = Ebpf::load(objects::REFUSED)?;
     let btf = Btf::from_sys_fs()?;
-    let load = program(&mut ebpf, "reads_kernel")?.load_target(&Target::Section, &btf);
-    let error = expect_error("a helper that lockdown forbids", load, |error| {
-        matches!(error, ProgramError::LockedDown { .. })
-    })?;
+    let load = fexit(&mut ebpf, "reads_kernel")?.load_target(&Target::Section, &btf);
+    let error =
+        expect_error!("a helper that lockdown forbids", load => ProgramError::LockedDown { .. })?;
     let text = error.to_string();
     for part in [
         "`reads_kernel`",
@@ -123,7 +115,7 @@ fn selftest_lockdown(_: &mut Context) -> Result<()> {
     ] {
         ensure!(text.contains(part), "{part} is missing: {text}");
     }
-    let fine = program(&mut ebpf, "fine")?;
+    let fine = fexit(&mut ebpf, "fine")?;
     fine.load_target(&Target::Section, &btf)?;
     fine.attach()?;
     Ok(())
@@ -132,16 +124,14 @@ fn selftest_lockdown(_: &mut Context) -> Result<()> {
 fn missing_field(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut ebpf = Ebpf::load(objects::REFUSED)?;
-    let load = program(&mut ebpf, "lacking")?.load_target(&Target::Section, &btf);
-    let error = expect_error("a read of a missing field", load, |error| {
-        matches!(error, ProgramError::UnresolvedCoreRelocation { .. })
-    })?;
+    let load = fexit(&mut ebpf, "lacking")?.load_target(&Target::Section, &btf);
+    let error = expect_error!("a read of a missing field", load => ProgramError::UnresolvedCoreRelocation { .. })?;
     let text = error.to_string();
     ensure!(
         text.contains("`lacking`") && text.contains("qstr") && text.contains("no_such_field"),
         "the error does not name program and field: {text}"
     );
-    Ok(program(&mut ebpf, "careful")?.load_target(&Target::Section, &btf)?)
+    Ok(fexit(&mut ebpf, "careful")?.load_target(&Target::Section, &btf)?)
 }
 
 fn verifier_log(_: &mut Context) -> Result<()> {
@@ -155,7 +145,7 @@ fn verifier_log(_: &mut Context) -> Result<()> {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(level)
             .load(objects::REFUSED)?;
-        let fine = program(&mut ebpf, "fine")?;
+        let fine = fexit(&mut ebpf, "fine")?;
         fine.load_target(&Target::Section, &btf)?;
         let log = fine.verifier_log();
         ensure!(log.contains("processed ") == said, "{level:?} gave: {log}");
@@ -164,7 +154,7 @@ fn verifier_log(_: &mut Context) -> Result<()> {
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::VERBOSE)
         .load(objects::REFUSED)?;
-    let lengthy = program(&mut ebpf, "lengthy")?;
+    let lengthy = fexit(&mut ebpf, "lengthy")?;
     lengthy.load_target(&Target::Section, &btf)?;
     let log = lengthy.verifier_log();
     ensure!(
@@ -182,7 +172,7 @@ fn verifier_figures(_: &mut Context) -> Result<()> {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(objects::REFUSED)?;
-        program(&mut ebpf, name)?.load_target(&Target::Section, &btf)?;
+        fexit(&mut ebpf, name)?.load_target(&Target::Section, &btf)?;
         let program = ebpf.program(name).context("no such program")?;
         let stats = VerifierStats::parse(program.verifier_log()).context("no figures")?;
         Ok((stats, program.size().context("no size")?, program.info()?))
@@ -215,11 +205,13 @@ fn verifier_figures(_: &mut Context) -> Result<()> {
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::STATS)
         .load(objects::REFUSED)?;
-    let load = program(&mut ebpf, "beyond")?.load_target(&Target::Section, &btf);
-    let error = expect_error("a read beyond the arguments", load, |error| {
-        matches!(error, ProgramError::LoadError { verifier_log, .. }
-            if verifier_log.contains("0: ") && VerifierStats::parse(verifier_log).is_some())
-    })?;
+    let load = fexit(&mut ebpf, "beyond")?.load_target(&Target::Section, &btf);
+    let error = expect_error!(
+        "a read beyond the arguments",
+        load
+            => ProgramError::LoadError { verifier_log: log, .. }
+            if log.contains("0: ") && VerifierStats::parse(log).is_some()
+    )?;
     ensure!(error.to_string().contains("beyond"), "{error}");
     Ok(())
 }
@@ -266,7 +258,7 @@ fn recursion_misses(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::RECURSION)?;
     let knocker = ebpf.take_map("knocker").context("no map")?;
     let mut knocker: HashMap<_, u32, u64> = knocker.try_into()?;
-    let recurses = program(&mut ebpf, "recurses")?;
+    let recurses = fexit(&mut ebpf, "recurses")?;
     recurses.load_target(&Target::Section, &btf)?;
     recurses.attach()?;
     ebpf.set_global("tgid", std::process::id())?;
@@ -274,7 +266,7 @@ fn recursion_misses(_: &mut Context) -> Result<()> {
         knocker.insert(7, value, 0)?;
     }
     let calls: u64 = ebpf.global("calls")?;
-    let misses = program(&mut ebpf, "recurses")?.info()?.recursion_misses()?;
+    let misses = fexit(&mut ebpf, "recurses")?.info()?.recursion_misses()?;
     ensure!(
         calls == UPDATES,
         "{UPDATES} updates made it run {calls} times"
