@@ -23,7 +23,7 @@ static FENTRY: TracingType = TracingType {
 /// A program that runs before a function, with its arguments: `SEC("fentry/FUNCTION")`.
 ///
 /// The function may be one of the kernel, of a module, or another BPF program. `SEC("fentry.s/FUNCTION")` may sleep
-/// (5.10), `SEC("fentry.multi/PATTERN")` runs on many functions by one link (7.2).
+/// (5.10), `SEC("fentry.multi/GLOB")` runs on many functions by one link (7.2).
 ///
 /// # Minimum kernel version
 ///
