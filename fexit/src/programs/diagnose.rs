@@ -54,6 +54,24 @@ const NOT_MODIFIABLE: &str = "only a function whose errors can be injected (ALLO
 /// For a hook whose result BPF programs may not decide.
 const HOOK_DISABLED: &str = "the kernel keeps BPF programs away from this hook";
 
+/// For a tracing program that is attached to another one.
+const NESTED: &str = "it is a tracing program that is itself attached to one; one level is allowed";
+
+/// The verifier's messages about targets that no program of the type may have, each with the reason for the error.
+const REFUSED_TARGETS: [(&str, &str); 5] = [
+    (
+        "__noreturn function",
+        "it never returns, so no program can run when it does",
+    ),
+    ("Attaching tracing programs to function", DENIED),
+    ("is not modifiable", NOT_MODIFIABLE),
+    (
+        "can't modify return codes of BPF programs",
+        "an fmod_ret program cannot replace a BPF program",
+    ),
+    ("points to disabled hook", HOOK_DISABLED),
+];
+
 /// `MAX_BPF_FUNC_ARGS` of include/linux/bpf.h.
 const MOST_ARGUMENTS: usize = 12;
 
@@ -125,10 +143,6 @@ pub(super) fn load(
 ) -> ProgramError {
     let errno = refusal.error.raw_os_error();
     let log = refusal.log.as_str();
-    let target_refused = |reason: &str| ProgramError::TargetRefused {
-        target: target.name.clone(),
-        reason: reason.to_owned(),
-    };
     if errno == Some(libc::EPERM) {
         return permission(kind.actions[0], false);
     }
@@ -143,24 +157,47 @@ pub(super) fn load(
     {
         return refusal.into();
     }
+    let by_log = of_message(kind, target, log).or_else(|| of_signature(kind, target, log));
+    if let Some(error) = by_log {
+        return error;
+    }
+    let without_reason = errno == Some(libc::EINVAL) && is_silent(log);
+    if without_reason && target.is_program && is_tracing(target) {
+        return Feature::TracingTarget.unsupported().into();
+    }
+    if without_reason && !target.is_program && kind.names == Names::Function {
+        return target_refused(target, LIKELY_DENIED);
+    }
+    refused(program, refusal)
+}
+
+fn target_refused(target: &Resolved, reason: &str) -> ProgramError {
+    ProgramError::TargetRefused {
+        target: target.name.clone(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// The error by the verifier's message about the target.
+fn of_message(kind: &TracingType, target: &Resolved, log: &str) -> Option<ProgramError> {
+    let is_in_log = |(message, _): &&(&str, &str)| log.contains(message);
+    if let Some((_, reason)) = REFUSED_TARGETS.iter().find(is_in_log) {
+        return Some(target_refused(target, reason));
+    }
     if let Some(name) = without_address(log) {
-        let reason = Btf::from_sys_fs()
-            .ok()
-            .and_then(|btf| btf.without_address(name, target.module.as_deref()));
-        return target_refused(&reason.unwrap_or_else(|| {
-            format!("its BTF has `{name}`, but its symbol table does not: it was inlined; choose a function that calls it")
-        }));
-    }
-    if log.contains("__noreturn function") {
-        return target_refused("it never returns, so no program can run when it does");
-    }
-    if log.contains("Attaching tracing programs to function") {
-        return target_refused(DENIED);
+        let btf = Btf::from_sys_fs().ok();
+        let reason = btf.and_then(|btf| btf.without_address(name, target.module.as_deref()));
+        let inlined = || {
+            format!(
+                "its BTF has `{name}`, but its symbol table does not: it was inlined; choose a function that calls it"
+            )
+        };
+        return Some(target_refused(target, &reason.unwrap_or_else(inlined)));
     }
     if unknown_helper(log) == Some(GET_ATTACH_COOKIE)
         && let Some(refusal) = kind.cookie.missing()
     {
-        return refusal.into();
+        return Some(refusal.into());
     }
     if log.contains("is not sleepable") {
         let requirement = match kind.names {
@@ -169,59 +206,39 @@ pub(super) fn load(
             _ => NEVER_SLEEPABLE,
         };
         let name = kind.name;
-        return target_refused(&format!(
-            "a program that may sleep (`{name}.s`) {requirement}; use `{name}`"
-        ));
-    }
-    if log.contains("is not modifiable") {
-        return target_refused(NOT_MODIFIABLE);
-    }
-    if log.contains("can't modify return codes of BPF programs") {
-        return target_refused("an fmod_ret program cannot replace a BPF program");
-    }
-    if log.contains("points to disabled hook") {
-        return target_refused(HOOK_DISABLED);
+        let reason = format!("a program that may sleep (`{name}.s`) {requirement}; use `{name}`");
+        return Some(target_refused(target, &reason));
     }
     if log.contains("only JITed") {
-        return ProgramError::TargetProgram {
-            reason: INTERPRETED.to_owned(),
-        };
+        let reason = INTERPRETED.to_owned();
+        return Some(ProgramError::TargetProgram { reason });
     }
-    if log.contains("Cannot recursively attach") || log.contains("Cannot nest tracing") {
-        return if target.is_program && log.contains("Cannot recursively attach") {
-            Feature::TracingTarget.unsupported().into()
-        } else {
-            target_refused(
-                "it is a tracing program that is itself attached to one; one level is allowed",
-            )
-        };
+    if log.contains("Cannot recursively attach") && target.is_program {
+        return Some(Feature::TracingTarget.unsupported().into());
     }
+    let is_nested =
+        log.contains("Cannot recursively attach") || log.contains("Cannot nest tracing");
+    is_nested.then(|| target_refused(target, NESTED))
+}
+
+/// The error if no trampoline can be built for the signature of the target.
+fn of_signature(kind: &TracingType, target: &Resolved, log: &str) -> Option<ProgramError> {
     if target.function.model().takes_struct
         && let Some(refusal) = Feature::StructArguments.missing()
     {
-        return refusal.into();
+        return Some(refusal.into());
     }
-    if let Some(message) = signature(log) {
-        let arguments = target.function.model().arguments;
-        // Kernels with a limit of six already printed this message for more than twelve.
-        return if message.contains("Too many") && arguments <= MOST_ARGUMENTS {
-            Feature::ManyArguments.unsupported().into()
-        } else {
-            target_refused(&format!(
-                "a trampoline cannot pass on what it takes or returns ({message}; at most {MOST_ARGUMENTS} arguments, \
-                 from Linux 6.6 on), so no {} program can run on it",
-                kind.name
-            ))
-        };
+    let message = signature(log)?;
+    // Kernels with a limit of six already printed this message for more than twelve.
+    if message.contains("Too many") && target.function.model().arguments <= MOST_ARGUMENTS {
+        return Some(Feature::ManyArguments.unsupported().into());
     }
-    if target.is_program && errno == Some(libc::EINVAL) && is_silent(log) && is_tracing(target) {
-        return Feature::TracingTarget.unsupported().into();
-    }
-    let is_function = kind.names == Names::Function && !target.is_program;
-    if is_function && errno == Some(libc::EINVAL) && is_silent(log) {
-        return target_refused(LIKELY_DENIED);
-    }
-    refused(program, refusal)
+    let reason = format!(
+        "a trampoline cannot pass on what it takes or returns ({message}; at most {MOST_ARGUMENTS} arguments, from Linux \
+         6.6 on), so no {} program can run on it",
+        kind.name
+    );
+    Some(target_refused(target, &reason))
 }
 
 /// Whether the log has no message of the verifier: it is empty, or holds its statistics only.
