@@ -147,11 +147,14 @@ pub enum KernelsCommand {
     },
     /// Build a kernel from source with the options that fexit needs, and test fexit in it
     Build(BuildArgs),
-    /// Update the lock: each series to the newest kernel of its archive
+    /// Update the lock: each series to the newest kernel of its archive, after it has booted once
     Update {
-        /// Only these series, instead of those of `all`
-        #[arg(value_name = "SERIES")]
+        /// Only these series, groups (distros) or patterns (ubuntu-*), instead of those of `all`
+        #[arg(value_name = "SERIES", value_delimiter = ',')]
         series: Vec<String>,
+        /// Do not download and boot the new kernels
+        #[arg(long)]
+        no_boot: bool,
         /// Which kernels there are, and where they are kept.
         #[command(flatten)]
         store: Options,

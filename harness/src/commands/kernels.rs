@@ -5,19 +5,23 @@ use std::{
     io::{self, Write as _},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use crate::{
     cli::KernelsCommand,
-    commands::build,
+    commands::{build, run},
     kernels::{
-        Kernels,
+        Kernel, Kernels, Options,
         operations::{self, Change, Health, Series},
     },
     report::{KernelVerdict, terminal::Board},
+    support::interrupt::Interrupt,
     vm::Templates,
 };
+
+/// The scenario that a new kernel runs before it is locked.
+const BOOT: &str = "filename_lookup";
 
 /// Runs the command, and returns the exit status.
 pub fn command(command: &KernelsCommand) -> Result<u8> {
@@ -30,7 +34,15 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
         } => list(&kernels, names, *json),
         KernelsCommand::Fetch { kernels: names, .. } => fetch(&kernels, names),
         KernelsCommand::Verify { kernels: names, .. } => verify(&kernels, names),
-        KernelsCommand::Update { series, .. } => update(&kernels, series),
+        KernelsCommand::Update {
+            series,
+            no_boot: true,
+            ..
+        } => {
+            let board = Board::new(false);
+            operations::update(&kernels, series, &board.line("kernels")).and_then(show_changes)
+        }
+        KernelsCommand::Update { series, store, .. } => return update_booted(series, store),
         KernelsCommand::Build(args) => return build::command(args),
     }?;
     Ok(verdict.exit_code())
@@ -137,11 +149,44 @@ fn verify(kernels: &Kernels, names: &[String]) -> Result<KernelVerdict> {
     Ok(verdict)
 }
 
-fn update(kernels: &Kernels, series: &[String]) -> Result<KernelVerdict> {
+/// Locks what has booted. Returns the exit status.
+fn update_booted(series: &[String], store: &Options) -> Result<u8> {
     let board = Board::new(false);
+    let interrupt = Interrupt::new().context("cannot listen for signals")?;
+    let work = {
+        let (series, store) = (series.to_vec(), store.clone());
+        let (board, interrupt) = (board.clone(), interrupt.clone());
+        move || {
+            let boot = |kernel: &Kernel| boot(kernel, &store, &board, &interrupt);
+            let kernels = Kernels::open(store.clone())?;
+            operations::update_booted(&kernels, &series, &board.line("kernels"), &boot)
+        }
+    };
+    match (interrupt.or_leave(work), interrupt.exit_code()) {
+        (Ok(changes), None) => Ok(show_changes(changes)?.exit_code()),
+        (Ok(_), Some(status)) => Ok(status),
+        (Err(error), Some(status)) => {
+            board.say(format_args!("{error:#}"));
+            Ok(status)
+        }
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// Boots a kernel once. Whether it can run fexit is left to the runs.
+fn boot(kernel: &Kernel, store: &Options, board: &Board, interrupt: &Interrupt) -> Result<()> {
+    let store = Kernels::open(store.clone())?;
+    let report = run::boot(kernel, &[BOOT], store, board, interrupt)?;
+    if report.verdict == KernelVerdict::Infra {
+        let why = report.error.as_deref().unwrap_or("no reason given");
+        bail!("{why}\n{}", report.console_tail.join("\n"));
+    }
+    Ok(())
+}
+
+fn show_changes(changes: Vec<Change>) -> Result<KernelVerdict> {
     let mut verdict = KernelVerdict::Ok;
-    for Change { series, old, new } in operations::update(kernels, series, &board.line("kernels"))?
-    {
+    for Change { series, old, new } in changes {
         if new.is_err() {
             verdict = KernelVerdict::Infra;
         }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use serde::Serialize;
 
 use super::cache::{Lookup, write_atomically};
-use super::{Build, Kernel, Kernels, Kind, Options, uncompressed};
+use super::{Artifact, Build, Kernel, Kernels, Kind, Options, Resolved, uncompressed};
 use crate::kernels::catalog::lock::{Lock, Locked, Package};
 use crate::kernels::catalog::matrix::Source as Origin;
 use crate::kernels::catalog::request::Request;
@@ -56,7 +56,7 @@ pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
             source: series.source.clone(),
             version: locked.map(|locked| locked.version.clone()),
             package_version: locked.and_then(package_version),
-            size: resolved.as_ref().and_then(super::Resolved::size),
+            size: resolved.as_ref().and_then(Resolved::size),
             lower_side: build.is_some_and(Build::is_lower_side),
             built: built.map(|entry| entry.release),
             cached: resolved.as_ref().map(ready).transpose()?.unwrap_or(false),
@@ -149,6 +149,28 @@ pub fn update(
     series: &[String],
     progress: &dyn Progress,
 ) -> Result<Vec<Change>> {
+    update_with(kernels, series, progress, None)
+}
+
+/// Boots a kernel, or says why it does not boot.
+pub type Boot<'a> = dyn Fn(&Kernel) -> Result<()> + 'a;
+
+/// As [`update`], but downloads each new kernel and locks it only if `boot` succeeds.
+pub fn update_booted(
+    kernels: &Kernels,
+    series: &[String],
+    progress: &dyn Progress,
+    boot: &Boot<'_>,
+) -> Result<Vec<Change>> {
+    update_with(kernels, series, progress, Some(boot))
+}
+
+fn update_with(
+    kernels: &Kernels,
+    series: &[String],
+    progress: &dyn Progress,
+    boot: Option<&Boot<'_>>,
+) -> Result<Vec<Change>> {
     let path = lock_path(kernels)?;
     let series = &match series {
         [] => Vec::new(),
@@ -183,7 +205,15 @@ pub fn update(
             lock.kernels.extend(old.cloned());
             continue;
         }
-        let new = newest(kernels, &known.name, progress);
+        let new = newest(kernels, &known.name, progress).and_then(|resolved| {
+            let new = locked(resolved.clone());
+            let is_new = old.is_none_or(|old| old.packages != new.packages);
+            if let Some(boot) = boot.filter(|_| is_new) {
+                let kernel = fetch_this(kernels, &resolved, progress)?;
+                boot(&kernel).with_context(|| format!("{} does not boot", kernel.release))?;
+            }
+            Ok(new)
+        });
         changes.push(Change {
             series: known.name.clone(),
             old: old.and_then(package_version),
@@ -205,13 +235,28 @@ fn package_version(locked: &Locked) -> Option<String> {
         .map(|package| package.version.clone())
 }
 
-fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Locked> {
+fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Resolved> {
     let request = Request::parse(kernels.matrix(), series)?;
-    let resolved = kernels
+    kernels
         .newest(request, progress)
-        .with_context(|| format!("series {series}"))?;
+        .with_context(|| format!("series {series}"))
+}
+
+/// The kernel itself, not one that replaces it.
+fn fetch_this(kernels: &Kernels, resolved: &Resolved, progress: &dyn Progress) -> Result<Kernel> {
+    let kernel = kernels.fetch(resolved, progress)?;
+    let sums = |artifacts: &[Artifact]| -> Vec<String> {
+        artifacts.iter().map(|a| a.sha256.clone()).collect()
+    };
+    if sums(&kernel.source.artifacts) != sums(&resolved.source.artifacts) {
+        bail!("{} cannot be downloaded", resolved.source.package_version);
+    }
+    Ok(kernel)
+}
+
+fn locked(resolved: Resolved) -> Locked {
     let kind = resolved.source.kind;
-    Ok(Locked {
+    Locked {
         series: resolved.series,
         kind: (kind == Kind::DebianSnapshot).then_some(kind),
         version: resolved.version,
@@ -223,7 +268,7 @@ fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Lo
             .iter()
             .map(Package::from)
             .collect(),
-    })
+    }
 }
 
 /// The lock is next to the matrix: the one of --matrix, or the one in the source tree.

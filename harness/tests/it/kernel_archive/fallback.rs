@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use harness::support::error::exit_code;
 use harness::{
-    kernels::{Kernels, Options, operations},
+    kernels::{Kernel, Kernels, Options, operations},
     support::progress::Silent,
 };
 
@@ -31,6 +31,34 @@ fn age_index(archive: &Archive) {
         .unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(2 * 24 * 3600))
         .unwrap();
+}
+
+#[test]
+fn a_kernel_is_locked_after_it_has_booted() {
+    let mut archive = Archive::new();
+    let booted = std::cell::RefCell::new(Vec::new());
+    let lock = |archive: &Archive, works: bool| {
+        let boot = |kernel: &Kernel| {
+            booted.borrow_mut().push(kernel.version.clone());
+            anyhow::ensure!(works, "it panics");
+            Ok(())
+        };
+        let names = ["6.1".to_owned()];
+        let mut changes =
+            operations::update_booted(&archive.open(), &names, &Silent, &boot).unwrap();
+        changes.remove(0).new
+    };
+    assert_eq!(lock(&archive, true).unwrap(), "6.1.5-1");
+    // It has booted before.
+    assert_eq!(lock(&archive, false).unwrap(), "6.1.5-1");
+    assert_eq!(booted.take(), ["6.1.5"]);
+
+    archive.add("6.1.6");
+    let error = format!("{:#}", lock(&archive, false).unwrap_err());
+    assert_contains(&error, &["6.1.6-cloud-amd64 does not boot", "it panics"]);
+    assert_eq!(get(&archive.open(), "6.1").unwrap().version, "6.1.5");
+    assert_eq!(lock(&archive, true).unwrap(), "6.1.6-1");
+    assert_eq!(get(&archive.open(), "6.1").unwrap().version, "6.1.6");
 }
 
 #[test]
