@@ -382,8 +382,8 @@ fn function(btf: &Btf, target: &KernelTarget) -> Result<Option<Missing>, BtfErro
     Ok(match listed.as_slice() {
         [] => Some(not_found(btf, target)),
         [_] => None,
-        several => {
-            let all: Vec<_> = several.iter().map(|f| f.prototype.as_str()).collect();
+        duplicates => {
+            let all: Vec<_> = duplicates.iter().map(|f| f.prototype.as_str()).collect();
             let reason = format!("the name is ambiguous: {}", all.join("; "));
             Some(Missing::new(
                 Effect::Refused,

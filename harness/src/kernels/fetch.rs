@@ -233,9 +233,9 @@ pub(super) fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
     let identity =
         bzimage::identify(&dir.join("vmlinuz")).context("the downloaded image cannot be booted")?;
     let prefix = format!("lib/modules/{}/", identity.release);
-    let foreign =
+    let of_another =
         |record: &&Record| record.path.starts_with("lib/") && !record.path.starts_with(&prefix);
-    if let Some(record) = records.iter().find(foreign) {
+    if let Some(record) = records.iter().find(of_another) {
         bail!(
             "its image is {}, but its packages contain {}",
             identity.release,

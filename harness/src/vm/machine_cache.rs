@@ -1,4 +1,4 @@
-//! Cached facts about this machine: the version of QEMU, and the speed of KVM.
+//! What is cached about this machine: the version of QEMU, and the speed of KVM.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ const FILE: &str = "machine.json";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const KVM: &str = "/dev/kvm";
 
-/// The cached facts. Errors are ignored: what cannot be read is measured again.
+/// The cache. Errors are ignored: what cannot be read is measured again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct MachineCache {
     qemu: Option<Program>,

@@ -30,12 +30,12 @@ pub fn run(args: &FunctionsArgs) -> Result<u8> {
     }
     let text = if args.json {
         let infos: Vec<_> = kernels.iter().map(Files::info).collect();
-        let facts = serde_json::json!({
+        let answer = serde_json::json!({
             "functions_version": 1,
             "kernels": infos,
             "functions": table.functions(),
         });
-        serde_json::to_string_pretty(&facts)? + "\n"
+        serde_json::to_string_pretty(&answer)? + "\n"
     } else {
         text::page(&table)
     };

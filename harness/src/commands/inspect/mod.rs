@@ -24,12 +24,12 @@ pub fn run(args: &InspectArgs) -> Result<u8> {
         all.push(model::of(&objects, number, &targets, &kernels)?);
     }
     let text = if args.json {
-        let mut facts = serde_json::json!({ "inspect_version": 1, "objects": all });
+        let mut answer = serde_json::json!({ "inspect_version": 1, "objects": all });
         if !kernels.is_empty() {
             let kernels: Vec<_> = kernels.iter().map(kernel_files::Files::info).collect();
-            facts["kernels"] = serde_json::to_value(kernels)?;
+            answer["kernels"] = serde_json::to_value(kernels)?;
         }
-        serde_json::to_string_pretty(&facts)? + "\n"
+        serde_json::to_string_pretty(&answer)? + "\n"
     } else {
         all.iter().map(text::page).collect::<Vec<_>>().join("\n") + text::limits(&kernels)
     };

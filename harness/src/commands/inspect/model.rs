@@ -39,7 +39,8 @@ pub(super) struct ProgramInfo {
     pub(super) attached: bool,
     /// Its target from the section or the command line.
     pub(super) target: Option<String>,
-    pub(super) may_sleep: bool,
+    #[serde(rename = "may_sleep")]
+    pub(super) is_sleepable: bool,
     pub(super) instructions: usize,
     pub(super) maps: Vec<String>,
     pub(super) helpers: Vec<HelperInfo>,
@@ -124,12 +125,12 @@ pub(super) fn of(
             }),
         };
         let on = kernel_target(required, target.as_ref());
-        let (mut facts, minimum) = of_program(program, required, target);
+        let (mut info, minimum) = of_program(program, required, target);
         let checked = kernels
             .iter()
             .map(|kernel| check(kernel, parsed, name, required, on.as_ref()));
-        facts.kernels = checked.collect::<Result<_>>()?;
-        programs.push(facts);
+        info.kernels = checked.collect::<Result<_>>()?;
+        programs.push(info);
         minimums.push(minimum);
     }
     let minimum = minimums.into_iter().reduce(|a, b| Some(a?.max(b?)));
@@ -198,7 +199,7 @@ fn of_program(
             source: format!("feature {feature}"),
         });
     }
-    let facts = ProgramInfo {
+    let info = ProgramInfo {
         name: program.name().to_owned(),
         section: program.section().to_owned(),
         kind: program.kind().to_owned(),
@@ -206,7 +207,7 @@ fn of_program(
         attach_type: required.attach_type,
         attached: program.is_attachable(),
         target: target.map(|target| target.text),
-        may_sleep: required.is_sleepable,
+        is_sleepable: required.is_sleepable,
         instructions: required.instructions,
         maps: required.maps.clone(),
         helpers: helpers.collect(),
@@ -217,7 +218,7 @@ fn of_program(
         minimum: minimum.map(|minimum| minimum.to_string()),
         kernels: Vec::new(),
     };
-    (facts, minimum)
+    (info, minimum)
 }
 
 /// The target that a kernel must have: that of the command line, or of the section; none if it is a BPF program.

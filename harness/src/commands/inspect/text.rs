@@ -84,7 +84,11 @@ pub(super) fn page(object: &ObjectInfo) -> String {
 }
 
 fn program(page: &mut String, program: &ProgramInfo) {
-    let sleeps = if program.may_sleep { ", may sleep" } else { "" };
+    let sleeps = if program.is_sleepable {
+        ", may sleep"
+    } else {
+        ""
+    };
     line(
         page,
         &format!(

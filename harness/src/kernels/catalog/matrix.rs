@@ -39,7 +39,7 @@ pub(crate) struct Matrix {
     series: Vec<Series>,
     sources: BTreeMap<String, Source>,
     packages: BTreeMap<String, Packages>,
-    /// Names for several series: the words of `--kernel` that each stands for.
+    /// Names for several series: the words of `--kernel` that each means.
     groups: BTreeMap<String, Vec<String>>,
     /// The kernel of each series at the last update of the lock.
     pub(crate) lock: Lock,
@@ -262,7 +262,7 @@ impl Matrix {
         self.series.iter().filter(|series| series.in_all)
     }
 
-    /// The words of `--kernel` that a group stands for.
+    /// The words of `--kernel` that a group means.
     pub(crate) fn group(&self, name: &str) -> Option<&[String]> {
         self.groups.get(name).map(Vec::as_slice)
     }

@@ -3,8 +3,6 @@
 use serde::Deserialize;
 
 use super::snapshot::SnapshotOf;
-use super::suite::Suite;
-use crate::kernels::sources::lists::Listing;
 use crate::kernels::sources::packages::amd64;
 use crate::kernels::trust::keys::Keys;
 
@@ -38,19 +36,12 @@ enum Suites {
 }
 
 impl Archive {
-    /// Its suites.
-    pub(crate) fn listings(&self) -> Vec<Box<dyn Listing + '_>> {
-        let names = match &self.suites {
+    /// The names of its suites.
+    pub(super) fn suites(&self) -> &[String] {
+        match &self.suites {
             Suites::One(name) => std::slice::from_ref(name),
             Suites::Many(names) => names,
-        };
-        let suite = |name| {
-            Box::new(Suite {
-                archive: self,
-                name,
-            }) as Box<dyn Listing>
-        };
-        names.iter().map(|name| suite(name)).collect()
+        }
     }
 }
 

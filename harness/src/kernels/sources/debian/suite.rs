@@ -32,6 +32,19 @@ pub(crate) struct Suite<'a> {
     pub(crate) name: &'a str,
 }
 
+impl Archive {
+    /// Its suites.
+    pub(crate) fn listings(&self) -> Vec<Box<dyn Listing + '_>> {
+        let suite = |name| {
+            Box::new(Suite {
+                archive: self,
+                name,
+            }) as Box<dyn Listing>
+        };
+        self.suites().iter().map(|name| suite(name)).collect()
+    }
+}
+
 impl Listing for Suite<'_> {
     fn name(&self) -> &str {
         self.name
