@@ -33,6 +33,8 @@ pub(crate) struct Extra {
     /// The object's own BTF.
     pub(crate) btf: Vec<u8>,
     pub(crate) core: Vec<CoreRelocation>,
+    /// The programs that name an exception callback: `__exception_cb`.
+    pub(crate) exception_callbacks: BTreeSet<String>,
     pub(crate) map_values: Vec<MapValue>,
     /// The `map_extra` of maps that declare it by `__ulong`.
     pub(crate) map_extras: BTreeMap<String, u64>,

@@ -11,6 +11,7 @@ mod preprocess;
 mod sections;
 mod write;
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use object::Endianness;
@@ -18,7 +19,7 @@ use object::elf::{EM_BPF, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 
 use crate::btf::core;
-use crate::btf::raw::Raw;
+use crate::btf::raw::{Kind, Raw};
 use crate::error::EbpfError;
 pub(crate) use extra::{Extra, Global};
 use sections::{Header, Role, Section, elf_error, malformed, sections, without_mark};
@@ -60,6 +61,7 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     if let Ok(btf) = Raw::parse(extra.btf.clone()) {
         extra.map_values = map_values::values(&table, endian, data, &sections, &btf)?;
         extra.map_extras = map_values::extras(&btf);
+        extra.exception_callbacks = exception_callbacks(&btf);
         preprocess::map_members(&mut copy, &sections, &btf);
     }
     preprocess::hide_programs(&mut copy, header, endian, &sections, &mut extra);
@@ -78,6 +80,19 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
         preprocess::license(&mut copy, header, endian, *index, file.len());
     }
     Ok((copy, extra))
+}
+
+/// The programs with a declaration tag that names an exception callback.
+fn exception_callbacks(btf: &Raw) -> BTreeSet<String> {
+    let tags = btf.types().filter(|t| {
+        let name = btf.string(t.name_off()).unwrap_or_default();
+        t.kind == Kind::DeclTag && name.starts_with(b"exception_callback:")
+    });
+    let programs = tags.filter_map(|tag| btf.by_id(tag.size_or_type()));
+    programs
+        .filter_map(|program| btf.string(program.name_off()))
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
 }
 
 /// The text up to the first NUL.

@@ -13,7 +13,7 @@ use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 use super::externs::{self, Extern};
 use super::extra::Extra;
 use super::map_values;
-use super::sections::{Header, Role, Section, elf_error};
+use super::sections::{Header, Role, Section, elf_error, malformed};
 use super::write::patch;
 use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::{Kind, Raw, Type};
@@ -161,6 +161,13 @@ pub(super) fn references(
             let Ok(symbol) = symbols.symbol(index) else {
                 continue;
             };
+            let referred = sections.get(usize::from(symbol.st_shndx(endian)));
+            if let Some(arena) = referred.filter(|s| s.name.starts_with(".addr_space.")) {
+                return Err(malformed(format!(
+                    "its code refers to globals in an arena (section `{}`), which this library does not create",
+                    arena.name
+                )));
+            }
             let offset = relocation.r_offset.get(endian) as usize;
             let at = code.file.start.checked_add(offset);
             let Some(at) = at.filter(|at| code.file.contains(at)) else {

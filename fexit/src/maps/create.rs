@@ -37,9 +37,7 @@ fn create_one(
         value_size,
         max_entries: max_entries(map),
         flags: map.map_flags(),
-        extra: object
-            .and_then(|object| object.map_extra(name))
-            .unwrap_or(map.map_extra()),
+        extra: extra(name, map, object),
         name,
         inner,
         btf: None,
@@ -79,6 +77,12 @@ fn create_with_types(attr: &mut MapCreate<'_>) -> Option<MapFd> {
     let fd = sys::with_memlock(|| sys::map_create(attr)).ok();
     attr.btf = None;
     fd
+}
+
+/// `map_extra`: what it means depends on the map type.
+pub(super) fn extra(name: &str, map: &Map, object: Option<&Object>) -> u64 {
+    let declared = object.and_then(|object| object.map_extra(name));
+    declared.unwrap_or_else(|| map.map_extra())
 }
 
 /// Writes the initial values of globals into the map, and freezes constants.

@@ -37,6 +37,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use aya_obj::generated::bpf_map_type;
+
 pub use array::Array;
 pub use dump::Entry;
 pub use hash::HashMap;
@@ -49,7 +51,7 @@ pub use crate::error::MapError;
 pub use crate::sys::Pod;
 
 use crate::object::Object;
-use crate::sys::{self, MapFd};
+use crate::sys::{self, MapFd, mmap::SharedMemory};
 use global::Data;
 
 /// A map of an object, or one that was created elsewhere. Clones refer to the same map.
@@ -157,11 +159,32 @@ impl Map {
                     sys::map_update(&fd, &index.to_ne_bytes(), &fd_value(map.fd()?), 0)
                         .map_err(self.error("BPF_MAP_UPDATE_ELEM"))?;
                 }
+                if self.map_type() == bpf_map_type::BPF_MAP_TYPE_ARENA as u32 {
+                    self.map_arena(&fd)?;
+                }
                 fd
             }
         };
         // Another thread may have created it first: use that map.
         Ok(self.0.fd.get_or_init(|| fd))
+    }
+
+    /// Maps an arena into the process, unless `map_extra` has its address: programs that use it can be loaded only if its
+    /// address is known. The map keeps the mapping.
+    fn map_arena(&self, fd: &MapFd) -> Result<(), MapError> {
+        let Inner {
+            name,
+            definition,
+            object,
+            ..
+        } = &*self.0;
+        if create::extra(name, definition, object.as_deref()) != 0 {
+            return Ok(());
+        }
+        let length = self.max_entries() as usize * sys::page_size();
+        let memory = SharedMemory::map(fd.as_fd(), 0, length, true).map_err(self.error("mmap"))?;
+        let _ = self.0.data.set(Data::Mapped(memory));
+        Ok(())
     }
 
     /// Sets the maps that a map of maps is created with.

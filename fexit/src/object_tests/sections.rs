@@ -176,3 +176,15 @@ fn damaged_objects_are_errors_and_never_panics() {
     let error = Object::parse(&other_machine, &Globals::new()).unwrap_err();
     assert!(error.to_string().contains("clang -target bpf"), "{error}");
 }
+
+#[test]
+fn object_with_globals_in_an_arena_is_refused_with_the_section() {
+    let source = "int far SEC(\".addr_space.1\");
+        SEC(\"xdp\") int p(void *ctx) { return far; }";
+    let error = Object::parse(&compile(source), &Globals::new()).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("globals in an arena (section `.addr_space.1`)"),
+        "{error}"
+    );
+}

@@ -198,6 +198,14 @@ impl ProgramData {
         kind: &Kind<'_>,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Result<(), Refusal>, ProgramError> {
+        let extra = &self.shared.object.extra;
+        if extra.exception_callbacks.contains(&self.name) {
+            return Err(ProgramError::NotLoadable {
+                name: self.name.clone(),
+                section: self.section.clone(),
+                reason: "it has an exception callback (`__exception_cb`, Linux 6.7), which this library does not link",
+            });
+        }
         let kernel = || match &self.shared.btf {
             Some(types) => Ok(types.clone()),
             None => btf(),
