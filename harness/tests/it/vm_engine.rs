@@ -104,7 +104,7 @@ fn guest_without_output_ends_at_the_idle_timeout() {
 #[test]
 fn guest_with_output_ends_at_the_time_limit() {
     let time_limit = IDLE_TIMEOUT;
-    let seen = boot("babble", |config| {
+    let seen = boot("print-endlessly", |config| {
         config.limits = Limits {
             time_limit,
             idle_timeout: time_limit,
@@ -157,7 +157,7 @@ fn whoever_stays_with_a_vm_can_set_a_limit_of_its_own() {
             Some((self.0?, "it took too long".to_owned()))
         }
     }
-    let (kernel, image) = (kernel(), image("babble-started"));
+    let (kernel, image) = (kernel(), image("print-endlessly-started"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
     let vm = Vm::start(&Qemu::find().unwrap(), &config).unwrap();

@@ -33,7 +33,7 @@ fn main() {
             say(DONE);
             sleep_for_ever();
         }
-        "print_endlessly" => print_endlessly("still here"),
+        "print-endlessly" => print_endlessly("still here"),
         "warn" => {
             // The level of WARN() in the kernel.
             write(
@@ -43,7 +43,7 @@ fn main() {
             write("/dev/kmsg", b"<5>not worth a line on the console\n");
             say(DONE);
         }
-        "print_endlessly-started" => {
+        "print-endlessly-started" => {
             say(STARTED);
             print_endlessly("still here");
         }
