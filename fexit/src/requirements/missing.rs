@@ -54,7 +54,7 @@ impl MissingKind {
 pub enum Effect {
     /// The program cannot be loaded.
     Refused,
-    /// The program cannot be loaded, unless it does not come to the instruction or another module has it.
+    /// The program cannot be loaded, unless it does not reach the instruction, or a module has it.
     Depends,
     /// The program can be loaded, and probably not be attached.
     NotAttached,
@@ -191,12 +191,12 @@ impl Ebpf {
 struct Check<'a> {
     required: &'a Requirements,
     kernel: &'a KernelFiles<'a>,
-    /// Whether the program may ask first, and so not come to an instruction that this kernel does not take.
+    /// Whether the program may ask first, and so not reach an instruction that this kernel lacks.
     is_guarded: bool,
 }
 
 impl Check<'_> {
-    /// What follows from an instruction that the kernel does not take.
+    /// The effect of an instruction that the kernel lacks.
     fn of_instruction(&self) -> Effect {
         match self.is_guarded {
             true => Effect::Depends,

@@ -143,7 +143,7 @@ pub struct Change {
 }
 
 /// Locks each of these series to its newest kernel, those of `all` if the list is empty, and writes the lock. Groups and
-/// patterns stand for their series.
+/// a pattern means all its series.
 pub fn update(
     kernels: &Kernels,
     series: &[String],
