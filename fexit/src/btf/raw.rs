@@ -231,6 +231,11 @@ impl Raw {
             .and_then(Type::of)
     }
 
+    /// Where a type of this BTF is in its [bytes](Self::bytes).
+    pub(crate) fn position(&self, t: &Type<'_>) -> usize {
+        (t.bytes.as_ptr() as usize).saturating_sub(self.bytes().as_ptr() as usize)
+    }
+
     /// The type behind typedefs and qualifiers.
     pub(crate) fn resolve(&self, id: u32) -> Option<Type<'_>> {
         resolve(id, |id| self.by_id(id))

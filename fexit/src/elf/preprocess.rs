@@ -86,9 +86,7 @@ pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
     let Ok(raw) = Raw::parse(extra.btf.clone()) else {
         return;
     };
-    let start = raw.bytes().as_ptr() as usize;
-    let at =
-        |t: &Type<'_>, word: usize| btf.file.start + t.bytes.as_ptr() as usize - start + 4 * word;
+    let at = |t: &Type<'_>, word: usize| btf.file.start + raw.position(t) + 4 * word;
     let integer = raw.types().find(|t| t.kind == Kind::Int);
     for t in raw.types() {
         match t.kind {
@@ -124,9 +122,8 @@ pub(super) fn map_members(copy: &mut [u8], sections: &[Section], raw: &Raw) {
     let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
         return;
     };
-    let start = btf.file.start.wrapping_sub(raw.bytes().as_ptr() as usize);
     for (map, word) in map_values::unknown_members(raw) {
-        let at = start.wrapping_add(map.bytes.as_ptr() as usize) + 4 * word;
+        let at = btf.file.start + raw.position(&map) + 4 * word;
         patch(copy, at, &[0; 4]);
     }
 }

@@ -113,8 +113,11 @@ fn lengthen_arrays(
     let raw = Raw::parse(bytes.clone())?;
     for (id, length) in lengths {
         if let Some(array) = raw.by_id(id).filter(|t| t.kind == Kind::Array) {
-            let at = array.bytes.as_ptr() as usize - raw.bytes().as_ptr() as usize;
-            patch(&mut bytes, at + LENGTH_AT, &length.to_ne_bytes());
+            patch(
+                &mut bytes,
+                raw.position(&array) + LENGTH_AT,
+                &length.to_ne_bytes(),
+            );
         }
     }
     object.btf = Some(relocation(catch_parser_panic(|| {

@@ -206,7 +206,7 @@ impl Check<'_> {
 
     fn words(&self, reason: &'static str) -> &'static str {
         match self.is_guarded {
-            true => "the kernel has none; the program may ask first, and not come to it",
+            true => "the kernel has none; the program may ask first, and not reach it",
             false => reason,
         }
     }
@@ -328,7 +328,7 @@ impl Check<'_> {
             return Vec::new();
         };
         let value = format!("BPF_MAP_TYPE_{}", name.to_ascii_uppercase());
-        // Two have had other names since 6.2, and 6.6: then the enum has both.
+        // The enum keeps the old names of types that were renamed (6.2 and 6.6).
         let mut found = Vec::new();
         if self.lacks("bpf_map_type", &value) {
             let reason =

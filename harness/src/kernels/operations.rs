@@ -142,8 +142,8 @@ pub struct Change {
     pub new: Result<String>,
 }
 
-/// Locks each of these series to its newest kernel, those of `all` if the list is empty, and writes the lock. Groups and
-/// a pattern means all its series.
+/// Locks each of these series to its newest kernel, those of `all` if the list is empty, and writes the lock. A group
+/// or a pattern means all its series.
 pub fn update(
     kernels: &Kernels,
     series: &[String],
