@@ -1,6 +1,7 @@
 //! The system calls of the library: each field of the attributes that changes what the kernel does.
 
 mod attach;
+mod elements;
 mod externs;
 mod links;
 mod maps;
@@ -65,6 +66,23 @@ fn kernel(answer: impl FnMut(&mut Call<'_>) -> Option<i32> + 'static) -> (Rc<Ker
     kernel.lacks(&[], TARGETS);
     (kernel, Btf::from_sys_fs().unwrap())
 }
+
+const LOOKUP: &str = "static void *(*lookup)(void *, const void *) = (void *)1;";
+
+/// An object whose program `p` uses the map that `map` declares as `m`.
+fn with_map(map: &str) -> Ebpf {
+    object_of(&source(map))
+}
+
+fn source(map: &str) -> String {
+    format!(
+        "{LOOKUP} struct {{ {map} }} m SEC(\".maps\");
+         SEC(\"fexit/traced\") int p(void *ctx) {{ u32 key = 0; return lookup(&m, &key) != 0; }}"
+    )
+}
+
+const HASH: &str =
+    "int (*type)[1]; int (*max_entries)[8]; u32 *key; u64 *value; int (*map_flags)[1];";
 
 fn fexit(ebpf: &mut Ebpf) -> &mut FExit {
     ebpf.program_mut("p").unwrap().try_into().unwrap()
