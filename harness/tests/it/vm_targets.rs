@@ -140,3 +140,24 @@ fn program_that_another_loader_pinned_is_a_target() {
     let error = kernel["error"].as_str().unwrap();
     assert!(error.contains("--prepare failed"), "{error}");
 }
+
+/// In 6.12 `blk_account_io_start` is `inline`, has a copy of its own, and BTF lists it.
+#[test]
+fn function_that_ftrace_cannot_trace_is_refused_with_that_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        SEC("fentry/blk_account_io_start") int untraceable(u64 *ctx) { return 0; }
+        SEC("fentry/vfs_open") int traceable(u64 *ctx) { return 0; }
+    "#;
+    let object = compile(dir.path(), "inline", source);
+    let object = object.to_str().unwrap();
+    let ran = run(&mut harness(&["--kernel", "6.12", "--object", object]));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let report = ran.report();
+    let kernel = &report["kernels"][0];
+    let reason = &program(kernel, "untraceable")["reason"];
+    assert_eq!(reason["kind"], "attach", "{reason}");
+    let text = reason["text"].as_str().unwrap();
+    assert!(text.contains("it is `notrace`"), "{text}");
+    assert_eq!(program(kernel, "traceable")["outcome"], "works");
+}
