@@ -103,6 +103,31 @@ pub enum ProgramError {
         reason: &'static str,
     },
 
+    /// No variable of the object sets a member of a struct to the program of type `struct_ops`, so it implements nothing.
+    #[error(
+        "program `{name}` of section `{section}` implements nothing: no variable in `.struct_ops` or `.struct_ops.link` \
+         names it; set a member of one to it"
+    )]
+    UnusedStructOps {
+        /// The program.
+        name: String,
+        /// Its section.
+        section: String,
+    },
+
+    /// The kernel lacks the struct or the member that the program of type `struct_ops` implements.
+    #[error(
+        "program `{name}` is for `{member}`, which this kernel does not let programs implement: {reason}"
+    )]
+    StructOps {
+        /// The program.
+        name: String,
+        /// The struct and its member, as `tcp_congestion_ops.init`.
+        member: String,
+        /// Why.
+        reason: String,
+    },
+
     /// The section names no target and `load` was given none.
     #[error(
         "section `{section}` names no target: give one to `load`, or write SEC(\"{}/NAME\")",

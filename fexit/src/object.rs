@@ -4,13 +4,16 @@
 //! loaded, CO-RE relocations are applied, and calls are linked. References to maps keep the map's number until the
 //! program is loaded, so that only maps that are used are created.
 
+mod arena;
 mod core;
+mod exceptions;
 pub(crate) mod kconfig;
 pub(crate) mod ksyms;
 mod parts;
 pub(crate) mod relocation_sites;
 pub(crate) mod running;
 mod sanitized_btf;
+mod struct_ops;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -43,6 +46,8 @@ pub(crate) struct Object {
     pub(crate) maps: BTreeMap<String, Arc<aya_obj::Map>>,
     /// Names of the maps, by number.
     pub(crate) map_names: Vec<String>,
+    /// The name of the map of global variables in an arena; none if there are no such variables.
+    arena: Option<String>,
     /// None if the kernel refused every form of the object's BTF.
     sanitized_btf: OnceLock<Option<SanitizedBtf>>,
     relocated: Mutex<Relocations>,
@@ -112,7 +117,10 @@ impl Object {
         drop(copy);
         set_globals(&mut parsed, &extra, globals)?;
         let maps: BTreeMap<String, Arc<aya_obj::Map>> = take_maps(&mut parsed);
+        let data = extra.arena.as_deref();
+        let arena = data.map(|data| arena::resolve(&mut parsed, &maps, data));
         Ok(Self {
+            arena: arena.transpose()?,
             parsed,
             extra,
             map_names: maps.keys().cloned().collect(),
@@ -134,6 +142,12 @@ impl Object {
     /// The `map_extra` of a map, if the object declares it by `__ulong`.
     pub(crate) fn map_extra(&self, map: &str) -> Option<u64> {
         self.extra.map_extras.get(map).copied()
+    }
+
+    /// The initial values of the global variables in this arena.
+    pub(crate) fn arena_data(&self, map: &str) -> Option<&[u8]> {
+        let data = self.extra.arena.as_deref();
+        data.filter(|_| self.arena.as_deref() == Some(map))
     }
 
     /// The type id of a data section in the object's BTF.
@@ -216,7 +230,7 @@ impl Object {
         }
         // Only the relocation uses them.
         (object.btf, object.btf_ext) = (None, None);
-        self.link(&mut object)?;
+        self.link(&mut object, self.has_decl_tags()?)?;
         Ok(Arc::new(Relocated { object }))
     }
 
@@ -229,8 +243,14 @@ impl Object {
         kernel.prefetch_names(functions, types.flatten().unwrap_or_default())
     }
 
-    /// Appends subprograms to the programs that call them, and writes each map's number into the instructions that use it.
-    fn link(&self, object: &mut Parsed) -> Result<(), ProgramError> {
+    /// Whether the kernel can be told of exception callbacks, which are declaration tags.
+    pub(crate) fn has_decl_tags(&self) -> Result<bool, ProgramError> {
+        Ok(self.sanitized_btf()?.is_some_and(|btf| btf.has_decl_tags))
+    }
+
+    /// Appends subprograms and exception callbacks to programs, and writes each map's number into the instructions that use
+    /// it.
+    fn link(&self, object: &mut Parsed, with_callbacks: bool) -> Result<(), ProgramError> {
         let sections: HashSet<usize> = object
             .functions
             .keys()
@@ -240,9 +260,9 @@ impl Object {
             Some((name.as_str(), number, self.parsed.maps.get(name)?))
         });
         relocation(catch_parser_panic(|| {
-            object.relocate_maps(numbered, &sections)?;
-            object.relocate_calls(&sections)
-        }))
+            object.relocate_maps(numbered, &sections)
+        }))?;
+        self.link_calls(object, with_callbacks)
     }
 
     /// What `program` needs, relocated against these types, which are not those of the running kernel. No kernel is asked.
@@ -260,7 +280,7 @@ impl Object {
     /// The linked functions without CO-RE relocations; makes no system call.
     pub(crate) fn linked(&self) -> Result<Parsed, ProgramError> {
         let mut object = self.parsed.clone();
-        self.link(&mut object)?;
+        self.link(&mut object, true)?;
         Ok(object)
     }
 }

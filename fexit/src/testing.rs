@@ -21,27 +21,26 @@ impl Kernel {
     }
 }
 
-/// Split BTF of a module with one function, on the base `base`.
-pub(crate) fn split_btf(base: &Raw, function: &str) -> Vec<u8> {
-    let first = base.first_id() + base.count();
-    let strings_len = &base.bytes()[20..24];
-    let name = u32::from_ne_bytes(strings_len.try_into().unwrap());
-    let strings = [function.as_bytes(), b"\0"].concat();
-    // `void (*)(void)`, and a global function of that type.
-    let words = [0, 13 << 24, 0, name, 12 << 24 | 1, first];
-    let len = |words: usize| u32::try_from(words).unwrap();
-    let header = [
-        24,
-        0,
-        len(4 * words.len()),
-        len(4 * words.len()),
-        len(strings.len()),
-    ];
-    let mut out = 0xeb9f_u16.to_ne_bytes().to_vec();
-    out.extend([1, 0]);
-    out.extend(header.into_iter().chain(words).flat_map(u32::to_ne_bytes));
-    out.extend(strings);
-    out
+/// Split BTF of a module on the base `base`, from C: ids of types and offsets of names continue those of the base.
+pub(crate) fn split_btf(base: &Raw, source: &str) -> Vec<u8> {
+    let strings = &base.bytes()[20..24];
+    let strings = u32::from_ne_bytes(strings.try_into().unwrap());
+    let ids = base.first_id() + base.count() - 1;
+    let own = Raw::parse(btf(source)).unwrap();
+    let mut bytes = own.bytes().to_vec();
+    for t in own.types() {
+        for (words, before) in [(t.reference_words(), ids), (t.name_words(), strings)] {
+            for word in words.into_iter().filter(|word| t.word(*word) != 0) {
+                let value = t.word(word) + before;
+                crate::elf::patch(
+                    &mut bytes,
+                    own.position(&t) + 4 * word,
+                    &value.to_ne_bytes(),
+                );
+            }
+        }
+    }
+    bytes
 }
 
 /// The BTF of an object that is compiled from C.

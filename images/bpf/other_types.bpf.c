@@ -105,6 +105,19 @@ PROGRAM(on_sk_lookup, "sk_lookup")
 PROGRAM(on_netfilter, "netfilter")
 PROGRAM(on_any_cgroup_skb, "cgroup_skb")
 
+PROGRAM(of_struct, "struct_ops/ssthresh")
+PROGRAM(of_struct_s, "struct_ops.s/undo_cwnd")
+
+struct tcp_congestion_ops {
+	__u32 (*ssthresh)(void *sk);
+	__u32 (*undo_cwnd)(void *sk);
+};
+
+SEC(".struct_ops")
+struct tcp_congestion_ops ops = {
+	.ssthresh = (void *)of_struct,
+	.undo_cwnd = (void *)of_struct_s,
+};
+
 PROGRAM(replaces, "freplace/main")
-PROGRAM(of_struct, "struct_ops/init")
 PROGRAM(unknown, "something/else")

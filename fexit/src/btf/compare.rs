@@ -127,32 +127,6 @@ impl<'a> Compare<'a> {
         })
     }
 
-    /// The size of a value of the kernel's type in bytes.
-    pub(super) fn kernel_size(self, id: u32) -> Option<u32> {
-        let mut count = 1u32;
-        let mut t = self.kernel.resolve(id)?;
-        // No array has more dimensions.
-        for _ in 0..DEPTH {
-            let size = match t.kind {
-                Kind::Array => {
-                    count = count.checked_mul(t.extra(2))?;
-                    t = self.kernel.resolve(t.extra(0))?;
-                    continue;
-                }
-                Kind::Ptr => 8,
-                Kind::Int
-                | Kind::Struct
-                | Kind::Union
-                | Kind::Enum
-                | Kind::Enum64
-                | Kind::Float => t.size_or_type(),
-                _ => return None,
-            };
-            return count.checked_mul(size);
-        }
-        None
-    }
-
     fn same_name(self, local: u32, kernel: u32) -> bool {
         let name =
             |scope: Scope<'a>, offset| strip_flavor(scope.string(offset).unwrap_or_default());

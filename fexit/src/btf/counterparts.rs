@@ -74,7 +74,7 @@ fn fitting(
         .filter(|(id, kind)| alike(*kind) && compare.are_compatible(local_type.id, *id))
         .map(|(id, _)| Counterpart {
             id,
-            size: compare.kernel_size(id),
+            size: compare.kernel.size(id),
             matches: compare.matches(local_type.id, id),
         })
         .collect()

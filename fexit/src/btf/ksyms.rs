@@ -103,7 +103,8 @@ impl Btf {
         Ok(Symbol::Absent)
     }
 
-    fn loaded_modules(&self) -> Result<BTreeSet<String>, BtfError> {
+    /// The modules with BTF; none of a kernel that does not run.
+    pub(super) fn loaded_modules(&self) -> Result<BTreeSet<String>, BtfError> {
         let modules = self.kernel.is_running.then(modules).transpose();
         Ok(modules?.unwrap_or_default())
     }

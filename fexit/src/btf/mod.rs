@@ -30,6 +30,7 @@ mod offline;
 mod prototype;
 pub(crate) mod raw;
 mod scope;
+pub(crate) mod struct_ops;
 mod suggest;
 mod tracepoint;
 

@@ -73,6 +73,16 @@ impl<'a> Type<'a> {
         (0..count).map(move |i| (this.extra(stride * i), this.extra(stride * i + 1)))
     }
 
+    /// Where a member of a struct or union begins, in bits, and how many it has if it is a bit field, else 0.
+    pub(crate) fn member_bits(&self, index: usize) -> (u32, u32) {
+        const HAS_WIDTHS: u32 = 1 << 31;
+        let offset = self.extra(3 * index + 2);
+        match self.word(1) & HAS_WIDTHS {
+            0 => (offset, 0),
+            _ => (offset & 0x00ff_ffff, offset >> 24),
+        }
+    }
+
     /// Positions in the record, in words, that hold type ids.
     pub(crate) fn reference_words(&self) -> Vec<usize> {
         self.kind.reference_words(self.vlen())

@@ -44,6 +44,33 @@ impl<'a> Scope<'a> {
         raw::resolve(id, |id| self.by_id(id))
     }
 
+    /// The size of a value of this type in bytes.
+    pub(super) fn size(self, id: u32) -> Option<u32> {
+        /// No array has more dimensions.
+        const DIMENSIONS: usize = 32;
+        let mut count = 1u32;
+        let mut t = self.resolve(id)?;
+        for _ in 0..DIMENSIONS {
+            let size = match t.kind {
+                Kind::Array => {
+                    count = count.checked_mul(t.extra(2))?;
+                    t = self.resolve(t.extra(0))?;
+                    continue;
+                }
+                Kind::Ptr => 8,
+                Kind::Int
+                | Kind::Struct
+                | Kind::Union
+                | Kind::Enum
+                | Kind::Enum64
+                | Kind::Float => t.size_or_type(),
+                _ => return None,
+            };
+            return count.checked_mul(size);
+        }
+        None
+    }
+
     /// The type ids of the function's parameters.
     fn arguments(self, function: &Type<'_>) -> Vec<u32> {
         let proto = self

@@ -2,7 +2,7 @@
 
 /// Program types, and the options that each needs.
 #[rustfmt::skip]
-const OF_PROGRAM_TYPES: [(&str, &[&str]); 27] = [
+const OF_PROGRAM_TYPES: [(&str, &[&str]); 28] = [
     ("SOCKET_FILTER", &["NET"]),
     ("SCHED_CLS", &["NET"]),
     ("SCHED_ACT", &["NET"]),
@@ -30,10 +30,11 @@ const OF_PROGRAM_TYPES: [(&str, &[&str]); 27] = [
     ("SK_LOOKUP", &["INET"]),
     ("LSM", &["BPF_LSM"]),
     ("NETFILTER", &["NETFILTER_BPF_LINK"]),
+    ("STRUCT_OPS", &["BPF_JIT"]),
 ];
 
 /// Map types, and the options that each needs.
-const OF_MAP_TYPES: [(&str, &[&str]); 7] = [
+const OF_MAP_TYPES: [(&str, &[&str]); 8] = [
     ("cgroup_array", &["CGROUPS"]),
     ("cgroup_storage", &["CGROUP_BPF"]),
     ("percpu_cgroup_storage", &["CGROUP_BPF"]),
@@ -41,6 +42,7 @@ const OF_MAP_TYPES: [(&str, &[&str]); 7] = [
     ("stack_trace", &["PERF_EVENTS"]),
     ("xskmap", &["XDP_SOCKETS"]),
     ("inode_storage", &["BPF_LSM"]),
+    ("struct_ops", &["BPF_JIT"]),
 ];
 
 /// The options that a program type needs, without `CONFIG_`.

@@ -18,7 +18,7 @@ type Row = (
 );
 
 #[rustfmt::skip]
-const SECTIONS: [Row; 92] = [
+const SECTIONS: [Row; 94] = [
     ("socket", "SOCKET_FILTER", "", (3, 19), "ddd872bc3098"),
     ("sk_reuseport/migrate", "SK_REUSEPORT", "SK_REUSEPORT_SELECT_OR_MIGRATE", (5, 14), "d5e4ddaeb6ab"),
     ("sk_reuseport", "SK_REUSEPORT", "", (4, 19), "2dbb9b9e6df6"),
@@ -59,6 +59,8 @@ const SECTIONS: [Row; 92] = [
     ("lsm_cgroup", "LSM", "LSM_CGROUP", (6, 0), "69fd337a975c"),
     ("iter", "TRACING", "TRACE_ITER", (5, 8), "15d83c4d7cef"),
     ("iter.s", "TRACING", "TRACE_ITER", (5, 10), "1e6c62a88215"), // runs where it may sleep from 5.18 on, b77fb25dcb34
+    ("struct_ops", "STRUCT_OPS", "", (5, 6), "27ae7997a661"), // of a module from 6.9 on, fcc2c1fb0651
+    ("struct_ops.s", "STRUCT_OPS", "", (6, 3), "1e12d3ef47d2"),
     ("syscall", "SYSCALL", "", (5, 14), "79a7f8bdb159"),
     ("xdp.frags/devmap", "XDP", "XDP_DEVMAP", (5, 18), "c2f2cdbeffda"),
     ("xdp/devmap", "XDP", "XDP_DEVMAP", (5, 8), "fbee97feed9b"),
@@ -185,6 +187,11 @@ impl ProgramType {
         self.row.0.starts_with("xdp.frags")
     }
 
+    /// Whether its programs implement functions of a struct of the kernel.
+    pub(crate) fn is_struct_ops(&self) -> bool {
+        self.row.1 == "STRUCT_OPS"
+    }
+
     /// The prefix of the kernel function that is the target, if the type has one; the section has the rest of its name.
     pub(crate) fn target(&self) -> Option<&'static str> {
         match self.row.0 {
@@ -294,7 +301,8 @@ mod tests {
             ("uprobe.multi.s//bin/true:main", Some("uprobe.multi.s")),
             ("fexit/vfs_open", None),
             ("freplace/main", None),
-            ("struct_ops/init", None),
+            ("struct_ops/init", Some("struct_ops")),
+            ("struct_ops.s", Some("struct_ops.s")),
         ] {
             assert_eq!(section(name), expected, "{name}");
         }

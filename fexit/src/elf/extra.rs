@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
+use super::exceptions::ExceptionCallbacks;
 use super::externs::{Extern, ExternKind};
 use super::map_values::MapValue;
 use crate::btf::core::CoreRelocation;
+use crate::btf::struct_ops::StructOps;
 
 /// A global variable and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +35,12 @@ pub(crate) struct Extra {
     /// The object's own BTF.
     pub(crate) btf: Vec<u8>,
     pub(crate) core: Vec<CoreRelocation>,
-    /// The programs that name an exception callback: `__exception_cb`.
-    pub(crate) exception_callbacks: BTreeSet<String>,
+    pub(crate) exception_callbacks: ExceptionCallbacks,
     pub(crate) map_values: Vec<MapValue>,
+    /// The initial values of global variables in an arena; none if there are no such variables.
+    pub(crate) arena: Option<Vec<u8>>,
+    /// The variables in `.struct_ops` and `.struct_ops.link`.
+    pub(crate) struct_ops: Vec<StructOps>,
     /// The `map_extra` of maps that declare it by `__ulong`.
     pub(crate) map_extras: BTreeMap<String, u64>,
     /// The `.BTF.ext` section that the parser is given.

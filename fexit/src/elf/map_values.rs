@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use object::Endianness;
-use object::elf::{FileHeader64, Rel64, SHT_REL, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
-use object::read::elf::{SectionHeader, SectionTable, Sym};
+use object::elf::{STT_FUNC, STT_OBJECT};
 
-use super::sections::{Section, elf_error};
+use super::relocations::{DataRelocation, Relocations};
 use crate::btf::raw::{Kind, Raw, Type};
 use crate::error::EbpfError;
 
@@ -28,51 +26,30 @@ pub(crate) enum Value {
 }
 
 /// The initial values of the maps in `.maps`: each is a relocation of that section.
-pub(super) fn values(
-    table: &SectionTable<'_, FileHeader64<Endianness>>,
-    endian: Endianness,
-    data: &[u8],
-    sections: &[Section],
-    btf: &Raw,
-) -> Result<Vec<MapValue>, EbpfError> {
-    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
-    let maps = |index: usize| sections.get(index).is_some_and(|s| s.name == ".maps");
-    let name = |symbol: &object::elf::Sym64<Endianness>| {
-        let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
-        String::from_utf8_lossy(name).into_owned()
-    };
-    let map_at = |offset: u64| {
-        let map = symbols.iter().find(|symbol| {
-            let start = symbol.st_value(endian);
-            symbol.st_type() == STT_OBJECT
-                && maps(symbol.st_shndx(endian).into())
-                && (start..start.saturating_add(symbol.st_size(endian))).contains(&offset)
-        })?;
-        Some((name(map), map.st_value(endian)))
-    };
+pub(super) fn values(relocations: &Relocations<'_>, btf: &Raw) -> Result<Vec<MapValue>, EbpfError> {
     let mut values = Vec::new();
-    let of_maps = table
-        .iter()
-        .filter(|section| section.sh_type(endian) == SHT_REL && maps(section.info_link(endian).0));
-    for section in of_maps {
-        let relocations: &[Rel64<Endianness>] =
-            section.data_as_array(endian, data).map_err(elf_error)?;
-        for relocation in relocations {
-            let index = object::SymbolIndex(relocation.r_sym(endian) as usize);
-            let offset = relocation.r_offset.get(endian);
-            let (Ok(symbol), Some((map, start))) = (symbols.symbol(index), map_at(offset)) else {
-                continue;
-            };
-            let value = match symbol.st_type() {
-                STT_FUNC => Value::Program(name(symbol)),
-                STT_OBJECT => Value::Map(name(symbol)),
-                _ => continue,
-            };
-            let first = definition(btf, &map).and_then(|map| values_at(btf, map));
-            let at = first.and_then(|first| offset.checked_sub(start + first));
-            if let Some(index) = at.and_then(|at| u32::try_from(at / POINTER).ok()) {
-                values.push(MapValue { map, index, value });
-            }
+    for relocation in relocations.of_data(|section| section.name == ".maps")? {
+        let DataRelocation {
+            section,
+            offset,
+            symbol,
+        } = relocation;
+        let Some(map) = relocations.variable_at(section, offset) else {
+            continue;
+        };
+        let value = match symbol.kind {
+            STT_FUNC => Value::Program(symbol.name),
+            STT_OBJECT => Value::Map(symbol.name),
+            _ => continue,
+        };
+        let first = definition(btf, &map.name).and_then(|map| values_at(btf, map));
+        let at = first.and_then(|first| offset.checked_sub(map.start + first));
+        if let Some(index) = at.and_then(|at| u32::try_from(at / POINTER).ok()) {
+            values.push(MapValue {
+                map: map.name,
+                index,
+                value,
+            });
         }
     }
     Ok(values)

@@ -4,14 +4,17 @@
 //! name after the slash, does not know externs, and does not check offsets in the file. So this module checks the offsets,
 //! keeps what aya-obj drops, and [`preprocess`] makes a copy that aya-obj can parse.
 
+pub(crate) mod arena;
+pub(crate) mod exceptions;
 pub(crate) mod externs;
 mod extra;
 pub(crate) mod map_values;
 mod preprocess;
+mod relocations;
 mod sections;
+mod struct_ops;
 mod write;
 
-use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use object::Endianness;
@@ -19,9 +22,11 @@ use object::elf::{EM_BPF, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 
 use crate::btf::core;
-use crate::btf::raw::{Kind, Raw};
+use crate::btf::raw::Raw;
 use crate::error::EbpfError;
+use exceptions::ExceptionCallbacks;
 pub(crate) use extra::{Extra, Global};
+use relocations::Relocations;
 use sections::{Header, Role, Section, elf_error, malformed, sections, without_mark};
 pub(crate) use write::{file, patch};
 
@@ -58,10 +63,16 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
     let mut copy = data.to_vec();
     preprocess::references(&mut copy, &table, endian, data, &sections, &mut extra)?;
     preprocess::externs(&mut copy, &sections, &extra);
+    let relocations = Relocations::new(&table, endian, data, &sections)?;
+    extra.arena = arena::preprocess(&mut copy, &relocations, data, &sections)?;
     if let Ok(btf) = Raw::parse(extra.btf.clone()) {
-        extra.map_values = map_values::values(&table, endian, data, &sections, &btf)?;
+        extra.map_values = map_values::values(&relocations, &btf)?;
+        let (variables, optional) = struct_ops::variables(&relocations, data, &sections, &btf)?;
+        extra.struct_ops = variables;
+        extra.optional.extend(optional);
         extra.map_extras = map_values::extras(&btf);
-        extra.exception_callbacks = exception_callbacks(&btf);
+        let symbols: Vec<_> = relocations.symbols().collect();
+        extra.exception_callbacks = ExceptionCallbacks::new(&symbols, &sections, &btf);
         preprocess::map_members(&mut copy, &sections, &btf);
     }
     preprocess::hide_programs(&mut copy, header, endian, &sections, &mut extra);
@@ -80,19 +91,6 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
         preprocess::license(&mut copy, header, endian, *index, file.len());
     }
     Ok((copy, extra))
-}
-
-/// The programs with a declaration tag that names an exception callback.
-fn exception_callbacks(btf: &Raw) -> BTreeSet<String> {
-    let tags = btf.types().filter(|t| {
-        let name = btf.string(t.name_off()).unwrap_or_default();
-        t.kind == Kind::DeclTag && name.starts_with(b"exception_callback:")
-    });
-    let programs = tags.filter_map(|tag| btf.by_id(tag.size_or_type()));
-    programs
-        .filter_map(|program| btf.string(program.name_off()))
-        .map(|name| String::from_utf8_lossy(name).into_owned())
-        .collect()
 }
 
 /// The text up to the first NUL.

@@ -13,7 +13,7 @@ use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
 use super::externs::{self, Extern};
 use super::extra::Extra;
 use super::map_values;
-use super::sections::{Header, Role, Section, elf_error, malformed};
+use super::sections::{Header, Role, Section, elf_error};
 use super::write::patch;
 use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::{Kind, Raw, Type};
@@ -77,7 +77,7 @@ pub(super) fn hide_programs(
 /// BTF lists functions and variables of the kernel in the sections `.ksyms` and `.kconfig`, which the file does not
 /// have. aya-obj fails on such a section (btf/btf.rs:590, `UnknownSectionSize`). It leaves the linkage "extern" of
 /// functions and variables, which the kernel refuses (`btf_func_check_meta` and `btf_var_check_meta` in
-/// kernel/bpf/btf.c).
+/// kernel/bpf/btf.c), as it refuses names of sections that begin with `?` before Linux 6.9.
 pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
     const EXTERN: u32 = 2;
     let Some(btf) = sections.iter().find(|section| section.name == ".BTF") else {
@@ -97,8 +97,8 @@ pub(super) fn externs(copy: &mut [u8], sections: &[Section], extra: &Extra) {
             // Linkage: global.
             Kind::Var if t.extra(0) == EXTERN => patch(copy, at(&t, 3), &1u32.to_ne_bytes()),
             Kind::DataSec => {
-                let outside = raw.is_named(t.name_off(), b".ksyms")
-                    || raw.is_named(t.name_off(), b".kconfig");
+                let name = raw.string(t.name_off()).unwrap_or_default();
+                let outside = name == b".ksyms" || name == b".kconfig" || name.starts_with(b"?");
                 let Some(integer) = integer.filter(|_| outside) else {
                     continue;
                 };
@@ -158,13 +158,6 @@ pub(super) fn references(
             let Ok(symbol) = symbols.symbol(index) else {
                 continue;
             };
-            let referred = sections.get(usize::from(symbol.st_shndx(endian)));
-            if let Some(arena) = referred.filter(|s| s.name.starts_with(".addr_space.")) {
-                return Err(malformed(format!(
-                    "its code refers to globals in an arena (section `{}`), which this library does not create",
-                    arena.name
-                )));
-            }
             let offset = relocation.r_offset.get(endian) as usize;
             let at = code.file.start.checked_add(offset);
             let Some(at) = at.filter(|at| code.file.contains(at)) else {

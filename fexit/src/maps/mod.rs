@@ -170,7 +170,8 @@ impl Map {
     }
 
     /// Maps an arena into the process, unless `map_extra` has its address: programs that use it can be loaded only if its
-    /// address is known. The map keeps the mapping.
+    /// address is known. Writes the initial values of global variables, for which it is mapped in any case. The map keeps
+    /// the mapping.
     fn map_arena(&self, fd: &MapFd) -> Result<(), MapError> {
         let Inner {
             name,
@@ -178,11 +179,18 @@ impl Map {
             object,
             ..
         } = &*self.0;
-        if create::extra(name, definition, object.as_deref()) != 0 {
+        let object = object.as_deref();
+        let address = create::extra(name, definition, object);
+        let data = object.and_then(|object| object.arena_data(name));
+        if address != 0 && data.is_none() {
             return Ok(());
         }
         let length = self.max_entries() as usize * sys::page_size();
-        let memory = SharedMemory::map(fd.as_fd(), 0, length, true).map_err(self.error("mmap"))?;
+        let memory =
+            SharedMemory::map_at(fd.as_fd(), address, length).map_err(self.error("mmap"))?;
+        if let Some(data) = data {
+            memory.write(0, data);
+        }
         let _ = self.0.data.set(Data::Mapped(memory));
         Ok(())
     }

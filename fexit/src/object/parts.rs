@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use aya_obj::Object as Parsed;
 use aya_obj::btf::BtfExt;
 
-use super::{Key, Object, catch_parser_panic, parse, relocation};
+use super::{Key, Object, parse};
 use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::Raw;
 use crate::elf;
@@ -64,12 +64,7 @@ impl Object {
             .get(program)
             .map(aya_obj::Program::function_key);
         let own = own.ok_or(ProgramError::NotLoaded)?;
-        let sections = object
-            .functions
-            .keys()
-            .map(|(section, _)| *section)
-            .collect();
-        relocation(catch_parser_panic(|| object.relocate_calls(&sections)))?;
+        self.link_calls(&mut object, true)?;
         let linked = object.functions.get(&own);
         let info = linked.map_or(&[][..], |linked| &linked.func_info.func_info);
         if info.is_empty() {

@@ -12,6 +12,8 @@ use crate::sys;
 pub(super) struct SanitizedBtf {
     pub(super) btf: Btf,
     pub(super) fd: OwnedFd,
+    /// Whether declaration tags are in it.
+    pub(super) has_decl_tags: bool,
 }
 
 /// Removes the kinds of BTF that this kernel does not know, the newest first; none if it accepts no form.
@@ -49,7 +51,13 @@ pub(super) fn sanitize(parsed: &Parsed) -> io::Result<Option<SanitizedBtf>> {
             return Ok(None);
         };
         match sys::with_memlock(|| sys::btf_load(&bytes, &mut [])) {
-            Ok(fd) => return Ok(Some(SanitizedBtf { btf, fd })),
+            Ok(fd) => {
+                return Ok(Some(SanitizedBtf {
+                    btf,
+                    fd,
+                    has_decl_tags: has(5),
+                }));
+            }
             Err(error) if is_temporary(&error) => return Err(error),
             Err(_) => {}
         }

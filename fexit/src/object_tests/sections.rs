@@ -178,13 +178,35 @@ fn damaged_objects_are_errors_and_never_panics() {
 }
 
 #[test]
-fn object_with_globals_in_an_arena_is_refused_with_the_section() {
-    let source = "int far SEC(\".addr_space.1\");
-        SEC(\"xdp\") int p(void *ctx) { return far; }";
-    let error = Object::parse(&compile(source), &Globals::new()).unwrap_err();
-    let error = error.to_string();
-    assert!(
-        error.contains("globals in an arena (section `.addr_space.1`)"),
-        "{error}"
-    );
+fn globals_in_an_arena_need_one_arena_that_is_large_enough() {
+    let arena = |name: &str| {
+        format!("struct {{ int (*type)[33]; int (*max_entries)[1]; }} {name} SEC(\".maps\");")
+    };
+    let (one, other) = (arena("one"), arena("other"));
+    let few = "int far SEC(\".addr_space.1\") = 1;";
+    let many = "char far[70000] SEC(\".addr_space.1\") = {1};";
+    for (declared, expected) in [
+        (format!("{one} {few}"), ""),
+        (few.to_owned(), "declare one map of type BPF_MAP_TYPE_ARENA"),
+        (
+            format!("{one} {other} {few}"),
+            "declare one map of type BPF_MAP_TYPE_ARENA",
+        ),
+        (
+            format!("{one} {many}"),
+            "global variables in an arena take 70000",
+        ),
+    ] {
+        let source = format!("{declared} SEC(\"xdp\") int p(void *ctx) {{ return *(int *)&far; }}");
+        match Object::parse(&compile(&source), &Globals::new()) {
+            Ok(_) => assert_eq!(expected, "", "{declared}"),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    !expected.is_empty() && text.contains(expected),
+                    "{declared}: {text}"
+                );
+            }
+        }
+    }
 }

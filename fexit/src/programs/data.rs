@@ -83,7 +83,7 @@ impl ProgramData {
         }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -198,13 +198,11 @@ impl ProgramData {
         kind: &Kind<'_>,
         btf: impl Fn() -> Result<Btf, ProgramError>,
     ) -> Result<Result<(), Refusal>, ProgramError> {
-        let extra = &self.shared.object.extra;
-        if extra.exception_callbacks.contains(&self.name) {
-            return Err(ProgramError::NotLoadable {
-                name: self.name.clone(),
-                section: self.section.clone(),
-                reason: "it has an exception callback (`__exception_cb`, Linux 6.7), which this library does not link",
-            });
+        let callbacks = &self.shared.object.extra.exception_callbacks;
+        if let Some(reason) = callbacks.error(&self.name)
+            && self.shared.object.has_decl_tags()?
+        {
+            return Err(ProgramError::Relocation { reason });
         }
         let kernel = || match &self.shared.btf {
             Some(types) => Ok(types.clone()),

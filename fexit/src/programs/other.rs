@@ -1,11 +1,14 @@
 //! Programs that this library loads and does not attach.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya_obj::generated::{BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS};
 
 use super::data::{Kind, ProgramData};
 use super::diagnose;
+use crate::btf::Btf;
+use crate::btf::struct_ops::Implemented;
 use crate::compat::{ProgramType, program_type};
 use crate::error::ProgramError;
 use crate::kernel_version::KernelVersion;
@@ -30,15 +33,19 @@ impl OtherProgram {
     /// Loads the program by the type that its section says, as libbpf 1.7 names sections: `xdp`, `tc`, `kprobe`,
     /// `tracepoint`, `cgroup/connect4`, `iter/task`, `netfilter` and so on.
     ///
+    /// A program of type `struct_ops` is loaded for the member of the kernel's struct that a variable in `.struct_ops` or
+    /// `.struct_ops.link` sets to it; no map is created.
+    ///
     /// # Minimum kernel version
     ///
     /// That of the type; the error says which.
     ///
     /// # Errors
     ///
-    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::NotLoadable`] for `freplace`, for `struct_ops`, and for a
-    /// section that is not known; [`ProgramError::TooNew`] when the kernel lacks the type; [`ProgramError::LoadError`]
-    /// with the verifier's log.
+    /// [`ProgramError::AlreadyLoaded`]; [`ProgramError::NotLoadable`] for `freplace` and for a section that is not
+    /// known; [`ProgramError::UnusedStructOps`] and [`ProgramError::StructOps`] for a program of type `struct_ops` that
+    /// implements nothing; [`ProgramError::TooNew`] when the kernel lacks the type; [`ProgramError::LoadError`] with the
+    /// verifier's log.
     pub fn load(&mut self) -> Result<(), ProgramError> {
         if self.data.is_loaded() {
             return Err(ProgramError::AlreadyLoaded);
@@ -55,6 +62,10 @@ impl OtherProgram {
             return Err(self.too_new(found));
         }
         let target = found.target().map(|prefix| self.target(prefix));
+        let implemented = found.is_struct_ops().then(|| self.implemented());
+        let implemented = implemented.transpose()?;
+        let module = implemented.as_ref().and_then(|of| of.module.as_deref());
+        let module = module.map(Btf::module_handle).transpose()?;
         let mut flags = 0;
         if found.is_sleepable() {
             flags |= BPF_F_SLEEPABLE;
@@ -64,10 +75,16 @@ impl OtherProgram {
         }
         let kind = Kind {
             prog_type: found.prog_type,
-            attach_type: found.attach_type,
+            attach_type: implemented
+                .as_ref()
+                .map_or(found.attach_type, |of| of.member),
             flags,
-            attach_btf_id: target.transpose()?.unwrap_or(0),
-            ..Kind::default()
+            attach_btf_id: match &implemented {
+                Some(of) => of.btf_id,
+                None => target.transpose()?.unwrap_or(0),
+            },
+            attach_fd: module.as_ref().map(AsFd::as_fd),
+            module: None,
         };
         let shared = Arc::clone(self.data.shared());
         self.data
@@ -96,6 +113,23 @@ impl OtherProgram {
         Ok(function.btf_id)
     }
 
+    /// The member of a struct of the kernel that the program is for.
+    fn implemented(&self) -> Result<Implemented, ProgramError> {
+        let (name, object) = (&self.data.name, &self.data.shared().object);
+        let unused = || ProgramError::UnusedStructOps {
+            name: name.clone(),
+            section: self.data.section.clone(),
+        };
+        let member = object.struct_member(name).ok_or_else(unused)?;
+        let btf = self.data.shared().running()?;
+        let found = object.struct_ops(name, &btf)?.ok_or_else(unused)?;
+        found.map_err(|misfit| ProgramError::StructOps {
+            name: name.clone(),
+            member,
+            reason: misfit.to_string(),
+        })
+    }
+
     fn too_new(&self, found: ProgramType) -> ProgramError {
         ProgramError::TooNew {
             name: self.data.name.clone(),
@@ -111,10 +145,6 @@ impl OtherProgram {
             reason: match self.data.kind() {
                 "freplace" => {
                     "it replaces a function of another program, which this library cannot select"
-                }
-                "struct_ops" => {
-                    "it is loaded together with a map of the struct that it belongs to, which this library does not \
-                     create"
                 }
                 _ => "its section names no known program type",
             },

@@ -201,17 +201,12 @@ fn hooks_and_tracepoints_are_looked_up_by_their_btf_types() {
 fn program_that_cannot_be_loaded_by_itself_is_refused_with_the_reason() {
     let source = "
         SEC(\"freplace/main\") int replaces(void *ctx) { return 0; }
-        SEC(\"struct_ops/init\") int of_struct(void *ctx) { return 0; }
-        SEC(\"something/else\") int unknown(void *ctx) { return 0; }
-        __attribute__((btf_decl_tag(\"exception_callback:caught\")))
-        SEC(\"tc\") int throws(void *ctx) { return 0; }";
+        SEC(\"something/else\") int unknown(void *ctx) { return 0; }";
     let calls = kernel(|_, _| None);
     let mut ebpf = Ebpf::load(&compile(source)).unwrap();
     for (name, section, reason) in [
         ("replaces", "freplace/main", "another program"),
-        ("of_struct", "struct_ops/init", "map of the struct"),
         ("unknown", "something/else", "no known program type"),
-        ("throws", "tc", "exception callback"),
     ] {
         let Program::Other(program) = ebpf.program_mut(name).unwrap() else {
             panic!("{name}");

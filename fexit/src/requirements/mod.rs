@@ -2,8 +2,6 @@
 
 mod calls;
 mod missing;
-#[cfg(test)]
-mod missing_tests;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -175,6 +173,14 @@ impl<'a> Survey<'a> {
                 gpl: self.gpl,
             },
         };
+        let callbacks = &self.object.extra.exception_callbacks;
+        if callbacks.is_named_by(name) {
+            required.requirements.push(Requirement {
+                what: "it has an exception callback".to_owned(),
+                minimum: Some(KernelVersion::new(6, 7, 0)),
+                source: "kernel commit b9ae0c9dd0ac".to_owned(),
+            });
+        }
         let mut found = Found::default();
         found.look_at(&function.instructions);
         self.add(&found, &mut required);

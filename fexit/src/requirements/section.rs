@@ -105,6 +105,8 @@ pub enum TargetKind {
     Probes,
     /// A system call with a kprobe; it is needed to attach the program, not to load it.
     SystemCall,
+    /// A member of a struct, `STRUCT.MEMBER`: BTF must have the struct with it, and the type `bpf_struct_ops_STRUCT`.
+    StructMember,
     /// A tracepoint, `CATEGORY/NAME` or `NAME`; it is needed to attach the program, not to load it.
     TracePoint,
 }
@@ -112,8 +114,11 @@ pub enum TargetKind {
 impl TargetKind {
     /// Whether the kernel must have it before it loads the program.
     pub fn is_for_load(self) -> bool {
-        use TargetKind::{BtfTracePoint, Function, Hook, Iterator};
-        matches!(self, Function | BtfTracePoint | Hook | Iterator)
+        use TargetKind::{BtfTracePoint, Function, Hook, Iterator, StructMember};
+        matches!(
+            self,
+            Function | BtfTracePoint | Hook | Iterator | StructMember
+        )
     }
 }
 
@@ -137,6 +142,7 @@ pub(super) fn target_kind(data: &ProgramData) -> Option<TargetKind> {
         "tp_btf" => TargetKind::BtfTracePoint,
         "lsm" | "lsm_cgroup" => TargetKind::Hook,
         "iter" => TargetKind::Iterator,
+        "struct_ops" => TargetKind::StructMember,
         "kprobe" | "kretprobe" => TargetKind::Probe,
         "kprobe.multi" | "kretprobe.multi" | "kprobe.session" => TargetKind::Probes,
         "ksyscall" | "kretsyscall" => TargetKind::SystemCall,
@@ -147,12 +153,18 @@ pub(super) fn target_kind(data: &ProgramData) -> Option<TargetKind> {
     })
 }
 
-/// The target in the section; none if the section names none, or if it is not one of the kernel's.
+/// The target in the section, or of the variable that names a program of type `struct_ops`; none if there is none, or if
+/// it is not one of the kernel's.
 pub(super) fn target(data: &ProgramData) -> Option<KernelTarget> {
-    Some(KernelTarget::parse(
-        target_kind(data)?,
-        data.section_target()?,
-    ))
+    let kind = target_kind(data)?;
+    if kind == TargetKind::StructMember {
+        return Some(KernelTarget {
+            kind,
+            module: None,
+            name: data.shared().object.struct_member(&data.name)?,
+        });
+    }
+    Some(KernelTarget::parse(kind, data.section_target()?))
 }
 
 impl KernelTarget {

@@ -366,3 +366,46 @@ fn helpers_that_require_a_licence_are_named_for_all_types() {
     let required = Ebpf::load(&object).unwrap().requirements().unwrap();
     assert_eq!(required["p"].minimum(), None);
 }
+
+#[test]
+fn struct_ops_exceptions_and_arenas_have_requirements() {
+    let source = "
+        struct ops___part { int (*first)(int a); int (*second)(void); };
+        SEC(\"struct_ops/anything\") int implements(void *ctx) { return 0; }
+        SEC(\"struct_ops.s\") int sleeps(void *ctx) { return 0; }
+        SEC(\"struct_ops\") int unused(void *ctx) { return 0; }
+        SEC(\".struct_ops\") struct ops___part v = { .second = (void *)implements, .first = (void *)sleeps };
+        struct { int (*type)[33]; int (*max_entries)[1]; } arena SEC(\".maps\");
+        int far SEC(\".addr_space.1\") = 1;
+        SEC(\"xdp\") int reads(void *ctx) { return *(volatile int *)&far; }
+        int caught(u64 cookie) { return ((long (*)(void))158)() + 1; }
+        __attribute__((btf_decl_tag(\"exception_callback:caught\")))
+        SEC(\"xdp\") int throws(void *ctx) { return 0; }";
+    let all = Ebpf::load(&compile(source))
+        .unwrap()
+        .requirements()
+        .unwrap();
+    let first = |program: &str| reasons(&all[program]).remove(0);
+    let target = |program: &str| {
+        all[program]
+            .target
+            .as_ref()
+            .map(|target| target.name.as_str())
+    };
+    assert_eq!(target("implements"), Some("ops.second"));
+    assert_eq!(target("sleeps"), Some("ops.first"));
+    assert_eq!(target("unused"), None);
+    assert_eq!(
+        first("implements"),
+        "5.6 it is a program of type `struct_ops`"
+    );
+    assert_eq!(
+        first("sleeps"),
+        "6.3 it is a program of type `struct_ops.s`"
+    );
+    assert!(all["sleeps"].is_sleepable && !all["implements"].is_sleepable);
+    assert_eq!(first("reads"), "6.9 its map arena is of type arena");
+    assert_eq!(first("throws"), "6.7 it has an exception callback");
+    // What the callback requires, the program does.
+    assert_eq!(all["throws"].helpers, [158]);
+}

@@ -28,10 +28,12 @@ pub(super) enum Syscall<'a> {
     Uname(&'a mut libc::utsname),
 }
 
-/// A new mapping; the kernel chooses the address.
+/// A new mapping.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mmap<'a> {
     pub(super) fd: BorrowedFd<'a>,
+    /// A proposal, for the kernel chooses the address; 0 if there is none.
+    pub(super) address: usize,
     pub(super) offset: usize,
     pub(super) len: usize,
     pub(super) protection: c_int,
@@ -112,7 +114,7 @@ pub(super) fn to_kernel(call: Syscall<'_>) -> io::Result<c_long> {
             // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
             let start = unsafe {
                 libc::mmap(
-                    ptr::null_mut(),
+                    ptr::without_provenance_mut(map.address),
                     map.len,
                     map.protection,
                     map.flags,

@@ -26,6 +26,7 @@ pub(crate) fn kernel(answer: impl FnMut(&mut Call<'_>) -> Option<i32> + 'static)
         perf: RefCell::new(Box::new(|_, _| None)),
         mmap: Cell::new(None),
         mappings: RefCell::default(),
+        addresses: RefCell::default(),
         probe: Cell::new(libc::EINVAL),
         release: RefCell::new("6.1.0".to_owned()),
         calls: RefCell::default(),
@@ -48,6 +49,8 @@ pub(crate) struct Kernel {
     pub(crate) mmap: Cell<Option<i32>>,
     /// The calls of `mmap`: offset, length, protection and flags.
     pub(crate) mappings: RefCell<Vec<(usize, usize, i32, i32)>>,
+    /// The addresses that the calls of `mmap` propose.
+    pub(crate) addresses: RefCell<Vec<usize>>,
     /// The `errno` of the probe whether programs may have a target, which no kernel accepts.
     pub(crate) probe: Cell<i32>,
     pub(crate) release: RefCell<String>,
@@ -247,6 +250,7 @@ pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
         Syscall::Mmap(map) => {
             let mapping = (map.offset, map.len, map.protection, map.flags);
             kernel.mappings.borrow_mut().push(mapping);
+            kernel.addresses.borrow_mut().push(map.address);
             kernel.mmap.get().map_or_else(|| to_kernel(call), errno)
         }
         Syscall::SetMemlock(limit) => {

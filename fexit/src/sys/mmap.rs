@@ -34,9 +34,23 @@ impl SharedMemory {
         let write = if writable { libc::PROT_WRITE } else { 0 };
         let start = map(Mmap {
             fd,
+            address: 0,
             offset,
             len,
             protection: libc::PROT_READ | write,
+            flags: libc::MAP_SHARED,
+        })?;
+        Ok(Self { start, len })
+    }
+
+    /// Maps `len` bytes, a number of pages, to read and write, at this address if it is free; at any if it is 0.
+    pub(crate) fn map_at(fd: BorrowedFd<'_>, address: u64, len: usize) -> io::Result<Self> {
+        let start = map(Mmap {
+            fd,
+            address: usize::try_from(address).map_err(io::Error::other)?,
+            offset: 0,
+            len,
+            protection: libc::PROT_READ | libc::PROT_WRITE,
             flags: libc::MAP_SHARED,
         })?;
         Ok(Self { start, len })
@@ -177,6 +191,7 @@ impl Mapped {
     pub(crate) fn read_only(file: &std::fs::File, len: usize) -> io::Result<Self> {
         let start = map(Mmap {
             fd: file.as_fd(),
+            address: 0,
             offset: 0,
             len,
             protection: libc::PROT_READ,

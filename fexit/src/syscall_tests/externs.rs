@@ -22,9 +22,9 @@ const DECLARATIONS: &str = "
     extern int CONFIG_HZ KCONFIG;";
 
 /// Instructions: code, registers, offset, immediate.
-type Insns = Vec<(u8, u8, i16, i32)>;
+pub(super) type Insns = Vec<(u8, u8, i16, i32)>;
 
-fn insns(call: &mut Call<'_>) -> Insns {
+pub(super) fn insns(call: &mut Call<'_>) -> Insns {
     let load: &mut ProgLoadAttr = call.attr();
     let bytes = fake::memory(load.insns, u64::from(load.insn_cnt) * 8);
     let insn = |&[code, registers, a, b, c, d, e, f]: &[u8; 8]| {
@@ -41,7 +41,7 @@ fn kernel_function_call_has_its_id_and_the_number_of_its_module() {
         fake::kernel(|_| None).lacks(&[], &source);
         Btf::from_sys_fs().unwrap()
     };
-    let module = testing::split_btf(base.raw().unwrap(), "in_module");
+    let module = testing::split_btf(base.raw().unwrap(), "void in_module(void) {}");
     let mut answer = btf_objects(vec![(9, "a_module", vec![], true)]);
     let seen = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let (loads, mut module_fd) = (Rc::clone(&seen), 0);

@@ -118,29 +118,6 @@ fn initial_values_of_maps_reach_the_kernel() {
 }
 
 #[test]
-fn arena_without_an_address_is_mapped() {
-    let size = 9 * crate::sys::page_size();
-    let (kernel, _) = kernel(move |call| {
-        if call.cmd == BPF_MAP_CREATE {
-            call.fd = Some(fake::mappable(size as u64));
-        }
-        None
-    });
-    let mapped = |extra: &str| {
-        let arena = format!("int (*type)[33]; int (*max_entries)[9]; {extra}");
-        with_map(&arena).map("m").unwrap().fd().unwrap();
-        let sizes: Vec<_> = kernel.mappings.take().iter().map(|all| all.1).collect();
-        (
-            created(&kernel).last().unwrap().map_extra,
-            sizes.contains(&size),
-        )
-    };
-    assert_eq!(mapped(""), (0, true));
-    // The address is known. clang before 15 writes only the lower half of the value.
-    assert_eq!(mapped("enum { value = 7 } map_extra;"), (7, false));
-}
-
-#[test]
 fn extra_and_sizes_of_rings_reach_the_kernel() {
     let (kernel, _) = kernel(|_| None);
     let bloom = "int (*type)[30]; int (*max_entries)[9]; u64 *value; int (*map_extra)[3];";

@@ -1,12 +1,15 @@
 //! The system calls of the library: each field of the attributes that changes what the kernel does.
 
+mod arena;
 mod attach;
 mod elements;
+mod exceptions;
 mod externs;
 mod links;
 mod maps;
 mod programs;
 mod rings;
+mod struct_ops;
 mod symbols;
 mod targets;
 

@@ -69,7 +69,7 @@ fn module_function_is_passed_with_the_btf_of_the_module() {
         kernel.lacks(&[], TARGETS);
         Btf::from_sys_fs().unwrap()
     };
-    let module = testing::split_btf(base.raw().unwrap(), "in_module");
+    let module = testing::split_btf(base.raw().unwrap(), "void in_module(void) {}");
     let objects = vec![
         (1, "vmlinux", vec![], true),
         (5, "a_module", vec![], false),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::all_kernels::AllKernels;
 use crate::kernels::Options;
 
 /// Show which kernels have a function in their BTF, whether its name is ambiguous, and its signatures; boots nothing
@@ -11,15 +12,9 @@ pub struct FunctionsArgs {
     #[arg(required = true, value_name = "PATTERN")]
     pub patterns: Vec<String>,
 
-    /// Look at these kernels
-    #[arg(
-        short,
-        long = "kernel",
-        value_name = "KERNEL",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    pub kernels: Vec<String>,
+    /// The kernels.
+    #[command(flatten)]
+    pub all: AllKernels,
 
     /// Print JSON to stdout
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::all_kernels::AllKernels;
 use crate::{initramfs::bpf_objects::ObjectArgs, kernels::Options, vm::Mode};
 
 /// Find the oldest and the newest kernel on which each program of an object works, with as few boots as possible
@@ -13,15 +14,9 @@ pub struct MinimumArgs {
     #[command(flatten)]
     pub objects: ObjectArgs,
 
-    /// Search these kernels
-    #[arg(
-        short,
-        long = "kernel",
-        value_name = "KERNEL",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    pub kernels: Vec<String>,
+    /// The kernels.
+    #[command(flatten)]
+    pub all: AllKernels,
 
     /// Also search a local kernel: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
     #[arg(long = "kernel-image", value_name = "FILE")]

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod all_kernels;
 pub mod build;
 pub mod cache;
 pub mod exec;

@@ -40,7 +40,7 @@ pub fn run(args: &VeristatArgs) -> Result<u8> {
     let table = Table::new(&report, &args.sort);
     let text = match args.output_format {
         Format::Table => table.text(),
-        Format::Csv => table.csv(),
+        Format::Csv => table.csv()?,
         Format::Json => file::json(&report)?,
     };
     let judged = show(&report, None, &board);

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use anyhow::Result;
 use protocol::program::VerifierFigures;
 
 use super::{model::Report, program::ProgramReport};
@@ -114,7 +115,7 @@ impl FromStr for SortKey {
     type Err = String;
 
     /// `FIELD`, or `FIELD^` for ascending, or `FIELDv`, `FIELD.`, `FIELD!` or `FIELD_` for descending.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (name, descending) = if let Some(name) = text.strip_suffix('^') {
             (name, Some(false))
         } else if let Some(name) = text.strip_suffix(['v', 'V', '.', '!', '_']) {
@@ -229,23 +230,14 @@ impl Table {
         text
     }
 
-    /// Comma-separated values, as RFC 4180 has them.
-    pub fn csv(&self) -> String {
-        let mut csv = Self::headings().join(",") + "\n";
+    /// Comma-separated values.
+    pub fn csv(&self) -> Result<String> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(Self::headings())?;
         for row in &self.rows {
-            let cells: Vec<_> = row.iter().map(|value| quoted(value.text())).collect();
-            csv.push_str(&cells.join(","));
-            csv.push('\n');
+            csv.write_record(row.iter().map(Value::text))?;
         }
-        csv
-    }
-}
-
-fn quoted(text: String) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text
+        Ok(String::from_utf8(csv.into_inner()?)?)
     }
 }
 
@@ -360,13 +352,11 @@ mod tests {
         report.kernels.truncate(1);
         report.kernels[0].programs[0].object = "a,\"b\"\n.o".into();
         assert_eq!(
-            Table::new(&report, &[]).csv(),
+            Table::new(&report, &[]).csv().unwrap(),
             "file,prog,kernel,verdict,duration,insns,insns_left,states,peak_states,stack,prog_size,longest,xlated,\
              prog_size_jited\n\
              \"a,\"\"b\"\"\\u{a}.o\",on_read,5.10,success,,12,999988,0,3,,,,,425\n"
         );
-        assert_eq!(quoted("two\nlines".into()), "\"two\nlines\"");
-        assert_eq!(quoted("plain".into()), "plain");
     }
 
     #[test]

@@ -6,8 +6,10 @@ macro_rules! object {
     };
 }
 
+pub(crate) const ARENA: &[u8] = object!("arena");
 pub(crate) const COOKIE: &[u8] = object!("cookie");
 pub(crate) const COUNT_CALLS: &[u8] = object!("count_calls");
+pub(crate) const EXCEPTIONS: &[u8] = object!("exceptions");
 pub(crate) const FENTRY: &[u8] = object!("fentry");
 pub(crate) const FENTRY_TEST: &[u8] = object!("fentry_test");
 pub(crate) const FILENAME_LOOKUP: &[u8] = object!("filename_lookup");
@@ -34,6 +36,7 @@ pub(crate) const REFUSED: &[u8] = object!("refused");
 pub(crate) const SESSION: &[u8] = object!("session");
 pub(crate) const SIGNATURES: &[u8] = object!("signatures");
 pub(crate) const SLEEPABLE: &[u8] = object!("sleepable");
+pub(crate) const STRUCT_OPS: &[u8] = object!("struct_ops");
 pub(crate) const EVENT_MAPS: &[u8] = object!("event_maps");
 pub(crate) const MANY_ARGUMENTS: &[u8] = object!("many_arguments");
 pub(crate) const TP_BTF: &[u8] = object!("tp_btf");

@@ -15,7 +15,7 @@ use crate::kernels::of_module;
 
 /// Prints the functions. Fails if no kernel has one that matches.
 pub fn run(args: &FunctionsArgs) -> Result<u8> {
-    let kernels = kernel_files::read(&args.kernels, &args.store)?;
+    let kernels = kernel_files::read(&args.all.kernels, &args.store)?;
     let mut table = Table::new(kernels.iter().map(|kernel| kernel.requested.clone()));
     for (module, globs) in by_module(&args.patterns) {
         let seen = kernels.iter().map(|kernel| listed(kernel, module, &globs));

@@ -32,7 +32,7 @@ pub fn run(args: &MinimumArgs) -> Result<u8> {
     };
     let interrupt = Interrupt::new().context("cannot listen for signals")?;
     let board = Board::new(args.verbose);
-    let kernels = (kernels, args.kernels.as_slice(), args.own.as_slice());
+    let kernels = (kernels, args.all.kernels.as_slice(), args.own.as_slice());
     let booter = Booter::new(kernels, &options, &programs, &board, &interrupt)?;
     let mut bisection = Bisection::new(&programs, &booter)?;
     bisection.go(&booter, &board)?;

@@ -61,7 +61,8 @@ fn kind(error: &ProgramError) -> ReasonKind {
     match error {
         E::NoTarget { .. } => ReasonKind::NoTarget,
         E::NotLoadable { .. } => ReasonKind::NotCovered,
-        E::Btf(BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }) => {
+        E::StructOps { .. }
+        | E::Btf(BtfError::UnknownBtfTypeName { .. } | BtfError::UnknownModule { .. }) => {
             ReasonKind::TargetMissing
         }
         E::Btf(BtfError::AmbiguousName { .. }) => ReasonKind::TargetAmbiguous,

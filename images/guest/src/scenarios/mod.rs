@@ -33,6 +33,7 @@ mod many_arguments;
 mod map_values;
 mod maps;
 mod module;
+mod newer_programs;
 mod other_types;
 mod overhead;
 mod parallel_faults;
@@ -43,6 +44,7 @@ mod selftest;
 mod sessions;
 mod shared_maps;
 mod signatures;
+mod struct_ops;
 mod target_errors;
 mod targets;
 mod test_run;
@@ -87,6 +89,8 @@ const FAMILIES: &[&[Scenario]] = &[
     lsm::SCENARIOS,
     tp_btf::SCENARIOS,
     other_types::SCENARIOS,
+    struct_ops::SCENARIOS,
+    newer_programs::SCENARIOS,
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,

@@ -13,7 +13,8 @@ scenarios! {
 }
 
 /// The sections whose types are newer than fexit, by the first release that has them.
-const NEWER: [((u16, u16), &[&str]); 12] = [
+const NEWER: [((u16, u16), &[&str]); 14] = [
+    ((5, 6), &["struct_ops"]),
     (
         (5, 8),
         &[
@@ -40,6 +41,7 @@ const NEWER: [((u16, u16), &[&str]); 12] = [
         ],
     ),
     ((6, 0), &["uprobe.s", "uretprobe.s", "usdt.s", "lsm_cgroup"]),
+    ((6, 3), &["struct_ops.s"]),
     ((6, 4), &["netfilter"]),
     (
         (6, 6),
@@ -124,4 +126,4 @@ fn other_types(context: &mut Context) -> Result<()> {
 const BY_CONFIGURATION: [&str; 2] = ["on_lirc_mode2", "on_netfilter"];
 
 /// The programs that no kernel could load as they are.
-const NOT_LOADABLE: [&str; 3] = ["replaces", "of_struct", "unknown"];
+const NOT_LOADABLE: [&str; 2] = ["replaces", "unknown"];

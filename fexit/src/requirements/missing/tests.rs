@@ -171,3 +171,31 @@ fn options_that_the_configuration_does_not_set_are_named() {
         ["NotAttached option CONFIG_LSM"]
     );
 }
+
+#[test]
+fn struct_that_the_kernel_lacks_may_be_of_a_module_and_a_missing_member_is_refused() {
+    let found = |name: &str, member: &str| {
+        let object = Ebpf::load(&compile(&format!(
+            "struct {name} {{ int (*{member})(void); }};
+             SEC(\"struct_ops\") int p(void *ctx) {{ return 0; }}
+             SEC(\".struct_ops\") struct {name} v = {{ .{member} = (void *)p }};"
+        )));
+        let object = object.unwrap();
+        let required = object.requirements().unwrap().remove("p").unwrap();
+        let types = "struct ops { int (*first)(void); }; struct bpf_struct_ops_ops { struct ops data; } value;
+             enum bpf_prog_type { BPF_PROG_TYPE_STRUCT_OPS = 27 } type;";
+        let files = KernelFiles {
+            btf: &kernel(types),
+            modules: &BTreeMap::new(),
+            config: None,
+        };
+        let found = object.missing("p", &required, required.target.as_ref(), &files);
+        let found = found.unwrap().into_iter();
+        let line =
+            |one: crate::Missing| format!("{:?} {} {}", one.effect, one.kind.name(), one.name);
+        found.map(line).collect::<Vec<_>>()
+    };
+    assert!(found("ops___part", "first").is_empty());
+    assert_eq!(found("ops", "second"), ["Refused target ops.second"]);
+    assert_eq!(found("others", "first"), ["Depends target others.first"]);
+}

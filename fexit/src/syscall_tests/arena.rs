@@ -1,0 +1,98 @@
+//! Arenas: their mapping, and global variables in them.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use aya_obj::generated::bpf_cmd::{BPF_MAP_CREATE, BPF_PROG_LOAD};
+
+use super::externs::insns;
+use super::{kernel, number, object_of, with_map};
+use crate::programs::OtherProgram;
+use crate::sys::attr::MapCreateAttr;
+use crate::sys::fake;
+
+#[test]
+fn arena_without_an_address_is_mapped() {
+    let size = 9 * crate::sys::page_size();
+    let (kernel, _) = kernel(move |call| {
+        if call.cmd == BPF_MAP_CREATE {
+            call.fd = Some(fake::mappable(size as u64));
+        }
+        None
+    });
+    let mapped = |extra: &str| {
+        let arena = format!("int (*type)[33]; int (*max_entries)[9]; {extra}");
+        with_map(&arena).map("m").unwrap().fd().unwrap();
+        let sizes: Vec<_> = kernel.mappings.take().iter().map(|all| all.1).collect();
+        (
+            kernel.attrs::<MapCreateAttr>().last().unwrap().map_extra,
+            sizes.contains(&size),
+        )
+    };
+    assert_eq!(mapped(""), (0, true));
+    // The address is known. clang before 15 writes only the lower half of the value.
+    assert_eq!(mapped("enum { value = 7 } map_extra;"), (7, false));
+}
+
+/// The static variable is referred to by its section, and the number in the instruction.
+#[test]
+fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
+    let source = "
+        struct { int (*type)[33]; int (*max_entries)[2]; } m SEC(\".maps\");
+        u64 first SEC(\".addr_space.1\") = 0x1122;
+        static volatile u64 second SEC(\".addr_space.1\") = 0x3344;
+        SEC(\"xdp\") int p(void *ctx) { return *(volatile u64 *)&first + second; }";
+    let size = 2 * crate::sys::page_size() as u64;
+    let seen = Rc::new(RefCell::new((None, Vec::new())));
+    let loads = Rc::clone(&seen);
+    let (kernel, _) = kernel(move |call| {
+        if call.cmd == BPF_MAP_CREATE {
+            let memory = fake::mappable(size);
+            loads.borrow_mut().0 = Some(File::from(memory.try_clone().unwrap()));
+            call.fd = Some(memory);
+        }
+        if call.cmd == BPF_PROG_LOAD {
+            loads.borrow_mut().1 = insns(call);
+        }
+        None
+    });
+    let mut ebpf = object_of(source);
+    let program: &mut OtherProgram = ebpf.program_mut("p").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    let map = number(ebpf.map("m").unwrap().fd().unwrap()).cast_signed();
+    let (memory, insns) = seen.take();
+    let mut values = [0; 16];
+    memory.unwrap().read_exact_at(&mut values, 0).unwrap();
+    assert_eq!(
+        values,
+        [0x1122_u64.to_ne_bytes(), 0x3344_u64.to_ne_bytes()].concat()[..]
+    );
+    let constants = insns.windows(2).filter(|pair| pair[0].0 == 0x18);
+    let constants: Vec<_> = constants
+        .map(|pair| (pair[0].1 >> 4, pair[0].3, pair[1].3))
+        .collect();
+    assert_eq!(constants, [(2, map, 0), (2, map, 8)]);
+    assert_eq!(kernel.count(BPF_MAP_CREATE), 1);
+    assert_eq!(ebpf.requirements().unwrap()["p"].maps, ["m"]);
+}
+
+#[test]
+fn arena_with_globals_is_mapped_at_its_address() {
+    let size = 2 * crate::sys::page_size();
+    let (kernel, _) = kernel(move |call| {
+        if call.cmd == BPF_MAP_CREATE {
+            call.fd = Some(fake::mappable(size as u64));
+        }
+        None
+    });
+    let address = 0x2000_0000;
+    let ebpf = object_of(
+        "struct { int (*type)[33]; int (*max_entries)[2]; enum { at = 0x20000000 } map_extra; } m SEC(\".maps\");
+         int first SEC(\".addr_space.1\") = 1;
+         SEC(\"xdp\") int p(void *ctx) { return *(volatile int *)&first; }",
+    );
+    ebpf.map("m").unwrap().fd().unwrap();
+    assert_eq!(kernel.addresses.borrow().last(), Some(&address));
+}
