@@ -41,6 +41,9 @@ const SOURCE: &str = r#"
     SEC("fmod_ret/vfs_read") int on_change(u64 *ctx) { return 0; }
     SEC("xdp") int on_frame(void *ctx) { return 2; }
     SEC("freplace/main") int on_replace(void *ctx) { return 2; }
+    struct tcp_congestion_ops { void *pad; void (*init)(void *sk); };
+    SEC("struct_ops/any") int on_init(u64 *ctx) { return 0; }
+    SEC(".struct_ops") struct tcp_congestion_ops ops = { .init = (void *)on_init };
 "#;
 
 #[test]
@@ -77,6 +80,11 @@ fn inspect_lists_requirements_and_reasons() {
         (&on_change["attach_type"], &on_change["minimum"]),
         (&"MODIFY_RETURN".into(), &"5.7".into())
     );
+    let on_init = program("on_init");
+    assert_eq!(
+        (&on_init["target"], &on_init["minimum"]),
+        (&"tcp_congestion_ops.init".into(), &"5.6".into())
+    );
     assert_eq!(facts["not_ours"][0]["kind"], "freplace");
     assert_eq!(facts["not_ours"][1], Value::Null);
     let counts = facts["maps"]
@@ -96,6 +104,7 @@ fn inspect_lists_requirements_and_reasons() {
         "earliest kernel for all programs: 5.19",
         "    5.19   it calls bpf_get_attach_cookie (kernel commit 2fcc82411e74)",
         "  types     struct file.f_pos (offset)",
+        "  target    tcp_congestion_ops.init",
         "  on_replace                freplace (section freplace/main)",
     ] {
         assert!(page.lines().any(|l| l == line), "no `{line}` in\n{page}");
