@@ -35,11 +35,19 @@ pub fn command(args: &BuildArgs) -> Result<u8> {
         move || build(&args, &kernels, &tools, &board, &interrupt)
     };
     match (interrupt.or_leave(work), interrupt.exit_code()) {
-        (Ok(Built { kernel, was_there }), _) => {
+        (
+            Ok(Built {
+                kernel,
+                was_there,
+                took,
+            }),
+            _,
+        ) => {
             let how = if was_there {
-                "had been built before"
+                "had been built before".to_owned()
             } else {
-                "is built"
+                let seconds = took.as_secs();
+                format!("is built, in {} min {} s", seconds / 60, seconds % 60)
             };
             let build = kernel.source.build.as_ref();
             let side = if build.is_some_and(Build::is_lower_side) {

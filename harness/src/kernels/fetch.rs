@@ -66,7 +66,7 @@ impl Kernels {
     }
 
     pub(super) fn newest_cached(&self, series: &str) -> Result<Option<Resolved>> {
-        let entries = self.cache.entries(series)?.into_iter();
+        let entries = self.cache.entries(series).into_iter();
         let published = entries.filter(|entry| entry.source.kind != Kind::Built);
         let newest = published
             .max_by(|a, b| version::compare(&a.source.package_version, &b.source.package_version));
@@ -81,12 +81,12 @@ impl Kernels {
         }
         if resolved.source.kind == Kind::Built {
             bail!(
-                "the built kernel {name} is {}: `harness kernels build {}` builds it again",
+                "the built kernel {name} is {}: `{}` builds it again",
                 match cached {
                     Lookup::Damaged(why) => format!("damaged ({why})"),
                     _ => "not in the cache".to_owned(),
                 },
-                resolved.version
+                resolved.build_command()
             );
         }
         if self.options.offline {

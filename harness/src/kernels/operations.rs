@@ -49,7 +49,7 @@ pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
                 Lookup::Ready(_)
             ))
         };
-        let built = kernels.built_of(series)?.into_iter().next();
+        let built = kernels.built_of(series).into_iter().next();
         let build = built.as_ref().and_then(|entry| entry.source.build.as_ref());
         Ok(Series {
             name: series.name.clone(),
@@ -116,7 +116,7 @@ pub fn verify(kernels: &Kernels, requests: &[String]) -> Result<Vec<(String, Hea
                 let entry = dir.file_name().unwrap_or_default().to_string_lossy();
                 let again = match resolved.source.kind {
                     Kind::Built => {
-                        format!("`harness kernels build {}` builds it", resolved.version)
+                        format!("`{}` builds it", resolved.build_command())
                     }
                     _ => "the next run downloads it".to_owned(),
                 };
@@ -186,7 +186,7 @@ fn update_with(
                 "only a series can be locked, and {name:?} is not one"
             )));
         };
-        if let Origin::KernelOrg(_) = kernels.matrix().source(known)? {
+        if let Origin::KernelOrg(_) | Origin::Own = kernels.matrix().source(known)? {
             return Err(usage(format!(
                 "{name} is built, not downloaded, so there is nothing to lock: `harness kernels build {name}`"
             )));

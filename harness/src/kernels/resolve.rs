@@ -34,6 +34,10 @@ impl Kernels {
                  `harness kernels build {0}` builds it",
                 request.text.trim_end_matches(BUILT)
             ))),
+            Origin::Own => Err(usage(format!(
+                "the cache has no build of {}: `harness kernels build --source DIR` builds one from your source",
+                request.text
+            ))),
             Origin::Url(files) => match request.exact {
                 None => Ok(files.resolve(request.text, Some(&request.series.source))),
                 Some(exact) => Err(usage(format!(
@@ -273,7 +277,7 @@ impl Kernels {
             Origin::Debian(archive) => &archive.mirrors,
             Origin::Rpm(repositories) => &repositories.mirrors,
             Origin::UbuntuMainline(builds) => &builds.mirrors,
-            Origin::KernelOrg(_) | Origin::Url(_) => &[],
+            Origin::KernelOrg(_) | Origin::Url(_) | Origin::Own => &[],
         })
     }
 

@@ -7,6 +7,9 @@ use crate::kernels::version;
 /// The name of the source kernel.org.
 pub(crate) const KERNEL_ORG: &str = "kernel.org";
 
+/// The source, as in `kernels.toml`, of kernels that the harness built from the user's own source.
+pub(crate) const OWN_SOURCE: &str = "own source";
+
 /// The end of `uname -r` of a kernel that the harness built.
 pub(crate) const BUILT: &str = "-built";
 
@@ -72,7 +75,7 @@ pub struct Source {
 /// How a kernel was built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// A checksum of the fields below except `proof`, and of the requested configuration. Stored as `recipe`.
+    /// A checksum of the tools, the requested configuration and the user's variables for `make`. Stored as `recipe`.
     #[serde(rename = "recipe")]
     pub inputs_digest: String,
     /// As `gcc (Debian 12.2.0-14) 12.2.0`.
@@ -81,6 +84,9 @@ pub struct Build {
     pub linker: String,
     /// As `v1.24`.
     pub pahole: String,
+    /// The configuration that it started from, if not the kernel's defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_config: Option<String>,
     /// The variables for `make`.
     pub make: Vec<String>,
     /// The arguments for pahole in addition to the kernel's own.
@@ -112,6 +118,21 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// The command that builds it again, if the harness built it.
+    pub(crate) fn build_command(&self) -> String {
+        let (source, artifact) = (&self.source, self.source.artifacts.first());
+        let what = match artifact {
+            Some(artifact) if source.name == OWN_SOURCE => format!("--source {}", artifact.path),
+            _ => self.version.clone(),
+        };
+        let name = if self.series.starts_with(|c: char| c.is_ascii_digit()) {
+            String::new()
+        } else {
+            format!(" --name {}", self.series)
+        };
+        format!("harness kernels build {what}{name}")
+    }
+
     /// Whether the user asked for any version of the series.
     pub(crate) fn any_of_series(&self) -> bool {
         self.requested == self.series

@@ -56,14 +56,16 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Reads the matrix. Neither touches the network nor writes anything.
+    /// Reads the matrix, and which kernels were built. Neither touches the network nor writes anything.
     pub fn open(options: Options) -> Result<Self> {
-        let matrix = match &options.matrix {
+        let mut matrix = match &options.matrix {
             Some(path) => Matrix::read(path)?,
             None => Matrix::built_in()?,
         };
+        let cache = Cache::new(options.cache_dir.clone())?;
+        matrix.add_built(cache.built_series());
         Ok(Self {
-            cache: Cache::new(options.cache_dir.clone())?,
+            cache,
             client: Client::new(options.patience.clone()),
             indices: Mutex::default(),
             matrix,
@@ -91,7 +93,7 @@ impl Kernels {
             }
         }
         let versions = if words.iter().any(|word| word.contains(['*', '?'])) {
-            self.versions()?
+            self.versions()
         } else {
             Vec::new()
         };
@@ -99,30 +101,27 @@ impl Kernels {
     }
 
     /// The exact versions that are known without the network: locked, cached or built.
-    fn versions(&self) -> Result<Vec<String>> {
+    fn versions(&self) -> Vec<String> {
         let mut versions = Vec::new();
         for series in self.matrix.series() {
             let locked = self.matrix.lock.find(&series.name);
             versions.extend(locked.map(|locked| locked.version.clone()));
-            for entry in self.cache.entries(&series.name)? {
+            for entry in self.cache.entries(&series.name) {
                 versions.push(match entry.source.kind {
                     Kind::Built => entry.release,
                     _ => entry.version,
                 });
             }
         }
-        Ok(versions)
+        versions
     }
 
     /// The releases of all kernels that the harness built, the oldest series first.
     fn built_here(&self) -> Result<Vec<String>> {
         let mut releases = Vec::new();
         for series in self.matrix.series() {
-            releases.extend(
-                self.built_of(series)?
-                    .into_iter()
-                    .map(|entry| entry.release),
-            );
+            let built = self.built_of(series).into_iter();
+            releases.extend(built.map(|entry| entry.release));
         }
         if releases.is_empty() {
             return Err(usage(
@@ -142,7 +141,7 @@ impl Kernels {
         let request = Request::parse(&self.matrix, request)?;
         let mut resolved = match self.locked(request, &notes)? {
             Some(resolved) => resolved,
-            None => match self.built(request)?.or(self.cached(request)?) {
+            None => match self.built(request).or_else(|| self.cached(request)) {
                 Some(resolved) => resolved,
                 None => self.ask_or_cached(request, &notes)?,
             },
@@ -206,36 +205,34 @@ impl Kernels {
 
     /// A kernel that the harness built: the newest of its series, or the one with this version (`5.5.19`) or release
     /// (`5.5.19-built`).
-    fn built(&self, request: Request<'_>) -> Result<Option<Resolved>> {
+    fn built(&self, request: Request<'_>) -> Option<Resolved> {
         if request.exact.is_none() && self.options.newest {
-            return Ok(None);
+            return None;
         }
-        let mut entries = self.built_of(request.series)?.into_iter();
+        let mut entries = self.built_of(request.series).into_iter();
         let found = entries.find(|entry| match request.exact {
             Some(exact) => exact == entry.version || exact == entry.release,
             None => true,
         });
-        Ok(found.map(|entry| entry.resolved(request.text)))
+        found.map(|entry| entry.resolved(request.text))
     }
 
     /// All kernels of a series that the harness built, the newest first.
-    pub(super) fn built_of(&self, series: &Series) -> Result<Vec<Entry>> {
-        let mut entries = self.cache.entries(&series.name)?;
+    pub(super) fn built_of(&self, series: &Series) -> Vec<Entry> {
+        let mut entries = self.cache.entries(&series.name);
         entries.retain(|entry| entry.source.kind == Kind::Built);
         entries.sort_by(|a, b| version::compare(&b.version, &a.version));
-        Ok(entries)
+        entries
     }
 
     /// A cached kernel with this exact version. It was verified before, so it needs no network.
-    fn cached(&self, request: Request<'_>) -> Result<Option<Resolved>> {
-        let Some(exact) = request.exact else {
-            return Ok(None);
-        };
+    fn cached(&self, request: Request<'_>) -> Option<Resolved> {
+        let exact = request.exact?;
         let series = request.series;
-        let mut entries = self.cache.entries(&series.name)?.into_iter();
+        let mut entries = self.cache.entries(&series.name).into_iter();
         let found =
             entries.find(|entry| entry.source.name == series.source && entry.source.is(exact));
-        Ok(found.map(|entry| entry.resolved(request.text)))
+        found.map(|entry| entry.resolved(request.text))
     }
 
     /// The newest kernel of a series in its archive.
@@ -248,7 +245,7 @@ impl Kernels {
             Origin::Debian(_) => Kind::Debian,
             Origin::Rpm(_) => Kind::Rpm,
             Origin::UbuntuMainline(_) => Kind::UbuntuMainline,
-            Origin::KernelOrg(_) => Kind::Built,
+            Origin::KernelOrg(_) | Origin::Own => Kind::Built,
             Origin::Url(_) => Kind::Url,
         })
     }

@@ -11,15 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::group::Group;
+use super::log;
 use crate::support::interrupt::INTERRUPTED;
 use crate::support::progress::Progress;
 use crate::support::stop::Stop;
 
 /// How often to check whether `make` has ended or a stop was requested.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The number of log lines in an error.
-const TAIL: usize = 25;
 
 /// Variables of the user's environment that would change the kernel.
 const REMOVED: [&str; 11] = [
@@ -51,17 +49,17 @@ pub(super) struct Make<'a> {
 impl Make<'_> {
     /// Builds these targets, with `more` variables.
     pub(super) fn run(&self, targets: &[&str], more: &[String]) -> Result<()> {
-        let log = OpenOptions::new()
+        let output = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log)
             .with_context(|| format!("cannot write {}", self.log.display()))?;
-        let before = log.metadata().map_or(0, |metadata| metadata.len());
+        let before = output.metadata().map_or(0, |metadata| metadata.len());
         let mut command = self.command(targets, more);
         command
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+            .stdout(output.try_clone()?)
+            .stderr(output);
         // Dropped last: kills the processes that still run.
         let group = Group::new().context("cannot start sh")?;
         let mut make = group.spawn(&mut command).context("cannot start make")?;
@@ -70,10 +68,10 @@ impl Make<'_> {
             return Ok(());
         }
         bail!(
-            "`make {}` failed ({status}); the end of {}:\n{}",
+            "`make {}` failed ({status}); the log is {}; {}",
             targets.join(" "),
             self.log.display(),
-            tail(self.log, before)
+            log::summary(&from(self.log, before))
         )
     }
 
@@ -121,11 +119,9 @@ impl Make<'_> {
     }
 }
 
-/// The last lines of the log after the offset `from`.
-fn tail(log: &Path, from: u64) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let from = usize::try_from(from).unwrap_or(0).min(text.len());
-    let text = String::from_utf8_lossy(&text[from..]).into_owned();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+/// The log after this offset.
+fn from(log: &Path, offset: u64) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let offset = usize::try_from(offset).unwrap_or(0).min(bytes.len());
+    String::from_utf8_lossy(&bytes[offset..]).into_owned()
 }

@@ -15,9 +15,23 @@ pub struct BuildOptions {
     #[arg(long, value_name = "DIR|TARBALL")]
     pub source: Option<PathBuf>,
 
+    /// Name the kernel: it is part of its release, and `harness --kernel NAME` boots it [default: of the source of a
+    /// known vendor, as el9.6; of another, none]
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Start from this kernel configuration instead of the kernel's defaults; `vendor` is the one that a vendor's source
+    /// contains
+    #[arg(long, value_name = "FILE|vendor")]
+    pub base_config: Option<PathBuf>,
+
     /// Add the options of this config fragment
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
+
+    /// Give this variable to make, as KCFLAGS=-Wno-error
+    #[arg(long, value_name = "VAR=VALUE")]
+    pub make_arg: Vec<String>,
 
     /// Number of parallel compilers [default: as many as there are cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

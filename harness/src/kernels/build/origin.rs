@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use fexit::KernelVersion;
 
-use super::tree;
+use super::{checksum, tree};
 use crate::kernels::Kernels;
 use crate::kernels::download::http::Expected;
 use crate::kernels::download::mirrors::first_good;
 use crate::kernels::files::manifest::hash_file;
-use crate::kernels::source::Artifact;
+use crate::kernels::source::{Artifact, OWN_SOURCE};
 use crate::kernels::sources::kernel_org::{self, Release};
 use crate::kernels::{build::options::BuildOptions, source::KERNEL_ORG};
 use crate::support::error::usage;
@@ -30,6 +31,9 @@ enum Place {
     Tree(PathBuf),
 }
 
+/// The folder of an unpacked source.
+pub(super) const SOURCE: &str = "source";
+
 const LOCAL: &str = "nothing: it is the user's own";
 
 impl Origin {
@@ -42,7 +46,7 @@ impl Origin {
     ) -> Result<Self> {
         match (&options.source, &options.kernel) {
             (None, None) => Err(usage("name a kernel to build (5.5) or its --source")),
-            (None, Some(requested)) => Self::release(kernels, requested, notes),
+            (None, Some(requested)) => Self::of_kernel_org(kernels, requested, notes),
             (Some(path), _) if path.is_dir() => {
                 if !tree::is_tree(path) {
                     return Err(usage(format!(
@@ -52,8 +56,10 @@ impl Origin {
                 }
                 tree::check_clean(path)?;
                 let path = std::path::absolute(path)?;
+                // Before the slow part, and before a wait for another harness.
+                check_version(options, &tree::version(&path)?)?;
                 notes.progress.step("reading the source");
-                let sha256 = tree::hash_tree(&path, stop)?;
+                let sha256 = checksum::of_tree(&path, stop)?;
                 Ok(Self::own(&path, sha256, Place::Tree(path.clone())))
             }
             (Some(path), _) => {
@@ -69,19 +75,19 @@ impl Origin {
     pub(super) fn name(&self) -> &'static str {
         match self.place {
             Place::Mirrors(_) => KERNEL_ORG,
-            Place::Tarball(_) | Place::Tree(_) => "own source",
+            Place::Tarball(_) | Place::Tree(_) => OWN_SOURCE,
         }
     }
 
-    /// The kernel version; `None` for a local source that is not unpacked yet.
-    pub(super) fn version(&self) -> Option<&str> {
+    /// The version of a release of kernel.org, which is known before the download.
+    pub(super) fn release(&self) -> Option<&str> {
         match self.artifact.version.as_str() {
             "" => None,
             version => Some(version),
         }
     }
 
-    fn release(kernels: &Kernels, requested: &str, notes: &Notes<'_>) -> Result<Self> {
+    fn of_kernel_org(kernels: &Kernels, requested: &str, notes: &Notes<'_>) -> Result<Self> {
         let releases = kernels.matrix.releases().ok_or_else(|| {
             usage("no source of kernels.toml has the kind kernel-org: build from --source")
         })?;
@@ -127,7 +133,7 @@ impl Origin {
         stop: &Stop,
         notes: &Notes<'_>,
     ) -> Result<PathBuf> {
-        let tree = dir.join("source");
+        let tree = dir.join(SOURCE);
         let tarball = match &self.place {
             Place::Tree(path) => return Ok(path.clone()),
             _ if tree.exists() => return Ok(tree),
@@ -176,5 +182,19 @@ impl Origin {
             Ok(url)
         })?;
         Ok(url)
+    }
+}
+
+/// Refuses a --source whose version is not the one that the user named.
+pub(super) fn check_version(options: &BuildOptions, version: &str) -> Result<()> {
+    let series = version.parse::<KernelVersion>()?.series().to_string();
+    match (&options.source, &options.kernel) {
+        (Some(source), Some(requested)) if *requested != version && *requested != series => {
+            Err(usage(format!(
+                "--source {} is Linux {version}, not {requested}",
+                source.display()
+            )))
+        }
+        _ => Ok(()),
     }
 }

@@ -20,6 +20,46 @@ const PROGRAMS: [(&str, &str); 8] = [
 /// A header that the kernel's own tools include, and its Debian package.
 const HEADERS: [(&str, &str); 2] = [("gelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];
 
+/// What some kernel options require in addition: an option, and a program or header with its Debian package.
+const OF_OPTIONS: [(&str, &str, &str); 5] = [
+    ("CONFIG_MODULE_COMPRESS_XZ", "xz", "xz-utils"),
+    ("CONFIG_MODULE_COMPRESS_ZSTD", "zstd", "zstd"),
+    ("CONFIG_MODULE_SIG", "openssl", "openssl"),
+    ("CONFIG_MODULE_SIG", "openssl/opensslv.h", "libssl-dev"),
+    (
+        "CONFIG_SYSTEM_TRUSTED_KEYRING",
+        "openssl/opensslv.h",
+        "libssl-dev",
+    ),
+];
+
+/// Checks that what this configuration requires is there.
+pub(super) fn check_for(config: &str) -> Result<()> {
+    let is_there = |name: &str| {
+        if name.ends_with(".h") {
+            compiles(name)
+        } else {
+            version(name).is_some()
+        }
+    };
+    match missing_for(config, is_there) {
+        None => Ok(()),
+        Some((option, name, package)) => bail!(
+            "the configuration has {option}, for which {name} is missing (Debian and Ubuntu: `apt-get install {package}`)"
+        ),
+    }
+}
+
+fn missing_for(
+    config: &str,
+    is_there: impl Fn(&str) -> bool,
+) -> Option<(&'static str, &'static str, &'static str)> {
+    let is_on = |option: &str| config.lines().any(|line| line == format!("{option}=y"));
+    OF_OPTIONS
+        .into_iter()
+        .find(|(option, name, _)| is_on(option) && !is_there(name))
+}
+
 /// The versions of the programs that the kernel records.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -112,6 +152,19 @@ mod tests {
             };
             assert_eq!(tools.pahole_number(), number, "{version}");
         }
+    }
+
+    #[test]
+    fn only_an_option_that_is_on_requires_its_tools() {
+        let signed = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n";
+        let found = missing_for(signed, |name| name == "openssl").unwrap();
+        assert_eq!(found.2, "libssl-dev");
+        assert_eq!(
+            missing_for(signed, |name| name.starts_with("openssl")),
+            None
+        );
+        let off = "CONFIG_MODULES=y\n# CONFIG_MODULE_SIG is not set\n";
+        assert_eq!(missing_for(off, |_| false), None);
     }
 
     #[test]

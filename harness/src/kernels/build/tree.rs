@@ -1,17 +1,13 @@
-//! A kernel source tree: unpacking it, its version, and its checksum.
+//! A kernel source tree: its version, and unpacking it.
 
 use std::fs;
 use std::io::BufReader;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 use crate::kernels::download::unpack;
-use crate::kernels::files::manifest::hash_into;
 use crate::support::error::usage;
-use crate::support::hex::hex;
 use crate::support::interrupt::INTERRUPTED;
 use crate::support::stop::Stop;
 
@@ -43,18 +39,20 @@ pub(super) fn version(dir: &Path) -> Result<String> {
     let path = dir.join("Makefile");
     let makefile =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let value = |name: &str| {
-        let mut lines = makefile.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='));
-        value.map(str::trim)
-    };
-    let number = |name| value(name).filter(|text| text.parse::<u16>().is_ok());
+    let number = |name| variable(&makefile, name).filter(|text| text.parse::<u16>().is_ok());
     let numbers = (number("VERSION"), number("PATCHLEVEL"), number("SUBLEVEL"));
     let (Some(major), Some(minor), Some(patch)) = numbers else {
         bail!("{} contains no version", path.display());
     };
-    let extra = value("EXTRAVERSION").unwrap_or_default();
+    let extra = variable(&makefile, "EXTRAVERSION").unwrap_or_default();
     Ok(format!("{major}.{minor}.{patch}{extra}"))
+}
+
+/// The value of a variable that a Makefile sets with `NAME = VALUE`.
+pub(super) fn variable<'a>(makefile: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = makefile.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='));
+    value.map(str::trim)
 }
 
 /// Unpacks a tarball, and moves the source tree in it to `dir`.
@@ -95,48 +93,6 @@ fn find_tree(dir: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// A checksum over the names and contents of all files of a tree.
-pub(super) fn hash_tree(dir: &Path, stop: &Stop) -> Result<String> {
-    let mut hash = Sha256::new();
-    add_dir(&mut hash, dir, stop)?;
-    Ok(hex(&hash.finalize()))
-}
-
-fn add_dir(hash: &mut Sha256, dir: &Path, stop: &Stop) -> Result<()> {
-    let context = || format!("cannot read {}", dir.display());
-    let entries = fs::read_dir(dir).with_context(context)?;
-    let mut paths = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(context)?;
-    paths.sort();
-    for path in paths {
-        if stop.requested() {
-            bail!(INTERRUPTED);
-        }
-        let name = path.file_name().unwrap_or_default();
-        if name == ".git" {
-            continue;
-        }
-        hash.update(name.as_bytes());
-        let kind = fs::symlink_metadata(&path)?.file_type();
-        if kind.is_dir() {
-            hash.update(b"{");
-            add_dir(hash, &path, stop)?;
-            hash.update(b"}");
-        } else if kind.is_symlink() {
-            hash.update(b"@");
-            hash.update(fs::read_link(&path)?.as_os_str().as_bytes());
-            hash.update(b"\0");
-        } else {
-            hash.update(b"=");
-            hash.update(fs::symlink_metadata(&path)?.len().to_le_bytes());
-            hash_into(hash, &path).with_context(|| format!("cannot read {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,19 +126,5 @@ mod tests {
         let error = check_clean(dir.path()).unwrap_err();
         assert_eq!(crate::support::error::exit_code(&error), 2);
         assert!(error.to_string().contains("mrproper"), "{error}");
-    }
-
-    #[test]
-    fn every_change_of_a_tree_changes_its_checksum() {
-        let stop = Stop::new().unwrap();
-        let hash = |dir: &tempfile::TempDir| hash_tree(dir.path(), &stop).unwrap();
-        let (dir, other) = (tree(), tree());
-        let before = hash(&dir);
-        assert_eq!(before, hash(&other));
-        fs::create_dir(dir.path().join(".git")).unwrap();
-        fs::write(dir.path().join(".git/HEAD"), "x").unwrap();
-        assert_eq!(before, hash(&dir));
-        fs::write(dir.path().join("arch/x86/new.c"), "").unwrap();
-        assert_ne!(before, hash(&dir));
     }
 }

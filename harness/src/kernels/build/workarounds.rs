@@ -1,18 +1,17 @@
-//! Workarounds for kernels that are older than the tools that build them. The data, with ranges and reasons, is in
+//! Workarounds for kernels that are older than the tools that build them. The data, with conditions and reasons, is in
 //! `kernels/workarounds.toml`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fexit::KernelVersion;
 use serde::Deserialize;
 
-use super::config::Config;
-use crate::kernels::range::Range;
+use super::config::{Config, Symbols};
 
-const DATA: &str = include_str!("../../../../kernels/workarounds.toml");
+pub(super) const DATA: &str = include_str!("../../../../kernels/workarounds.toml");
 
 /// A workaround.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,9 +19,8 @@ const DATA: &str = include_str!("../../../../kernels/workarounds.toml");
 pub(super) struct Workaround {
     /// Its name in the report.
     pub(super) name: String,
-    /// Which kernels need it.
-    #[serde(default)]
-    kernels: Range,
+    /// Which sources need it.
+    when: Condition,
     /// Why they need it.
     reason: String,
     /// Kernel options, as lines of a fragment.
@@ -34,6 +32,15 @@ pub(super) struct Workaround {
     /// Arguments for pahole.
     #[serde(default)]
     pahole: Vec<PaholeFlag>,
+}
+
+/// What a source contains: a file, with one text and without another.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Condition {
+    file: String,
+    has: Option<String>,
+    lacks: Option<String>,
 }
 
 /// An argument for pahole from this version on.
@@ -50,18 +57,42 @@ struct Data {
     workaround: Vec<Workaround>,
 }
 
-/// The workarounds that this kernel version needs.
-pub(super) fn of(version: KernelVersion) -> Result<Vec<Workaround>> {
-    let mut data: Data = toml::from_str(DATA).context("workarounds.toml is invalid")?;
-    data.workaround
-        .retain(|workaround| workaround.kernels.contains(version));
+/// The workarounds that this source needs.
+pub(super) fn of(tree: &Path) -> Result<Vec<Workaround>> {
+    let mut needed = Vec::new();
+    for workaround in all()? {
+        if workaround.when.holds(tree)? {
+            needed.push(workaround);
+        }
+    }
+    Ok(needed)
+}
+
+fn all() -> Result<Vec<Workaround>> {
+    let data: Data = toml::from_str(DATA).context("workarounds.toml is invalid")?;
     Ok(data.workaround)
+}
+
+impl Condition {
+    /// Whether it holds for a source. It does not if the source has no such file.
+    fn holds(&self, tree: &Path) -> Result<bool> {
+        let path = tree.join(&self.file);
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let contains = |part: &String| text.contains(part.as_str());
+        Ok(self.has.as_ref().is_none_or(contains) && !self.lacks.as_ref().is_some_and(contains))
+    }
 }
 
 impl Workaround {
     /// Adds its kernel options to a configuration.
-    pub(super) fn configure(&self, config: &mut Config, version: KernelVersion) -> Result<()> {
-        config.add(&self.name, &self.config.join("\n"), version)
+    pub(super) fn configure(&self, config: &mut Config, symbols: &Symbols) -> Result<()> {
+        config.add(&self.name, &self.config.join("\n"), symbols)
     }
 
     /// Its variables for `make`.
@@ -102,37 +133,97 @@ pub(super) fn wrap_pahole(dir: &Path, flags: &[&str]) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    fn names(version: &str) -> Vec<String> {
-        let found = of(version.parse().unwrap()).unwrap();
+    /// A source as that of 5.5 in the places where workarounds look.
+    const OLD: [(&str, &str); 5] = [
+        (
+            "arch/x86/kernel/smpboot.c",
+            "\tboot_init_stack_canary();\n\tcpu_startup_entry(CPUHP_AP_ONLINE_IDLE);\n",
+        ),
+        (
+            "arch/x86/boot/compressed/kaslr_64.c",
+            "unsigned long __force_order;\n",
+        ),
+        (
+            "tools/objtool/elf.c",
+            "\t\tWARN(\"missing symbol table\");\n\t\treturn -1;\n",
+        ),
+        (
+            "tools/lib/subcmd/subcmd-util.h",
+            "\tif (!ret && !size)\n\t\tret = realloc(ptr, 1);\n",
+        ),
+        ("include/uapi/linux/btf.h", "#define BTF_KIND_DATASEC 15\n"),
+    ];
+
+    fn names(files: &[(&str, &str)]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let found = of(dir.path()).unwrap();
         found.into_iter().map(|found| found.name).collect()
     }
 
     #[test]
-    fn old_kernels_have_more_workarounds() {
-        assert!(names("5.5.19").contains(&"stack-protector".to_owned()));
-        assert!(!names("5.7").contains(&"stack-protector".to_owned()));
-        assert!(names("5.9.1").contains(&"objtool".to_owned()));
-        assert!(!names("5.10.262").contains(&"objtool".to_owned()));
-        assert!(names("7.3").is_empty());
+    fn source_that_has_every_trouble_gets_every_workaround() {
+        let all: Vec<_> = all().unwrap().into_iter().map(|w| w.name).collect();
+        assert_eq!(names(&OLD), all);
+    }
+
+    #[test]
+    fn backported_fix_makes_a_workaround_needless() {
+        for (fixed, text, absent) in [
+            (
+                "arch/x86/kernel/smpboot.c",
+                "\tboot_init_stack_canary();\n\tcpu_startup_entry(x);\n\tprevent_tail_call_optimization();\n",
+                &["stack-protector"][..],
+            ),
+            ("arch/x86/boot/compressed/kaslr_64.c", "", &["force-order"]),
+            (
+                "tools/objtool/elf.c",
+                "\t * A missing symbol table is actually possible\n",
+                &["objtool"],
+            ),
+            (
+                "tools/lib/subcmd/subcmd-util.h",
+                "\tif (!ret)\n\t\tdie(\"Out of memory, realloc failed\");\n",
+                &["libsubcmd"],
+            ),
+            (
+                "include/uapi/linux/btf.h",
+                "\tBTF_KIND_DECL_TAG\t= 17,\n\tBTF_KIND_TYPE_TAG\t= 18,\n\tBTF_KIND_ENUM64\t\t= 19,\n",
+                &["enum64", "decl-tag", "type-tag"],
+            ),
+        ] {
+            let files = OLD.map(|(path, old)| (path, if path == fixed { text } else { old }));
+            let names = names(&files);
+            let all = all().unwrap().into_iter().map(|w| w.name);
+            let expected: Vec<_> = all.filter(|name| !absent.contains(&&**name)).collect();
+            assert_eq!(names, expected, "{fixed}");
+        }
+    }
+
+    #[test]
+    fn source_without_the_file_needs_no_workaround() {
+        assert!(names(&[]).is_empty());
     }
 
     #[test]
     fn each_workaround_is_valid_and_has_a_reason() {
-        for version in ["5.5", "5.6", "5.7", "5.8", "5.9", "5.10", "6.1"] {
-            let version = version.parse().unwrap();
-            for workaround in of(version).unwrap() {
-                assert!(workaround.reason.len() > 20, "{}", workaround.name);
-                workaround
-                    .configure(&mut Config::default(), version)
-                    .unwrap();
-            }
+        for workaround in all().unwrap() {
+            assert!(workaround.reason.len() > 20, "{}", workaround.name);
+            workaround
+                .configure(&mut Config::default(), &Symbols::default())
+                .unwrap();
         }
     }
 
     #[test]
     fn pahole_gets_only_flags_it_supports() {
-        let of_5_5 = of("5.5".parse().unwrap()).unwrap();
-        assert!(pahole_flags(&of_5_5, 124).contains(&"--skip_encoding_btf_enum64"));
-        assert!(!pahole_flags(&of_5_5, 123).contains(&"--skip_encoding_btf_enum64"));
+        let all = all().unwrap();
+        assert!(pahole_flags(&all, 124).contains(&"--skip_encoding_btf_enum64"));
+        assert!(!pahole_flags(&all, 123).contains(&"--skip_encoding_btf_enum64"));
+        assert!(pahole_flags(&all, 122).is_empty());
     }
 }

@@ -15,7 +15,7 @@ use super::Kernel;
 use crate::kernels::download::mirrors::AllFailed;
 use crate::kernels::files::bzimage::Identity;
 use crate::kernels::files::manifest::{self, Record, State};
-use crate::kernels::source::{Artifact, Resolved, Source};
+use crate::kernels::source::{Artifact, Kind, Resolved, Source};
 use crate::support::lock::{Guard, lock};
 use crate::support::{atomic, last_used};
 
@@ -148,29 +148,35 @@ impl Cache {
         last_used::mark(&kernel.image.with_file_name(ENTRY));
     }
 
-    /// The record of a cached kernel.
-    pub(super) fn entry(&self, resolved: &Resolved) -> Result<Option<Entry>> {
-        read_entry(&self.entry_dir(resolved))
+    /// All cached kernels of a series, without a check of their files.
+    pub(super) fn entries(&self, series: &str) -> Vec<Entry> {
+        self.all_entries()
+            .filter(|entry| entry.series == series)
+            .collect()
     }
 
-    /// All cached kernels of a series, without a check of their files.
-    pub(super) fn entries(&self, series: &str) -> Result<Vec<Entry>> {
-        let Ok(dirs) = fs::read_dir(self.kernels()) else {
-            return Ok(Vec::new());
-        };
-        let mut entries = Vec::new();
-        for dir in dirs.filter_map(Result::ok) {
-            if dir.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            // `lookup` reports an entry that cannot be read.
-            if let Ok(Some(entry)) = read_entry(&dir.path())
-                && entry.series == series
-            {
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
+    /// The series of all kernels that the harness built.
+    pub(super) fn built_series(&self) -> Vec<String> {
+        self.all_entries()
+            .filter(|entry| entry.source.kind == Kind::Built)
+            .map(|entry| entry.series)
+            .collect()
+    }
+
+    /// The kernels of a series that the harness built under this package version.
+    pub(super) fn builds(&self, series: &str, package_version: &str) -> Vec<Entry> {
+        let mut entries = self.entries(series);
+        entries.retain(|entry| {
+            entry.source.kind == Kind::Built && entry.source.package_version == package_version
+        });
+        entries
+    }
+
+    /// `lookup` reports an entry that cannot be read.
+    fn all_entries(&self) -> impl Iterator<Item = Entry> {
+        let dirs = fs::read_dir(self.kernels()).into_iter().flatten().flatten();
+        let visible = dirs.filter(|dir| !dir.file_name().to_string_lossy().starts_with('.'));
+        visible.filter_map(|dir| read_entry(&dir.path()).ok().flatten())
     }
 
     /// An empty folder for the files of an entry. Call it, and [`Cache::publish`], only with the entry's lock held.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::lock::Lock;
+use crate::kernels::source::OWN_SOURCE;
 use crate::kernels::sources::kernel_org::Releases;
 use crate::kernels::sources::packages::Packages;
 use crate::kernels::sources::rpm::repository::Repositories;
@@ -105,6 +106,9 @@ pub(crate) enum Source {
     KernelOrg(Releases),
     /// Files at URLs.
     Url(Files),
+    /// Kernels that the harness built from the user's own source.
+    #[serde(skip)]
+    Own,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +171,32 @@ impl Matrix {
         Ok(matrix)
     }
 
+    /// Adds the series of built kernels that it does not have.
+    pub(crate) fn add_built(&mut self, names: impl IntoIterator<Item = String>) {
+        for name in names {
+            if self.find(&name).is_none() && !self.is_taken(&name) {
+                self.series.push(Series {
+                    name,
+                    source: OWN_SOURCE.to_owned(),
+                    in_all: false,
+                    packages: None,
+                    version: None,
+                });
+            }
+        }
+        self.series
+            .sort_by(|a, b| version::compare(&a.name, &b.name));
+        self.sources.insert(OWN_SOURCE.to_owned(), Source::Own);
+    }
+
+    /// Whether this means kernels that the harness did not build.
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        let series = self.find(name);
+        WORDS.contains(&name)
+            || self.groups.contains_key(name)
+            || series.is_some_and(|series| series.source != OWN_SOURCE)
+    }
+
     fn check(&self) -> Result<()> {
         for pair in self.series.windows(2) {
             if pair[0].name == pair[1].name {
@@ -203,6 +233,7 @@ impl Matrix {
             Source::UbuntuMainline(builds) => (&builds.mirrors, true),
             Source::KernelOrg(releases) => (&releases.mirrors, false),
             Source::Url(files) => return files.check(),
+            Source::Own => return Ok(()),
         };
         if mirrors.is_empty() {
             bail!("it has no mirrors");
@@ -342,7 +373,7 @@ mod tests {
                 },
                 Source::UbuntuMainline(builds) => assert_eq!(builds.key.fingerprint.len(), 40),
                 Source::KernelOrg(releases) => assert_eq!(releases.key.fingerprint.len(), 40),
-                Source::Url(_) => {}
+                Source::Url(_) | Source::Own => {}
             }
         }
         // Whoever says `all` gets the same kernels tomorrow, and a lock of another source would be skipped.

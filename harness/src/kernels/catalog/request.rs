@@ -4,7 +4,7 @@ use anyhow::Result;
 use glob::Pattern;
 
 use super::matrix::{Matrix, Series};
-use crate::kernels::source::{Artifact, Kind, Resolved, Source};
+use crate::kernels::source::{Artifact, BUILT, Kind, Resolved, Source};
 use crate::kernels::sources::packages::Packages;
 use crate::kernels::sources::search::Query;
 use crate::kernels::sources::url;
@@ -74,6 +74,14 @@ impl<'a> Request<'a> {
         if let Some(series) = matrix.find(text) {
             return Ok(Self::of(series));
         }
+        if let Some(series) = of_release(matrix, text) {
+            let exact = Some(text);
+            return Ok(Self {
+                series,
+                exact,
+                text,
+            });
+        }
         // 6.1.5 belongs to 6.1, but a matrix may have a series 6.1.5.
         let longest = matrix
             .series()
@@ -89,6 +97,17 @@ impl<'a> Request<'a> {
             _ => Err(unknown(matrix, text)),
         }
     }
+}
+
+/// The series that the release of a built kernel names: el9.6 of 5.14.0-el9.6-built.
+fn of_release<'a>(matrix: &'a Matrix, text: &str) -> Option<&'a Series> {
+    let release = text.strip_suffix(BUILT)?;
+    let is_named = |series: &&Series| {
+        let version = release.strip_suffix(&series.name);
+        !series.is_version() && version.is_some_and(|version| version.ends_with('-'))
+    };
+    let named = matrix.series().iter().filter(is_named);
+    named.max_by_key(|series| series.name.len())
 }
 
 /// The exact version of a series that the text names: 5.10.262 of 5.10, or 5.15.0-25 of ubuntu-22.04-5.15.0-25.
@@ -300,6 +319,37 @@ mod tests {
         assert_eq!(expand(&["*-built"]).unwrap(), ["6.1.192-built"]);
         assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
         assert_eq!(expand(&["old,5.10"]).unwrap(), ["4.18", "5.10", "6.1"]);
+    }
+
+    #[test]
+    fn built_kernel_is_found_by_its_name_or_release() {
+        let mut matrix = matrix();
+        matrix.add_built(["el9.6", "6.1", "6", "a", "b-a", "all", "4.19"].map(str::to_owned));
+        let request = |text| {
+            let request = Request::parse(&matrix, text).unwrap();
+            (request.series.name.as_str(), request.exact)
+        };
+        assert_eq!(request("el9.6"), ("el9.6", None));
+        for (release, series) in [
+            ("5.14.0-el9.6-built", "el9.6"),
+            ("6.1.192-el9.6-built", "el9.6"),
+            ("6.1.192-a-built", "a"),
+            ("6.1.192-b-a-built", "b-a"),
+            ("6.1.192-built", "6.1"),
+            ("6.1.192-c-built", "6.1"),
+            ("4.19.1-built", "4.19"),
+        ] {
+            assert_eq!(request(release), (series, Some(release)));
+        }
+        // A version of a named kernel, as with a distribution's.
+        assert_eq!(request("el9.6-5.14.0"), ("el9.6", Some("5.14.0")));
+        assert_eq!(
+            matrix.series().iter().filter(|s| s.name == "6.1").count(),
+            1
+        );
+        assert!(matrix.find("all").is_none());
+        assert!(matrix.is_taken("6.1") && matrix.is_taken("old") && matrix.is_taken("all"));
+        assert!(!matrix.is_taken("el9.6") && !matrix.is_taken("el9.5"));
     }
 
     #[test]

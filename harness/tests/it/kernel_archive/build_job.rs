@@ -34,7 +34,9 @@ bzImage:
 \t[ ! -e refuse ] || { echo 'kernel/fork.c:1: error: no such thing' >&2; exit 1; }
 \t[ ! -e linger ] || { echo $$$$ > $(O)/pid; sleep 300; }
 \tmkdir -p $(BOOT)
-\tcp image $(BOOT)/bzImage
+\tsed s/@/5.5.19$(LOCALVERSION)/ image > $(BOOT)/bzImage
+\tmkdir -p include/generated/uapi
+\techo made >> include/generated/uapi/version.h
 \techo made >> $(O)/times
 
 modules:
@@ -52,7 +54,16 @@ pub(super) fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("Makefile", MAKEFILE.into()),
         ("Kconfig", b"config FOO\n".to_vec()),
         ("arch/x86/Kconfig", b"config X86\n".to_vec()),
-        ("image", image("5.5.19-built")),
+        // What the workarounds look for.
+        (
+            "include/uapi/linux/btf.h",
+            b"#define BTF_KIND_INT 1\n".to_vec(),
+        ),
+        (
+            "tools/objtool/elf.c",
+            b"WARN(\"missing symbol table\");\n".to_vec(),
+        ),
+        ("image", image("@")),
     ]
 }
 
@@ -121,9 +132,7 @@ pub(super) struct Job {
     pub(super) archive: Archive,
     pub(super) tools: Tools,
     pub(super) stop: Stop,
-    pub(super) source: Option<PathBuf>,
-    pub(super) fragments: Vec<PathBuf>,
-    pub(super) again: bool,
+    pub(super) options: BuildOptions,
 }
 
 impl Job {
@@ -136,9 +145,10 @@ impl Job {
                 pahole: "v1.24".to_owned(),
             },
             stop: Stop::new().unwrap(),
-            source: None,
-            fragments: Vec::new(),
-            again: false,
+            options: BuildOptions {
+                jobs: Some(1),
+                ..BuildOptions::default()
+            },
         }
     }
 
@@ -149,10 +159,7 @@ impl Job {
     ) -> Result<Built> {
         let options = BuildOptions {
             kernel: kernel.map(str::to_owned),
-            source: self.source.clone(),
-            config: self.fragments.clone(),
-            jobs: Some(1),
-            again: self.again,
+            ..self.options.clone()
         };
         let kernels = self.archive.open();
         kernels.build(&options, &self.tools, &self.stop, &Silent, prove)

@@ -5,6 +5,7 @@
 mod archive;
 mod build;
 mod build_job;
+mod build_own;
 mod cache;
 mod fallback;
 mod network;
