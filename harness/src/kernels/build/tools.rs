@@ -1,5 +1,7 @@
 //! The programs and headers that a build needs, checked before it starts.
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -39,7 +41,7 @@ pub(super) fn check_for(config: &str) -> Result<()> {
         if name.ends_with(".h") {
             compiles(name)
         } else {
-            version(name).is_some()
+            is_on_path(name, &env::var_os("PATH").unwrap_or_default())
         }
     };
     match missing_for(config, is_there) {
@@ -122,6 +124,11 @@ fn version(program: &str) -> Option<String> {
         .then(|| version.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Whether a program is installed. Not all print a version: openssl refuses `--version`.
+fn is_on_path(program: &str, path: &OsStr) -> bool {
+    env::split_paths(path).any(|dir| dir.join(program).is_file())
+}
+
 fn compiles(header: &str) -> bool {
     let compiler = Command::new("gcc")
         .args(["-fsyntax-only", "-x", "c", "-"])
@@ -140,6 +147,8 @@ fn compiles(header: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -165,6 +174,15 @@ mod tests {
         );
         let off = "CONFIG_MODULES=y\n# CONFIG_MODULE_SIG is not set\n";
         assert_eq!(missing_for(off, |_| false), None);
+    }
+
+    #[test]
+    fn program_that_refuses_to_print_a_version_is_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = env::join_paths([Path::new("/nothing"), dir.path()]).unwrap();
+        assert!(!is_on_path("openssl", &path));
+        std::fs::write(dir.path().join("openssl"), "#!/bin/sh\nexit 1\n").unwrap();
+        assert!(is_on_path("openssl", &path));
     }
 
     #[test]
