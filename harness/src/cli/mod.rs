@@ -148,9 +148,10 @@ pub enum KernelsCommand {
     },
     /// Build a kernel from source with the options that fexit needs, and test fexit in it
     Build(BuildArgs),
-    /// Update the lock: each series to the newest kernel of its archive, after it has booted once
+    /// Update the lock: each series to the newest kernel of its archive, or the tag of an image to its digest, after it
+    /// has booted once
     Update {
-        /// Only these series, groups (distros) or patterns (ubuntu-*), instead of those of `all`
+        /// Only these series, groups (distros), patterns (ubuntu-*) or images (lvh:6.6), instead of those of `all`
         #[arg(value_name = "SERIES", value_delimiter = ',')]
         series: Vec<String>,
         /// Do not download and boot the new kernels
@@ -178,7 +179,8 @@ impl KernelsCommand {
 /// The options of a run.
 #[derive(Debug, Default, Args)]
 pub struct RunArgs {
-    /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, built, or all
+    /// Kernels to boot: a series (5.10), an exact version (5.10.262), a pattern (6.*), latest, built, all, or an image
+    /// (lvh:6.6, ci-kernels:6.6, oci:HOST/REPOSITORY:TAG)
     #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
     #[arg(required_unless_present_any = ["list", "kernel_image"])]
     pub kernels: Vec<String>,

@@ -15,6 +15,7 @@ use crate::kernels::download::unpack::unpack;
 use crate::kernels::files::bzimage::{self, Identity};
 use crate::kernels::files::manifest::Record;
 use crate::kernels::source::{Artifact, Kind, Resolved};
+use crate::kernels::sources::oci::layers::Layers;
 use crate::kernels::sources::rpm::package;
 use crate::kernels::sources::url::is_url;
 use crate::kernels::version;
@@ -52,6 +53,13 @@ impl Kernels {
                     resolved.series, resolved.source.package_version, other.source.package_version
                 ));
                 self.obtain(&other, notes)
+            }
+            _ if gone && resolved.source.kind == Kind::Oci => {
+                let name = &resolved.series;
+                Err(error.context(format!(
+                    "{} has no such layer any more: if {name} is locked, `harness kernels update {name}` updates the lock",
+                    resolved.source.name
+                )))
             }
             _ => Err(error),
         }
@@ -131,29 +139,40 @@ impl Kernels {
         let mut resolved = resolved.clone();
         let verified_by = resolved.source.verified_by.clone();
         let mut records = Vec::new();
+        let mut layers = (resolved.source.kind == Kind::Oci).then(|| Layers::new(dir));
         for artifact in &mut resolved.source.artifacts {
             let file = self.download(dir, &resolved.series, artifact, &verified_by, notes)?;
-            self.verify_package(&file, &resolved.series, artifact)?;
-            records.extend(
-                unpack(&file, dir)
-                    .with_context(|| format!("cannot unpack {}", artifact.package))?,
-            );
+            self.verify_package(&file, &resolved.series, artifact, notes)?;
+            let context = || format!("cannot unpack {}", artifact.package);
+            match &mut layers {
+                Some(layers) => layers.add(&file).with_context(context)?,
+                None => records.extend(unpack(&file, dir).with_context(context)?),
+            }
             // The manifest has checksums of its contents.
             fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+        if let Some(layers) = layers {
+            records = layers.finish()?;
         }
         let identity = check(dir, &records)?;
         self.cache.publish(dir, &records, identity, &resolved)
     }
 
     /// Verifies the signature that a package has of its own. Debian's packages have none.
-    fn verify_package(&self, file: &Path, series: &str, artifact: &Artifact) -> Result<()> {
+    fn verify_package(
+        &self,
+        file: &Path,
+        series: &str,
+        artifact: &Artifact,
+        notes: &Notes<'_>,
+    ) -> Result<()> {
         let Some(series) = self.matrix.find(series) else {
             return Ok(());
         };
         let Origin::Rpm(repositories) = self.matrix.source(series)? else {
             return Ok(());
         };
-        let keyring = self.keyring(&repositories.keys)?;
+        let keyring = self.keyring(&repositories.keys, notes)?;
         package::verify(file, &artifact.package, &keyring)
             .with_context(|| format!("the package {} is refused", artifact.package))
     }
@@ -209,7 +228,9 @@ impl Kernels {
         let Ok(Origin::Debian(archive)) = self.matrix.source(series) else {
             return None;
         };
-        let snapshot = self.snapshot(archive).filter(|_| gone.why == Why::Gone)?;
+        let snapshot = self
+            .snapshot(archive, notes)
+            .filter(|_| gone.why == Why::Gone)?;
         match snapshot.locate(&artifact.package, &artifact.version) {
             Ok(found) => {
                 notes.add(format!("{gone}; downloaded from the snapshot archive"));

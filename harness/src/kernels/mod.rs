@@ -13,6 +13,7 @@ pub(crate) mod catalog;
 pub(crate) mod download;
 mod fetch;
 pub mod files;
+mod images;
 pub mod kernel;
 pub mod operations;
 pub(crate) mod range;
@@ -25,7 +26,7 @@ mod types;
 mod uncompressed;
 pub(crate) mod version;
 
-pub use crate::kernels::download::http::Patience;
+pub use crate::kernels::download::retry::Patience;
 pub use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source};
 pub use crate::support::progress::{Progress, Silent};
 pub use kernel::Kernel;

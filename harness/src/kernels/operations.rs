@@ -8,8 +8,7 @@ use serde::Serialize;
 use super::cache::{Lookup, write_atomically};
 use super::{Artifact, Build, Kernel, Kernels, Kind, Options, Resolved, uncompressed};
 use crate::kernels::catalog::lock::{Lock, Locked, Package};
-use crate::kernels::catalog::matrix::Source as Origin;
-use crate::kernels::catalog::request::Request;
+use crate::kernels::catalog::matrix::{Matrix, Source as Origin};
 use crate::support::error::{UsageError, usage};
 use crate::support::progress::Progress;
 use crate::support::progress::Silent;
@@ -37,33 +36,38 @@ pub struct Series {
     pub in_all: bool,
 }
 
-/// Every series, the oldest first. Does not use the network.
+/// Every series, the oldest first, and the locked images. Does not use the network.
 pub fn list(kernels: &Kernels) -> Result<Vec<Series>> {
     let matrix = kernels.matrix();
-    let describe = |series: &crate::kernels::catalog::matrix::Series| {
-        let locked = matrix.lock.find(&series.name);
-        let resolved = locked.and_then(|_| kernels.resolve(&series.name, &Silent).ok());
+    let describe = |(name, in_all): (&str, bool)| {
+        let series = matrix.find(name);
+        let locked = matrix.lock.find(name);
+        let resolved = locked.and_then(|_| kernels.resolve(name, &Silent).ok());
         let ready = |resolved| {
             Ok::<_, Error>(matches!(
                 kernels.cache.lookup(resolved, false)?,
                 Lookup::Ready(_)
             ))
         };
-        let built = kernels.built_of(series).into_iter().next();
+        let built = series.map(|series| kernels.built_of(series));
+        let built = built.unwrap_or_default().into_iter().next();
         let build = built.as_ref().and_then(|entry| entry.source.build.as_ref());
         Ok(Series {
-            name: series.name.clone(),
-            source: series.source.clone(),
+            name: name.to_owned(),
+            source: match series {
+                Some(series) => series.source.clone(),
+                None => locked.map_or_else(String::new, |locked| locked.source.clone()),
+            },
             version: locked.map(|locked| locked.version.clone()),
             package_version: locked.and_then(package_version),
             size: resolved.as_ref().and_then(Resolved::size),
             lower_side: build.is_some_and(Build::is_lower_side),
             built: built.map(|entry| entry.release),
             cached: resolved.as_ref().map(ready).transpose()?.unwrap_or(false),
-            in_all: series.in_all,
+            in_all,
         })
     };
-    matrix.series().iter().map(describe).collect()
+    lockable(matrix, &[]).into_iter().map(describe).collect()
 }
 
 /// Downloads kernels. A failed download does not prevent the others; a wrong name does.
@@ -181,9 +185,17 @@ fn update_with(
         ..kernels.options.clone()
     })?;
     for name in series {
+        if let Some(image) = kernels.matrix().image(name)? {
+            if image.digest.is_some() {
+                return Err(usage(format!(
+                    "{name} has a digest, so it always means the same image, and there is nothing to lock"
+                )));
+            }
+            continue;
+        }
         let Some(known) = kernels.matrix().find(name) else {
             return Err(usage(format!(
-                "only a series can be locked, and {name:?} is not one"
+                "only a series or the tag of an image can be locked, and {name:?} is neither"
             )));
         };
         if let Origin::KernelOrg(_) | Origin::Own = kernels.matrix().source(known)? {
@@ -194,28 +206,31 @@ fn update_with(
     }
     let mut lock = Lock::default();
     let mut changes = Vec::new();
-    for known in kernels.matrix().series() {
-        let old = kernels.matrix().lock.find(&known.name);
-        let selected = if series.is_empty() {
-            known.in_all
-        } else {
-            series.contains(&known.name)
+    for (name, in_all) in lockable(kernels.matrix(), series) {
+        let old = kernels.matrix().lock.find(name);
+        let selected = match series.is_empty() {
+            true => in_all,
+            false => series.iter().any(|requested| requested == name),
         };
         if !selected {
             lock.kernels.extend(old.cloned());
             continue;
         }
-        let new = newest(kernels, &known.name, progress).and_then(|resolved| {
-            let new = locked(resolved.clone());
+        let new = newest(kernels, name, progress).and_then(|resolved| {
+            let mut new = locked(resolved.clone());
             let is_new = old.is_none_or(|old| old.packages != new.packages);
             if let Some(boot) = boot.filter(|_| is_new) {
                 let kernel = fetch_this(kernels, &resolved, progress)?;
                 boot(&kernel).with_context(|| format!("{} does not boot", kernel.release))?;
+                new.version = kernel.version;
+            }
+            if let (Some(old), false) = (old, is_new) {
+                new.version.clone_from(&old.version);
             }
             Ok(new)
         });
         changes.push(Change {
-            series: known.name.clone(),
+            series: name.to_owned(),
             old: old.and_then(package_version),
             new: new
                 .as_ref()
@@ -228,6 +243,19 @@ fn update_with(
     Ok(changes)
 }
 
+/// What can be locked, and whether `all` includes it: the series, and the images that are locked or requested.
+fn lockable<'a>(matrix: &'a Matrix, requested: &'a [String]) -> Vec<(&'a str, bool)> {
+    let locked = matrix.lock.kernels.iter().map(|locked| &locked.series);
+    let is_image = |name: &&String| matches!(matrix.image(name), Ok(Some(_)));
+    let mut images: Vec<_> = locked.chain(requested).filter(is_image).collect();
+    images.sort();
+    images.dedup();
+    let series = matrix.series().iter();
+    let series = series.map(|series| (series.name.as_str(), series.in_all));
+    let images = images.into_iter().map(|name| (name.as_str(), false));
+    series.chain(images).collect()
+}
+
 fn package_version(locked: &Locked) -> Option<String> {
     locked
         .packages
@@ -236,9 +264,8 @@ fn package_version(locked: &Locked) -> Option<String> {
 }
 
 fn newest(kernels: &Kernels, series: &str, progress: &dyn Progress) -> Result<Resolved> {
-    let request = Request::parse(kernels.matrix(), series)?;
     kernels
-        .newest(request, progress)
+        .newest(series, progress)
         .with_context(|| format!("series {series}"))
 }
 

@@ -142,15 +142,15 @@ impl Kernels {
         {
             return Ok(Arc::clone(index));
         }
-        let keyring = self.keyring(keys)?;
+        let keyring = self.keyring(keys, notes)?;
         let index = Arc::new(self.lists(refresh).index(listing, &keyring, notes)?);
         indices.insert(listing.id(), (refresh, Arc::clone(&index)));
         Ok(index)
     }
 
     /// The keys of an archive, downloaded if needed.
-    pub(super) fn keyring(&self, keys: &Keys) -> Result<Keyring> {
-        let get = |key: &RemoteKey| key.get(&self.cache, &self.client, self.options.offline);
+    pub(super) fn keyring(&self, keys: &Keys, notes: &Notes<'_>) -> Result<Keyring> {
+        let get = |key: &RemoteKey| key.get(&self.cache, &self.client, self.options.offline, notes);
         match keys {
             Keys::Keyring(name) => self.matrix.keyring(name),
             Keys::Remote(keys) => {
@@ -179,7 +179,7 @@ impl Kernels {
         notes: &Notes<'_>,
     ) -> Result<Option<(Vec<Artifact>, String)>> {
         let packages = self.matrix.packages(series)?;
-        let Some(snapshot) = self.snapshot(archive) else {
+        let Some(snapshot) = self.snapshot(archive, notes) else {
             return Ok(None);
         };
         let Some((name, version)) = snapshot.find(packages, exact)? else {
@@ -188,7 +188,7 @@ impl Kernels {
         let Some(first_seen) = snapshot.locate(&name, &version)?.first_seen else {
             return Ok(None);
         };
-        let keyring = self.keyring(&archive.keys)?;
+        let keyring = self.keyring(&archive.keys, notes)?;
         let query = Query {
             series: series.version(),
             packages,
@@ -196,7 +196,7 @@ impl Kernels {
         };
         for base in snapshot.archives(&first_seen) {
             for listing in archive.listings() {
-                let index = self.lists(true).at(&base, &*listing, &keyring)?;
+                let index = self.lists(true).at(&base, &*listing, &keyring, notes)?;
                 if let Some(artifacts) = newest(&index, query)? {
                     notes.add(format!("{version} comes from the index in {base}"));
                     return Ok(Some((artifacts, index.verified_by)));
@@ -207,7 +207,11 @@ impl Kernels {
     }
 
     /// The snapshot archive, if the archive has one and --offline does not forbid it.
-    pub(super) fn snapshot<'a>(&'a self, archive: &'a Archive) -> Option<Snapshot<'a>> {
+    pub(super) fn snapshot<'a>(
+        &'a self,
+        archive: &'a Archive,
+        notes: &'a Notes<'a>,
+    ) -> Option<Snapshot<'a>> {
         let of = archive
             .snapshot
             .as_ref()
@@ -216,6 +220,7 @@ impl Kernels {
             of,
             client: &self.client,
             architecture: &archive.architecture,
+            notes,
         })
     }
 
@@ -233,7 +238,7 @@ impl Kernels {
             );
         }
         let packages = self.matrix.packages(series)?;
-        let keyring: Keyring = builds.key.get(&self.cache, &self.client, false)?;
+        let keyring: Keyring = builds.key.get(&self.cache, &self.client, false, notes)?;
         let what = format!("no mirror of {} lists it", series.source);
         let build = first_good(&what, &builds.mirrors, notes, |base| {
             let (client, keyring, architecture) = (&self.client, &keyring, &*builds.architecture);
@@ -243,6 +248,7 @@ impl Kernels {
                 architecture,
                 packages,
                 keyring,
+                notes,
             };
             match exact {
                 Some(exact) => finder.exact(exact),

@@ -44,6 +44,8 @@ pub enum Kind {
     DebianSnapshot,
     /// Ubuntu's builds of upstream releases.
     UbuntuMainline,
+    /// An image in a registry.
+    Oci,
     /// A URL with a checksum.
     Url,
     /// Built by the harness.
@@ -155,7 +157,7 @@ impl Source {
         match self.kind {
             Kind::UbuntuMainline | Kind::Url => true,
             Kind::Built => self.name == KERNEL_ORG,
-            Kind::Debian | Kind::DebianSnapshot | Kind::Rpm | Kind::Local => false,
+            Kind::Debian | Kind::DebianSnapshot | Kind::Rpm | Kind::Oci | Kind::Local => false,
         }
     }
 

@@ -10,15 +10,16 @@ use clap::Args;
 use super::cache::{Cache, Entry};
 use crate::kernels::catalog::matrix::{Matrix, Series, Source as Origin};
 use crate::kernels::catalog::request::{self, Request};
-use crate::kernels::download::http::{Client, Patience};
-use crate::kernels::download::mirrors::{AllFailed, Why};
+use crate::kernels::download::http::Client;
+use crate::kernels::download::mirrors::is_unreachable;
+use crate::kernels::download::retry::Patience;
 use crate::kernels::source::{Kind, Resolved};
 use crate::kernels::sources::url::{self, Files};
 use crate::kernels::{sources::index::Index, version};
 use crate::support::error::usage;
 use crate::support::progress::{Notes, Progress};
 
-const LOCK: &str = "kernels.lock";
+pub(super) const LOCK: &str = "kernels.lock";
 
 /// Which kernels there are, and where they are kept.
 #[derive(Clone, Debug, Default, Args)]
@@ -138,16 +139,23 @@ impl Kernels {
             return Ok(Files { files }.resolve(request, None));
         }
         let notes = Notes::new(progress);
-        let request = Request::parse(&self.matrix, request)?;
-        let mut resolved = match self.locked(request, &notes)? {
+        let mut resolved = match self.matrix.image(request)? {
+            Some(image) => self.resolve_image(request, &image, &notes)?,
+            None => self.resolve_series(Request::parse(&self.matrix, request)?, &notes)?,
+        };
+        resolved.source.notes = notes.take();
+        Ok(resolved)
+    }
+
+    fn resolve_series(&self, request: Request<'_>, notes: &Notes<'_>) -> Result<Resolved> {
+        let resolved = match self.locked(request, notes)? {
             Some(resolved) => resolved,
             None => match self.built(request).or_else(|| self.cached(request)) {
                 Some(resolved) => resolved,
-                None => self.ask_or_cached(request, &notes)?,
+                None => self.ask_or_cached(request, notes)?,
             },
         };
-        self.note_missing(&resolved, &notes)?;
-        resolved.source.notes = notes.take();
+        self.note_missing(&resolved, notes)?;
         Ok(resolved)
     }
 
@@ -185,10 +193,8 @@ impl Kernels {
             Err(error) => error,
             found => return found,
         };
-        let unreachable = error
-            .downcast_ref::<AllFailed>()
-            .is_some_and(|failed| failed.why == Why::Unreachable);
-        if exact.is_some() || self.options.newest || !(unreachable || self.options.offline) {
+        let unreachable = is_unreachable(&error) || self.options.offline;
+        if exact.is_some() || self.options.newest || !unreachable {
             return Err(error);
         }
         match self.newest_cached(&series.name)? {
@@ -235,9 +241,13 @@ impl Kernels {
         found.map(|entry| entry.resolved(request.text))
     }
 
-    /// The newest kernel of a series in its archive.
-    pub(super) fn newest(&self, request: Request<'_>, progress: &dyn Progress) -> Result<Resolved> {
-        self.ask(request, &Notes::new(progress))
+    /// The newest kernel of a series in its archive, or the image that a tag means now.
+    pub(super) fn newest(&self, name: &str, progress: &dyn Progress) -> Result<Resolved> {
+        let notes = Notes::new(progress);
+        match self.matrix.image(name)? {
+            Some(image) => self.ask_image(name, &image, &notes),
+            None => self.ask(Request::parse(&self.matrix, name)?, &notes),
+        }
     }
 
     fn kind(&self, series: &Series) -> Result<Kind> {

@@ -145,7 +145,8 @@ fn exit_statuses_of_the_kernels_commands() {
     fetched.says(&["5.10", "cannot be downloaded", "it ended after 17 of"]);
     kernels(&["fetch", "5.11"]).one_error(2, &["unknown kernel \"5.11\""]);
     kernels(&["update", "5.11"]).one_error(2, &["unknown kernel \"5.11\""]);
-    kernels(&["update", "5.10.3"]).one_error(2, &["only a series can be locked"]);
+    kernels(&["update", "5.10.3"])
+        .one_error(2, &["only a series or the tag of an image can be locked"]);
     let updated = kernels(&["update"]);
     assert_eq!(updated.status, 3, "{}", updated.stderr);
     assert!(updated.stdout.contains("not updated"), "{}", updated.stdout);

@@ -29,6 +29,8 @@ mod vm_object_faults;
 #[cfg(feature = "vm-tests")]
 mod vm_objects;
 #[cfg(feature = "vm-tests")]
+mod vm_oci;
+#[cfg(feature = "vm-tests")]
 mod vm_offline;
 #[cfg(feature = "vm-tests")]
 mod vm_parallel;

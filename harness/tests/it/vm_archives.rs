@@ -27,7 +27,7 @@ fn script(name: &str, args: &[&Path]) -> String {
 }
 
 /// The folder of a kernel of Debian.
-fn debian(series: &str) -> PathBuf {
+pub(crate) fn debian(series: &str) -> PathBuf {
     let kernels = Kernels::open(kernel_options()).unwrap();
     let resolved = kernels.resolve(series, &Silent).unwrap();
     let kernel = kernels.fetch(&resolved, &Silent).unwrap();

@@ -5,6 +5,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Error, Result, bail};
 use rustix::fs::syncfs;
@@ -148,18 +149,21 @@ impl Cache {
         last_used::mark(&kernel.image.with_file_name(ENTRY));
     }
 
-    /// All cached kernels of a series, without a check of their files.
+    /// All cached kernels of a series, without a check of their files. The one used last is the last.
     pub(super) fn entries(&self, series: &str) -> Vec<Entry> {
-        self.all_entries()
-            .filter(|entry| entry.series == series)
-            .collect()
+        let mut entries: Vec<_> = self
+            .all_entries()
+            .filter(|(_, entry)| entry.series == series)
+            .collect();
+        entries.sort_by_key(|(used, _)| *used);
+        entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// The series of all kernels that the harness built.
     pub(super) fn built_series(&self) -> Vec<String> {
         self.all_entries()
-            .filter(|entry| entry.source.kind == Kind::Built)
-            .map(|entry| entry.series)
+            .filter(|(_, entry)| entry.source.kind == Kind::Built)
+            .map(|(_, entry)| entry.series)
             .collect()
     }
 
@@ -172,11 +176,14 @@ impl Cache {
         entries
     }
 
-    /// `lookup` reports an entry that cannot be read.
-    fn all_entries(&self) -> impl Iterator<Item = Entry> {
+    /// Every entry with the time of its last use. `lookup` reports an entry that cannot be read.
+    fn all_entries(&self) -> impl Iterator<Item = (Option<SystemTime>, Entry)> {
         let dirs = fs::read_dir(self.kernels()).into_iter().flatten().flatten();
         let visible = dirs.filter(|dir| !dir.file_name().to_string_lossy().starts_with('.'));
-        visible.filter_map(|dir| read_entry(&dir.path()).ok().flatten())
+        visible.filter_map(|dir| {
+            let entry = read_entry(&dir.path()).ok().flatten()?;
+            Some((last_used::of(&dir.path().join(ENTRY)), entry))
+        })
     }
 
     /// An empty folder for the files of an entry. Call it, and [`Cache::publish`], only with the entry's lock held.

@@ -10,7 +10,7 @@ const VERSION: u32 = 1;
 
 const HEADER: &str = "\
 # What each series of kernels.toml resolved to. Written by `harness kernels update`, not by hand: the checksums come
-# from indices whose signature was verified, and a kernel that differs from them is not booted.
+# from indices whose signature was verified, those of images from their registry. A kernel that differs is not booted.
 
 ";
 

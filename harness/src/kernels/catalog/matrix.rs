@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::lock::Lock;
 use crate::kernels::source::OWN_SOURCE;
 use crate::kernels::sources::kernel_org::Releases;
+use crate::kernels::sources::oci::image::{Image, OCI, Repositories};
 use crate::kernels::sources::packages::Packages;
-use crate::kernels::sources::rpm::repository::Repositories;
+use crate::kernels::sources::rpm::repository::Repositories as RpmRepositories;
 use crate::kernels::sources::ubuntu_mainline::Builds;
 use crate::kernels::sources::url::Files;
 use crate::kernels::trust::openpgp::Keyring;
@@ -42,6 +43,8 @@ pub(crate) struct Matrix {
     packages: BTreeMap<String, Packages>,
     /// Names for several series: the words of `--kernel` that each means.
     groups: BTreeMap<String, Vec<String>>,
+    /// Short names of repositories of images.
+    images: Repositories,
     /// The kernel of each series at the last update of the lock.
     pub(crate) lock: Lock,
     /// Its file; `None` for the built-in matrix.
@@ -99,7 +102,7 @@ pub(crate) enum Source {
     /// A Debian archive.
     Debian(Archive),
     /// RPM repositories.
-    Rpm(Repositories),
+    Rpm(RpmRepositories),
     /// Ubuntu's builds of upstream releases.
     UbuntuMainline(Builds),
     /// Releases of kernel.org, which the harness builds.
@@ -119,6 +122,8 @@ struct Data {
     packages: BTreeMap<String, Packages>,
     #[serde(default)]
     groups: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    images: Repositories,
     series: Vec<Entry>,
 }
 
@@ -155,6 +160,7 @@ impl Matrix {
             source,
             packages,
             groups,
+            images,
             series: entries,
         } = toml::from_str(text)?;
         let mut series: Vec<_> = entries.into_iter().flat_map(Entry::series).collect();
@@ -164,6 +170,7 @@ impl Matrix {
             sources: source,
             packages,
             groups,
+            images,
             lock,
             file,
         };
@@ -210,6 +217,9 @@ impl Matrix {
             if let Some(nested) = words.iter().find(|word| self.groups.contains_key(*word)) {
                 bail!("the group {group} contains a group, {nested}");
             }
+        }
+        if self.images.contains_key(OCI) {
+            bail!("{OCI} means any image, so it cannot be the name of a repository");
         }
         for series in &self.series {
             let name = &series.name;
@@ -303,6 +313,16 @@ impl Matrix {
         self.groups.keys().map(String::as_str)
     }
 
+    /// The image that a name means, as `lvh:6.6`; none if it is not the name of an image.
+    pub(crate) fn image(&self, name: &str) -> Result<Option<Image>> {
+        Image::named(name, &self.images)
+    }
+
+    /// The short names of repositories of images.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
+        self.images.keys().map(String::as_str)
+    }
+
     /// The keys of an archive: from the folder `keys` next to the file, else the built-in ones.
     pub(crate) fn keyring(&self, name: &str) -> Result<Keyring> {
         if let Some(file) = &self.file {
@@ -360,6 +380,8 @@ mod tests {
                     Keys::Keyring(name) => {
                         matrix.keyring(name).unwrap();
                         assert!(archive.snapshot.is_some(), "{}", series.name);
+                        let last = archive.mirrors.last().unwrap();
+                        assert!(last.starts_with("https://archive.debian.org/"), "{last}");
                     }
                     Keys::Remote(keys) => {
                         assert!(keys.iter().all(|key| key.fingerprint.len() == 40));

@@ -161,6 +161,9 @@ fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<S
         url::parse(word)?;
         return Ok(vec![word.to_owned()]);
     }
+    if matrix.image(word)?.is_some() {
+        return Ok(vec![word.to_owned()]);
+    }
     let of_series = |series: &Series| series.name.clone();
     let found: Vec<String> = match word {
         "all" => matrix.usual().map(of_series).collect(),
@@ -194,15 +197,20 @@ fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<S
 const SIMILAR: usize = 3;
 
 fn unknown(matrix: &Matrix, word: &str) -> anyhow::Error {
+    let why = match word.contains(['*', '?']) {
+        true => "no known kernel matches this pattern",
+        false => "kernels.toml has no such name",
+    };
     let similar = similar(matrix, word);
     let similar = match similar.as_slice() {
         [] => String::new(),
-        [name] => format!(": the most similar name is {name}"),
-        names => format!(": the most similar names are {}", names.join(", ")),
+        [name] => format!("; the most similar is {name}"),
+        names => format!("; the most similar are {}", names.join(", ")),
     };
     usage(format!(
-        "unknown kernel {word:?}{similar}\n{}",
-        choices(matrix)
+        "unknown kernel {word:?}: {why}{similar}\n{}\n{}",
+        choices(matrix),
+        others(matrix, word)
     ))
 }
 
@@ -211,8 +219,20 @@ fn choices(matrix: &Matrix) -> String {
     let groups: String = matrix.groups().map(|group| format!("{group}, ")).collect();
     format!(
         "`harness kernels list` lists the names. Also accepted: all, latest, built, {groups}a pattern (6.*), an exact version \
-         (5.10.262) and the address of a kernel with its checksum; a pattern of exact versions (5.10.2*) means those that \
-         are locked or cached"
+         (5.10.262); a pattern of exact versions (5.10.2*) means those that are locked or cached."
+    )
+}
+
+/// How to boot a kernel that has no name.
+fn others(matrix: &Matrix, word: &str) -> String {
+    let tag = match word.starts_with(|c: char| c.is_ascii_digit()) && !word.contains(['*', '?']) {
+        true => word,
+        false => "TAG",
+    };
+    let images = matrix.repositories();
+    let images: String = images.map(|name| format!("{name}:{tag}, ")).collect();
+    format!(
+        "A kernel without a name: {images}oci:IMAGE, https://...#sha256=..., or your own with --kernel-image (docs/kernels.md)."
     )
 }
 
@@ -266,6 +286,7 @@ mod tests {
         let lock: String = names.iter().map(locked).collect();
         let text = format!(
             "[source.s]\nkind = 'url'\nfiles = [{{ url = 'http://x', sha256 = '{}' }}]\n\
+             [images.lvh]\nrepository = 'quay.io/lvh-images/kernel-images'\nnewest = '-main'\n\
              [groups]\nold = ['4.*', '5.10', '6.1']\n\
              [[series]]\nnames = {names:?}\nsource = 's'\n\
              [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\nin_all = false\n",
@@ -318,6 +339,7 @@ mod tests {
         assert_eq!(expand(&["5.10.2*"]).unwrap(), ["5.10.262"]);
         assert_eq!(expand(&["*-built"]).unwrap(), ["6.1.192-built"]);
         assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
+        assert_eq!(expand(&["lvh:6.6"]).unwrap(), ["lvh:6.6"]);
         assert_eq!(expand(&["old,5.10"]).unwrap(), ["4.18", "5.10", "6.1"]);
     }
 
@@ -355,13 +377,17 @@ mod tests {
     #[test]
     fn unknown_kernel_error_has_similar_names_and_what_is_accepted() {
         let cases = [
-            ("5.11", "the most similar names are 5.10, 6.1\n"),
-            ("4.17", "the most similar name is 4.18\n"),
-            ("6.2.1", "the most similar names are 6.1, 6.12\n"),
-            ("99", "the most similar name is 8.0\n"),
-            ("lastest", "the most similar name"),
+            ("5.11", "no such name; the most similar are 5.10, 6.1\n"),
+            ("4.17", "the most similar is 4.18\n"),
+            ("4.17", "A kernel without a name: lvh:4.17, oci:IMAGE, "),
+            ("6.2.1", "the most similar are 6.1, 6.12\n"),
+            ("99", "the most similar is 8.0\n"),
+            ("lastest", "the most similar is latest\n"),
+            ("lastest", "lvh:TAG, oci:IMAGE"),
+            ("lvm:6.6", "kernels.toml has no such name"),
+            ("lvh:6.*", "lvh:6.*: "),
             ("6.*.9", "`harness kernels list` lists the names"),
-            ("9.*", "unknown kernel \"9.*\""),
+            ("9.*", "unknown kernel \"9.*\": no known kernel matches"),
             ("5.10.3*", "unknown kernel \"5.10.3*\""),
             ("5.[*", "unknown kernel \"5.[*\""),
             ("5.10.", "unknown kernel \"5.10.\""),

@@ -3,76 +3,22 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use ureq::BodyReader;
+use ureq::config::RedirectAuthHeaders;
 use ureq::tls::{RootCerts, TlsConfig};
 
+use super::attempt::{
+    Attempt, HttpError, Request, Retry, UNAUTHORIZED, broken, call, failed, refused, unsuccessful,
+};
+use super::retry::Patience;
+use super::token::{Challenge, Tokens};
 use crate::support::hex::hex;
 use crate::support::progress::{Notes, Progress};
 
 /// The limit for a file of unknown size.
 const MAX_FILE: u64 = 4 << 30;
-
-/// Time limits and retries.
-#[derive(Clone, Debug)]
-pub struct Patience {
-    /// Limit for a connection, and for the next bytes of a response.
-    pub stall: Duration,
-    /// Limit for one whole response.
-    pub total: Duration,
-    /// The number of attempts, at least one.
-    pub attempts: u32,
-    /// The wait before the second attempt; doubled before each further one.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            stall: Duration::from_secs(30),
-            total: Duration::from_secs(1800),
-            attempts: 3,
-            pause: Duration::from_millis(500),
-        }
-    }
-}
-
-/// Why a download failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HttpError {
-    /// The server has no such file.
-    #[error("{url}: not found")]
-    NotFound {
-        /// The URL.
-        url: String,
-    },
-    /// The server or the network failed.
-    #[error("{url}: {reason}")]
-    Failed {
-        /// The URL.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The response has the wrong size or checksum.
-    #[error("{url}: {reason}: refused")]
-    Refused {
-        /// The URL.
-        url: String,
-        /// What differs.
-        reason: String,
-    },
-    /// The file could not be written.
-    #[error("cannot write {path}")]
-    Disk {
-        /// The file.
-        path: String,
-        /// The error of the system.
-        source: io::Error,
-    },
-}
 
 /// The size and checksum that a file must have.
 #[derive(Clone, Copy, Debug)]
@@ -90,12 +36,7 @@ pub(crate) struct Expected<'a> {
 pub(crate) struct Client {
     agent: ureq::Agent,
     patience: Patience,
-}
-
-/// A failed attempt, and whether a retry may succeed.
-struct Attempt {
-    error: HttpError,
-    transient: bool,
+    tokens: Tokens,
 }
 
 impl Client {
@@ -111,18 +52,53 @@ impl Client {
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
             .timeout_recv_body(Some(patience.total))
+            // The headers of the response say what to do.
+            .http_status_as_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .build();
         Self {
             agent: config.new_agent(),
             patience,
+            tokens: Tokens::default(),
         }
     }
 
     /// A small file, of at most `limit` bytes.
-    pub(crate) fn get(&self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
+    pub(crate) fn get(
+        &self,
+        url: &str,
+        limit: u64,
+        notes: &Notes<'_>,
+    ) -> Result<Vec<u8>, HttpError> {
+        self.small(url, limit, notes, || self.agent.get(url))
+    }
+
+    /// A document of one of the types `accept`, which nothing but TLS verifies: a redirection from HTTPS to plain HTTP is
+    /// refused.
+    pub(crate) fn get_as(
+        &self,
+        url: &str,
+        limit: u64,
+        accept: &str,
+        notes: &Notes<'_>,
+    ) -> Result<Vec<u8>, HttpError> {
+        let tls = url.starts_with("https://");
+        self.small(url, limit, notes, || {
+            let request = self.agent.get(url).header("accept", accept);
+            request.config().https_only(tls).build()
+        })
+    }
+
+    fn small(
+        &self,
+        url: &str,
+        limit: u64,
+        notes: &Notes<'_>,
+        request: impl Fn() -> Request,
+    ) -> Result<Vec<u8>, HttpError> {
         let attempt = || {
             let mut bytes = Vec::new();
-            self.body(url)?
+            self.body(url, &request)?
                 .0
                 .take(limit + 1)
                 .read_to_end(&mut bytes)
@@ -132,7 +108,7 @@ impl Client {
             }
             Ok(bytes)
         };
-        self.retry(attempt, |_| {})
+        self.patience.retry(url, notes, attempt, |_| {})
     }
 
     /// A file of known checksum, written to `path`. After an error, `path` may hold a part of it.
@@ -146,65 +122,42 @@ impl Client {
         let what = url.rsplit('/').next().unwrap_or(url);
         let progress = notes.progress;
         let attempt = || {
-            let (body, length) = self.body(url)?;
+            let (body, length) = self.body(url, || self.agent.get(url))?;
             progress.start(what, expected.size.or(length));
             let result = receive(url, body, expected, path, progress);
             progress.finish();
             result
         };
-        self.retry(attempt, |error| notes.add(format!("tried again: {error}")))
+        let again = |error: &HttpError| notes.add(format!("tried again: {error}"));
+        self.patience.retry(url, notes, attempt, again)
     }
 
     /// The response, and its length according to the server.
-    fn body(&self, url: &str) -> Result<(impl Read + use<>, Option<u64>), Attempt> {
-        let response = self.agent.get(url).call().map_err(|error| match error {
-            ureq::Error::StatusCode(404 | 410) => Attempt {
-                error: HttpError::NotFound {
-                    url: url.to_owned(),
-                },
-                transient: false,
-            },
-            ureq::Error::StatusCode(code) => failed(
-                url,
-                format!("the server answered with status {code}"),
-                code == 429 || code >= 500,
-            ),
-            ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
-                failed(url, error.to_string(), false)
+    fn body(
+        &self,
+        url: &str,
+        request: impl Fn() -> Request,
+    ) -> Result<(BodyReader<'static>, Option<u64>), Attempt> {
+        let mut response = call(url, request())?;
+        if let Some(challenge) = Challenge::of(&response) {
+            let again = |token: String| {
+                let authorization = format!("Bearer {token}");
+                call(url, request().header("authorization", authorization))
+            };
+            if let Some(token) = self.tokens.known(&challenge) {
+                response = again(token)?;
             }
-            error => {
-                let reason = error.to_string();
-                // This error has no kind of its own. A retry does not help.
-                let unknown_host = reason.contains("Name or service not known");
-                failed(url, reason, !unknown_host)
+            // There was none, or it has expired.
+            if response.status() == UNAUTHORIZED {
+                response = again(self.tokens.get(&self.agent, url, challenge)?)?;
             }
-        })?;
+        }
+        if !response.status().is_success() {
+            return Err(unsuccessful(url, &response));
+        }
         let body = response.into_body();
         let length = body.content_length();
         Ok((body.into_reader(), length))
-    }
-
-    /// Tries until it succeeds, the attempts are used up, or the error is not transient. Calls `again` with each error
-    /// that is followed by a retry.
-    fn retry<T>(
-        &self,
-        mut attempt: impl FnMut() -> Result<T, Attempt>,
-        again: impl Fn(&HttpError),
-    ) -> Result<T, HttpError> {
-        let mut pause = self.patience.pause;
-        let mut left = self.patience.attempts.max(1);
-        loop {
-            left -= 1;
-            match attempt() {
-                Ok(value) => return Ok(value),
-                Err(failure) if left == 0 || !failure.transient => return Err(failure.error),
-                Err(failure) => {
-                    again(&failure.error);
-                    sleep(pause);
-                }
-            }
-            pause *= 2;
-        }
     }
 }
 
@@ -220,7 +173,7 @@ fn receive(
             path: path.display().to_string(),
             source,
         },
-        transient: false,
+        retry: Retry::No,
     };
     let mut body = body.take(expected.size.unwrap_or(MAX_FILE) + 1);
     let mut file = File::create(path).map_err(disk)?;
@@ -252,7 +205,7 @@ impl Expected<'_> {
         let expected = self.size.unwrap_or(size.min(MAX_FILE));
         if size < expected {
             let reason = format!("it ended after {size} of {expected} bytes");
-            return Err(failed(url, reason, true));
+            return Err(failed(url, reason, Retry::Soon));
         }
         if size > expected {
             let reason =
@@ -274,28 +227,4 @@ impl Expected<'_> {
         self.check(name, bytes.len() as u64, &sha256)
             .map_err(|attempt| attempt.error)
     }
-}
-
-fn failed(url: &str, reason: String, transient: bool) -> Attempt {
-    Attempt {
-        error: HttpError::Failed {
-            url: url.to_owned(),
-            reason,
-        },
-        transient,
-    }
-}
-
-fn refused(url: &str, reason: String) -> Attempt {
-    Attempt {
-        error: HttpError::Refused {
-            url: url.to_owned(),
-            reason,
-        },
-        transient: false,
-    }
-}
-
-fn broken(url: &str, error: &io::Error) -> Attempt {
-    failed(url, format!("the transfer broke off: {error}"), true)
 }

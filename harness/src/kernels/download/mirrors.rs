@@ -2,7 +2,7 @@
 
 use anyhow::Error;
 
-use super::http::HttpError;
+use super::attempt::HttpError;
 use crate::support::progress::Notes;
 
 /// No mirror has the file.
@@ -64,6 +64,13 @@ pub(crate) fn first_good<T>(
         why,
         disk,
     })
+}
+
+/// Whether no mirror has answered.
+pub(crate) fn is_unreachable(error: &Error) -> bool {
+    error
+        .downcast_ref::<AllFailed>()
+        .is_some_and(|failed| failed.why == Why::Unreachable)
 }
 
 impl Why {

@@ -142,7 +142,7 @@ fn unpack_tar(reader: impl Read, dir: &Path) -> Result<Vec<Record>> {
 }
 
 /// The path to unpack a file of the package to; `None` to leave it out.
-fn target(path: &Path) -> Option<PathBuf> {
+pub(crate) fn target(path: &Path) -> Option<PathBuf> {
     let mut parts = Vec::new();
     for component in path.components() {
         match component {
@@ -155,8 +155,10 @@ fn target(path: &Path) -> Option<PathBuf> {
     // With or without a merged /usr.
     let parts = parts.strip_prefix(&["usr"]).unwrap_or(&parts);
     match parts {
-        ["boot", name] if name.starts_with("vmlinuz-") => Some("vmlinuz".into()),
-        ["boot", name] if name.starts_with("config-") => Some("config".into()),
+        ["boot", name] if *name == "vmlinuz" || name.starts_with("vmlinuz-") => {
+            Some("vmlinuz".into())
+        }
+        ["boot", name] if *name == "config" || name.starts_with("config-") => Some("config".into()),
         ["lib", "modules", _, "vmlinuz"] => Some("vmlinuz".into()),
         ["lib", "modules", _, "config"] => Some("config".into()),
         ["lib", "modules", _, _, ..] => Some(parts.iter().collect()),
@@ -164,7 +166,7 @@ fn target(path: &Path) -> Option<PathBuf> {
     }
 }
 
-fn write(entry: &mut impl Read, dir: &Path, target: &Path) -> Result<Record> {
+pub(crate) fn write(entry: &mut impl Read, dir: &Path, target: &Path) -> Result<Record> {
     let path = dir.join(target);
     let context = || format!("cannot write {}", path.display());
     if let Some(parent) = path.parent() {
@@ -211,6 +213,7 @@ mod tests {
         let cases = [
             ("./boot/vmlinuz-5.10.0-46-cloud-amd64", Some("vmlinuz")),
             ("./boot/config-5.10.0-46-cloud-amd64", Some("config")),
+            ("boot/vmlinuz", Some("vmlinuz")),
             ("./boot/System.map-5.10.0-46-cloud-amd64", None),
             ("./usr/lib/modules/7.3.4/vmlinuz", Some("vmlinuz")),
             ("./usr/lib/modules/7.3.4/config", Some("config")),

@@ -26,6 +26,8 @@ pub(crate) struct Index {
     pub(crate) entries: Vec<Entry>,
     /// The order of the versions of its packages.
     pub(crate) order: fn(&str, &str) -> Ordering,
+    /// The end of its validity, if that is in the past.
+    pub(crate) valid_until: Option<String>,
     /// The key and the file that verified it.
     pub(crate) verified_by: String,
 }

@@ -38,13 +38,13 @@ pub(crate) fn find(
     requested: &str,
     notes: &Notes<'_>,
 ) -> Result<Release> {
-    let keyring = releases.key.get(cache, client, offline)?;
+    let keyring = releases.key.get(cache, client, offline, notes)?;
     let major = requested.split('.').next().unwrap_or(requested);
     let folder = format!("v{major}.x");
     let what = "no mirror of kernel.org has the checksums";
     let signed = first_good(what, &releases.mirrors, notes, |base| {
         let url = format!("{base}/{folder}/sha256sums.asc");
-        let sums = client.get(&url, MAX_SUMS)?;
+        let sums = client.get(&url, MAX_SUMS, notes)?;
         keyring
             .verify_inline(&String::from_utf8_lossy(&sums))
             .context(url)

@@ -12,7 +12,7 @@ use crate::kernels::cache::{Cache, write_atomically};
 use crate::kernels::download::http::Client;
 use crate::kernels::download::mirrors::{AllFailed, Why, first_good};
 use crate::kernels::trust::openpgp::Keyring;
-use crate::support::progress::{Notes, Silent};
+use crate::support::progress::Notes;
 
 /// A cached index is fresh for this long.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,7 +44,7 @@ pub(crate) trait Listing {
     ) -> Result<(Files, Index)>;
 
     /// Verifies files from the cache.
-    fn verify(&self, files: &Files, keyring: &Keyring, notes: &Notes<'_>) -> Result<Index>;
+    fn verify(&self, files: &Files, keyring: &Keyring) -> Result<Index>;
 }
 
 /// Downloads indices of archives.
@@ -67,9 +67,9 @@ impl Lists<'_> {
         let dir = self.cache.lists(&listing.id());
         let files = read(&dir, listing);
         // A damaged file counts as absent.
-        let cached = listing.verify(&files, keyring, notes).ok();
+        let cached = listing.verify(&files, keyring).ok();
         let fresh = age(&dir, &files).is_some_and(|age| age < FRESH);
-        match cached {
+        let index = match cached {
             Some(index) if self.offline || (fresh && !self.refresh) => Ok(index),
             None if self.offline => {
                 bail!(
@@ -88,7 +88,18 @@ impl Lists<'_> {
                 }
                 (result, _) => Ok(result?),
             },
+        };
+        if let Ok(Index {
+            valid_until: Some(end),
+            ..
+        }) = &index
+        {
+            let name = listing.name();
+            notes.add(format!(
+                "the index of {name} is out of date: it was valid until {end}"
+            ));
         }
+        index
     }
 
     fn fetch(
@@ -112,8 +123,14 @@ impl Lists<'_> {
     }
 
     /// An old index of the snapshot archive. It is not cached, and its validity may have ended.
-    pub(crate) fn at(&self, base: &str, listing: &dyn Listing, keyring: &Keyring) -> Result<Index> {
-        let fetched = listing.fetch(self.client, base, keyring, &Notes::new(&Silent));
+    pub(crate) fn at(
+        &self,
+        base: &str,
+        listing: &dyn Listing,
+        keyring: &Keyring,
+        notes: &Notes<'_>,
+    ) -> Result<Index> {
+        let fetched = listing.fetch(self.client, base, keyring, notes);
         fetched.map(|(_, index)| index)
     }
 

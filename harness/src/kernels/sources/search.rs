@@ -150,6 +150,7 @@ mod tests {
         Index {
             entries: parse(text),
             order: version::compare,
+            valid_until: None,
             verified_by: String::new(),
         }
     }

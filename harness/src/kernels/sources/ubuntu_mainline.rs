@@ -6,12 +6,14 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::kernels::download::http::{Client, HttpError};
+use crate::kernels::download::attempt::HttpError;
+use crate::kernels::download::http::Client;
 use crate::kernels::source::{Artifact, is_sha256};
 use crate::kernels::sources::packages::{Packages, abi};
 use crate::kernels::trust::keys::RemoteKey;
 use crate::kernels::trust::openpgp::Keyring;
 use crate::kernels::version;
+use crate::support::progress::Notes;
 
 const MAX_LISTING: u64 = 16 << 20;
 
@@ -45,6 +47,7 @@ pub(crate) struct Finder<'a> {
     pub(crate) architecture: &'a str,
     pub(crate) packages: &'a Packages,
     pub(crate) keyring: &'a Keyring,
+    pub(crate) notes: &'a Notes<'a>,
 }
 
 impl Finder<'_> {
@@ -61,7 +64,9 @@ impl Finder<'_> {
 
     /// The newest version of a series that has been built.
     pub(crate) fn newest(&self, series: &str) -> Result<Option<Build>> {
-        let bytes = self.client.get(&format!("{}/", self.base), MAX_LISTING)?;
+        let bytes = self
+            .client
+            .get(&format!("{}/", self.base), MAX_LISTING, self.notes)?;
         for version in versions(&String::from_utf8_lossy(&bytes), series)
             .iter()
             .take(TRIES)
@@ -77,11 +82,13 @@ impl Finder<'_> {
     fn build(&self, version: &str) -> Result<Option<Build>> {
         let folder = format!("v{version}/{}", self.architecture);
         let url = format!("{}/{folder}/CHECKSUMS", self.base);
-        let sums = match self.client.get(&url, MAX_LISTING) {
+        let sums = match self.client.get(&url, MAX_LISTING, self.notes) {
             Err(HttpError::NotFound { .. }) => return Ok(None),
             other => other?,
         };
-        let signature = self.client.get(&format!("{url}.gpg"), MAX_LISTING)?;
+        let signature = self
+            .client
+            .get(&format!("{url}.gpg"), MAX_LISTING, self.notes)?;
         let fingerprint = self
             .keyring
             .verify_detached(&sums, &String::from_utf8_lossy(&signature))

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::openpgp::Keyring;
 use crate::kernels::cache::{Cache, write_atomically};
 use crate::kernels::download::http::Client;
+use crate::support::progress::Notes;
 
 /// The limit for a key.
 const MAX_KEY: u64 = 4 << 20;
@@ -37,7 +38,13 @@ pub(crate) struct RemoteKey {
 
 impl RemoteKey {
     /// The key, from the cache or downloaded.
-    pub(crate) fn get(&self, cache: &Cache, client: &Client, offline: bool) -> Result<Keyring> {
+    pub(crate) fn get(
+        &self,
+        cache: &Cache,
+        client: &Client,
+        offline: bool,
+        notes: &Notes<'_>,
+    ) -> Result<Keyring> {
         let path = cache.key(&self.fingerprint);
         if let Ok(text) = fs::read_to_string(&path)
             && let Ok(keyring) = Keyring::with_fingerprint(&self.fingerprint, &text)
@@ -51,7 +58,9 @@ impl RemoteKey {
             );
         }
         let context = || format!("cannot get key {}", self.fingerprint);
-        let bytes = client.get(&self.url, MAX_KEY).with_context(context)?;
+        let bytes = client
+            .get(&self.url, MAX_KEY, notes)
+            .with_context(context)?;
         let text = String::from_utf8(bytes).with_context(context)?;
         let keyring = Keyring::with_fingerprint(&self.fingerprint, &text).with_context(context)?;
         // Only saves a download in the next run, so a read-only cache is no error.

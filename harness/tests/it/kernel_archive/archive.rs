@@ -234,6 +234,7 @@ impl Archive {
                 total: Duration::from_secs(20),
                 attempts: 2,
                 pause: Duration::from_millis(1),
+                retry_after: Duration::from_secs(2),
             },
             ..Options::default()
         }

@@ -84,6 +84,53 @@ fn next_mirror_is_tried() {
 }
 
 #[test]
+fn suite_that_moved_to_the_archive_of_old_releases_is_found_there() {
+    let mut archive = Archive::new();
+    let old_releases = Server::start();
+    let base = format!("{}/debian", old_releases.url);
+    archive.matrix(&[&archive.mirror(), &base]);
+    update(&archive);
+    // Nothing there is signed again.
+    archive.valid_until("Sat, 21 Nov 2020 02:09:05 UTC");
+    for path in archive.server.paths() {
+        old_releases.put(&path, Reply::Bytes(archive.server.bytes(&path)));
+        archive.server.put(&path, Reply::Status(404));
+    }
+    let from_there = |kernel: &Kernel| {
+        let url = kernel.source.artifacts[0].url.as_ref().unwrap();
+        assert!(url.starts_with(&base), "{url}");
+        let notes = kernel.source.notes.join("\n");
+        assert_contains(&notes, &["skipped", "amd64.deb: not found"]);
+    };
+    // The locked kernel.
+    from_there(&get(&archive.open(), "6.1").unwrap());
+    // The newest of the index.
+    fs::remove_dir_all(archive.path("cache")).unwrap();
+    let newest = || {
+        let options = Options {
+            newest: true,
+            ..archive.options()
+        };
+        Kernels::open(options).unwrap()
+    };
+    let kernels = newest();
+    let resolved = kernels.resolve("6.1", &Silent).unwrap();
+    let notes = resolved.source.notes.join("\n");
+    assert_contains(&notes, &["is out of date", "/dists/test-backports"]);
+    from_there(&kernels.fetch(&resolved, &Silent).unwrap());
+    // It is verified there too.
+    old_releases.change(PACKAGES, |mut bytes| {
+        bytes[60] ^= 1;
+        Reply::Bytes(bytes)
+    });
+    fs::remove_dir_all(archive.path("cache")).unwrap();
+    assert_contains(
+        &infra(&newest(), "6.1"),
+        &["the signed release file promises"],
+    );
+}
+
+#[test]
 fn mirror_with_wrong_content_is_skipped() {
     let archive = Archive::new();
     let liar = Server::start();
@@ -216,7 +263,10 @@ fn series_that_cannot_be_resolved_stays_locked_as_it_was() {
     assert_eq!(exit_code(&error), 2);
     assert_contains(
         &error.to_string(),
-        &["only a series can be locked", "6.1.5"],
+        &[
+            "only a series or the tag of an image can be locked",
+            "6.1.5",
+        ],
     );
 }
 

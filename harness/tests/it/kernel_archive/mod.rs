@@ -1,6 +1,11 @@
 //! Resolving, fetching and caching kernels, against a signed archive on a local server.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests are to panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests are to panic"
+)]
 
 mod archive;
 mod build;
@@ -9,6 +14,7 @@ mod build_own;
 mod cache;
 mod fallback;
 mod network;
+pub(crate) mod oci;
 mod rpm;
 pub(crate) mod server;
 mod snapshot;

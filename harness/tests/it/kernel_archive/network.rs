@@ -39,6 +39,61 @@ fn temporary_failures_are_retried() {
 }
 
 #[test]
+fn a_server_that_limits_requests_is_asked_again_after_the_wait() {
+    let deb = Archive::deb_path("6.1.5");
+    for path in [IN_RELEASE, PACKAGES, &deb] {
+        for (status, when, note) in [
+            (429, "0", "127.0.0.1 limits requests (status 429)"),
+            (503, "1", "127.0.0.1 is unavailable (status 503)"),
+            (429, "Sun, 22 Nov 2026 02:09:05 GMT", "asks to wait 0 s"),
+        ] {
+            let archive = Archive::new();
+            let bytes = archive.server.bytes(path);
+            let limit = Reply::RetryAfter(status, when);
+            let then = Reply::Then(Box::new(limit), Box::new(Reply::Bytes(bytes)));
+            archive.server.put(path, then);
+            let kernels = archive.open();
+            let resolved = kernels.resolve("6.1", &Silent).unwrap();
+            let kernel = kernels.fetch(&resolved, &Silent).unwrap();
+            let notes = [resolved.source.notes, kernel.source.notes].concat();
+            assert_contains(&notes.join("\n"), &[note, ": waiting"]);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_limits_requests_for_long_is_named() {
+    for when in ["3600", "18446744073709551615"] {
+        let archive = Archive::new();
+        let deb = Archive::deb_path("6.1.5");
+        archive.server.put(&deb, Reply::RetryAfter(429, when));
+        let wait = format!("127.0.0.1 limits requests (status 429) and asks to wait {when} s");
+        let error = infra(&archive.open(), "6.1");
+        assert_contains(&error, &[&wait, "at most 2 s", "try again later"]);
+        let requests = archive.server.requests();
+        assert_eq!(requests.iter().filter(|path| **path == deb).count(), 1);
+        nothing_is_left(&archive);
+    }
+}
+
+#[test]
+fn a_server_that_limits_requests_again_is_named() {
+    let archive = Archive::new();
+    let deb = Archive::deb_path("6.1.5");
+    archive.server.put(&deb, Reply::RetryAfter(503, "1"));
+    assert_contains(
+        &infra(&archive.open(), "6.1"),
+        &["127.0.0.1 is unavailable", "again, after a wait of 1 s"],
+    );
+    // It does not say for how long.
+    archive.server.put(&deb, Reply::Status(429));
+    assert_contains(
+        &infra(&archive.open(), "6.1"),
+        &["status 429", "does not say for how long"],
+    );
+}
+
+#[test]
 fn transfer_that_always_breaks_is_an_error() {
     let archive = Archive::new();
     let deb = archive.server.bytes(&Archive::deb_path("6.1.5"));

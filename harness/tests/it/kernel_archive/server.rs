@@ -11,7 +11,15 @@ use std::thread;
 pub(crate) enum Reply {
     Bytes(Vec<u8>),
     Status(u16),
+    /// A status with `Retry-After`.
+    RetryAfter(u16, &'static str),
     Redirect(String),
+    /// The reply to a request with this token; to another, the challenge.
+    Protected {
+        challenge: String,
+        token: String,
+        then: Box<Self>,
+    },
     /// Only the first half of the announced length.
     Truncated(Vec<u8>),
     /// The first half, and the rest after [`Server::go_on`].
@@ -24,6 +32,8 @@ pub(crate) enum Reply {
 struct State {
     files: HashMap<String, Reply>,
     log: Vec<String>,
+    /// The values of `Authorization`.
+    authorizations: Vec<String>,
     /// Set by [`Server::go_on`].
     released: bool,
 }
@@ -82,6 +92,11 @@ impl Server {
         std::mem::take(&mut self.state.0.lock().unwrap().log)
     }
 
+    /// The values of `Authorization` in all requests.
+    pub(crate) fn authorizations(&self) -> Vec<String> {
+        self.state.0.lock().unwrap().authorizations.clone()
+    }
+
     /// Waits for a request of this path.
     pub(crate) fn wait_for(&self, path: &str) {
         let mut state = self.state.0.lock().unwrap();
@@ -105,23 +120,33 @@ impl Server {
         else {
             return;
         };
-        lines
-            .by_ref()
-            .take_while(|line| !line.is_empty())
-            .for_each(drop);
-        let reply = self.take(&path);
+        let headers = lines.by_ref().take_while(|line| !line.is_empty());
+        let authorization = headers.filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("authorization")
+                .then(|| value.to_owned())
+        });
+        let authorization = authorization.last();
+        let reply = self.take(&path, authorization);
         // The client may have closed the connection.
         let _ = self.answer(&mut stream, reply);
     }
 
-    fn take(&self, path: &str) -> Reply {
+    fn take(&self, path: &str, authorization: Option<String>) -> Reply {
         let mut state = self.state.0.lock().unwrap();
         state.log.push(path.to_owned());
+        let authorized = authorization.clone().unwrap_or_default();
+        state.authorizations.extend(authorization);
         self.state.1.notify_all();
         match state.files.get(path).cloned() {
             Some(Reply::Then(first, second)) => {
                 state.files.insert(path.to_owned(), *second);
                 *first
+            }
+            Some(Reply::Protected { token, then, .. })
+                if authorized == format!("Bearer {token}") =>
+            {
+                *then
             }
             Some(reply) => reply,
             None => Reply::Status(404),
@@ -140,6 +165,14 @@ impl Server {
                 stream.write_all(&bytes)
             }
             Reply::Status(status) => stream.write_all(head(status, 0, "").as_bytes()),
+            Reply::RetryAfter(status, when) => {
+                let after = format!("Retry-After: {when}\r\n");
+                stream.write_all(head(status, 0, &after).as_bytes())
+            }
+            Reply::Protected { challenge, .. } => {
+                let challenge = format!("WWW-Authenticate: {challenge}\r\n");
+                stream.write_all(head(401, 0, &challenge).as_bytes())
+            }
             Reply::Redirect(to) => {
                 stream.write_all(head(302, 0, &format!("Location: {to}\r\n")).as_bytes())
             }

@@ -196,6 +196,18 @@ fn snapshot_service_failure_is_infra() {
             "status 500",
         ],
     );
+    archive.server.put(
+        "/snap/mr/package/linux-signed/",
+        Reply::RetryAfter(429, "600"),
+    );
+    assert_contains(
+        &infra(&archive.open(), "6.1.4"),
+        &[
+            "no kernel 6.1.4",
+            "127.0.0.1 limits requests (status 429) and asks to wait 600 s",
+            "try again later",
+        ],
+    );
 }
 
 #[test]

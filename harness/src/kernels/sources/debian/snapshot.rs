@@ -9,9 +9,11 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::kernels::download::http::{Client, HttpError};
+use crate::kernels::download::attempt::HttpError;
+use crate::kernels::download::http::Client;
 use crate::kernels::sources::packages::{Packages, abi};
 use crate::kernels::version;
+use crate::support::progress::Notes;
 
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -32,6 +34,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) of: &'a SnapshotOf,
     pub(crate) client: &'a Client,
     pub(crate) architecture: &'a str,
+    pub(crate) notes: &'a Notes<'a>,
 }
 
 /// A file of the service.
@@ -85,7 +88,7 @@ impl Snapshot<'_> {
 
     fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let url = format!("{}/mr/{path}", self.base());
-        let bytes = self.client.get(&url, MAX_ANSWER)?;
+        let bytes = self.client.get(&url, MAX_ANSWER, self.notes)?;
         serde_json::from_slice(&bytes)
             .with_context(|| format!("{url} answered with unexpected content"))
     }

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use super::packages::parse;
 use super::release::{Listed, Release};
-use crate::kernels::download::http::{Client, Expected, HttpError};
+use crate::kernels::download::attempt::HttpError;
+use crate::kernels::download::http::{Client, Expected};
 use crate::kernels::files::manifest::digest;
 use crate::kernels::sources::debian::archive::Archive;
 use crate::kernels::sources::index::Index;
@@ -82,7 +83,7 @@ impl Listing for Suite<'_> {
         notes: &Notes<'_>,
     ) -> Result<(Files, Index)> {
         let suite = format!("{}/dists/{}", base.trim_end_matches('/'), self.name);
-        let get = |name: &str| client.get(&format!("{suite}/{name}"), MAX_RELEASE);
+        let get = |name: &str| client.get(&format!("{suite}/{name}"), MAX_RELEASE, notes);
         let mut files = Files::new();
         match get(IN_RELEASE) {
             Err(HttpError::NotFound { .. }) => {
@@ -95,15 +96,15 @@ impl Listing for Suite<'_> {
         let (signed, release) = self.release(&files, keyring).with_context(context)?;
         let path = self.packages_path();
         let listed = release.find(&path).with_context(context)?;
-        let packages = download(client, &suite, &path, &listed)?;
+        let packages = download(client, &suite, &path, &listed, notes)?;
         let index = self
-            .index(&signed, &release, &packages, notes)
+            .index(&signed, &release, &packages)
             .with_context(context)?;
         files.insert(PACKAGES, packages);
         Ok((files, index))
     }
 
-    fn verify(&self, files: &Files, keyring: &Keyring, notes: &Notes<'_>) -> Result<Index> {
+    fn verify(&self, files: &Files, keyring: &Keyring) -> Result<Index> {
         let (signed, release) = self.release(files, keyring)?;
         let path = self.packages_path();
         let packages = file(files, PACKAGES)?;
@@ -111,7 +112,7 @@ impl Listing for Suite<'_> {
             .find(&path)?
             .expected()
             .check_bytes(&path, packages)?;
-        self.index(&signed, &release, packages, notes)
+        self.index(&signed, &release, packages)
     }
 }
 
@@ -145,19 +146,8 @@ impl Suite<'_> {
         Ok((signed, release))
     }
 
-    fn index(
-        &self,
-        signed: &Signed,
-        release: &Release,
-        packages: &[u8],
-        notes: &Notes<'_>,
-    ) -> Result<Index> {
+    fn index(&self, signed: &Signed, release: &Release, packages: &[u8]) -> Result<Index> {
         let suite = self.name;
-        if let Some(end) = release.expired(SystemTime::now()) {
-            notes.add(format!(
-                "the index of {suite} is out of date: it was valid until {end}"
-            ));
-        }
         let mut text = String::new();
         liblzma::read::XzDecoder::new_multi_decoder(packages)
             .take(MAX_PACKAGES)
@@ -167,6 +157,7 @@ impl Suite<'_> {
         Ok(Index {
             entries: parse(&text),
             order: version::compare,
+            valid_until: release.expired(SystemTime::now()).map(str::to_owned),
             verified_by: format!(
                 "OpenPGP key {}, {suite} of {date}",
                 signed.fingerprint.to_uppercase()
@@ -176,7 +167,13 @@ impl Suite<'_> {
 }
 
 /// Downloads by checksum, since the archive may change in between; else by name.
-fn download(client: &Client, suite: &str, path: &str, listed: &Listed) -> Result<Vec<u8>> {
+fn download(
+    client: &Client,
+    suite: &str,
+    path: &str,
+    listed: &Listed,
+    notes: &Notes<'_>,
+) -> Result<Vec<u8>> {
     if listed.size > MAX_PACKAGES {
         bail!(
             "{suite}/{path} has {} bytes, more than the limit",
@@ -186,10 +183,10 @@ fn download(client: &Client, suite: &str, path: &str, listed: &Listed) -> Result
     let folder = path.trim_end_matches(PACKAGES);
     let by_hash = format!("{suite}/{folder}by-hash/SHA256/{}", listed.sha256);
     let plain = format!("{suite}/{path}");
-    let (url, bytes) = match client.get(&by_hash, listed.size) {
+    let (url, bytes) = match client.get(&by_hash, listed.size, notes) {
         Ok(bytes) => (by_hash, bytes),
         Err(_) => {
-            let bytes = client.get(&plain, listed.size)?;
+            let bytes = client.get(&plain, listed.size, notes)?;
             (plain, bytes)
         }
     };

@@ -91,11 +91,11 @@ impl Listing for Repository<'_> {
         client: &Client,
         base: &str,
         keyring: &Keyring,
-        _: &Notes<'_>,
+        notes: &Notes<'_>,
     ) -> Result<(Files, Index)> {
         let mut files = Files::new();
         if self.path.ends_with(MIRROR_LIST) {
-            let list = client.get(&format!("{base}/{}", self.path), MAX_REPOMD)?;
+            let list = client.get(&format!("{base}/{}", self.path), MAX_REPOMD, notes)?;
             files.insert(MIRROR_LIST, list);
         }
         let folder = self.folder(&files)?;
@@ -104,15 +104,15 @@ impl Listing for Repository<'_> {
             false => format!("{base}/{folder}"),
         };
         let repomd = format!("{url}/repodata/{REPOMD}");
-        files.insert(REPOMD, client.get(&repomd, MAX_REPOMD)?);
+        files.insert(REPOMD, client.get(&repomd, MAX_REPOMD, notes)?);
         if self.of.signed_metadata {
-            let signature = client.get(&format!("{repomd}.asc"), MAX_REPOMD)?;
+            let signature = client.get(&format!("{repomd}.asc"), MAX_REPOMD, notes)?;
             files.insert(SIGNATURE, signature);
         }
         let context = || repomd.clone();
         let (primary, verified_by) = self.repomd(&files, keyring).with_context(context)?;
         let location = format!("{url}/{}", primary.path);
-        let bytes = client.get(&location, primary.size.unwrap_or(MAX_PRIMARY))?;
+        let bytes = client.get(&location, primary.size.unwrap_or(MAX_PRIMARY), notes)?;
         primary.expected().check_bytes(&location, &bytes)?;
         let index = self
             .index(&bytes, &folder, verified_by)
@@ -121,7 +121,7 @@ impl Listing for Repository<'_> {
         Ok((files, index))
     }
 
-    fn verify(&self, files: &Files, keyring: &Keyring, _: &Notes<'_>) -> Result<Index> {
+    fn verify(&self, files: &Files, keyring: &Keyring) -> Result<Index> {
         let (primary, verified_by) = self.repomd(files, keyring)?;
         let bytes = files.get(PRIMARY).context("it has no list of packages")?;
         primary.expected().check_bytes(PRIMARY, bytes)?;
@@ -167,6 +167,7 @@ impl Repository<'_> {
         Ok(Index {
             entries: metadata::packages(text, &self.of.architecture, folder)?,
             order: rpm_evr_compare,
+            valid_until: None,
             verified_by,
         })
     }
