@@ -24,13 +24,16 @@ impl Kernels {
         }
         let cached = match self.options.newest {
             true => None,
-            false => self.cache.entries(name).pop(),
+            // Under any name.
+            false => self.cache.find(|entry| image.is(&entry.source)).pop(),
         };
         let cached = cached.map(|entry| entry.resolved(name));
         let (cached, why) = match cached {
             // A digest means the same image for ever.
             Some(cached) if image.digest.is_some() => return Ok(cached),
-            Some(cached) if self.options.offline => (cached, "--offline".to_owned()),
+            Some(cached) if self.options.offline => {
+                (cached, format!("--offline forbids to look up {name}"))
+            }
             Some(cached) => match self.ask_image(name, image, notes) {
                 Err(error) if is_unreachable(&error) => (cached, format!("{error:#}")),
                 asked => return asked,

@@ -64,7 +64,8 @@ impl Kernels {
             None => Matrix::built_in()?,
         };
         let cache = Cache::new(options.cache_dir.clone())?;
-        matrix.add_built(cache.built_series());
+        let built = cache.find(|entry| entry.source.kind == Kind::Built);
+        matrix.add_built(built.into_iter().map(|entry| entry.series));
         Ok(Self {
             cache,
             client: Client::new(options.patience.clone()),

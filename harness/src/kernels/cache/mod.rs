@@ -5,7 +5,6 @@ use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Error, Result, bail};
 use rustix::fs::syncfs;
@@ -149,41 +148,32 @@ impl Cache {
         last_used::mark(&kernel.image.with_file_name(ENTRY));
     }
 
-    /// All cached kernels of a series, without a check of their files. The one used last is the last.
+    /// All cached kernels of a series, without a check of their files.
     pub(super) fn entries(&self, series: &str) -> Vec<Entry> {
-        let mut entries: Vec<_> = self
-            .all_entries()
-            .filter(|(_, entry)| entry.series == series)
-            .collect();
-        entries.sort_by_key(|(used, _)| *used);
-        entries.into_iter().map(|(_, entry)| entry).collect()
-    }
-
-    /// The series of all kernels that the harness built.
-    pub(super) fn built_series(&self) -> Vec<String> {
-        self.all_entries()
-            .filter(|(_, entry)| entry.source.kind == Kind::Built)
-            .map(|(_, entry)| entry.series)
-            .collect()
+        self.find(|entry| entry.series == series)
     }
 
     /// The kernels of a series that the harness built under this package version.
     pub(super) fn builds(&self, series: &str, package_version: &str) -> Vec<Entry> {
-        let mut entries = self.entries(series);
-        entries.retain(|entry| {
-            entry.source.kind == Kind::Built && entry.source.package_version == package_version
-        });
-        entries
+        self.find(|entry| {
+            entry.series == series
+                && entry.source.kind == Kind::Built
+                && entry.source.package_version == package_version
+        })
     }
 
-    /// Every entry with the time of its last use. `lookup` reports an entry that cannot be read.
-    fn all_entries(&self) -> impl Iterator<Item = (Option<SystemTime>, Entry)> {
+    /// The cached kernels for which this holds, without a check of their files. The one used last is the last.
+    pub(super) fn find(&self, matches: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let dirs = fs::read_dir(self.kernels()).into_iter().flatten().flatten();
         let visible = dirs.filter(|dir| !dir.file_name().to_string_lossy().starts_with('.'));
-        visible.filter_map(|dir| {
+        let entries = visible.filter_map(|dir| {
+            // `lookup` reports an entry that cannot be read.
             let entry = read_entry(&dir.path()).ok().flatten()?;
-            Some((last_used::of(&dir.path().join(ENTRY)), entry))
-        })
+            matches(&entry).then(|| (last_used::of(&dir.path().join(ENTRY)), entry))
+        });
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by_key(|(used, _)| *used);
+        entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// An empty folder for the files of an entry. Call it, and [`Cache::publish`], only with the entry's lock held.

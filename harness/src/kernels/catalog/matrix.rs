@@ -403,7 +403,11 @@ mod tests {
             assert!(matrix.lock.find(name).is_some(), "{name} is not locked");
         }
         for locked in &matrix.lock.kernels {
-            assert_eq!(matrix.find(&locked.series).unwrap().source, locked.source);
+            let source = match matrix.find(&locked.series) {
+                Some(series) => series.source.clone(),
+                None => matrix.image(&locked.series).unwrap().unwrap().repository(),
+            };
+            assert_eq!(source, locked.source);
         }
     }
 

@@ -232,7 +232,8 @@ fn others(matrix: &Matrix, word: &str) -> String {
     let images = matrix.repositories();
     let images: String = images.map(|name| format!("{name}:{tag}, ")).collect();
     format!(
-        "A kernel without a name: {images}oci:IMAGE, https://...#sha256=..., or your own with --kernel-image (docs/kernels.md)."
+        "For another kernel name an image of a registry, if it has this tag ({images}oci:HOST/REPOSITORY:{tag}), an \
+         address with a checksum (https://...#sha256=...), or your own kernel (--kernel-image FILE): see docs/kernels.md."
     )
 }
 
@@ -379,13 +380,16 @@ mod tests {
         let cases = [
             ("5.11", "no such name; the most similar are 5.10, 6.1\n"),
             ("4.17", "the most similar is 4.18\n"),
-            ("4.17", "A kernel without a name: lvh:4.17, oci:IMAGE, "),
+            (
+                "4.17",
+                "if it has this tag (lvh:4.17, oci:HOST/REPOSITORY:4.17)",
+            ),
             ("6.2.1", "the most similar are 6.1, 6.12\n"),
             ("99", "the most similar is 8.0\n"),
             ("lastest", "the most similar is latest\n"),
-            ("lastest", "lvh:TAG, oci:IMAGE"),
+            ("lastest", "(lvh:TAG, oci:HOST/REPOSITORY:TAG)"),
             ("lvm:6.6", "kernels.toml has no such name"),
-            ("lvh:6.*", "lvh:6.*: "),
+            ("lvh:6.*", "a pattern does not match images"),
             ("6.*.9", "`harness kernels list` lists the names"),
             ("9.*", "unknown kernel \"9.*\": no known kernel matches"),
             ("5.10.3*", "unknown kernel \"5.10.3*\""),

@@ -7,6 +7,7 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::{Digest, DigestAlgorithm};
 use serde::Deserialize;
 
+use crate::kernels::source::{Kind, Source};
 use crate::support::error::usage;
 
 /// The prefix of the name of any image.
@@ -47,9 +48,13 @@ impl Image {
             None if prefix == OCI => rest.to_owned(),
             None => return Ok(None),
         };
-        Self::parse(&image)
+        let image = match rest.contains(['*', '?']) {
+            true => Err("a pattern does not match images: name one tag".to_owned()),
+            false => Self::parse(&image),
+        };
+        image
             .map(Some)
-            .map_err(|why| usage(format!("{name}: {why}")))
+            .map_err(|why| usage(format!("the kernel {name:?}: {why}")))
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -84,6 +89,21 @@ impl Image {
 
     pub(crate) fn tag(&self) -> Option<&str> {
         self.reference.tag()
+    }
+
+    /// Whether a kernel is from this image: the one with its digest, or one that its tag meant.
+    pub(crate) fn is(&self, source: &Source) -> bool {
+        let version = &*source.package_version;
+        let (tag, digest) = match version.split_once('@') {
+            Some((tag, digest)) => (Some(tag), digest),
+            None => (None, version),
+        };
+        source.kind == Kind::Oci
+            && source.name == self.repository()
+            && match &self.digest {
+                Some(own) => own == digest,
+                None => self.tag() == tag,
+            }
     }
 
     /// What verifies the registry's answers.
@@ -222,9 +242,12 @@ mod tests {
             assert!(Image::named(name, &repositories()).unwrap().is_none());
         }
         for (name, message) in [
-            ("oci:", "oci:"),
+            ("oci:", "the kernel \"oci:\": \"\" does not name an image"),
             ("lvh:", "does not name an image"),
-            ("lvh:6.*", "does not name an image"),
+            (
+                "lvh:6.*",
+                "the kernel \"lvh:6.*\": a pattern does not match images",
+            ),
             ("oci:ftp://a.example/b", "neither http nor https"),
             ("oci:a.example/b@sha256:12", "does not name an image"),
             ("oci:a.example/../b", "does not name an image"),

@@ -117,9 +117,19 @@ fn a_digest_needs_no_registry_once_it_is_cached() {
     let kernel = get(&archive.open(), &by_digest).unwrap();
     assert_eq!(kernel.version, "6.6.134");
     assert_contains(&kernel.source.verified_by, &["in its name"]);
-    archive.server.requests();
-    assert_eq!(version(&archive, &by_digest), "6.6.134");
-    assert_eq!(archive.server.requests(), Vec::<String>::new());
+    let no_request = |name: &str, expected: &str| {
+        archive.server.requests();
+        assert_eq!(version(&archive, name), expected);
+        assert_eq!(archive.server.requests(), Vec::<String>::new());
+    };
+    no_request(&by_digest, "6.6.134");
+    // Whatever the name was under which it was downloaded.
+    let without_tag = by_digest.replace(":6.6@", "@");
+    no_request(&without_tag, "6.6.134");
+    assert_eq!(version(&archive, &tag), "6.6.135");
+    let digest = image("6.6.135").digest();
+    no_request(&format!("{tag}@{digest}"), "6.6.135");
+    no_request(&by_digest, "6.6.134");
 
     let error = operations::update(&archive.open(), &[by_digest], &Silent).unwrap_err();
     assert_eq!(exit_code(&error), 2);
