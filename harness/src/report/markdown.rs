@@ -6,6 +6,7 @@ use protocol::event::Outcome;
 
 use super::{
     model::{Confirmed, KernelReport, Report, ScenarioReport},
+    overhead,
     program::ProgramReport,
     verdict::ScenarioVerdict,
     verifier_table::Table,
@@ -24,6 +25,7 @@ pub fn page(report: &Report) -> String {
     matrix(report, &mut page);
     problems(report, &mut page);
     verifier_figures(report, &mut page);
+    overhead_figures(report, &mut page);
     minimums(report, &mut page);
     page
 }
@@ -89,6 +91,19 @@ fn verifier_figures(report: &Report, page: &mut String) {
     page.push_str("\n### Verifier\n\n");
     row(page, Table::headings());
     row(page, Table::headings().map(|_| "---"));
+    for cells in rows {
+        row(page, cells.iter().map(String::as_str));
+    }
+}
+
+fn overhead_figures(report: &Report, page: &mut String) {
+    let mut rows = overhead::rows(report).peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    page.push_str("\n### What a program adds to a call\n\n");
+    row(page, overhead::headings());
+    row(page, overhead::headings().iter().map(|_| "---"));
     for cells in rows {
         row(page, cells.iter().map(String::as_str));
     }

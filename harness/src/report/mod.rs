@@ -14,6 +14,7 @@ pub mod merge;
 pub mod minimums;
 pub mod model;
 pub mod observed;
+mod overhead;
 pub mod program;
 pub mod result;
 pub mod slowdown;

@@ -60,6 +60,9 @@ pub struct KernelReport {
     pub qemu_version: Option<String>,
     /// The memory of the VM, in MiB.
     pub memory_mb: Option<u64>,
+    /// The virtual CPUs of the VM.
+    #[serde(default)]
+    pub cpus: Option<u32>,
     /// The kernel's command line.
     pub command_line: Option<String>,
     /// The QEMU command, ready for a shell.

@@ -35,6 +35,7 @@ impl Setup {
         config.kernel_args.clone_from(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
         config.icount = self.options.icount;
+        config.set_cpus(self.options.cpus(), &self.qemu);
         config.limits = self.limits();
         config.keep = keep.as_deref();
         report.command_line = Some(kernel_command_line(&config));
@@ -43,6 +44,7 @@ impl Setup {
         report.icount = self.options.icount;
         report.qemu_version = Some(self.qemu.version.clone());
         report.memory_mb = Some(config.memory_mib.into());
+        report.cpus = Some(config.cpus);
 
         if let Some(template) = self.template(boot, &config, line, report) {
             report.boot = Some("template".to_owned());

@@ -31,7 +31,7 @@ pub struct RunOptions {
 
     /// Count instructions instead of time: measurements repeat to within a percent, but runs take longer; implies
     /// --serial
-    #[arg(long, conflicts_with = "accel")]
+    #[arg(long, conflicts_with_all = ["accel", "cpus"])]
     pub icount: bool,
 
     /// Run the scenarios of a kernel one after the other instead of in parallel, to measure how long each takes
@@ -41,6 +41,10 @@ pub struct RunOptions {
     /// Run this many VMs at once [default: by cores and free memory]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+
+    /// Virtual CPUs of each VM [default: 2, or 1 with --icount]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: Option<u32>,
 
     /// Keep each VM's console, initramfs and QEMU command in this folder; only their owner can read them
     #[arg(long, value_name = "DIR")]
@@ -59,7 +63,15 @@ impl Default for RunOptions {
             icount: false,
             serial: false,
             jobs: None,
+            cpus: None,
             keep: None,
         }
+    }
+}
+
+impl RunOptions {
+    /// The virtual CPUs of each VM. Two find most races; QEMU counts instructions on one CPU only.
+    pub(crate) fn cpus(&self) -> u32 {
+        self.cpus.unwrap_or(if self.icount { 1 } else { 2 })
     }
 }

@@ -112,7 +112,7 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
             "-machine",
             &machine,
             "-accel",
-            config.accelerator.name(),
+            &accelerator(config),
             "-cpu",
             cpu(config.accelerator),
             "-m",
@@ -133,6 +133,16 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
         device.qemu.extend(ram);
     }
     device
+}
+
+fn accelerator(config: &Config<'_>) -> String {
+    let name = config.accelerator.name();
+    match config.accelerator {
+        Accelerator::Tcg if config.cpus > 1 && !config.cpu_threads => {
+            format!("{name},thread=single")
+        }
+        Accelerator::Tcg | Accelerator::Kvm => name.to_owned(),
+    }
 }
 
 /// All CPU features of the accelerator, since kernel and JIT choose their code by them. Except for fast `rep movsb` under
@@ -275,6 +285,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::vm::Qemu;
 
     fn strings(arguments: &[OsString]) -> Vec<&str> {
         arguments
@@ -324,6 +335,25 @@ mod tests {
         let kernel =
             "console=ttyS0 panic=-1 quiet loglevel=5 cryptomgr.notests no_timer_check last";
         assert_eq!(all[all.len() - 2..], ["-append", kernel]);
+    }
+
+    #[test]
+    fn several_cpus_share_a_thread_unless_qemu_is_new_enough() {
+        let accelerator = |version: &str, cpus| {
+            let qemu = Qemu {
+                path: "/qemu".into(),
+                version: version.into(),
+            };
+            let all = arguments_of(|config| config.set_cpus(cpus, &qemu));
+            let at = all
+                .iter()
+                .position(|argument| argument == "-accel")
+                .unwrap();
+            all[at + 1].to_str().unwrap().to_owned()
+        };
+        assert_eq!(accelerator("7.2.22", 1), "tcg");
+        assert_eq!(accelerator("7.2.22", 2), "tcg,thread=single");
+        assert_eq!(accelerator("10.0.0", 2), "tcg");
     }
 
     #[test]

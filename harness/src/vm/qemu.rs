@@ -21,6 +21,11 @@ const VARIABLE: &str = "QEMU";
 /// The time limit for `qemu-system-x86_64 --version`, which takes some ten milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The first major version whose TCG may run each virtual CPU in a thread of its own. With 7.2, kernels from 7.0 on panic
+/// while a program is detached and another CPU runs it: that CPU executes a breakpoint (`int3`) that the kernel has
+/// replaced already. 10.0 and 11.1 do not do that; versions between were not run.
+const SAFE_THREADS: u32 = 10;
+
 /// A QEMU whose version is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Qemu {
@@ -50,6 +55,12 @@ impl Qemu {
         let found = Self::at(&path)?;
         cached.learn_version(&path, &found.version);
         Ok(found)
+    }
+
+    /// Whether TCG may run each virtual CPU in a thread of its own.
+    pub(super) fn has_safe_threads(&self) -> bool {
+        let major = self.version.split('.').next().unwrap_or_default();
+        major.parse().is_ok_and(|major: u32| major >= SAFE_THREADS)
     }
 
     /// The QEMU at `path`.
@@ -130,6 +141,22 @@ mod tests {
             "QEMU emulator version x",
         ] {
             assert_eq!(version(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_new_versions_run_cpus_in_threads() {
+        for (version, safe) in [
+            ("7.2.22", false),
+            ("9.2.0", false),
+            ("10.0.0", true),
+            ("x", false),
+        ] {
+            let qemu = Qemu {
+                path: PathBuf::new(),
+                version: version.into(),
+            };
+            assert_eq!(qemu.has_safe_threads(), safe, "{version}");
         }
     }
 

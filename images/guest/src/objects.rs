@@ -35,6 +35,7 @@ pub(crate) const RECURSION: &[u8] = object!("recursion");
 pub(crate) const REFUSED: &[u8] = object!("refused");
 pub(crate) const SESSION: &[u8] = object!("session");
 pub(crate) const SIGNATURES: &[u8] = object!("signatures");
+pub(crate) const SMP: &[u8] = object!("smp");
 pub(crate) const SLEEPABLE: &[u8] = object!("sleepable");
 pub(crate) const STRUCT_OPS: &[u8] = object!("struct_ops");
 pub(crate) const EVENT_MAPS: &[u8] = object!("event_maps");

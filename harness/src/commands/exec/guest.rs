@@ -134,7 +134,7 @@ impl<'a> Guest<'a> {
         );
         config.kernel_args.clone_from(&fastest.arguments);
         config.memory_mib = self.memory_mib;
-        config.cpus = self.args.cpus;
+        config.set_cpus(self.args.cpus, &qemu);
         config.keep = self.args.keep.as_deref();
         config.limits = Limits {
             program: Some(limit),

@@ -11,6 +11,7 @@ macro_rules! expect_error {
 mod arguments;
 mod attachable;
 mod aya_compat;
+mod callers;
 mod capabilities;
 mod counter;
 mod event_maps;
@@ -44,6 +45,7 @@ mod selftest;
 mod sessions;
 mod shared_maps;
 mod signatures;
+mod smp;
 mod struct_ops;
 mod target_errors;
 mod targets;
@@ -91,6 +93,7 @@ const FAMILIES: &[&[Scenario]] = &[
     other_types::SCENARIOS,
     struct_ops::SCENARIOS,
     newer_programs::SCENARIOS,
+    smp::SCENARIOS,
     overhead::SCENARIOS,
     tools::SCENARIOS,
     selftest::SCENARIOS,
