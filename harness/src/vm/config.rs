@@ -25,7 +25,7 @@ pub struct Config<'a> {
     /// Virtual CPUs.
     pub cpus: u32,
     /// Whether TCG runs each virtual CPU in a thread of its own: see [`Config::set_cpus`].
-    pub(super) cpu_threads: bool,
+    pub(crate) cpu_threads: bool,
     /// More arguments for the kernel, after the harness's own.
     pub kernel_args: Vec<String>,
     /// Time limits.
