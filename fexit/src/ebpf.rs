@@ -165,7 +165,7 @@ impl Ebpf {
 pub struct GlobalVariable<'a> {
     /// Its name in the source.
     pub name: &'a str,
-    /// Its section: `.data`, `.bss`, `.rodata`, or one whose name begins with one of these.
+    /// Its section: `.data`, `.bss`, `.rodata`, or one whose name begins with one of these; or the map of its arena.
     pub section: &'a str,
     /// Its size in bytes.
     pub size: usize,

@@ -4,7 +4,7 @@
 //! loaded, CO-RE relocations are applied, and calls are linked. References to maps keep the map's number until the
 //! program is loaded, so that only maps that are used are created.
 
-mod arena;
+pub(crate) mod arena;
 mod core;
 mod exceptions;
 pub(crate) mod kconfig;
@@ -46,8 +46,6 @@ pub(crate) struct Object {
     pub(crate) maps: BTreeMap<String, Arc<aya_obj::Map>>,
     /// Names of the maps, by number.
     pub(crate) map_names: Vec<String>,
-    /// The name of the map of global variables in an arena; none if there are no such variables.
-    arena: Option<String>,
     /// None if the kernel refused every form of the object's BTF.
     sanitized_btf: OnceLock<Option<SanitizedBtf>>,
     relocated: Mutex<Relocations>,
@@ -112,15 +110,13 @@ impl Relocated {
 
 impl Object {
     pub(crate) fn parse(data: &[u8], globals: &Globals) -> Result<Self, EbpfError> {
-        let (copy, extra) = elf::examine(data)?;
+        let (copy, mut extra) = elf::examine(data)?;
         let mut parsed = parse(&copy)?;
         drop(copy);
+        arena::resolve(&mut parsed, &mut extra)?;
         set_globals(&mut parsed, &extra, globals)?;
         let maps: BTreeMap<String, Arc<aya_obj::Map>> = take_maps(&mut parsed);
-        let data = extra.arena.as_deref();
-        let arena = data.map(|data| arena::resolve(&mut parsed, &maps, data));
         Ok(Self {
-            arena: arena.transpose()?,
             parsed,
             extra,
             map_names: maps.keys().cloned().collect(),
@@ -142,12 +138,6 @@ impl Object {
     /// The `map_extra` of a map, if the object declares it by `__ulong`.
     pub(crate) fn map_extra(&self, map: &str) -> Option<u64> {
         self.extra.map_extras.get(map).copied()
-    }
-
-    /// The initial values of the global variables in this arena.
-    pub(crate) fn arena_data(&self, map: &str) -> Option<&[u8]> {
-        let data = self.extra.arena.as_deref();
-        data.filter(|_| self.arena.as_deref() == Some(map))
     }
 
     /// The type id of a data section in the object's BTF.
@@ -291,7 +281,10 @@ fn take_maps(parsed: &mut Parsed) -> BTreeMap<String, Arc<aya_obj::Map>> {
     for (name, map) in &mut parsed.maps {
         let data = std::mem::take(map.data_mut());
         let mut taken = map.clone();
-        map.data_mut().resize(data.len().min(1), 0);
+        // Only references to sections with data have an offset.
+        if matches!(map, aya_obj::Map::Legacy(_)) {
+            map.data_mut().resize(data.len().min(1), 0);
+        }
         *taken.data_mut() = data;
         maps.insert(name.clone(), Arc::new(taken));
     }

@@ -3,12 +3,9 @@
 use aya_obj::generated::BPF_PSEUDO_MAP_VALUE;
 
 use super::relocations::Relocations;
-use super::sections::Section;
+use super::sections::{Role, Section};
 use super::write::patch;
 use crate::error::EbpfError;
-
-/// The section of the variables.
-const SECTION: &str = ".addr_space.1";
 
 /// The number of the arena's map in instructions, until the number of the map is known.
 pub(crate) const ARENA: i32 = i32::MAX;
@@ -27,10 +24,13 @@ pub(super) fn preprocess(
     data: &[u8],
     sections: &[Section],
 ) -> Result<Option<Vec<u8>>, EbpfError> {
-    let Some(arena) = sections.iter().position(|section| section.name == SECTION) else {
+    let Some(arena) = sections
+        .iter()
+        .position(|section| section.role == Role::Arena)
+    else {
         return Ok(None);
     };
-    for relocation in relocations.of_data(|section| section.role.is_code())? {
+    for relocation in relocations.of(|section| section.role.is_code())? {
         let at = usize::try_from(relocation.offset).ok();
         let at = at.and_then(|at| sections[relocation.section].file.start.checked_add(at));
         let instruction = at.and_then(|at| Some((at, data.get(at..at.checked_add(16)?)?)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use object::elf::{STT_FUNC, STT_OBJECT};
 
-use super::relocations::{DataRelocation, Relocations};
+use super::relocations::{Relocation, Relocations};
 use crate::btf::raw::{Kind, Raw, Type};
 use crate::error::EbpfError;
 
@@ -28,8 +28,8 @@ pub(crate) enum Value {
 /// The initial values of the maps in `.maps`: each is a relocation of that section.
 pub(super) fn values(relocations: &Relocations<'_>, btf: &Raw) -> Result<Vec<MapValue>, EbpfError> {
     let mut values = Vec::new();
-    for relocation in relocations.of_data(|section| section.name == ".maps")? {
-        let DataRelocation {
+    for relocation in relocations.of(|section| section.name == ".maps")? {
+        let Relocation {
             section,
             offset,
             symbol,
@@ -38,15 +38,15 @@ pub(super) fn values(relocations: &Relocations<'_>, btf: &Raw) -> Result<Vec<Map
             continue;
         };
         let value = match symbol.kind {
-            STT_FUNC => Value::Program(symbol.name),
-            STT_OBJECT => Value::Map(symbol.name),
+            STT_FUNC => Value::Program(symbol.name.clone()),
+            STT_OBJECT => Value::Map(symbol.name.clone()),
             _ => continue,
         };
         let first = definition(btf, &map.name).and_then(|map| values_at(btf, map));
         let at = first.and_then(|first| offset.checked_sub(map.start + first));
         if let Some(index) = at.and_then(|at| u32::try_from(at / POINTER).ok()) {
             values.push(MapValue {
-                map: map.name,
+                map: map.name.clone(),
                 index,
                 value,
             });

@@ -18,8 +18,8 @@ mod write;
 use std::ffi::CString;
 
 use object::Endianness;
-use object::elf::{EM_BPF, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
-use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
+use object::elf::{EM_BPF, STT_FUNC, STT_OBJECT};
+use object::read::elf::{FileHeader, SectionHeader};
 
 use crate::btf::core;
 use crate::btf::raw::Raw;
@@ -27,6 +27,7 @@ use crate::error::EbpfError;
 use exceptions::ExceptionCallbacks;
 pub(crate) use extra::{Extra, Global};
 use relocations::Relocations;
+pub(crate) use sections::ARENA_SECTION;
 use sections::{Header, Role, Section, elf_error, malformed, sections, without_mark};
 pub(crate) use write::{file, patch};
 
@@ -59,11 +60,11 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
         }
         extra.section_index.insert(section.name.clone(), index);
     }
-    symbols(&table, endian, data, &sections, &mut extra)?;
-    let mut copy = data.to_vec();
-    preprocess::references(&mut copy, &table, endian, data, &sections, &mut extra)?;
-    preprocess::externs(&mut copy, &sections, &extra);
     let relocations = Relocations::new(&table, endian, data, &sections)?;
+    symbols(&relocations, &sections, &mut extra)?;
+    let mut copy = data.to_vec();
+    preprocess::references(&mut copy, &relocations, &sections, &mut extra)?;
+    preprocess::externs(&mut copy, &sections, &extra);
     extra.arena = arena::preprocess(&mut copy, &relocations, data, &sections)?;
     if let Ok(btf) = Raw::parse(extra.btf.clone()) {
         extra.map_values = map_values::values(&relocations, &btf)?;
@@ -71,8 +72,7 @@ pub(crate) fn examine(data: &[u8]) -> Result<(Vec<u8>, Extra), EbpfError> {
         extra.struct_ops = variables;
         extra.optional.extend(optional);
         extra.map_extras = map_values::extras(&btf);
-        let symbols: Vec<_> = relocations.symbols().collect();
-        extra.exception_callbacks = ExceptionCallbacks::new(&symbols, &sections, &btf);
+        extra.exception_callbacks = ExceptionCallbacks::new(relocations.symbols(), &sections, &btf);
         preprocess::map_members(&mut copy, &sections, &btf);
     }
     preprocess::hide_programs(&mut copy, header, endian, &sections, &mut extra);
@@ -101,20 +101,15 @@ fn license(section: &[u8]) -> CString {
 
 /// Collects programs and variables, and checks that each symbol is inside its section.
 fn symbols(
-    table: &SectionTable<'_, Header>,
-    endian: Endianness,
-    data: &[u8],
+    relocations: &Relocations<'_>,
     sections: &[Section],
     extra: &mut Extra,
 ) -> Result<(), EbpfError> {
-    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
-    for symbol in symbols.iter() {
-        let Some(section) = sections.get(usize::from(symbol.st_shndx(endian))) else {
+    for symbol in relocations.symbols() {
+        let Some(section) = sections.get(symbol.section) else {
             continue;
         };
-        let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
-        let name = String::from_utf8_lossy(name).into_owned();
-        let (start, size) = (symbol.st_value(endian), symbol.st_size(endian));
+        let (name, start, size) = (symbol.name.clone(), symbol.start, symbol.size);
         if start.checked_add(size).is_none_or(|end| end > section.size) {
             return Err(malformed(format!(
                 "symbol `{name}` ends outside of section `{}`",
@@ -122,17 +117,17 @@ fn symbols(
             )));
         }
         let unmarked = without_mark(&section.name);
-        if symbol.st_type() == STT_FUNC && unmarked != section.name {
+        if symbol.kind == STT_FUNC && unmarked != section.name {
             extra.optional.insert(name.clone());
         }
-        match (section.role, symbol.st_type()) {
+        match (section.role, symbol.kind) {
             (Role::Program | Role::Aliased, STT_FUNC) => {
                 extra.sections.insert(name, unmarked.to_owned());
             }
             (Role::OtherProgram, STT_FUNC) => {
                 extra.other_programs.insert(name, unmarked.to_owned());
             }
-            (Role::Data, STT_OBJECT) => {
+            (Role::Data | Role::Arena, STT_OBJECT) => {
                 let (offset, size) = (start as usize, size as usize);
                 let section = section.name.clone();
                 extra.globals.insert(

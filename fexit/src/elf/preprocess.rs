@@ -7,13 +7,13 @@ use std::collections::{HashMap, HashSet};
 
 use aya_obj::generated::{BPF_PSEUDO_BTF_ID, BPF_PSEUDO_KFUNC_CALL};
 use object::Endianness;
-use object::elf::{Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB, STB_WEAK};
-use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym};
+use object::read::elf::FileHeader as _;
 
 use super::externs::{self, Extern};
 use super::extra::Extra;
 use super::map_values;
-use super::sections::{Header, Role, Section, elf_error};
+use super::relocations::Relocations;
+use super::sections::{Header, Role, Section};
 use super::write::patch;
 use crate::btf::core::{self, CoreRelocation};
 use crate::btf::raw::{Kind, Raw, Type};
@@ -134,56 +134,40 @@ pub(super) fn map_members(copy: &mut [u8], sections: &[Section], raw: &Raw) {
 /// leaves a reference to a variable as it is (relocation.rs:377). It does not touch marked instructions.
 pub(super) fn references(
     copy: &mut [u8],
-    table: &SectionTable<'_, Header>,
-    endian: Endianness,
-    data: &[u8],
+    relocations: &Relocations<'_>,
     sections: &[Section],
     extra: &mut Extra,
 ) -> Result<(), EbpfError> {
-    let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
     let local = Raw::parse(extra.btf.clone()).ok();
     let mut numbers = HashMap::new();
-    for raw in table
-        .iter()
-        .filter(|section| section.sh_type(endian) == SHT_REL)
-    {
-        let target = sections.get(raw.info_link(endian).0);
-        let Some(code) = target.filter(|section| section.role.is_code()) else {
+    let all = relocations
+        .of(|section| section.role.is_code())?
+        .into_iter();
+    for relocation in all.filter(|relocation| relocation.symbol.is_undefined()) {
+        let code = &sections[relocation.section];
+        let offset = relocation.offset as usize;
+        let at = code.file.start.checked_add(offset);
+        let Some(at) = at.filter(|at| code.file.contains(at)) else {
             continue;
         };
-        let relocations: &[Rel64<Endianness>] =
-            raw.data_as_array(endian, data).map_err(elf_error)?;
-        for relocation in relocations {
-            let index = object::SymbolIndex(relocation.r_sym(endian) as usize);
-            let Ok(symbol) = symbols.symbol(index) else {
-                continue;
-            };
-            let offset = relocation.r_offset.get(endian) as usize;
-            let at = code.file.start.checked_add(offset);
-            let Some(at) = at.filter(|at| code.file.contains(at)) else {
-                continue;
-            };
-            let (is_called, mark) = match copy.get(at) {
-                _ if symbol.st_shndx(endian) != SHN_UNDEF => continue,
-                Some(&CALL) => (true, BPF_PSEUDO_KFUNC_CALL),
-                Some(&LD_IMM64) => (false, BPF_PSEUDO_BTF_ID),
-                _ => continue,
-            };
-            let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
-            let name = String::from_utf8_lossy(name).into_owned();
-            let number = *numbers.entry(name).or_insert_with_key(|name| {
-                extra.externs.push(Extern {
-                    name: name.clone(),
-                    is_weak: symbol.st_bind() == STB_WEAK,
-                    kind: externs::kind(local.as_ref(), name, is_called),
-                });
-                extra.externs.len() - 1
+        let (is_called, mark) = match copy.get(at) {
+            Some(&CALL) => (true, BPF_PSEUDO_KFUNC_CALL),
+            Some(&LD_IMM64) => (false, BPF_PSEUDO_BTF_ID),
+            _ => continue,
+        };
+        let symbol = relocation.symbol;
+        let number = *numbers.entry(&symbol.name).or_insert_with_key(|name| {
+            extra.externs.push(Extern {
+                name: (*name).clone(),
+                is_weak: symbol.is_weak,
+                kind: externs::kind(local.as_ref(), name, is_called),
             });
-            let destination = copy.get(at + 1).map_or(0, |registers| registers & 0xf);
-            patch(copy, at + 1, &[(mark as u8) << 4 | destination]);
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            patch(copy, at + 4, &number.to_ne_bytes());
-        }
+            extra.externs.len() - 1
+        });
+        let destination = copy.get(at + 1).map_or(0, |registers| registers & 0xf);
+        patch(copy, at + 1, &[(mark as u8) << 4 | destination]);
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        patch(copy, at + 4, &number.to_ne_bytes());
     }
     Ok(())
 }

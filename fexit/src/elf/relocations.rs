@@ -1,13 +1,13 @@
-//! The relocations of sections with data: which symbol the address at a place in the section is of.
+//! The symbols of the file, and the relocations of its sections.
 
 use object::Endianness;
 use object::elf::{
-    FileHeader64, Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB, STB_LOCAL, STT_OBJECT, STV_DEFAULT,
+    Rel64, SHN_UNDEF, SHT_REL, SHT_SYMTAB, STB_LOCAL, STB_WEAK, STT_OBJECT, STV_DEFAULT,
     STV_PROTECTED, Sym64,
 };
-use object::read::elf::{SectionHeader, SectionTable, Sym, SymbolTable};
+use object::read::elf::{SectionHeader, SectionTable, Sym};
 
-use super::sections::{Section, elf_error};
+use super::sections::{Header, Section, elf_error};
 use super::write::patch;
 use crate::error::EbpfError;
 
@@ -22,50 +22,80 @@ pub(super) struct Symbol {
     /// Its place there.
     pub(super) start: u64,
     pub(super) size: u64,
+    pub(super) is_weak: bool,
     /// Whether it is global, and not hidden.
     pub(super) is_exported: bool,
 }
 
-/// The address at `offset` of `section` is that of `symbol`.
-#[derive(Clone, Debug)]
-pub(super) struct DataRelocation {
+impl Symbol {
+    /// Whether it is outside of the object.
+    pub(super) fn is_undefined(&self) -> bool {
+        self.section == usize::from(SHN_UNDEF)
+    }
+}
+
+/// What is at `offset` of `section` refers to `symbol`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relocation<'a> {
     /// The index of the section.
     pub(super) section: usize,
     pub(super) offset: u64,
-    pub(super) symbol: Symbol,
+    pub(super) symbol: &'a Symbol,
 }
 
 /// The symbols and relocations of a file.
 pub(super) struct Relocations<'a> {
-    table: &'a SectionTable<'a, FileHeader64<Endianness>>,
+    table: &'a SectionTable<'a, Header>,
     endian: Endianness,
     data: &'a [u8],
     sections: &'a [Section],
-    symbols: SymbolTable<'a, FileHeader64<Endianness>>,
+    symbols: Vec<Symbol>,
+    /// Where the symbols are in the file.
+    start: usize,
 }
 
 impl<'a> Relocations<'a> {
     pub(super) fn new(
-        table: &'a SectionTable<'a, FileHeader64<Endianness>>,
+        table: &'a SectionTable<'a, Header>,
         endian: Endianness,
         data: &'a [u8],
         sections: &'a [Section],
     ) -> Result<Self, EbpfError> {
         let symbols = table.symbols(endian, data, SHT_SYMTAB).map_err(elf_error)?;
+        let symbol = |symbol: &Sym64<Endianness>| {
+            let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+            Symbol {
+                name: String::from_utf8_lossy(name).into_owned(),
+                kind: symbol.st_type(),
+                section: symbol.st_shndx(endian).into(),
+                start: symbol.st_value(endian),
+                size: symbol.st_size(endian),
+                is_weak: symbol.st_bind() == STB_WEAK,
+                is_exported: symbol.st_bind() != STB_LOCAL
+                    && [STV_DEFAULT, STV_PROTECTED].contains(&symbol.st_visibility()),
+            }
+        };
+        let own = sections.get(symbols.section().0);
         Ok(Self {
             table,
             endian,
             data,
             sections,
-            symbols,
+            symbols: symbols.iter().map(symbol).collect(),
+            start: own.map_or(0, |own| own.file.start),
         })
     }
 
+    /// All symbols.
+    pub(super) fn symbols(&self) -> &[Symbol] {
+        &self.symbols
+    }
+
     /// The relocations of the sections that `is_it` holds for.
-    pub(super) fn of_data(
+    pub(super) fn of(
         &self,
         is_it: impl Fn(&Section) -> bool,
-    ) -> Result<Vec<DataRelocation>, EbpfError> {
+    ) -> Result<Vec<Relocation<'_>>, EbpfError> {
         let mut found = Vec::new();
         let all = self.table.iter();
         for raw in all.filter(|section| section.sh_type(self.endian) == SHT_REL) {
@@ -77,25 +107,19 @@ impl<'a> Relocations<'a> {
                 .data_as_array(self.endian, self.data)
                 .map_err(elf_error)?;
             found.extend(relocations.iter().filter_map(|relocation| {
-                let index = object::SymbolIndex(relocation.r_sym(self.endian) as usize);
-                Some(DataRelocation {
+                Some(Relocation {
                     section,
                     offset: relocation.r_offset.get(self.endian),
-                    symbol: self.symbol(self.symbols.symbol(index).ok()?),
+                    symbol: self.symbols.get(relocation.r_sym(self.endian) as usize)?,
                 })
             }));
         }
         Ok(found)
     }
 
-    /// All symbols.
-    pub(super) fn symbols(&self) -> impl Iterator<Item = Symbol> {
-        self.symbols.iter().map(|symbol| self.symbol(symbol))
-    }
-
     /// The variable at this place.
-    pub(super) fn variable_at(&self, section: usize, offset: u64) -> Option<Symbol> {
-        self.symbols().find(|symbol| {
+    pub(super) fn variable_at(&self, section: usize, offset: u64) -> Option<&Symbol> {
+        self.symbols.iter().find(|symbol| {
             let end = symbol.start.saturating_add(symbol.size);
             symbol.kind == STT_OBJECT
                 && symbol.section == section
@@ -107,29 +131,11 @@ impl<'a> Relocations<'a> {
     pub(super) fn undefine(&self, copy: &mut [u8], section: usize) {
         /// Where `st_shndx` is in a symbol.
         const SECTION_AT: usize = 6;
-        let index = self.symbols.section();
-        let start = self
-            .sections
-            .get(index.0)
-            .map_or(0, |table| table.file.start);
         for (number, symbol) in self.symbols.iter().enumerate() {
-            if usize::from(symbol.st_shndx(self.endian)) == section {
-                let at = start + number * size_of::<Sym64<Endianness>>() + SECTION_AT;
+            if symbol.section == section {
+                let at = self.start + number * size_of::<Sym64<Endianness>>() + SECTION_AT;
                 patch(copy, at, &SHN_UNDEF.to_ne_bytes());
             }
-        }
-    }
-
-    fn symbol(&self, symbol: &Sym64<Endianness>) -> Symbol {
-        let name = symbol.name(self.endian, self.symbols.strings());
-        Symbol {
-            name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
-            kind: symbol.st_type(),
-            section: symbol.st_shndx(self.endian).into(),
-            start: symbol.st_value(self.endian),
-            size: symbol.st_size(self.endian),
-            is_exported: symbol.st_bind() != STB_LOCAL
-                && [STV_DEFAULT, STV_PROTECTED].contains(&symbol.st_visibility()),
         }
     }
 }

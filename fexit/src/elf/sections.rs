@@ -11,6 +11,9 @@ use crate::error::EbpfError;
 /// The limit for static data, near the kernel's limit for one map.
 const MAX_DATA: u64 = 256 << 20;
 
+/// The section of global variables in an arena.
+pub(crate) const ARENA_SECTION: &str = ".addr_space.1";
+
 /// What a section contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -24,13 +27,15 @@ pub(super) enum Role {
     Text,
     /// Global variables.
     Data,
+    /// Global variables in an arena.
+    Arena,
     /// Anything else.
     Other,
 }
 
 impl Role {
     pub(super) fn is_code(self) -> bool {
-        !matches!(self, Self::Data | Self::Other)
+        !matches!(self, Self::Data | Self::Arena | Self::Other)
     }
 }
 
@@ -99,6 +104,9 @@ fn role(name: &str, code: bool) -> Role {
         .any(|prefix| name.starts_with(prefix))
     {
         return Role::Data;
+    }
+    if name == ARENA_SECTION {
+        return Role::Arena;
     }
     if name.starts_with(".text") {
         return Role::Text;

@@ -31,9 +31,9 @@ pub(super) fn variables(
     sections: &[Section],
     btf: &Raw,
 ) -> Result<(Vec<StructOps>, BTreeSet<String>), EbpfError> {
-    let symbols: Vec<Symbol> = relocations.symbols().collect();
+    let symbols = relocations.symbols();
     let mut variables = BTreeMap::new();
-    for symbol in &symbols {
+    for symbol in symbols {
         let section = sections.get(symbol.section).filter(|s| is_of_structs(s));
         if let Some(section) = section.filter(|_| symbol.kind == STT_OBJECT) {
             let place = (symbol.section, symbol.start);
@@ -41,7 +41,7 @@ pub(super) fn variables(
         }
     }
     let (mut optional, mut required) = (BTreeSet::new(), BTreeSet::new());
-    for relocation in relocations.of_data(is_of_structs)? {
+    for relocation in relocations.of(is_of_structs)? {
         let (section, offset) = (relocation.section, relocation.offset);
         let place = relocations.variable_at(section, offset);
         let place = place.map(|symbol| (section, symbol.start));
@@ -69,7 +69,7 @@ pub(super) fn variables(
             bytes.fill(0);
             addend
         });
-        let program = program(&symbols, sections, &relocation.symbol, addend).ok_or_else(|| {
+        let program = program(symbols, sections, relocation.symbol, addend).ok_or_else(|| {
             malformed(format!(
                 "`{}` names `{}`, which is no program in a section `struct_ops`",
                 variable.name, relocation.symbol.name

@@ -7,6 +7,7 @@ use aya_obj::EbpfSectionKind;
 
 use super::{Map, MapError, Pod};
 use crate::elf::Global;
+use crate::object::arena;
 use crate::sys::{self, ENOTSUPP, mmap::SharedMemory};
 
 /// The key of the only element of such a map.
@@ -88,16 +89,26 @@ impl Map {
         self.lookup_bytes(&FIRST, 0)
     }
 
+    /// The size of all variables; of an arena, of all of it.
+    pub(super) fn data_size(&self) -> usize {
+        match arena::is_arena(&self.0.definition) {
+            true => arena::size(&self.0.definition),
+            false => self.value_size(),
+        }
+    }
+
     fn is_constant(&self) -> bool {
         self.0.definition.section_kind() == EbpfSectionKind::Rodata
     }
 
     /// How variables are accessed. Maps cannot be mapped before 5.5, nor if they were created without `BPF_F_MMAPABLE`.
     fn data(&self) -> Result<&Data, MapError> {
+        // An arena is mapped when it is created.
+        let fd = self.fd()?;
         if let Some(data) = self.0.data.get() {
             return Ok(data);
         }
-        let data = match SharedMemory::map(self.fd()?, 0, self.value_size(), true) {
+        let data = match SharedMemory::map(fd, 0, self.data_size(), true) {
             Ok(memory) => Data::Mapped(memory),
             Err(error) if is_unmappable(&error) => Data::ByCalls(Mutex::new(())),
             Err(error) => return Err(self.error("mmap")(error)),
@@ -109,7 +120,7 @@ impl Map {
         let fits = global
             .offset
             .checked_add(size)
-            .is_some_and(|end| end <= self.value_size());
+            .is_some_and(|end| end <= self.data_size());
         if global.size == size && fits {
             Ok(())
         } else {

@@ -37,8 +37,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use aya_obj::generated::bpf_map_type;
-
 pub use array::Array;
 pub use dump::Entry;
 pub use hash::HashMap;
@@ -50,7 +48,7 @@ pub use ring_buf::{RingBuf, RingBufItem};
 pub use crate::error::MapError;
 pub use crate::sys::Pod;
 
-use crate::object::Object;
+use crate::object::{Object, arena};
 use crate::sys::{self, MapFd, mmap::SharedMemory};
 use global::Data;
 
@@ -159,7 +157,7 @@ impl Map {
                     sys::map_update(&fd, &index.to_ne_bytes(), &fd_value(map.fd()?), 0)
                         .map_err(self.error("BPF_MAP_UPDATE_ELEM"))?;
                 }
-                if self.map_type() == bpf_map_type::BPF_MAP_TYPE_ARENA as u32 {
+                if arena::is_arena(&self.0.definition) {
                     self.map_arena(&fd)?;
                 }
                 fd
@@ -179,18 +177,25 @@ impl Map {
             object,
             ..
         } = &*self.0;
-        let object = object.as_deref();
-        let address = create::extra(name, definition, object);
-        let data = object.and_then(|object| object.arena_data(name));
-        if address != 0 && data.is_none() {
+        let (address, data) = (
+            create::extra(name, definition, object.as_deref()),
+            definition.data(),
+        );
+        if address != 0 && data.is_empty() {
             return Ok(());
         }
-        let length = self.max_entries() as usize * sys::page_size();
+        let length = self.data_size();
+        if data.len() > length {
+            return Err(MapError::CreateError {
+                name: name.clone(),
+                definition: format!("an arena of {length} bytes"),
+                hint: format!("; its global variables take {} bytes", data.len()),
+                io_error: std::io::Error::from_raw_os_error(libc::E2BIG),
+            });
+        }
         let memory =
             SharedMemory::map_at(fd.as_fd(), address, length).map_err(self.error("mmap"))?;
-        if let Some(data) = data {
-            memory.write(0, data);
-        }
+        memory.write(0, data);
         let _ = self.0.data.set(Data::Mapped(memory));
         Ok(())
     }

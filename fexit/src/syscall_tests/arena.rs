@@ -12,6 +12,7 @@ use super::{kernel, number, object_of, with_map};
 use crate::programs::OtherProgram;
 use crate::sys::attr::MapCreateAttr;
 use crate::sys::fake;
+use crate::{EbpfLoader, testing};
 
 #[test]
 fn arena_without_an_address_is_mapped() {
@@ -44,12 +45,12 @@ fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
         u64 first SEC(\".addr_space.1\") = 0x1122;
         static volatile u64 second SEC(\".addr_space.1\") = 0x3344;
         SEC(\"xdp\") int p(void *ctx) { return *(volatile u64 *)&first + second; }";
-    let size = 2 * crate::sys::page_size() as u64;
+    let size = 2 * crate::sys::page_size();
     let seen = Rc::new(RefCell::new((None, Vec::new())));
     let loads = Rc::clone(&seen);
     let (kernel, _) = kernel(move |call| {
         if call.cmd == BPF_MAP_CREATE {
-            let memory = fake::mappable(size);
+            let memory = fake::mappable(size as u64);
             loads.borrow_mut().0 = Some(File::from(memory.try_clone().unwrap()));
             call.fd = Some(memory);
         }
@@ -76,6 +77,45 @@ fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
     assert_eq!(constants, [(2, map, 0), (2, map, 8)]);
     assert_eq!(kernel.count(BPF_MAP_CREATE), 1);
     assert_eq!(ebpf.requirements().unwrap()["p"].maps, ["m"]);
+    assert_eq!(ebpf.global::<u64>("second").unwrap(), 0x3344);
+    ebpf.set_global("first", 0x5566_u64).unwrap();
+    assert_eq!(ebpf.global::<u64>("first").unwrap(), 0x5566);
+    assert_eq!(
+        kernel
+            .mappings
+            .borrow()
+            .iter()
+            .filter(|all| all.1 == size)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn global_in_an_arena_is_set_before_load_if_the_arena_is_large_enough() {
+    let object = testing::compile(
+        "struct { int (*type)[33]; int (*max_entries)[3]; } m SEC(\".maps\");
+         int one SEC(\".addr_space.1\") = 1;
+         char many[9000] SEC(\".addr_space.1\") = {1};
+         SEC(\"xdp\") int p(void *ctx) { return one + many[1]; }",
+    );
+    let load = |pages: u32| {
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("m", pages);
+        loader.set_global("one", &7, true).load(&object).unwrap()
+    };
+    let (_kernel, _) = kernel(|call| {
+        if call.cmd == BPF_MAP_CREATE {
+            call.fd = Some(fake::mappable(1 << 16));
+        }
+        None
+    });
+    assert_eq!(load(3).global::<i32>("one").unwrap(), 7);
+    let error = load(1).global::<i32>("one").unwrap_err().to_string();
+    assert!(
+        error.contains("an arena of 4096 bytes") && error.contains("take 90"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -20,6 +20,12 @@ const MIXED: &str = r#"
     SEC("kprobe/filename_lookup") int uncheckable(u64 *ctx) { return ctx[1000]; }
     SEC("xdp") int on_frame(void *ctx) { return 2; }
     SEC("own_section") int own(void *ctx) { return 0; }
+    struct tcp_congestion_ops___part { u32 (*undo_cwnd)(void *sk); u32 (*absent)(void *sk); };
+    SEC("struct_ops/undo_cwnd") int implements(u64 *ctx) { return 1; }
+    SEC("struct_ops/absent") int for_absent(u64 *ctx) { return 1; }
+    SEC(".struct_ops") struct tcp_congestion_ops___part ops = {
+        .undo_cwnd = (void *)implements, .absent = (void *)for_absent,
+    };
 "#;
 
 /// Maps of which the loader chooses the size, as tools of bcc do.
@@ -81,6 +87,8 @@ fn every_program_of_an_object_has_a_row_whatever_its_type() {
             ("probed", "kprobe", "verified", "ok"),
             ("uncheckable", "kprobe", "refused", "not-ok"),
             ("on_frame", "xdp", "verified", "ok"),
+            ("implements", "struct_ops", "verified", "ok"),
+            ("for_absent", "struct_ops", "refused", "not-ok"),
             ("own", "own_section", "skipped", "unknown"),
         ] {
             let row = program(kernel, name);
@@ -97,6 +105,8 @@ fn every_program_of_an_object_has_a_row_whatever_its_type() {
             }
         }
         assert_eq!(program(kernel, "uncheckable")["reason"]["kind"], "verifier");
+        let absent = &program(kernel, "for_absent")["reason"];
+        assert_eq!(absent["kind"], "target-missing", "{absent}");
         assert_eq!(program(kernel, "own")["reason"]["kind"], "not-covered");
         // Those that are attached run together.
         let exit = program(kernel, "on_exit");

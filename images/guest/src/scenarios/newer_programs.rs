@@ -9,7 +9,7 @@ use crate::scenario::{Context, scenarios};
 
 scenarios! {
     exceptions().parallel(): "an exception callback is appended to its program, and runs when the program throws";
-    arena_globals().parallel(): "global variables in an arena have their initial values";
+    arena_globals().parallel(): "global variables in an arena have their initial values, and user space sets them";
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut OtherProgram> {
@@ -58,7 +58,7 @@ fn exceptions(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn arena_globals(context: &mut Context) -> Result<()> {
+fn arena_globals(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::ARENA)?;
     program(&mut ebpf, "uses_none")?.load()?;
     match program(&mut ebpf, "sum")?.load() {
@@ -72,11 +72,15 @@ fn arena_globals(context: &mut Context) -> Result<()> {
             return Ok(());
         }
     }
-    let found = run(&ebpf, "sum", 64)?;
-    context.measure("sum", found);
-    ensure!(
-        found == 42,
-        "the numbers in the arena add up to {found}, not 42"
-    );
-    Ok(())
+    let sum = |expected: u32| {
+        let found = run(&ebpf, "sum", 64)?;
+        ensure!(
+            found == expected,
+            "the numbers in the arena add up to {found}, not {expected}"
+        );
+        Ok(())
+    };
+    sum(42)?;
+    ebpf.set_global("first", 5u64)?;
+    sum(7)
 }
