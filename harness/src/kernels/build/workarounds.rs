@@ -133,8 +133,8 @@ pub(super) fn wrap_pahole(dir: &Path, flags: &[&str]) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A source as that of 5.5 in the places where workarounds look.
-    const OLD: [(&str, &str); 5] = [
+    /// A source that is old, or wrong, in each place where a workaround looks.
+    const OLD: [(&str, &str); 6] = [
         (
             "arch/x86/kernel/smpboot.c",
             "\tboot_init_stack_canary();\n\tcpu_startup_entry(CPUHP_AP_ONLINE_IDLE);\n",
@@ -147,6 +147,7 @@ mod tests {
             "tools/objtool/elf.c",
             "\t\tWARN(\"missing symbol table\");\n\t\treturn -1;\n",
         ),
+        ("scripts/Makefile.lib", "\t$(if $(delay-objtool), --link)\n"),
         (
             "tools/lib/subcmd/subcmd-util.h",
             "\tif (!ret && !size)\n\t\tret = realloc(ptr, 1);\n",
@@ -184,6 +185,11 @@ mod tests {
                 "tools/objtool/elf.c",
                 "\t * A missing symbol table is actually possible\n",
                 &["objtool"],
+            ),
+            (
+                "scripts/Makefile.lib",
+                "delay-objtool := $(CONFIG_X86_KERNEL_IBT)\n\t$(if $(delay-objtool), --link)\n",
+                &["delay-objtool"],
             ),
             (
                 "tools/lib/subcmd/subcmd-util.h",
