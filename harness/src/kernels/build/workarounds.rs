@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     /// A source that is old, or wrong, in each place where a workaround looks.
-    const OLD: [(&str, &str); 6] = [
+    const OLD: [(&str, &str); 8] = [
         (
             "arch/x86/kernel/smpboot.c",
             "\tboot_init_stack_canary();\n\tcpu_startup_entry(CPUHP_AP_ONLINE_IDLE);\n",
@@ -148,6 +148,11 @@ mod tests {
             "\t\tWARN(\"missing symbol table\");\n\t\treturn -1;\n",
         ),
         ("scripts/Makefile.lib", "\t$(if $(delay-objtool), --link)\n"),
+        ("Makefile", "KBUILD_CFLAGS   += -Werror\n"),
+        (
+            "arch/x86/entry/entry_64.S",
+            "idtentry_vc vmm_communication\t\tdo_vmm_communication\n",
+        ),
         (
             "tools/lib/subcmd/subcmd-util.h",
             "\tif (!ret && !size)\n\t\tret = realloc(ptr, 1);\n",
@@ -190,6 +195,16 @@ mod tests {
                 "scripts/Makefile.lib",
                 "delay-objtool := $(CONFIG_X86_KERNEL_IBT)\n\t$(if $(delay-objtool), --link)\n",
                 &["delay-objtool"],
+            ),
+            (
+                "Makefile",
+                "KBUILD_CFLAGS   += $(call cc-option,-Werror=date-time)\n",
+                &["werror"],
+            ),
+            (
+                "arch/x86/entry/entry_64.S",
+                ".macro idtentry_vc vector asmsym cfunc\n",
+                &["sev"],
             ),
             (
                 "tools/lib/subcmd/subcmd-util.h",
