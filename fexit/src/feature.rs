@@ -177,7 +177,11 @@ impl Feature {
             Self::TestRun => ("test-run", (5, 7), Function("bpf_prog_test_run_tracing")),
             Self::LinkInfo => ("link-info", (5, 8), EnumValue("BPF_LINK_TYPE_TRACING")),
             Self::RingBuf => ("ring-buffer", (5, 8), EnumValue("BPF_MAP_TYPE_RINGBUF")),
-            Self::Capabilities => ("capabilities", (5, 8), Probe::None),
+            Self::Capabilities => (
+                "capabilities",
+                (5, 8),
+                Member("bpf_verifier_env", "bpf_capable"),
+            ),
             Self::Sleepable => ("sleepable", (5, 10), EnumValue("BPF_FUNC_copy_from_user")),
             // Not `struct btf_module`, which depends on the configuration.
             Self::ModuleTarget => ("module-target", (5, 11), AnyMember("attach_btf_obj_fd")),
@@ -201,7 +205,11 @@ impl Feature {
                 Member("btf_func_model", "arg_flags"),
             ),
             Self::ManyArguments => ("many-arguments", (6, 6), Probe::None),
-            Self::TracingTarget => ("tracing-target", (6, 8), Probe::None),
+            Self::TracingTarget => (
+                "tracing-target",
+                (6, 8),
+                Member("bpf_prog_aux", "attach_tracing_prog"),
+            ),
             Self::BtfTracePointCookie => (
                 "tp-btf-cookie",
                 (6, 10),

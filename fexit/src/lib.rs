@@ -97,6 +97,7 @@ pub mod maps;
 mod object;
 #[cfg(test)]
 mod object_tests;
+mod probe;
 pub mod programs;
 mod requirements;
 mod sys;

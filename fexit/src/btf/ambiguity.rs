@@ -8,7 +8,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::kallsyms;
 use super::kernel::Btf;
-use crate::kernel_version::KernelVersion;
 use crate::sys::{self, perf};
 
 /// How a load finds out whether the target's name is ambiguous.
@@ -37,8 +36,7 @@ pub enum AmbiguityPolicy {
     ///    module.
     /// 3. If that cannot be read either, the name counts as unambiguous.
     ///
-    /// Whether a kernel counts and sorts follows from its release, its BTF, or its answer about `init_once`, a name
-    /// that is ambiguous on every kernel.
+    /// Whether a kernel counts and sorts follows from its BTF.
     ///
     /// Cost: less than 0.1 million instructions for a name if symbols are sorted, 45 million on 5.10; 97 million once
     /// for the table.
@@ -59,6 +57,12 @@ pub(crate) struct Ambiguity {
 /// From this number of targets on, reading the table takes less time than asking a kernel that does not sort its
 /// symbols.
 const MANY_TARGETS: usize = 3;
+
+/// The struct with which a kernel counts the functions with a name among symbols that it sorts.
+const COUNTS_SORTED: &str = "sym_count_ctx";
+
+/// The struct with which a kernel counts them among all symbols: stable releases before 6.1.
+const COUNTS_ALL: &str = "count_symbols_struct";
 
 /// A question about a name.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,14 +85,8 @@ impl Abilities {
     fn of(btf: &Btf) -> Self {
         let found = sys::once_per_kernel!(OnceLock<Abilities>, OnceLock::new());
         *found.get_or_init(|| {
-            // Stable releases with the backport have a certain function; looking for it would slow down the others.
-            let sorts = KernelVersion::current() >= KernelVersion::new(6, 2, 0)
-                || btf.mentions("kallsyms_lookup_names");
-            let counts = if sorts {
-                perf::names_several("init_once") == Some(true)
-            } else {
-                btf.mentions("count_symbols_struct")
-            };
+            let sorts = btf.mentions(COUNTS_SORTED);
+            let counts = sorts || btf.mentions(COUNTS_ALL);
             Self { sorts, counts }
         })
     }

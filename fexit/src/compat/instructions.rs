@@ -1,6 +1,6 @@
 //! The references and the newer instructions of a program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya_obj::generated::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD,
@@ -25,14 +25,17 @@ pub(crate) struct Found {
     pub(crate) kfuncs: BTreeSet<i32>,
     pub(crate) externs: BTreeSet<i32>,
     pub(crate) maps: BTreeSet<i32>,
-    pub(crate) features: BTreeSet<Instruction>,
+    /// Each with the first such instruction.
+    pub(crate) features: BTreeMap<Instruction, bpf_insn>,
 }
 
 impl Found {
     pub(crate) fn look_at(&mut self, instructions: &[bpf_insn]) {
         let mut rest = instructions.iter();
         while let Some(insn) = rest.next() {
-            self.features.extend(first_release(insn));
+            if let Some(newer) = first_release(insn) {
+                self.features.entry(newer).or_insert(*insn);
+            }
             match (insn.code, u32::from(insn.src_reg())) {
                 (CALL, 0) => {
                     self.helpers.insert(insn.imm.cast_unsigned());

@@ -11,6 +11,7 @@ mod options;
 mod program_types;
 mod too_new;
 
+use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
 pub(crate) use options::{options_of_map_type, options_of_program_type};
 pub(crate) use program_types::{ProgramType, program_type};
@@ -65,6 +66,27 @@ impl Helper {
     pub(crate) fn first(&self) -> Since {
         let earlier = helpers::FIRST.iter().find(|row| row.0 == self.name);
         earlier.map_or((self.minimum, self.commit), |row| (version(row.1), row.2))
+    }
+
+    /// The helpers that the kernel that `btf` describes has, for programs of some type; none if its BTF does not list them.
+    pub fn all_in(btf: &Btf) -> Vec<Self> {
+        let names = btf.enum_values("bpf_func_id");
+        (1..)
+            .map_while(Self::by_number)
+            .filter(|helper| names.contains(format!("BPF_FUNC_{}", helper.name).as_bytes()))
+            .collect()
+    }
+
+    /// Of a helper that the verifier does not offer to a fexit program: whether the kernel lacks it, or keeps it from fexit
+    /// programs. A helper that it has for them is refused for another reason, which is in the log.
+    pub(crate) fn is_withheld(&self, btf: Option<&Btf>, running: KernelVersion) -> bool {
+        let listed = btf.map_or_else(Vec::new, Self::all_in);
+        if listed.is_empty() {
+            return !self.is_for_fexit_on(running);
+        }
+        // Programs of other types could call some helpers before fexit programs.
+        let came_later = self.first().0 < self.minimum && running < self.minimum;
+        !listed.contains(self) || !self.for_fexit || self.fexit_until.is_some() || came_later
     }
 
     /// Whether fexit programs may call it on this upstream release.
@@ -152,6 +174,49 @@ mod tests {
         assert_eq!(Helper::by_number(212), None);
         assert_eq!(map_type(27).unwrap().0, "ringbuf");
         assert_eq!(map_type(0), None);
+    }
+
+    fn kernel(source: &str) -> Btf {
+        let object = crate::testing::compile(source);
+        let btf = crate::elf::examine(&object).unwrap().1.btf;
+        Btf::parse(&btf, crate::Endianness::default()).unwrap()
+    }
+
+    #[test]
+    fn helper_that_the_kernel_has_for_fexit_programs_is_not_withheld() {
+        let kernel = kernel(
+            "enum bpf_func_id { BPF_FUNC_redirect = 23, BPF_FUNC_get_socket_cookie = 46,
+             BPF_FUNC_ktime_get_coarse_ns = 160, BPF_FUNC_copy_from_user_task = 191 }; enum bpf_func_id id;",
+        );
+        let el9 = KernelVersion::new(5, 14, 0);
+        let newest = KernelVersion::new(7, 3, 0);
+        for (number, running, expected) in [
+            // Backported, and only for programs that may sleep.
+            (191, el9, false),
+            // Not there, although the release is newer than the helper.
+            (181, newest, true),
+            // For programs of other types.
+            (23, newest, true),
+            // From 5.12 on also for fexit programs.
+            (46, KernelVersion::new(5, 10, 0), true),
+            (46, el9, false),
+            // Withdrawn; refused by a kernel that is older than that too.
+            (160, el9, true),
+        ] {
+            let helper = Helper::by_number(number).unwrap();
+            let withheld = helper.is_withheld(Some(&kernel), running);
+            assert_eq!(withheld, expected, "{} on {running}", helper.name);
+        }
+        // Without BTF the release has to do.
+        let task = Helper::by_number(191).unwrap();
+        assert!(task.is_withheld(None, el9) && !task.is_withheld(None, newest));
+    }
+
+    #[test]
+    fn kernel_has_the_helpers_that_its_btf_lists() {
+        let listed = kernel("enum bpf_func_id { BPF_FUNC_loop = 181 }; enum bpf_func_id id;");
+        assert_eq!(Helper::all_in(&listed), [Helper::by_number(181).unwrap()]);
+        assert!(Helper::all_in(&kernel("int none;")).is_empty());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use aya_obj::generated::bpf_insn;
+use aya_obj::generated::{bpf_insn, bpf_prog_type};
 
 use super::Helper;
 use super::instructions::{self, Found};
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
+use crate::probe;
 
 /// A helper or a kind of instruction that the running kernel does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,22 +47,22 @@ const UNKNOWN_INSTRUCTION: [&str; 6] = [
 pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<TooNew> {
     let mut found = Found::default();
     found.look_at(instructions);
-    let running = KernelVersion::current();
     let helpers = btf.enum_values("bpf_func_id");
     let has =
         |name: &str| helpers.is_empty() || helpers.contains(format!("BPF_FUNC_{name}").as_bytes());
     let is_unknown = UNKNOWN_INSTRUCTION.iter().any(|words| log.contains(words));
-    let lacks = |what: &str, minimum: KernelVersion| match what {
+    let lacks = |what: &str, instruction: bpf_insn| match what {
         // Both came with the same commit.
         instructions::CALLBACK => !has("for_each_map_elem"),
-        _ => is_unknown && minimum > running,
+        _ => is_unknown && is_refused(instruction),
     };
     let instructions: BTreeSet<(KernelVersion, String)> = found
         .features
         .iter()
-        .map(|&(what, (major, minor), _)| (what, KernelVersion::new(major, minor, 0)))
-        .filter(|&(what, minimum)| lacks(what, minimum))
-        .map(|(what, minimum)| (minimum, what.to_owned()))
+        .filter(|((what, ..), instruction)| lacks(what, **instruction))
+        .map(|((what, (major, minor), _), _)| {
+            (KernelVersion::new(*major, *minor, 0), (*what).to_owned())
+        })
         .collect();
     if instructions.is_empty() && was_followed(log) {
         return Vec::new();
@@ -80,6 +81,27 @@ pub(crate) fn too_new(instructions: &[bpf_insn], log: &str, btf: &Btf) -> Vec<To
         .collect()
 }
 
+/// Whether the verifier does not know an instruction. It is asked: the instructions of a program may be of several releases.
+fn is_refused(mut instruction: bpf_insn) -> bool {
+    const JUMPS: [u8; 2] = [5, 6];
+    const CALL: u8 = 0x85;
+    const LD_IMM64: u8 = 0x18;
+    // Every kernel with fexit knows these.
+    if [CALL, LD_IMM64].contains(&instruction.code) {
+        return false;
+    }
+    if JUMPS.contains(&(instruction.code & 7)) {
+        // To the next instruction.
+        (instruction.off, instruction.imm) = (0, 0);
+    }
+    let [mov, exit] = probe::return_0();
+    let insns = [instruction, mov, exit];
+    let program = probe::program(bpf_prog_type::BPF_PROG_TYPE_SOCKET_FILTER, &insns);
+    // An instruction that the verifier knows may be refused for its registers.
+    probe::load(&program)
+        .is_err_and(|log| UNKNOWN_INSTRUCTION.iter().any(|words| log.contains(words)))
+}
+
 /// Whether the verifier followed the program, after it checked every instruction.
 fn was_followed(log: &str) -> bool {
     let is_instruction = |line: &str| {
@@ -92,6 +114,8 @@ fn was_followed(log: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::attr::ProgLoadAttr;
+    use crate::sys::fake;
     use crate::testing::compile;
     use crate::{Ebpf, Endianness};
 
@@ -153,11 +177,30 @@ mod tests {
         let none = kernel("BPF_FUNC_loop = 181");
         let jump = "asm volatile(\".8byte 0x1000000000106\"); return 0;";
         assert!(found(&none, "back-edge from insn 1 to 0\n", jump).is_empty());
-        let expected = KernelVersion::current() < KernelVersion::new(6, 6, 0);
-        assert_eq!(
-            found(&none, "unknown opcode 06\n", jump).is_empty(),
-            !expected
-        );
+        // A kernel that refuses may_goto, and, as a vendor's may, jumps of 32 bits or not.
+        let both = "asm volatile(\".8byte 0x100000006; .8byte 0x1000000e5\"); return 0;";
+        let may_goto = "may_goto (from Linux 6.9 on)";
+        let jump = "a jump of 32 bits (from Linux 6.6 on)";
+        for (unknown, expected) in [
+            (&[0xe5][..], &[may_goto][..]),
+            (&[0xe5, 0x06], &[may_goto, jump]),
+            (&[], &[]),
+        ] {
+            let _kernel = fake::kernel(move |call| {
+                let load: &mut ProgLoadAttr = call.attr();
+                let instruction = fake::memory(load.insns, 8);
+                let is_known = !unknown.contains(&instruction[0]);
+                let log: &[u8] = if is_known {
+                    b"R1 !read_ok\n\0"
+                } else {
+                    b"unknown opcode\n\0"
+                };
+                fake::write(load.log_buf, log);
+                assert_eq!(instruction[2..], [0; 6], "it jumps to the next instruction");
+                Some(libc::EINVAL)
+            });
+            assert_eq!(found(&none, "unknown opcode e5\n", both), expected);
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The `__kconfig` values of the running kernel.
 
-use aya_obj::generated::{bpf_insn, bpf_prog_type};
+use aya_obj::generated::bpf_prog_type;
 
 use super::kconfig::{Config, Options, Source};
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
-use crate::sys::{self, ProgLoad};
+use crate::probe;
 
 /// The name of the system call bpf(2) in a kernel with syscall wrappers, whose system calls take a `struct pt_regs`.
 const WRAPPED: &str = if cfg!(target_arch = "x86_64") {
@@ -54,33 +54,9 @@ impl Source for Running<'_> {
 /// Whether the kernel loads a program that calls `bpf_get_attach_cookie`.
 fn has_cookie() -> bool {
     const GET_ATTACH_COOKIE: i32 = 174;
-    let instruction = |code, imm| {
-        let mut instruction = bpf_insn {
-            code,
-            _bitfield_align_1: [],
-            _bitfield_1: bpf_insn::new_bitfield_1(0, 0),
-            off: 0,
-            imm,
-        };
-        instruction.set_dst_reg(0);
-        instruction
-    };
-    let insns = [instruction(0x85, GET_ATTACH_COOKIE), instruction(0x95, 0)];
-    let probe = ProgLoad {
-        prog_type: bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32,
-        expected_attach_type: 0,
-        insns: &insns,
-        license: c"GPL",
-        name: "",
-        flags: 0,
-        kern_version: 0,
-        btf: None,
-        func_info: (&[], 0),
-        line_info: (&[], 0),
-        attach_btf_id: 0,
-        attach_fd: None,
-        fd_array: &[],
-        log_level: 0,
-    };
-    sys::with_memlock(|| sys::prog_load(&probe, &mut [])).is_ok()
+    let insns = [
+        probe::instruction(0x85, 0, GET_ATTACH_COOKIE),
+        probe::instruction(0x95, 0, 0),
+    ];
+    probe::load(&probe::program(bpf_prog_type::BPF_PROG_TYPE_KPROBE, &insns)).is_ok()
 }

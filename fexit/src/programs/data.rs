@@ -322,7 +322,7 @@ fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, S
     if attr.log_level & TRACE == 0 {
         let mut log = vec![0; if attr.log_level == 0 { 0 } else { LOG_SIZE }];
         match load(attr.log_level, &mut log) {
-            Ok(fd) => return Ok((fd, log_text(&log))),
+            Ok(fd) => return Ok((fd, sys::log_text(&log))),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 return Err((error, String::new()));
             }
@@ -337,7 +337,7 @@ fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, S
             log = vec![0; log.len() * 4];
             continue;
         }
-        let text = log_text(&log);
+        let text = sys::log_text(&log);
         let result = if full {
             verdict.unwrap_or_else(silently)
         } else {
@@ -348,12 +348,6 @@ fn load_with_log(attr: &ProgLoad<'_>) -> Result<(OwnedFd, String), (io::Error, S
             Err(error) => Err((error, text)),
         };
     }
-}
-
-/// The log up to its NUL; invalid UTF-8 is replaced.
-fn log_text(log: &[u8]) -> String {
-    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
-    String::from_utf8_lossy(&log[..end]).into_owned()
 }
 
 #[cfg(test)]
@@ -370,13 +364,5 @@ mod tests {
         assert_eq!(size(10, &[0]), (10, 10));
         assert_eq!(size(10, &[0, 3]), (10, 7));
         assert_eq!(size(10, &[0, 8, 9]), (10, 8));
-    }
-
-    #[test]
-    fn log_with_invalid_utf8_is_text() {
-        assert_eq!(log_text(b"ok\n\0rest"), "ok\n");
-        assert_eq!(log_text(b"no end"), "no end");
-        assert_eq!(log_text(&[0xff, b'x', 0]), "\u{fffd}x");
-        assert_eq!(log_text(&[]), "");
     }
 }

@@ -102,8 +102,8 @@ pub(super) fn refused(program: &ProgramData, refusal: Refusal) -> ProgramError {
     }
     if let Some(helper) = number.and_then(Helper::by_number) {
         let running = KernelVersion::current();
-        // A helper that the kernel has is refused for another reason, which is in the log.
-        if program.is_of_function() && !helper.is_for_fexit_on(running) {
+        let btf = Btf::from_sys_fs().ok();
+        if program.is_of_function() && helper.is_withheld(btf.as_ref(), running) {
             return ProgramError::UnknownHelper {
                 name: program.name.clone(),
                 helper,

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use aya_obj::generated::{BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS};
+use aya_obj::generated::{BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS, bpf_prog_type};
 
 use super::data::{Kind, ProgramData};
 use super::diagnose;
@@ -12,12 +12,27 @@ use crate::btf::struct_ops::Implemented;
 use crate::compat::{ProgramType, program_type};
 use crate::error::ProgramError;
 use crate::kernel_version::KernelVersion;
+use crate::probe;
+use crate::sys::ProgLoad;
 
 /// A program of a type that this library does not attach. It can be loaded, to be verified or to be a target, and
 /// test-run.
 #[derive(Debug)]
 pub struct OtherProgram {
     pub(super) data: ProgramData,
+}
+
+/// Whether the kernel loads a program of this type and flags that returns 0. Its BTF does not list flags.
+fn accepts(kind: &Kind<'_>) -> bool {
+    let insns = probe::return_0();
+    let program = ProgLoad {
+        prog_type: kind.prog_type,
+        expected_attach_type: kind.attach_type,
+        flags: kind.flags,
+        attach_btf_id: kind.attach_btf_id,
+        ..probe::program(bpf_prog_type::BPF_PROG_TYPE_UNSPEC, &insns)
+    };
+    probe::load(&program).is_ok()
 }
 
 impl OtherProgram {
@@ -90,9 +105,7 @@ impl OtherProgram {
         self.data
             .load(&kind, || shared.running())?
             .map_err(|refusal| {
-                // The kernel's BTF does not list flags.
-                let unknown_flag = flags != 0 && diagnose::is_unknown_flag(&refusal);
-                if unknown_flag && found.minimum() > KernelVersion::current() {
+                if flags != 0 && diagnose::is_unknown_flag(&refusal) && !accepts(&kind) {
                     return self.too_new(found);
                 }
                 diagnose::refused(&self.data, refusal)

@@ -7,6 +7,7 @@ use crate::programs::{
     BtfTracePoint, FEntry, FExit, FModRet, Lsm, OtherProgram, Program, ProgramError, Target,
 };
 use crate::sys::attr::{LinkCreateAttr, ProgLoadAttr};
+use crate::sys::fake;
 use crate::testing::compile;
 use crate::{Btf, BtfError, Ebpf, Feature};
 
@@ -302,6 +303,31 @@ fn load_and_attach_pass_their_type_and_target() {
                 "{section}"
             );
         }
+    }
+}
+
+#[test]
+fn kernel_that_does_not_know_a_flag_is_found_by_a_program_that_returns_0() {
+    const SLEEPABLE: u32 = 16;
+    for knows_the_flag in [false, true] {
+        let kernel = fake::kernel(move |call| {
+            if call.cmd != BPF_PROG_LOAD {
+                return None;
+            }
+            let load: &mut ProgLoadAttr = call.attr();
+            let is_probe = load.prog_name == [0; 16];
+            let is_known = knows_the_flag || load.prog_flags & SLEEPABLE == 0;
+            (!is_probe || !is_known).then_some(libc::EINVAL)
+        });
+        kernel.lacks(&[], TYPES);
+        // Neither answer follows from the release: the type is as old as 6.0.
+        *kernel.release.borrow_mut() = if knows_the_flag { "5.14.0" } else { "6.12.0" }.to_owned();
+        let source = "SEC(\"uprobe.s\") int p(void *ctx) { return 1; }";
+        let mut ebpf = Ebpf::load(&compile(source)).unwrap();
+        let btf = Btf::from_sys_fs().unwrap();
+        let error = load(ebpf.program_mut("p").unwrap(), &Target::Section, &btf).unwrap_err();
+        let is_too_new = matches!(error, ProgramError::TooNew { .. });
+        assert_eq!(is_too_new, !knows_the_flag, "{error}");
     }
 }
 

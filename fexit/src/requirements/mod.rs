@@ -219,7 +219,7 @@ impl<'a> Survey<'a> {
         for map in used {
             required.requirements.extend(map_type(map).filter(is_newer));
         }
-        let features = found.features.iter();
+        let features = found.features.keys();
         required
             .requirements
             .extend(features.map(|&i| instruction(i)).filter(is_newer));

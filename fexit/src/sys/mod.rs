@@ -26,7 +26,7 @@ pub(crate) use object::{
 };
 pub use program::TestRun;
 pub(crate) use program::{
-    ProgLoad, knows_targets, link_create, link_create_multi, prog_load, prog_test_run,
+    ProgLoad, knows_targets, link_create, link_create_multi, log_text, prog_load, prog_test_run,
     raw_tracepoint_open,
 };
 

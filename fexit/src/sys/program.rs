@@ -88,6 +88,12 @@ pub(crate) fn prog_load(prog: &ProgLoad<'_>, log: &mut [u8]) -> io::Result<Owned
     )
 }
 
+/// The verifier's log up to its NUL; invalid UTF-8 is replaced.
+pub(crate) fn log_text(log: &[u8]) -> String {
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..end]).into_owned()
+}
+
 /// Whether the kernel has programs with a target (5.5). An older kernel returns `E2BIG` for fields that it does not
 /// know, before it checks the others; a newer one refuses the flags, which are invalid on every kernel.
 pub(crate) fn knows_targets() -> bool {
@@ -171,4 +177,17 @@ pub(crate) fn link_create_multi(
             ..LinkCreateMultiAttr::default()
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_with_invalid_utf8_is_text() {
+        assert_eq!(log_text(b"ok\n\0rest"), "ok\n");
+        assert_eq!(log_text(b"no end"), "no end");
+        assert_eq!(log_text(&[0xff, b'x', 0]), "\u{fffd}x");
+        assert_eq!(log_text(&[]), "");
+    }
 }

@@ -193,6 +193,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", requires = "kernel_image")]
     pub modules: Option<PathBuf>,
 
+    /// The kernels are a vendor's, who backports features: what they have below its minimum is a backport. Without this,
+    /// their source or their release says so
+    #[arg(long)]
+    pub vendor: bool,
+
     /// Run only the scenarios with these ids; * and ? are wildcards
     #[arg(short, long = "scenario", value_name = "ID", value_delimiter = ',')]
     pub scenarios: Vec<String>,

@@ -107,6 +107,9 @@ impl Request {
         let board = Board::new(args.verbose);
         let mut targets = resolve::resolve(&self.kernels, &self.named, &board, &interrupt)?;
         targets.extend(self.own);
+        for target in &mut targets {
+            target.vendor = args.vendor;
+        }
         let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
         let plan = self.plan;
         let mut report = plan.unfinished(&names, NOT_FINISHED);

@@ -27,7 +27,7 @@ mod uncompressed;
 pub(crate) mod version;
 
 pub use crate::kernels::download::retry::Patience;
-pub use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source};
+pub use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source, Tree};
 pub use crate::support::progress::{Progress, Silent};
 pub use kernel::Kernel;
 pub use store::{Kernels, Options};

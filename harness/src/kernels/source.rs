@@ -54,6 +54,62 @@ pub enum Kind {
     Local,
 }
 
+/// Whose source tree a kernel was built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tree {
+    /// A release of kernel.org, mainline or stable. New features come with new releases only.
+    Mainline,
+    /// That of a vendor, who backports features to old releases.
+    Vendor,
+}
+
+impl Tree {
+    /// The tree that a release (`uname -r`) names, as `5.14.0-570.12.1.el9_6.x86_64`.
+    fn of_release(release: &str) -> Self {
+        /// Distributions, before a number.
+        const DISTRIBUTIONS: [&str; 6] = ["el", "fc", "amzn", "azl", "cm", "android"];
+        /// The kernels of Oracle, Ubuntu, SUSE, and Windows.
+        const FLAVORS: [&str; 15] = [
+            "uek",
+            "generic",
+            "lowlatency",
+            "aws",
+            "azure",
+            "gcp",
+            "gke",
+            "ibm",
+            "kvm",
+            "nvidia",
+            "oem",
+            "oracle",
+            "raspi",
+            "default",
+            "microsoft",
+        ];
+        let words: Vec<_> = release.split(['-', '.', '_', '+']).collect();
+        // Ubuntu's builds of upstream releases: `6.6.0-060600-generic`.
+        if words
+            .iter()
+            .any(|word| word.len() == 6 && word.starts_with('0'))
+        {
+            return Self::Mainline;
+        }
+        let is_distribution = |word: &str| {
+            let rest = DISTRIBUTIONS
+                .iter()
+                .find_map(|name| word.strip_prefix(name));
+            rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let is_vendor = |word: &&str| FLAVORS.contains(word) || is_distribution(word);
+        if words.iter().any(is_vendor) {
+            Self::Vendor
+        } else {
+            Self::Mainline
+        }
+    }
+}
+
 /// The source of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -151,13 +207,19 @@ impl Resolved {
 }
 
 impl Source {
-    /// Whether this is an upstream release without backports of a distribution. A local kernel or source counts as none,
-    /// since it is unknown.
-    pub fn is_upstream(&self) -> bool {
+    /// The tree that a kernel of this source and release was built from. Debian's kernels are stable releases.
+    pub fn tree(&self, release: &str) -> Tree {
         match self.kind {
-            Kind::UbuntuMainline | Kind::Url => true,
-            Kind::Built => self.name == KERNEL_ORG,
-            Kind::Debian | Kind::DebianSnapshot | Kind::Rpm | Kind::Oci | Kind::Local => false,
+            Kind::Rpm => Tree::Vendor,
+            Kind::UbuntuMainline => Tree::Mainline,
+            Kind::Built if self.name == KERNEL_ORG => Tree::Mainline,
+            // The release of a build has the name of the vendor: `5.14.0-el9.6-built`.
+            Kind::Built
+            | Kind::Debian
+            | Kind::DebianSnapshot
+            | Kind::Oci
+            | Kind::Url
+            | Kind::Local => Tree::of_release(release),
         }
     }
 
@@ -185,4 +247,33 @@ fn bounded(name: &str, at: usize, len: usize) -> bool {
 /// Whether it is a SHA-256 in hexadecimal.
 pub(crate) fn is_sha256(s: &str) -> bool {
     s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_names_the_tree() {
+        for (release, tree) in [
+            ("5.10.0-46-cloud-amd64", Tree::Mainline),
+            ("6.12.117+deb13-cloud-amd64", Tree::Mainline),
+            ("6.6.0-060600-generic", Tree::Mainline),
+            ("7.3.0-rc2-00042-g1a2b3c4d5e6f", Tree::Mainline),
+            ("6.1.192-built", Tree::Mainline),
+            ("6.9.3-arch1-1", Tree::Mainline),
+            ("5.14.0-el9.6-built", Tree::Vendor),
+            ("4.18.0-553.el8_10.x86_64", Tree::Vendor),
+            ("5.14.0-570.12.1.el9_6.x86_64", Tree::Vendor),
+            ("5.15.0-300.163.18.el9uek.x86_64", Tree::Vendor),
+            ("6.17.1-300.fc43.x86_64", Tree::Vendor),
+            ("6.1.109-118.189.amzn2023.x86_64", Tree::Vendor),
+            ("5.15.0-164-generic", Tree::Vendor),
+            ("6.8.0-1021-aws", Tree::Vendor),
+            ("6.4.0-150600.21-default", Tree::Vendor),
+            ("5.15.167.4-microsoft-standard-WSL2", Tree::Vendor),
+        ] {
+            assert_eq!(Tree::of_release(release), tree, "{release}");
+        }
+    }
 }

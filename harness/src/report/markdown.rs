@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use protocol::event::Outcome;
 
 use super::{
+    Tree,
     model::{Confirmed, KernelReport, Report, ScenarioReport},
     overhead,
     program::ProgramReport,
@@ -65,6 +66,12 @@ fn matrix(report: &Report, page: &mut String) {
         .iter()
         .map(|kernel| kernel.release.as_deref().unwrap_or("not known"));
     row(page, ["release", ""].into_iter().chain(releases));
+    let trees = kernels.iter().map(|kernel| match kernel.tree {
+        Some(Tree::Mainline) => "mainline",
+        Some(Tree::Vendor) => "vendor",
+        None => "not known",
+    });
+    row(page, ["tree", ""].into_iter().chain(trees));
 }
 
 /// Every scenario with its minimum, then every program, in the order of the kernels.
@@ -125,6 +132,10 @@ fn program_cell(program: &ProgramReport) -> String {
 fn cell(scenario: &ScenarioReport) -> &'static str {
     match (scenario.verdict, scenario.outcome) {
         (ScenarioVerdict::Ok, Outcome::Unsupported) => "✅ refused",
+        (ScenarioVerdict::Ok, _) if scenario.backported => match scenario.in_btf {
+            Some(_) => "✅ backported",
+            None => "✅ backported, by behaviour",
+        },
         (ScenarioVerdict::Ok, _) => "✅",
         (ScenarioVerdict::Unknown, _) => "❔ skipped",
         (ScenarioVerdict::NotOk, Outcome::Passed) => "❌ passed",
@@ -185,10 +196,11 @@ fn minimums(report: &Report, page: &mut String) {
             "claimed",
             "refused up to",
             "passed from",
+            "backported on",
             "confirmed",
         ],
     );
-    row(page, ["---"; 5]);
+    row(page, ["---"; 6]);
     for minimum in &report.minimums {
         let seen = |version: &Option<String>| version.clone().unwrap_or_else(|| "–".to_owned());
         let confirmed = match minimum.confirmed {
@@ -198,6 +210,8 @@ fn minimums(report: &Report, page: &mut String) {
             Confirmed::Unconfirmed => "no",
         };
         let (refused, passed) = (seen(&minimum.refused_up_to), seen(&minimum.passed_from));
+        let backported = minimum.backported_on.join(", ");
+        let backported = seen(&Some(backported).filter(|kernels| !kernels.is_empty()));
         row(
             page,
             [
@@ -205,6 +219,7 @@ fn minimums(report: &Report, page: &mut String) {
                 &*minimum.claimed,
                 &*refused,
                 &*passed,
+                &*backported,
                 confirmed,
             ],
         );
@@ -243,20 +258,32 @@ mod tests {
             ];
             kernel(version, scenarios)
         };
+        let vendor = |version: &str, in_btf| {
+            let mut kernel = on(version, Outcome::Passed);
+            kernel.tree = Some(Tree::Vendor);
+            for scenario in &mut kernel.scenarios {
+                scenario.verdict = ScenarioVerdict::Ok;
+                scenario.backported = scenario.id == "cookie";
+                scenario.in_btf = in_btf;
+            }
+            kernel
+        };
         let report = Report::new(vec![
             on("5.10.1", Outcome::Unsupported),
             on("6.1.2", Outcome::Failed),
+            vendor("5.14.0", Some(true)),
+            vendor("4.18.0", None),
             broken_kernel("9.9", "no | such\nkernel"),
         ]);
         let page = page(&report);
         for line in [
-            "| scenario | from | 5.10.1 | 6.1.2 | 9.9 |",
-            "| attach | 5.5 | ✅ | ✅ |  |",
-            "| cookie | 5.19 | ✅ refused | ❌ failed |  |",
-            "| **verdict** |  | **ok** | **not-ok** | **infra** |",
+            "| scenario | from | 5.10.1 | 6.1.2 | 5.14.0 | 4.18.0 | 9.9 |",
+            "| attach | 5.5 | ✅ | ✅ | ✅ | ✅ |  |",
+            "| cookie | 5.19 | ✅ refused | ❌ failed | ✅ backported | ✅ backported, by behaviour |  |",
+            "| tree |  | mainline | mainline | vendor | vendor | not known |",
             "- **6.1.2**, `cookie` failed: why &lt;it> did not pass",
             "- **9.9**: no \\| such kernel",
-            "| cookie | 5.19 | 5.10 | – | from one side |",
+            "| cookie | 5.19 | 5.10 | – | 4.18, 5.14 | from one side |",
         ] {
             assert!(
                 page.lines().any(|l| l == line),

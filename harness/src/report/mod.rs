@@ -26,11 +26,11 @@ pub mod verdict;
 pub mod verifier;
 pub mod verifier_table;
 
-pub use crate::kernels::Source;
+pub use crate::kernels::{Source, Tree};
 pub use model::{
     Confirmed, KernelReport, Minimum, Phases, Report, Restart, ResultSummary, SCHEMA_VERSION,
     ScenarioReport,
 };
 pub(crate) use model::{add, ms};
 pub use program::{ObjectReport, ProgramReport};
-pub use verdict::{Expected, KernelVerdict, ScenarioVerdict};
+pub use verdict::{Expected, KernelVerdict, Running, ScenarioVerdict};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::program::{ObjectReport, ProgramReport};
-use super::verdict::{Expected, KernelVerdict, ScenarioVerdict};
-use crate::kernels::Source;
+use super::verdict::{Expected, KernelVerdict, Running, ScenarioVerdict};
+use crate::kernels::{Source, Tree};
 
 /// The version of the report's format.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -43,6 +43,9 @@ pub struct KernelReport {
     pub version: Option<String>,
     /// The source of its files.
     pub source: Option<Source>,
+    /// Whose source tree it was built from; null when the kernel was not found.
+    #[serde(default)]
+    pub tree: Option<Tree>,
     /// `kvm` or `tcg`; null when no VM was started.
     pub accelerator: Option<String>,
     /// Why that accelerator was chosen.
@@ -133,6 +136,9 @@ pub struct ScenarioReport {
     pub feature: Option<String>,
     /// The first kernel on which it claims to pass; null when that is every kernel.
     pub minimum: Option<String>,
+    /// Whether the kernel's BTF shows that feature; null when BTF cannot show it, or the scenario did not run.
+    #[serde(default)]
+    pub in_btf: Option<bool>,
     /// The expected outcome on this kernel; null when the kernel's version is not known.
     pub expected: Option<Expected>,
     /// What happened.
@@ -145,9 +151,12 @@ pub struct ScenarioReport {
     pub error: Option<String>,
     /// The refusal that the library gave, when it was unsupported.
     pub refusal: Option<Refusal>,
-    /// Whether it passed below its minimum because the distribution backported the feature.
+    /// Whether it passed below its minimum because the vendor of the kernel backported the feature.
     #[serde(default)]
     pub backported: bool,
+    /// What else the kernel has, although the library's tables claim it from a later release on: `bpf_loop (5.17)`.
+    #[serde(default)]
+    pub backports: Vec<String>,
     /// The first warning or oops that the kernel printed while it ran.
     pub splat: Option<String>,
     /// Its measurements, each with its unit in its name.
@@ -178,7 +187,7 @@ pub struct Minimum {
     pub refused_up_to: Option<String>,
     /// The oldest kernel that it passed on.
     pub passed_from: Option<String>,
-    /// The kernels below the claim to which a distribution backported it. They do not contradict the claim.
+    /// The kernels below the claim to which a vendor backported it. They do not contradict the claim.
     #[serde(default)]
     pub backported_on: Vec<String>,
     /// Whether the two confirm the claim.
@@ -209,6 +218,14 @@ impl Report {
 }
 
 impl KernelReport {
+    /// Its version and tree, if they are known.
+    pub fn running(&self) -> Option<Running> {
+        Some(Running {
+            version: self.kernel_version()?,
+            tree: self.tree.unwrap_or(Tree::Mainline),
+        })
+    }
+
     /// The upstream version, if it is known.
     pub fn kernel_version(&self) -> Option<KernelVersion> {
         self.version.as_deref()?.parse().ok()

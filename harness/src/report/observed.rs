@@ -6,7 +6,6 @@ pub mod programs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fexit::KernelVersion;
 use protocol::{
     event::{Event, Outcome, ScenarioResult},
     scenario::Scenario,
@@ -18,7 +17,7 @@ use self::{
 };
 use super::{
     model::{KernelReport, ScenarioReport},
-    verdict::{self, KernelVerdict},
+    verdict::{self, KernelVerdict, Running},
 };
 
 /// The report keeps this many warnings of the guest, and counts the rest.
@@ -28,8 +27,7 @@ const MAX_WARNINGS: usize = 200;
 #[derive(Debug)]
 pub struct Observed {
     planned: Vec<Scenario>,
-    version: Option<KernelVersion>,
-    upstream: bool,
+    running: Option<Running>,
     side_by_side: bool,
     results: BTreeMap<String, ScenarioResult>,
     /// Results of scenarios that ran when a VM ended, in parallel or through a failure of the infrastructure. They count
@@ -66,12 +64,11 @@ struct CurrentVm {
 }
 
 impl Observed {
-    /// Nothing has been reported yet about a kernel of that version.
-    pub fn new(planned: &[Scenario], version: Option<KernelVersion>) -> Self {
+    /// Nothing has been reported yet about that kernel.
+    pub fn new(planned: &[Scenario], running: Option<Running>) -> Self {
         Self {
             planned: planned.to_vec(),
-            version,
-            upstream: false,
+            running,
             side_by_side: false,
             results: BTreeMap::new(),
             provisional: BTreeMap::new(),
@@ -85,13 +82,6 @@ impl Observed {
             vm: CurrentVm::default(),
             problem: None,
         }
-    }
-
-    /// Sets whether the kernel is an upstream release. Such a kernel has no backports: if it has a feature below the
-    /// claimed minimum, the claim is wrong.
-    #[must_use]
-    pub fn upstream(self, upstream: bool) -> Self {
-        Self { upstream, ..self }
     }
 
     /// The scenarios that have no result yet, or that failed in parallel.
@@ -133,9 +123,7 @@ impl Observed {
                 } else {
                     self.to_retry.remove(scenario);
                 }
-                let mut result = result.clone();
-                result.backported &= !self.upstream;
-                self.results.insert(scenario.clone(), result);
+                self.results.insert(scenario.clone(), result.clone());
             }
             // `ObservedPrograms` has the results of programs; here they only tell what ran when the VM ended.
             Event::ProgramStarted { program, .. } => {
@@ -198,7 +186,7 @@ impl Observed {
     pub fn judged(&self, id: &str) -> Option<ScenarioReport> {
         let planned = self.planned.iter().find(|planned| planned.id == id)?;
         let result = self.results.get(id).or_else(|| self.provisional.get(id))?;
-        Some(judge(planned, result.clone(), self.version))
+        Some(judge(planned, result.clone(), self.running))
     }
 
     /// A VM has ended. A scenario that ran serially then gets its outcome; those that ran in parallel get it provisionally.
@@ -255,7 +243,7 @@ impl Observed {
                 unreached = true;
                 not_reached(self.problem.as_deref())
             });
-            let judged = judge(planned, result, self.version);
+            let judged = judge(planned, result, self.running);
             report.scenarios.push(judged);
         }
         let verdicts: Vec<_> = report.scenarios.iter().map(|s| s.verdict).collect();
@@ -333,12 +321,12 @@ fn interrupted(
 /// The scenarios of a kernel that was not run.
 pub fn none_reached(
     planned: &[Scenario],
-    version: Option<KernelVersion>,
+    running: Option<Running>,
     why: &str,
 ) -> Vec<ScenarioReport> {
     planned
         .iter()
-        .map(|planned| judge(planned, not_reached(Some(why)), version))
+        .map(|planned| judge(planned, not_reached(Some(why)), running))
         .collect()
 }
 

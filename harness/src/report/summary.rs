@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use crate::{
     report::{
+        Tree,
         model::{Confirmed, KernelReport, Minimum, Report},
         terminal::{NAME_WIDTH, excerpt},
         verdict::ScenarioVerdict,
@@ -29,6 +30,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     let mut lines = vec![String::new(), heading];
     lines.extend(report.kernels.iter().map(|kernel| line(width, kernel)));
     lines.extend(report.kernels.iter().flat_map(problems));
+    lines.extend(report.kernels.iter().filter_map(backports));
     for object in &report.objects {
         lines.extend(object.not_ours.iter().map(|program| {
             format!(
@@ -98,6 +100,26 @@ fn problems(kernel: &KernelReport) -> Vec<String> {
     lines
 }
 
+/// A line about what a vendor's kernel has before the release that brought it.
+fn backports(kernel: &KernelReport) -> Option<String> {
+    if kernel.tree != Some(Tree::Vendor) {
+        return None;
+    }
+    let mut found: Vec<String> = Vec::new();
+    for scenario in &kernel.scenarios {
+        let feature = scenario.feature.iter().zip(&scenario.minimum);
+        let feature = feature.filter(|_| scenario.backported);
+        let feature = feature.map(|(feature, minimum)| format!("{feature} ({minimum})"));
+        for name in feature.chain(scenario.backports.iter().cloned()) {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    let name = &kernel.requested;
+    (!found.is_empty()).then(|| format!("{name}: backported by its vendor: {}", found.join(", ")))
+}
+
 /// A line about a claimed minimum that is not confirmed from both sides.
 fn unconfirmed(minimum: &Minimum) -> Option<String> {
     let Minimum {
@@ -162,6 +184,20 @@ mod tests {
             !lines.iter().any(|line| line.contains("cookie,")),
             "{lines:#?}"
         );
+    }
+
+    #[test]
+    fn summary_lists_the_backports_of_a_vendor_kernel() {
+        let mut cookie = scenario("cookie", "cookie", "5.19", "5.14.0", Passed);
+        cookie.backported = true;
+        let mut table = scenario("table", "fexit", "5.5", "5.14.0", Passed);
+        table.backports = vec!["bpf_loop (5.17)".to_owned()];
+        let scenarios = vec![cookie.clone(), cookie, table];
+        let mut vendor = kernel("5.14.0", scenarios);
+        vendor.tree = Some(Tree::Vendor);
+        let lines = lines(&Report::new(vec![vendor]));
+        let expected = "5.14.0: backported by its vendor: cookie (5.19), bpf_loop (5.17)";
+        assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use protocol::{
 };
 
 use super::{
+    Tree,
     model::{KernelReport, Report, ScenarioReport},
     verdict::{self, KernelVerdict},
 };
@@ -38,6 +39,7 @@ pub(crate) fn scenario(
         id: id.into(),
         feature: Some(feature.into()),
         minimum: Some(minimum.into()),
+        in_btf: None,
         expected,
         outcome,
         verdict: verdict::scenario(expected, outcome),
@@ -48,6 +50,7 @@ pub(crate) fn scenario(
             minimum: minimum.into(),
         }),
         backported: false,
+        backports: Vec::new(),
         splat: None,
         measurements: BTreeMap::new(),
     }
@@ -59,6 +62,7 @@ pub(crate) fn kernel(version: &str, scenarios: Vec<ScenarioReport>) -> KernelRep
         requested: version.into(),
         release: Some(format!("{version}-test")),
         version: Some(version.into()),
+        tree: Some(Tree::Mainline),
         verdict: verdict::kernel(
             &scenarios.iter().map(|s| s.verdict).collect::<Vec<_>>(),
             true,

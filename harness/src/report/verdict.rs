@@ -6,6 +6,8 @@ use fexit::KernelVersion;
 use protocol::event::{Outcome, Refusal};
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::Tree;
+
 /// The outcome that a scenario's claimed minimum predicts on the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,6 +16,23 @@ pub enum Expected {
     Passed,
     /// The kernel is below the minimum: the library must refuse, and say why.
     Unsupported,
+}
+
+/// The kernel that results are judged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The upstream version.
+    pub version: KernelVersion,
+    /// Whose tree it was built from. Only a vendor's kernel has backports.
+    pub tree: Tree,
+}
+
+impl Running {
+    /// A mainline or stable release.
+    pub fn mainline(version: KernelVersion) -> Self {
+        let tree = Tree::Mainline;
+        Self { version, tree }
+    }
 }
 
 /// The verdict on one scenario or program.

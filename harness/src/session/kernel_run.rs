@@ -12,7 +12,7 @@ use fexit::KernelVersion;
 
 use crate::{
     initramfs::job::{self, Rest},
-    kernels::{self, Kernel, Kernels, Resolved},
+    kernels::{self, Kernel, Kernels, Resolved, Tree},
     report::{
         KernelReport, KernelVerdict, add, ms,
         terminal::{Board, Line},
@@ -50,6 +50,8 @@ pub(crate) struct Setup {
 /// A kernel to run, found or not.
 pub(crate) struct Target {
     pub(crate) name: String,
+    /// Whether the user says that it is a vendor's.
+    pub(crate) vendor: bool,
     found: Result<Found, String>,
     resolve_ms: u64,
 }
@@ -75,6 +77,7 @@ impl Target {
     pub(crate) fn new(name: String, found: Result<Resolved, String>, took: Duration) -> Self {
         Self {
             name,
+            vendor: false,
             found: found.map(Found::InMatrix),
             resolve_ms: ms(took),
         }
@@ -84,6 +87,7 @@ impl Target {
     pub(crate) fn local(kernel: Kernel) -> Self {
         Self {
             name: kernel.requested.clone(),
+            vendor: false,
             found: Ok(Found::Local(kernel)),
             resolve_ms: 0,
         }
@@ -140,8 +144,7 @@ impl Setup {
         report.phases_ms.resolve = Some(target.resolve_ms);
         if let Err(error) = self.stages(target, &line, &mut report) {
             let why = format!("{error:#}");
-            self.plan
-                .none_reached(report.kernel_version(), &why, &mut report);
+            self.plan.none_reached(report.running(), &why, &mut report);
             report.verdict = KernelVerdict::Infra;
             report.error = Some(why);
         }
@@ -160,6 +163,10 @@ impl Setup {
         report.version = Some(kernel.version.clone());
         report.warnings.extend(kernel.source.notes.iter().cloned());
         report.source = Some(kernel.source.clone());
+        report.tree = Some(match target.vendor {
+            true => Tree::Vendor,
+            false => kernel.source.tree(&kernel.release),
+        });
         self.vms(&kernel, line, report)
     }
 

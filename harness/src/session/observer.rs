@@ -11,7 +11,6 @@ use protocol::{event::Event, job::LOG_MARK, scenario::Scenario};
 
 use crate::{
     initramfs::job::Rest,
-    kernels::Source,
     report::{
         KernelReport, KernelVerdict, Restart, ms,
         observed::{
@@ -103,11 +102,9 @@ impl<'a> Watch<'a> {
         serial: bool,
         tasks: Tasks,
     ) -> Self {
-        let source = report.source.as_ref();
-        let upstream = source.is_some_and(Source::is_upstream);
         Self {
             plan,
-            observed: Observed::new(&plan.planned, report.kernel_version()).upstream(upstream),
+            observed: Observed::new(&plan.planned, report.running()),
             programs: ObservedPrograms::new(&plan.programs),
             tasks,
             line,

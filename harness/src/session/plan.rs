@@ -1,14 +1,13 @@
 //! The plan of a run: which scenarios and programs run on each kernel.
 
 use anyhow::Context as _;
-use fexit::KernelVersion;
 use glob::Pattern;
 use protocol::scenario::Scenario;
 
 use crate::{
     initramfs::bpf_objects::Programs,
     report::{
-        KernelReport, Report,
+        KernelReport, Report, Running,
         observed::{self, programs},
         program,
     },
@@ -108,11 +107,11 @@ impl Plan {
     /// Lists everything as not reached.
     pub(crate) fn none_reached(
         &self,
-        version: Option<KernelVersion>,
+        running: Option<Running>,
         why: &str,
         report: &mut KernelReport,
     ) {
-        report.scenarios = observed::none_reached(&self.planned, version, why);
+        report.scenarios = observed::none_reached(&self.planned, running, why);
         report.programs = programs::none_reached(&self.programs, why);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::{Ran, harness, report_file, run, scenarios};
 use harness::report::{
-    KernelReport, Report,
+    KernelReport, Report, Running,
     file::json,
     observed::{
         Observed,
@@ -33,7 +33,8 @@ fn planned() -> [Scenario; 2] {
 /// A report on one kernel, made as a run makes it.
 fn write(dir: &Path, name: &str, kernel: &str, outcomes: [Outcome; 2]) -> PathBuf {
     let version = format!("{kernel}.1");
-    let mut observed = Observed::new(&planned(), version.parse().ok());
+    let running = Running::mainline(version.parse().unwrap());
+    let mut observed = Observed::new(&planned(), Some(running));
     observed.event(&Event::Ready {
         release: version.clone(),
         uptime_us: 1,

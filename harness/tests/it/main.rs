@@ -50,3 +50,5 @@ mod vm_targets;
 mod vm_templates;
 #[cfg(feature = "vm-tests")]
 mod vm_tools;
+#[cfg(feature = "vm-tests")]
+mod vm_vendor;

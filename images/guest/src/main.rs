@@ -3,6 +3,7 @@
 mod capabilities;
 mod child_exit;
 mod concurrency;
+mod copies;
 mod environment;
 mod exec;
 mod init;

@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use fexit::KernelVersion;
+use fexit::Btf;
 use rustix::system::uname;
 
-/// Up to 5.9 a program must not be detached while another process is inside the traced function: the kernel frees the
-/// trampoline in use, and may crash. Source: kernel commit e21aa341785c ("bpf: Fix fexit trampoline.").
-const MINIMUM: KernelVersion = KernelVersion::new(5, 10, 0);
+/// Without this function (5.12, and stable releases of 5.10 and later) a program must not be detached while another process
+/// is inside the traced function: the kernel frees the trampoline in use, and may crash. Source: kernel commit
+/// e21aa341785c ("bpf: Fix fexit trampoline.").
+const FREES_LATER: &str = "__bpf_tramp_image_put_rcu";
 
 /// A kernel with PREEMPT_DYNAMIC reports its preemption mode here.
 const PREEMPT_MODE: &str = "/sys/kernel/debug/sched/preempt";
@@ -16,7 +17,7 @@ const PREEMPT_MODE: &str = "/sys/kernel/debug/sched/preempt";
 pub(crate) fn is_safe() -> bool {
     let mode = fs::read_to_string(PREEMPT_MODE).ok();
     let version = uname();
-    KernelVersion::current() >= MINIMUM
+    Btf::from_sys_fs().is_ok_and(|btf| btf.has_function(FREES_LATER))
         && !is_preemptible(&version.version().to_string_lossy(), mode.as_deref())
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use fexit::Feature;
+use fexit::{Feature, KernelVersion};
 use serde_json::Value;
 
 /// The default time limit. A scenario takes milliseconds, but an emulator is slow.
@@ -124,12 +124,22 @@ impl Scenario {
 pub struct Context {
     /// Measurements by name.
     pub measurements: BTreeMap<String, Value>,
+    /// What the kernel has before the release that the library claims.
+    pub backports: Vec<String>,
 }
 
 impl Context {
     /// Reports a measurement. The name ends with the unit: `attach_us`, `programs`.
     pub fn measure(&mut self, name: &str, value: impl Into<Value>) {
         self.measurements.insert(name.to_owned(), value.into());
+    }
+
+    /// Reports that the kernel has this, which the library claims from `minimum` on, if the kernel is older. The harness
+    /// judges that: it knows whether a vendor backported it.
+    pub fn has(&mut self, what: &str, minimum: KernelVersion) {
+        if KernelVersion::current() < minimum {
+            self.backports.push(format!("{what} ({minimum})"));
+        }
     }
 }
 

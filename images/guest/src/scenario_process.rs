@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use fexit::{Btf, KernelVersion};
+use fexit::{Btf, Feature};
 use guest::scenario::Context;
 use guest::scenarios;
-use protocol::event::Outcome;
 
 use crate::concurrency::Concurrency;
+use crate::copies;
 use crate::leak_check::LeakCheck;
 use crate::outcome;
 
@@ -61,20 +61,20 @@ fn report(id: &str, concurrency: Concurrency) -> Result<()> {
     let mut context = Context::default();
     let start = Instant::now();
     let leaks = LeakCheck::for_process(concurrency);
-    let result = (scenario.run)(&mut context);
+    let result = (scenario.run)(&mut context).map_err(copies::skip_if_only_a_copy);
     // Also after a refusal. A failed scenario keeps its own error.
     let result = match leaks.finish() {
         Err(leak) if outcome::is_clean(&result) => Err(leak),
         _ => result,
     };
     let mut result = outcome::judge(result, context.measurements, start.elapsed());
-    if result.outcome == Outcome::Passed
-        && let Some(feature) = scenario.feature
-        && KernelVersion::current() < feature.minimum()
-    {
-        // If the kernel's BTF cannot tell, the fact that the scenario passed does.
-        result.backported = Btf::from_sys_fs().is_ok_and(|btf| feature.is_in(&btf) != Some(false));
-    }
+    result.in_btf = scenario.feature.and_then(is_in_btf);
+    result.backports = context.backports;
     pipe.write_all(&serde_json::to_vec(&result)?)
         .context("cannot write the result to /init")
+}
+
+/// Whether the kernel's BTF shows the feature, if it can.
+fn is_in_btf(feature: Feature) -> Option<bool> {
+    feature.is_in(&Btf::from_sys_fs().ok()?)
 }

@@ -115,10 +115,12 @@ pub struct ScenarioResult {
     /// The library's refusal, if the outcome is `unsupported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
-    /// Whether the kernel is older than the claimed minimum but has the feature, and its BTF does not contradict: a
-    /// backport.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub backported: bool,
+    /// Whether the kernel's BTF shows the feature that the scenario requires; absent if BTF cannot show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_btf: Option<bool>,
+    /// What the kernel has, although the library's tables claim it from a later release on: `bpf_loop (5.17)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backports: Vec<String>,
     /// Measurements of the scenario, each with its unit in its name (`fexit_ns`, `programs`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Value>,
@@ -135,7 +137,8 @@ impl ScenarioResult {
             duration_us: 0,
             error,
             refusal: None,
-            backported: false,
+            in_btf: None,
+            backports: Vec::new(),
             measurements: BTreeMap::new(),
             splat: None,
         }

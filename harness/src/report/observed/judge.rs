@@ -8,25 +8,35 @@ use protocol::{
 
 use super::super::{
     model::ScenarioReport,
-    verdict::{self, Expected, ScenarioVerdict},
+    verdict::{self, Expected, Running, ScenarioVerdict},
 };
+use crate::kernels::Tree;
 
 /// Compares a result with the claim of its scenario.
 pub(super) fn judge(
     planned: &Scenario,
     result: ScenarioResult,
-    running: Option<KernelVersion>,
+    running: Option<Running>,
 ) -> ScenarioReport {
     let minimum = planned.minimum;
     let minimum = minimum.map(|(major, minor)| KernelVersion::new(major, minor, 0));
-    let expected = running.map(|running| {
-        if result.backported {
-            Expected::Passed
-        } else {
-            verdict::expected(minimum, running)
-        }
-    });
-    let flaw = running.and_then(|running| flaw(planned, expected?, &result, running));
+    let by_version = running.map(|running| verdict::expected(minimum, running.version));
+    let below = by_version == Some(Expected::Unsupported);
+    let is_vendor = running.is_some_and(|running| running.tree == Tree::Vendor);
+    let passed = result.outcome == Outcome::Passed;
+    // Below the minimum, a vendor's kernel is asked: its BTF, or, if that cannot show the feature, its behaviour.
+    let has_backport = below && is_vendor && result.in_btf.unwrap_or(passed);
+    let expected = match by_version {
+        Some(_) if has_backport => Some(Expected::Passed),
+        by_version => by_version,
+    };
+    let judged = Judged {
+        planned,
+        result: &result,
+        below,
+        is_vendor,
+    };
+    let flaw = running.and_then(|running| judged.flaw(expected?, running.version));
     let verdict = match flaw {
         Some(_) => ScenarioVerdict::NotOk,
         None => verdict::scenario(expected, result.outcome),
@@ -36,45 +46,89 @@ pub(super) fn judge(
         id: planned.id.clone(),
         feature: planned.feature.clone(),
         minimum: minimum.map(|minimum| minimum.to_string()),
+        in_btf: result.in_btf,
         expected,
         outcome: result.outcome,
         verdict,
         duration_us: (result.duration_us > 0).then_some(result.duration_us),
         error: flaw.or(result.error).or_else(unexplained),
         refusal: result.refusal,
-        backported: result.backported,
+        backported: has_backport && passed,
+        backports: result.backports,
         splat: result.splat,
         measurements: result.measurements,
     }
 }
 
-/// Why an outcome without a failure is not ok: a claim of the scenario or of the library is wrong, or the kernel printed
-/// a warning.
-fn flaw(
-    planned: &Scenario,
-    expected: Expected,
-    result: &ScenarioResult,
-    running: KernelVersion,
-) -> Option<String> {
-    let reason = result.error.as_deref().unwrap_or("no reason was given");
-    match (result.outcome, expected) {
-        (Outcome::Passed, Expected::Unsupported) => Some(format!(
-            "passed on {running}, below its claimed minimum: the claim is wrong"
-        )),
-        (Outcome::Unsupported, Expected::Passed) => Some(format!(
-            "refused on {running}, at or above its claimed minimum: {reason}"
-        )),
-        (Outcome::Unsupported, Expected::Unsupported) => {
-            let splat = result
-                .splat
-                .as_deref()
-                .and_then(|splat| splat.lines().next());
-            splat
-                .map(|line| format!("refused, but the kernel printed: {line}"))
-                .or_else(|| verdict::flaw_of_refusal(result.refusal.as_ref(), running))
-                .or_else(|| another_feature(planned, result.refusal.as_ref()?))
+/// A result that is judged.
+struct Judged<'a> {
+    planned: &'a Scenario,
+    result: &'a ScenarioResult,
+    /// Whether the kernel is older than the claimed minimum.
+    below: bool,
+    is_vendor: bool,
+}
+
+impl Judged<'_> {
+    /// Why an outcome without a failure is not ok: a claim of the scenario or of the library is wrong, or the kernel
+    /// printed a warning.
+    fn flaw(&self, expected: Expected, running: KernelVersion) -> Option<String> {
+        match self.result.outcome {
+            Outcome::Passed => self.flaw_of_pass(expected, running),
+            Outcome::Unsupported => self.flaw_of_refusal(expected, running),
+            _ => None,
         }
-        _ => None,
+    }
+
+    fn flaw_of_pass(&self, expected: Expected, running: KernelVersion) -> Option<String> {
+        if self.result.in_btf == Some(false) {
+            return Some(format!(
+                "passed on {running}, although its BTF lacks what the library takes for a sign of {}",
+                self.feature()
+            ));
+        }
+        if expected == Expected::Unsupported {
+            return Some(format!(
+                "passed on {running}, below its claimed minimum: the claim is wrong, or a vendor backported it (--vendor)"
+            ));
+        }
+        if !self.is_vendor && !self.result.backports.is_empty() {
+            return Some(format!(
+                "{running} has {}: the claim is wrong, or a vendor backported it (--vendor)",
+                self.result.backports.join(", ")
+            ));
+        }
+        None
+    }
+
+    fn flaw_of_refusal(&self, expected: Expected, running: KernelVersion) -> Option<String> {
+        let reason = self
+            .result
+            .error
+            .as_deref()
+            .unwrap_or("no reason was given");
+        let refusal = self.result.refusal.as_ref();
+        if self.below && self.result.in_btf == Some(true) {
+            return Some(format!(
+                "refused on {running}, although its BTF shows {}: {reason}",
+                self.feature()
+            ));
+        }
+        if expected == Expected::Passed {
+            return Some(format!(
+                "refused on {running}, at or above its claimed minimum: {reason}"
+            ));
+        }
+        let splat = self.result.splat.as_deref();
+        let splat = splat.and_then(|splat| splat.lines().next());
+        splat
+            .map(|line| format!("refused, but the kernel printed: {line}"))
+            .or_else(|| verdict::flaw_of_refusal(refusal, running))
+            .or_else(|| another_feature(self.planned, refusal?))
+    }
+
+    fn feature(&self) -> &str {
+        self.planned.feature.as_deref().unwrap_or_default()
     }
 }
 

@@ -7,7 +7,7 @@ mod endings;
 use protocol::event::Refusal;
 
 use super::*;
-use crate::report::testing;
+use crate::report::{Tree, testing};
 
 fn planned() -> [Scenario; 3] {
     [
@@ -18,7 +18,12 @@ fn planned() -> [Scenario; 3] {
 }
 
 fn on_5_10() -> Observed {
-    Observed::new(&planned(), "5.10.262".parse().ok())
+    on("5.10.262", Tree::Mainline)
+}
+
+fn on(version: &str, tree: Tree) -> Observed {
+    let version = version.parse().unwrap();
+    Observed::new(&planned(), Some(Running { version, tree }))
 }
 
 fn ready() -> Event {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use harness::support::error::exit_code;
 use harness::{
     commands::kernels,
-    kernels::{Kernel, Kind, operations},
+    kernels::{Kernel, Kind, Tree, operations},
     support::progress::Silent,
 };
 
@@ -48,7 +48,7 @@ fn release_is_verified_built_tested_and_cached() {
         assert_eq!(kernel.version, "5.5.19");
         assert_eq!(kernel.release, "5.5.19-built");
         assert_eq!(kernel.source.kind, Kind::Built);
-        assert!(kernel.source.is_upstream());
+        assert_eq!(kernel.source.tree(&kernel.release), Tree::Mainline);
         assert!(kernel.modules.unwrap().join("kernel/tun.ko").exists());
         assert!(kernel.image.with_file_name("build.log").exists());
         assert_contains(

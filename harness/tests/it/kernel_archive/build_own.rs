@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness::kernels::operations;
+use harness::kernels::{Tree, operations};
 use harness::support::{error::exit_code, progress::Silent};
 
 use super::archive::xz;
@@ -25,7 +25,7 @@ fn source_option_builds_the_users_tree() {
     let kernel = job.build(None, &works).unwrap().kernel;
     assert_eq!(kernel.release, "5.5.19-built");
     assert_contains(&kernel.source.verified_by, &["the user's own"]);
-    assert!(!kernel.source.is_upstream());
+    assert_eq!(kernel.source.tree(&kernel.release), Tree::Mainline);
     // What the build itself wrote into the tree does not make it another source.
     assert!(source.join("include/generated/uapi/version.h").exists());
     assert!(job.build(Some("5.5"), &works).unwrap().was_there);
@@ -76,6 +76,7 @@ fn vendors_tree_is_named_and_its_configuration_is_the_base() {
     job.options.make_arg = vec!["KCFLAGS=-O1".to_owned()];
     let small = job.build(None, &works).unwrap().kernel;
     assert_eq!(small.release, "5.5.19-el9.6-built");
+    assert_eq!(small.source.tree(&small.release), Tree::Vendor);
 
     job.options.base_config = Some("vendor".into());
     job.options.name = Some("el9.6-vendor".to_owned());

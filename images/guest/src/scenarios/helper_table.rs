@@ -78,25 +78,27 @@ fn helper_table(context: &mut Context) -> Result<()> {
     let target = (&*target, &btf);
     let gpl = objects::HELPER_CALL;
     let other = replaced(gpl, b"GPL\0", b"MIT\0")?;
+    let listed = Helper::all_in(&btf);
     let (mut offered, mut wrong) = (0, Vec::new());
     for helper in (1..).map_while(Helper::by_number) {
-        let expected = helper.is_for_fexit_on(running);
         let mut answer = ask(gpl, helper.number, target)?;
         if answer == Answer::Offered {
             offered += 1;
             answer = ask(&other, helper.number, target)?;
         }
-        let for_gpl = helper.gpl_only || helper.gpl_until.is_some_and(|until| running < until);
-        let expected = match (expected, for_gpl) {
-            (false, _) => Answer::Withheld,
-            (true, false) => Answer::Offered,
-            (true, true) => Answer::ForGpl,
-        };
-        if answer != expected && !SLEEPABLE_ONLY.contains(&helper.name) {
-            wrong.push(format!(
-                "bpf_{} ({}): {answer:?}",
-                helper.name, helper.minimum
-            ));
+        if SLEEPABLE_ONLY.contains(&helper.name) {
+            continue;
+        }
+        if answer != Answer::Withheld && !listed.contains(&helper) {
+            wrong.push(format!("bpf_{}: {answer:?}, but not in BTF", helper.name));
+        } else if answer != by_table(&helper, running) {
+            match changed_early(&helper, &answer) {
+                Some((what, release)) if running < release => context.has(&what, release),
+                _ => wrong.push(format!(
+                    "bpf_{} ({}): {answer:?}",
+                    helper.name, helper.minimum
+                )),
+            }
         }
     }
     context.measure("offered", offered);
@@ -112,4 +114,31 @@ fn helper_table(context: &mut Context) -> Result<()> {
         "there is a helper behind the last: {behind:?}"
     );
     Ok(())
+}
+
+/// What the library's table says about a helper on this release.
+fn by_table(helper: &Helper, running: KernelVersion) -> Answer {
+    let for_gpl = helper.gpl_only || helper.gpl_until.is_some_and(|until| running < until);
+    match (helper.is_for_fexit_on(running), for_gpl) {
+        (false, _) => Answer::Withheld,
+        (true, false) => Answer::Offered,
+        (true, true) => Answer::ForGpl,
+    }
+}
+
+/// The change of a helper that explains the answer, and the release that the table has for it. A vendor may have
+/// backported it.
+fn changed_early(helper: &Helper, answer: &Answer) -> Option<(String, KernelVersion)> {
+    let name = helper.name;
+    match (answer, helper.fexit_until, helper.gpl_until) {
+        (Answer::Withheld, Some(until), _) => Some((format!("bpf_{name} withdrawn"), until)),
+        (Answer::Offered, _, Some(until)) => Some((format!("bpf_{name} for any licence"), until)),
+        (Answer::Offered, ..) if helper.for_fexit && !helper.gpl_only => {
+            Some((format!("bpf_{name}"), helper.minimum))
+        }
+        (Answer::ForGpl, ..) if helper.for_fexit && helper.gpl_only => {
+            Some((format!("bpf_{name}"), helper.minimum))
+        }
+        _ => None,
+    }
 }

@@ -1,11 +1,12 @@
 //! Targets with as many arguments as a trampoline supports, and more.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
 use anyhow::{Result, ensure};
-use fexit::programs::{ProgramError, Target};
+use fexit::programs::ProgramError;
 use fexit::{Btf, Ebpf};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{set_ip_tos, set_tcp_quickack};
@@ -13,27 +14,39 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketType, bind, getsockname, recv, send, sendto, socket,
 };
 
-use super::fixture::{attached, fexit, start, stop};
+use super::fixture::{self, fexit, start, stop};
 use crate::objects;
-use crate::scenario::{Context, scenarios};
+use crate::scenario::{Context, scenarios, skip};
 
 scenarios! {
+    ten_arguments(ManyArguments).parallel():
+        "the program sees the last arguments and the return value of a function with ten arguments";
+    eleven_arguments(ManyArguments).parallel():
+        "the program sees the last arguments and the return value of a function with eleven arguments";
     twelve_arguments(ManyArguments).parallel():
-        "the program sees the last arguments and the return values of functions with ten, eleven and twelve arguments";
+        "the program sees the last arguments of a function with twelve arguments";
     too_many_arguments(Fexit).parallel():
         "a function with more arguments than a trampoline supports is refused, with its name and their number";
 }
 
-fn twelve_arguments(_: &mut Context) -> Result<()> {
+/// Attaches a program to its function, if that takes so many arguments: kernels differ.
+fn attached(program: &str, function: &str, arguments: usize) -> Result<Ebpf> {
+    for listed in Btf::from_sys_fs()?.list_functions(&[function])? {
+        let has = parameters(&listed.prototype, function);
+        if has != Some(arguments) {
+            return Err(skip(format!(
+                "this kernel has another {}",
+                listed.prototype
+            )));
+        }
+    }
     // IFF_UP | IFF_RUNNING | IFF_LOOPBACK; the kernel assigns the address.
     fs::write("/sys/class/net/lo/flags", "0x49")?;
-    let object = |program| attached(objects::MANY_ARGUMENTS, program);
-    ten(&object("ten")?)?;
-    eleven(&object("eleven")?)?;
-    twelve(&object("twelve")?)
+    fixture::attached(objects::MANY_ARGUMENTS, program)
 }
 
-fn ten(ebpf: &Ebpf) -> Result<()> {
+fn ten_arguments(_: &mut Context) -> Result<()> {
+    let ebpf = &attached("ten", "ip_make_skb", 10)?;
     const DATA: [u8; 321] = [7; 321];
     const UDP: usize = 8;
     const IP: usize = 20;
@@ -63,7 +76,8 @@ fn ten(ebpf: &Ebpf) -> Result<()> {
     Ok(())
 }
 
-fn eleven(ebpf: &Ebpf) -> Result<()> {
+fn eleven_arguments(_: &mut Context) -> Result<()> {
+    let ebpf = &attached("eleven", "rt_fill_info", 11)?;
     const RTM_GETROUTE: u16 = 26;
     const NLM_F_REQUEST: u16 = 1;
     const RTA_DST: u16 = 1;
@@ -105,7 +119,8 @@ fn eleven(ebpf: &Ebpf) -> Result<()> {
     Ok(())
 }
 
-fn twelve(ebpf: &Ebpf) -> Result<()> {
+fn twelve_arguments(_: &mut Context) -> Result<()> {
+    let ebpf = &attached("twelve", "tcp_v4_send_ack", 12)?;
     /// The answer is usually handled at once, but on a busy machine in ksoftirqd.
     const TRIES: usize = 20;
     const TOS: u8 = 0x10;
@@ -142,16 +157,71 @@ fn twelve(ebpf: &Ebpf) -> Result<()> {
     Ok(())
 }
 
+/// A function with more arguments than a trampoline supports, and their number. The number of arguments of a function, and
+/// whether the compiler changes it, differ from kernel to kernel.
+fn function_with_too_many(btf: &Btf) -> Result<(String, usize)> {
+    const MOST: usize = 12;
+    /// Most kernels have this one; searching all takes longer.
+    const USUAL: &str = "rtnl_fill_ifinfo";
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let mut count = BTreeMap::<&str, usize>::new();
+    for name in symbols
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2))
+    {
+        *count.entry(name).or_default() += 1;
+    }
+    for glob in [USUAL, "*"] {
+        let functions = btf.list_functions(&[glob])?;
+        let mut found = functions.into_iter().filter_map(|function| {
+            let arguments = parameters(&function.prototype, &function.name)?;
+            let is_attachable = count.get(function.name.as_str()) == Some(&1);
+            (arguments > MOST && is_attachable).then_some((function.name, arguments))
+        });
+        if let Some(found) = found.next() {
+            return Ok(found);
+        }
+    }
+    Err(skip(
+        "this kernel has no function with more than twelve arguments",
+    ))
+}
+
 fn too_many_arguments(_: &mut Context) -> Result<()> {
+    let btf = Btf::from_sys_fs()?;
+    let (function, arguments) = function_with_too_many(&btf)?;
     let mut ebpf = Ebpf::load(objects::MANY_ARGUMENTS)?;
-    let load = fexit(&mut ebpf, "fourteen")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
-    let error = expect_error!("a function with fourteen arguments", load => ProgramError::TargetRefused { .. })?;
+    let load = fexit(&mut ebpf, "too_many")?.load(&function, &btf);
+    let error = expect_error!("a function with too many arguments", load => ProgramError::TargetRefused { .. })?;
     let text = error.to_string();
+    let parts = [
+        format!("`{function}`"),
+        format!("{arguments} arguments"),
+        "12".to_owned(),
+    ];
     ensure!(
-        ["`rtnl_fill_ifinfo`", "14 arguments", "12"]
-            .iter()
-            .all(|part| text.contains(part)),
-        "the error does not say why: {text}"
+        parts.iter().all(|part| text.contains(part)),
+        "the error about {function}, which has {arguments} arguments, does not say why: {text}"
     );
     Ok(())
+}
+
+/// The number of parameters in a declaration of C: one more than commas outside of parentheses. `None` if it is variable.
+fn parameters(prototype: &str, name: &str) -> Option<usize> {
+    let (_, list) = prototype.split_once(&format!("{name}("))?;
+    if list.ends_with("...)") {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let mut commas = 0;
+    for c in list.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 0 => break,
+            ')' => depth -= 1,
+            ',' if depth == 0 => commas += 1,
+            _ => {}
+        }
+    }
+    Some(commas + 1)
 }

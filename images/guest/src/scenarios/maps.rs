@@ -32,7 +32,10 @@ fn map_types(context: &mut Context) -> Result<()> {
     ] {
         let first = KernelVersion::new(release.0, release.1, 0);
         match map(&ebpf, name)?.fd() {
-            Ok(_) if KernelVersion::current() >= first => created += 1,
+            Ok(_) => {
+                created += 1;
+                context.has(&format!("maps of type {name}"), first);
+            }
             Err(MapError::UnsupportedType {
                 kind,
                 minimum,
@@ -45,7 +48,7 @@ fn map_types(context: &mut Context) -> Result<()> {
                     "{kind} is refused on {running}, with {minimum} as its first"
                 );
             }
-            other => anyhow::bail!("{name}, from {first} on, gave {other:?}"),
+            Err(other) => anyhow::bail!("{name}, from {first} on, gave {other:?}"),
         }
     }
     context.measure("created", created);

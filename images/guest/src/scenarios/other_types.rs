@@ -95,13 +95,16 @@ fn other_types(context: &mut Context) -> Result<()> {
     let running = KernelVersion::current();
     let (mut loaded, mut refused, mut wrong) = (0, 0, Vec::new());
     for (name, program) in ebpf.programs_mut() {
-        let minimum = minimum(program.section());
+        let section = program.section().to_owned();
+        let minimum = minimum(&section);
         let Program::Other(program) = program else {
             bail!("{name} is of a type that is attached");
         };
         match program.load() {
-            Ok(()) if minimum <= running => loaded += 1,
-            Ok(()) => wrong.push(format!("{name} is loaded, before {minimum}")),
+            Ok(()) => {
+                loaded += 1;
+                context.has(&format!("programs of type {section}"), minimum);
+            }
             Err(ProgramError::TooNew { too_new, .. })
                 if minimum > running && too_new.iter().all(|new| new.minimum == minimum) =>
             {

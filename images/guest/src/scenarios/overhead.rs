@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::KProbe;
 use fexit::programs::FEntry;
-use fexit::{Btf, Ebpf, KernelVersion};
+use fexit::{Btf, Ebpf};
 use rustix::process::getppid;
 
 use super::fixture::fexit;
@@ -166,15 +166,11 @@ fn probe<'a>(ebpf: &'a mut aya::Ebpf, name: &str, function: &'a str) -> Result<A
 
 fn kretprobe_multi<'a>(function: &str) -> Result<Attach<'a>> {
     let function = CString::new(function)?;
+    let has_links = Btf::from_sys_fs()?.has_function("bpf_kprobe_multi_link_attach");
     Ok(Box::new(move || match attach_kretprobe_multi(&function) {
         Ok(link) => Ok(Some(Box::new(link))),
         // Before 5.18, or in a kernel built without FPROBE.
-        Err(error)
-            if KernelVersion::current() < KernelVersion::new(5, 18, 0)
-                || error.kind() == io::ErrorKind::Unsupported =>
-        {
-            Ok(None)
-        }
+        Err(error) if !has_links || error.kind() == io::ErrorKind::Unsupported => Ok(None),
         Err(error) => Err(error).context("cannot attach a kretprobe by a link"),
     }))
 }

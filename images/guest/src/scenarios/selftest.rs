@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fexit::KernelVersion;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::system::{RebootCommand, reboot};
@@ -18,6 +19,7 @@ scenarios! {
     selftest_fail(Fexit).hidden(): "fails";
     selftest_skip(Fexit).hidden(): "skips";
     selftest_rust_panic(Fexit).hidden(): "panics, in Rust";
+    selftest_backport(ManyArguments).hidden(): "passes on every kernel, also below the minimum that it claims";
     selftest_killed(Fexit).hidden(): "is killed by a signal";
     selftest_no_result(Fexit).hidden(): "exits without a result";
     selftest_flood(Fexit).hidden(): "writes a megabyte of output, then fails with a long error";
@@ -42,6 +44,11 @@ fn selftest_fail(context: &mut Context) -> Result<()> {
 
 fn selftest_skip(_: &mut Context) -> Result<()> {
     Err(skip("skipped on purpose"))
+}
+
+fn selftest_backport(context: &mut Context) -> Result<()> {
+    context.has("a helper of the future", KernelVersion::new(u16::MAX, 0, 0));
+    Ok(())
 }
 
 #[allow(clippy::panic)] // on purpose

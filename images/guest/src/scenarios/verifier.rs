@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::maps::HashMap;
 use fexit::programs::{ProgramError, ProgramInfo, ProgramSize, Target, VerifierStats};
-use fexit::{Btf, Ebpf, EbpfLoader, KernelVersion, VerifierLogLevel};
+use fexit::{Btf, Ebpf, EbpfLoader, Helper, VerifierLogLevel};
 use rustix::mount::{MountFlags, mount};
 
 use super::counter::{Counter, expect, look_up};
@@ -63,21 +63,25 @@ fn verifier_refuses(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// The helper that came with callbacks.
+const FOR_EACH_MAP_ELEM: u32 = 164;
+
 fn too_new_callback(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::REFUSED)?;
     let btf = Btf::from_sys_fs()?;
     let load = fexit(&mut ebpf, "rounds")?.load_target(&Target::Section, &btf);
     let error = match load {
         Ok(()) => return Ok(()),
-        Err(ProgramError::TooNew {
-            too_new, running, ..
-        }) => {
+        Err(ProgramError::TooNew { too_new, .. }) => {
             let what: Vec<&str> = too_new.iter().map(|one| one.what.as_str()).collect();
-            let callbacks = KernelVersion::new(5, 13, 0);
+            let for_each = Helper::by_number(FOR_EACH_MAP_ELEM).context("no such helper")?;
+            let has_callbacks = Helper::all_in(&btf).contains(&for_each);
             return match what.as_slice() {
-                ["bpf_loop", "a callback"] => Ok(()),
-                ["bpf_loop"] if running >= callbacks => Ok(()),
-                other => bail!("on {running} the reason is {other:?}"),
+                ["bpf_loop", "a callback"] if !has_callbacks => Ok(()),
+                ["bpf_loop"] if has_callbacks => Ok(()),
+                other => {
+                    bail!("the kernel has callbacks: {has_callbacks}, and the reason is {other:?}")
+                }
             };
         }
         // This verifier knows callbacks, and names the helper.

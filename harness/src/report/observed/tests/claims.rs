@@ -1,7 +1,10 @@
 //! Results compared with the claimed minimums.
 
 use super::*;
-use crate::report::verdict::{Expected, ScenarioVerdict};
+use crate::report::{
+    Tree,
+    verdict::{Expected, ScenarioVerdict},
+};
 
 /// A run on 5.10 in which `cookie`, whose minimum is 5.19, has the outcome, with `change` made to its result.
 fn with_cookie(outcome: Outcome, change: impl FnOnce(&mut ScenarioResult)) -> ScenarioReport {
@@ -43,21 +46,102 @@ fn failure_without_a_reason_says_so() {
     assert_eq!(cookie.error.as_deref(), Some("no reason was given"));
 }
 
+/// Judges `cookie`, whose minimum is 5.19, on 5.10 of that tree.
+fn below(tree: Tree, outcome: Outcome, in_btf: Option<bool>) -> ScenarioReport {
+    let early = finished_as("cookie", outcome, |result| result.in_btf = in_btf);
+    let report = observe(on("5.10.262", tree), &[early], &Ending::Done);
+    report.scenario("cookie").cloned().unwrap()
+}
+
 #[test]
-fn backport_is_ok_on_a_distribution_kernel_only() {
-    for (backported, upstream, verdict) in [
-        (true, false, ScenarioVerdict::Ok),
-        (true, true, ScenarioVerdict::NotOk),
-        (false, false, ScenarioVerdict::NotOk),
+fn below_its_minimum_a_pass_is_a_backport_on_a_vendor_kernel_only() {
+    use ScenarioVerdict::{NotOk, Ok};
+    for (tree, in_btf, verdict, reason) in [
+        (Tree::Vendor, Some(true), Ok, ""),
+        (Tree::Vendor, None, Ok, ""),
+        (
+            Tree::Vendor,
+            Some(false),
+            NotOk,
+            "its BTF lacks what the library takes for a sign of cookie",
+        ),
+        (
+            Tree::Mainline,
+            Some(true),
+            NotOk,
+            "below its claimed minimum",
+        ),
+        (Tree::Mainline, None, NotOk, "below its claimed minimum"),
     ] {
-        let early = finished_as("cookie", Outcome::Passed, |result| {
-            result.backported = backported;
-        });
-        let report = observe(on_5_10().upstream(upstream), &[early], &Ending::Done);
+        let cookie = below(tree, Outcome::Passed, in_btf);
+        let case = format!("{tree:?} {in_btf:?}: {:?}", cookie.error);
+        assert_eq!((cookie.verdict, cookie.in_btf), (verdict, in_btf), "{case}");
+        assert_eq!(cookie.backported, verdict == Ok, "{case}");
+        if verdict == Ok {
+            assert_eq!(cookie.expected, Some(Expected::Passed), "{case}");
+        }
+        assert!(cookie.error.unwrap_or_default().contains(reason), "{case}");
+    }
+}
+
+#[test]
+fn refusal_must_not_contradict_the_kernels_btf() {
+    use ScenarioVerdict::{NotOk, Ok};
+    for tree in [Tree::Vendor, Tree::Mainline] {
+        for (in_btf, verdict) in [(Some(true), NotOk), (Some(false), Ok), (None, Ok)] {
+            let cookie = below(tree, Outcome::Unsupported, in_btf);
+            let case = format!("{tree:?} {in_btf:?}: {:?}", cookie.error);
+            assert_eq!(
+                (cookie.verdict, cookie.backported),
+                (verdict, false),
+                "{case}"
+            );
+            let contradicts = cookie
+                .error
+                .unwrap()
+                .contains("although its BTF shows cookie");
+            assert_eq!(contradicts, verdict == NotOk, "{case}");
+        }
+    }
+}
+
+#[test]
+fn at_or_above_its_minimum_a_vendor_kernel_must_have_the_feature() {
+    for (outcome, in_btf, verdict) in [
+        (Outcome::Passed, Some(true), ScenarioVerdict::Ok),
+        (Outcome::Passed, Some(false), ScenarioVerdict::NotOk),
+        (Outcome::Unsupported, Some(false), ScenarioVerdict::NotOk),
+    ] {
+        let cookie = finished_as("cookie", outcome, |result| result.in_btf = in_btf);
+        let report = observe(on("6.1.9", Tree::Vendor), &[cookie], &Ending::Done);
         let cookie = report.scenario("cookie").unwrap();
-        let is_ok = verdict == ScenarioVerdict::Ok;
-        assert_eq!((cookie.verdict, cookie.backported), (verdict, is_ok));
-        assert_eq!(cookie.expected == Some(Expected::Passed), is_ok);
+        assert_eq!(
+            (cookie.verdict, cookie.backported),
+            (verdict, false),
+            "{outcome:?} {in_btf:?}"
+        );
+    }
+}
+
+#[test]
+fn rows_of_a_table_that_a_kernel_has_early_are_backports_on_a_vendor_kernel_only() {
+    for (tree, verdict) in [
+        (Tree::Vendor, ScenarioVerdict::Ok),
+        (Tree::Mainline, ScenarioVerdict::NotOk),
+    ] {
+        let table = finished_as("attach", Outcome::Passed, |result| {
+            result.backports = vec!["bpf_loop (5.17)".to_owned()];
+        });
+        let report = observe(on("5.10.262", tree), &[table], &Ending::Done);
+        let table = report.scenario("attach").unwrap();
+        assert_eq!(table.verdict, verdict, "{tree:?}");
+        assert_eq!(table.backports, ["bpf_loop (5.17)"]);
+        let error = table.error.as_deref().unwrap_or_default();
+        assert_eq!(
+            error.contains("5.10.262 has bpf_loop"),
+            tree == Tree::Mainline,
+            "{error}"
+        );
     }
 }
 
@@ -82,8 +166,7 @@ fn below_the_fexit_minimum_a_refusal_may_name_fexit() {
         let refused = finished_as("cookie", Outcome::Unsupported, |result| {
             result.refusal = Some(refusal("fexit", "5.5"));
         });
-        let observed = Observed::new(&planned(), version.parse().ok());
-        let report = observe(observed, &[refused], &Ending::Done);
+        let report = observe(on(version, Tree::Mainline), &[refused], &Ending::Done);
         let cookie = report.scenario("cookie").unwrap();
         assert_eq!(cookie.verdict, verdict, "{version}");
     }
@@ -99,7 +182,8 @@ fn scenario_without_a_feature_must_pass_on_every_kernel() {
         (Outcome::Passed, ScenarioVerdict::Ok),
         (Outcome::Unsupported, ScenarioVerdict::NotOk),
     ] {
-        let observed = Observed::new(std::slice::from_ref(&planned), "4.18.0".parse().ok());
+        let running = Running::mainline("4.18.0".parse().unwrap());
+        let observed = Observed::new(std::slice::from_ref(&planned), Some(running));
         let report = observe(observed, &[finished("cookie", outcome)], &Ending::Done);
         let cookie = report.scenario("cookie").unwrap();
         assert_eq!((cookie.verdict, &cookie.minimum), (verdict, &None));
