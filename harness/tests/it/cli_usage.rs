@@ -63,7 +63,7 @@ fn flags_that_do_not_exist_or_make_no_sense() {
 
 #[test]
 fn kernels_that_do_not_exist() {
-    refused(&["--kernel", "4.19"], &["4.19", "most similar name is 5.4"]);
+    refused(&["--kernel", "4.19"], &["4.19", "the most similar is 5.4"]);
     refused(&["--kernel", "5.10,newest"], &["newest", "5.10", "latest"]);
     refused(&["--kernel", "8.*"], &["8.*"]);
     refused(&["--kernel", ""], &["no kernel is named"]);

@@ -219,7 +219,7 @@ fn lost_config_option_is_named() {
     let error = job.fails(3, &works);
     assert_contains(
         &error,
-        &["5.5.19 does not accept", "CONFIG_DROPPED=y (is off)"],
+        &["5.5.19-built does not accept", "CONFIG_DROPPED=y (is off)"],
     );
     assert!(!error.contains("CONFIG_BPF"), "{error}");
 }
@@ -250,7 +250,7 @@ fn compiler_error_is_shown_and_the_build_can_resume() {
     assert_contains(
         &error,
         &[
-            "5.5.19 was not built",
+            "5.5.19-built was not built",
             "build.log",
             "kernel/fork.c:1: error: no such thing",
             "the same command continues",
