@@ -230,7 +230,7 @@ impl Archive {
             cache_dir: Some(self.path("cache")),
             matrix: Some(self.path("kernels.toml")),
             patience: Patience {
-                stall: Duration::from_millis(300),
+                stall: Duration::from_secs(2),
                 total: Duration::from_secs(20),
                 attempts: 2,
                 pause: Duration::from_millis(1),

@@ -9,6 +9,7 @@ use super::image::{Entry, Image, Packing, digest, tar};
 use crate::kernel_archive::archive::Archive;
 use crate::kernel_archive::server::{Reply, Server};
 use crate::kernel_archive::{assert_contains, get, infra};
+use crate::support::{harness, run};
 
 /// A registry that ends with the test.
 pub(crate) struct Registry {
@@ -27,18 +28,18 @@ impl Drop for Registry {
 
 impl Registry {
     pub(crate) fn start() -> Self {
-        Self::with_auth("")
+        Self::with("", "")
     }
 
-    /// A registry with this `auth` in its configuration.
-    fn with_auth(auth: &str) -> Self {
+    /// A registry with more in its configuration: of `http`, and at the top.
+    fn with(http: &str, top: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yml");
         let root = dir.path().join("root");
         // It chooses a free port, and logs it.
         let text = format!(
             "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage: {{filesystem: {{rootdirectory: {root:?}}}}}\n\
-             http: {{addr: '127.0.0.1:0'}}\n{auth}"
+             http: {{addr: '127.0.0.1:0'{http}}}\n{top}"
         );
         fs::write(&config, text).unwrap();
         let mut process = Command::new("docker-registry")
@@ -194,6 +195,13 @@ fn base64url(dir: &Path, bytes: &[u8]) -> String {
     text.replace('+', "-").replace('/', "_").replace('=', "")
 }
 
+/// A key, and a certificate for this machine that signs itself.
+fn certificate(dir: &Path) {
+    let args = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=issuer \
+                -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE";
+    openssl(dir, &args.split_whitespace().collect::<Vec<_>>());
+}
+
 /// A signed token that allows to read and write a repository.
 fn token(dir: &Path, repository: &str) -> String {
     let certificate = openssl(dir, &["x509", "-in", "cert.pem", "-outform", "DER"]);
@@ -215,32 +223,45 @@ fn token(dir: &Path, repository: &str) -> String {
 }
 
 #[test]
+fn a_registry_over_tls_needs_a_certificate_that_the_system_trusts() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path());
+    let [key, cert] = ["key.pem", "cert.pem"].map(|name| dir.path().join(name));
+    let tls = format!(", tls: {{certificate: {cert:?}, key: {key:?}}}");
+    let registry = Registry::with(&tls, "");
+    let image = Image::like_ci_kernels(Packing::Gzip, "6.6.134");
+    registry.push(&[image], "k", "1", &[]);
+
+    let (_, port) = registry.address.split_once(':').unwrap();
+    let name = format!("oci:https://localhost:{port}/k:1");
+    let fetch = |trusted: bool| {
+        let mut command = harness(&["kernels", "fetch", &name]);
+        command.arg("--cache-dir").arg(dir.path().join("cache"));
+        if trusted {
+            command.env("SSL_CERT_FILE", &cert);
+        }
+        run(&mut command)
+    };
+    // It does not fall back to plain HTTP.
+    let untrusted = fetch(false);
+    assert_eq!(untrusted.status, 3, "{}", untrusted.stderr);
+    assert_contains(&untrusted.stderr, &["certificate"]);
+    let trusted = fetch(true);
+    assert_eq!(trusted.status, 0, "{}", trusted.stderr);
+    assert_contains(&trusted.stderr, &["6.6.134 is in the cache"]);
+}
+
+#[test]
 fn a_registry_that_requires_tokens() {
     let dir = tempfile::tempdir().unwrap();
-    openssl(
-        dir.path(),
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-            "-subj",
-            "/CN=issuer",
-            "-days",
-            "2",
-        ],
-    );
+    certificate(dir.path());
     let tokens = Server::start();
     let bundle = dir.path().join("cert.pem");
-    let registry = Registry::with_auth(&format!(
+    let auth = format!(
         "auth: {{token: {{realm: '{}/token', service: 'test registry', issuer: issuer, rootcertbundle: {bundle:?}}}}}\n",
         tokens.url
-    ));
+    );
+    let registry = Registry::with("", &auth);
     let answer = format!(
         "{{\"token\": \"{}\"}}",
         token(dir.path(), "cilium/ci-kernels")
