@@ -1,8 +1,10 @@
 //! Programs of types that the library loads and does not attach.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Result, bail, ensure};
 use fexit::programs::{Program, ProgramError};
-use fexit::{Ebpf, KernelVersion};
+use fexit::{Btf, Ebpf, KernelFiles, KernelVersion, MissingKind};
 
 use crate::objects;
 use crate::scenario::{Context, scenarios};
@@ -93,6 +95,8 @@ fn minimum(section: &str) -> KernelVersion {
 fn other_types(context: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::OTHER_TYPES)?;
     let running = KernelVersion::current();
+    let btf = Btf::from_sys_fs()?;
+    let listed = listed(&ebpf, &btf)?;
     let (mut loaded, mut refused, mut wrong) = (0, 0, Vec::new());
     for (name, program) in ebpf.programs_mut() {
         let section = program.section().to_owned();
@@ -116,6 +120,14 @@ fn other_types(context: &mut Context) -> Result<()> {
                 refused += 1;
             }
             Err(ProgramError::NotLoadable { .. }) if NOT_LOADABLE.contains(&name) => refused += 1,
+            // A kernel without CONFIG_SECURITY_NETWORK has no such hook.
+            Err(ProgramError::Btf(_)) if name == ON_HOOK && !btf.has_function(HOOK) => refused += 1,
+            // A vendor's kernel may list an attach type that it does not have.
+            Err(ProgramError::LoadError { verifier_log, .. })
+                if minimum > running && verifier_log.is_empty() && listed.contains(name) =>
+            {
+                refused += 1;
+            }
             Err(error) => wrong.push(format!("{name}: {error}")),
         }
     }
@@ -124,6 +136,28 @@ fn other_types(context: &mut Context) -> Result<()> {
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
+
+/// The programs whose program and attach types the kernel's BTF lists.
+fn listed(ebpf: &Ebpf, btf: &Btf) -> Result<BTreeSet<String>> {
+    let kernel = KernelFiles {
+        btf,
+        modules: &BTreeMap::new(),
+        config: None,
+    };
+    let mut listed = BTreeSet::new();
+    for (name, required) in ebpf.requirements()? {
+        let missing = ebpf.missing(&name, &required, None, &kernel)?;
+        let is_type = |kind| matches!(kind, MissingKind::ProgramType | MissingKind::AttachType);
+        if !missing.iter().any(|missing| is_type(missing.kind)) {
+            listed.insert(name);
+        }
+    }
+    Ok(listed)
+}
+
+/// The program on a hook for networking, and the hook.
+const ON_HOOK: &str = "on_lsm_cgroup";
+const HOOK: &str = "bpf_lsm_socket_post_create";
 
 /// The programs of types that not every kernel is built with: CONFIG_BPF_LIRC_MODE2, CONFIG_NETFILTER_BPF_LINK.
 const BY_CONFIGURATION: [&str; 2] = ["on_lirc_mode2", "on_netfilter"];
