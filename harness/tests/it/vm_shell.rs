@@ -125,11 +125,14 @@ fn shell_has_terminal_size_and_bpf_mounts_and_restores_the_terminal() {
     for text in ["33 111\r\n", "x.xx.x", "bpf_fs"] {
         terminal.shows(text);
     }
-    // Ctrl-C ends what runs in the VM, and not the harness.
+    // Ctrl-C ends what runs in the VM, and not the harness. The terminal drops input that is pending then.
+    terminal.shows("5.10 # ");
     terminal.types("sleep 1000; echo status=$?\r");
-    terminal.shows("\n");
+    terminal.shows("sleep 1000");
     thread::sleep(Duration::from_millis(500));
-    terminal.types("\x03echo after-$((20 + 3))\r");
+    terminal.types("\x03");
+    terminal.shows("5.10 # ");
+    terminal.types("echo after-$((20 + 3))\r");
     terminal.shows("after-23");
     // Resizing the terminal resizes the shell's too.
     let size = Winsize {
