@@ -138,7 +138,7 @@ fn function_pointer(btf: &Raw, of_struct: u32, at: usize) -> Option<usize> {
     (function.kind == Kind::FuncProto).then_some(index)
 }
 
-/// The program of type `struct_ops` that a symbol stands for; a static one is a place in its section.
+/// The program of type `struct_ops` that a symbol names; the symbol of a static one is that of its section.
 fn program(
     symbols: &[Symbol],
     sections: &[Section],
