@@ -9,8 +9,8 @@ use std::{
 };
 
 /// The real tools that the script may use; a test provides all others on its PATH.
-const REAL: [&str; 8] = [
-    "chmod", "cut", "dirname", "id", "mkdir", "sed", "sh", "sort",
+const REAL: [&str; 9] = [
+    "chmod", "cut", "dirname", "grep", "id", "mkdir", "sed", "sh", "sort",
 ];
 
 const CARGO: &str = "echo cargo $(sed -n 1p \"$HOME/version\" || echo 1.0.0)";
@@ -19,6 +19,11 @@ const SUDO: &str = "exec \"$@\"";
 
 /// Runs the script with only these tools.
 fn setup(tools: &[(&str, &str)]) -> Output {
+    setup_with(&[], tools)
+}
+
+/// Runs the script with these arguments and only these tools.
+fn setup_with(args: &[&str], tools: &[(&str, &str)]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -35,6 +40,7 @@ fn setup(tools: &[(&str, &str)]) -> Output {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/setup"))
+        .args(args)
         .env_clear()
         .env("PATH", &bin)
         .env("HOME", dir.path())
@@ -97,4 +103,25 @@ fn failure_prints_only_to_stderr() {
     prints_to_stderr_alone(&output, 100, &["apt-get out"]);
     let output = setup(&[]);
     prints_to_stderr_alone(&output, 1, &["please install with your package manager"]);
+}
+
+#[test]
+fn only_tests_require_archive_tools_registry_and_browser() {
+    let tools = [("cargo", CARGO)];
+    for (args, required) in [(&[] as &[&str], false), (&["--tests"], true)] {
+        let output = setup_with(args, &tools);
+        prints_to_stderr_alone(&output, 1, &["qemu-system-x86", "clang"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        for package in ["createrepo-c", "docker-registry", "chromium"] {
+            assert_eq!(stderr.contains(package), required, "{args:?}\n{stderr}");
+        }
+    }
+    let browser = [("cargo", CARGO), ("google-chrome", "")];
+    let output = setup_with(&["--tests"], &browser);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("chromium"));
+    prints_to_stderr_alone(
+        &setup_with(&["--test"], &tools),
+        2,
+        &["unknown argument --test"],
+    );
 }

@@ -48,7 +48,7 @@ impl Registry {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("docker-registry, which ci/setup installs");
+            .expect("docker-registry, which ci/setup --tests installs");
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines
             .by_ref()
@@ -105,7 +105,7 @@ fn skopeo(args: &[&str]) -> Vec<u8> {
         .arg("--insecure-policy")
         .args(args)
         .output()
-        .expect("skopeo, which ci/setup installs");
+        .expect("skopeo, which ci/setup --tests installs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "skopeo {args:?}: {stderr}");
     output.stdout
@@ -181,7 +181,7 @@ fn what_was_changed_in_the_registry_is_refused() {
 fn openssl(dir: &Path, args: &[&str]) -> Vec<u8> {
     let mut command = Command::new("openssl");
     let output = command.args(args).current_dir(dir).output();
-    let output = output.expect("openssl, which ci/setup installs");
+    let output = output.expect("openssl, which ci/setup --tests installs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {args:?}: {stderr}");
     output.stdout
