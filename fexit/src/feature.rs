@@ -98,10 +98,18 @@ pub enum Feature {
     ///
     /// From 6.6 on. Source: kernel commit 473e3150e30a ("bpf, x86: allow function arguments up to 12 for TRACING").
     ManyArguments,
+    /// Programs that throw (`bpf_throw`), and exception callbacks.
+    ///
+    /// From 6.7 on. Source: kernel commit f18b03fabaa9 ("bpf: Implement BPF exceptions").
+    Exceptions,
     /// fexit programs on other tracing programs.
     ///
     /// From 6.8 on. Source: kernel commit 19bfcdf9498a ("bpf: Relax tracing prog recursive attach rules").
     TracingTarget,
+    /// Arenas: memory that programs and user space share.
+    ///
+    /// From 6.9 on. Source: kernel commit 317460317a02 ("bpf: Introduce bpf_arena.").
+    Arena,
     /// Attach cookies of `tp_btf` programs.
     ///
     /// From 6.10 on. Source: kernel commit 68ca5d4eebb8 ("bpf: support BPF cookie in raw tracepoint (raw_tp, tp_btf)
@@ -130,13 +138,16 @@ enum Probe {
     AnyMember(&'static str),
     /// A function.
     Function(&'static str),
+    /// A function that it requires. A kernel that has the function may still lack the feature: only the result of the call
+    /// shows that.
+    RequiredFunction(&'static str),
     /// BTF does not show it; only the result of the call does.
     None,
 }
 
 impl Feature {
     /// All features, oldest first.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Fexit,
         Self::FEntry,
         Self::BtfTracePoint,
@@ -158,14 +169,16 @@ impl Feature {
         Self::ProgramInfoTarget,
         Self::StructArguments,
         Self::ManyArguments,
+        Self::Exceptions,
         Self::TracingTarget,
+        Self::Arena,
         Self::BtfTracePointCookie,
         Self::Session,
         Self::Multi,
     ];
 
     const fn row(self) -> (&'static str, (u16, u16), Probe) {
-        use Probe::{AnyMember, EnumValue, Function, Member, Struct};
+        use Probe::{AnyMember, EnumValue, Function, Member, RequiredFunction, Struct};
         match self {
             Self::Fexit => ("fexit", (5, 5), EnumValue("BPF_TRACE_FEXIT")),
             Self::FEntry => ("fentry", (5, 5), EnumValue("BPF_TRACE_FENTRY")),
@@ -205,11 +218,14 @@ impl Feature {
                 Member("btf_func_model", "arg_flags"),
             ),
             Self::ManyArguments => ("many-arguments", (6, 6), Probe::None),
+            // The JIT must support it too.
+            Self::Exceptions => ("exceptions", (6, 7), RequiredFunction("bpf_throw")),
             Self::TracingTarget => (
                 "tracing-target",
                 (6, 8),
                 Member("bpf_prog_aux", "attach_tracing_prog"),
             ),
+            Self::Arena => ("arena", (6, 9), EnumValue("BPF_MAP_TYPE_ARENA")),
             Self::BtfTracePointCookie => (
                 "tp-btf-cookie",
                 (6, 10),
@@ -247,6 +263,8 @@ impl Feature {
             Probe::Member(name, member) => btf.has_member(name, member),
             Probe::AnyMember(member) => btf.has_any_member(member),
             Probe::Function(name) => btf.has_function(name),
+            Probe::RequiredFunction(name) if btf.has_function(name) => return None,
+            Probe::RequiredFunction(_) => false,
             Probe::None => return None,
         };
         (has || btf.is_whole()).then_some(has)
@@ -309,7 +327,7 @@ impl Feature {
                 Probe::AnyMember(member) => {
                     lines.insert(format!("struct {{ int {member}; }} with_{member};\n"));
                 }
-                Probe::Function(name) => {
+                Probe::Function(name) | Probe::RequiredFunction(name) => {
                     lines.insert(format!("int {name}(void) {{ return 0; }}\n"));
                 }
                 Probe::None => {}

@@ -7,7 +7,6 @@
 #define BLOOM_FILTER 30
 #define USER_RINGBUF 31
 #define CGRP_STORAGE 32
-#define ARENA 33
 
 #define STORAGE(number, name)                                                                                          \
 	struct {                                                                                                       \
@@ -31,12 +30,6 @@ struct {
 	__uint(type, USER_RINGBUF);
 	__uint(max_entries, 4096);
 } user_ringbuf SEC(".maps");
-
-struct {
-	__uint(type, ARENA);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 4);
-} arena SEC(".maps");
 
 SEC("fexit/filename_lookup")
 int uses_none(void *ctx)

@@ -174,7 +174,7 @@ pub(super) const KFUNCS: [KfuncRow; 174] = [
     ("bpf_task_work_schedule_resume_impl", (6, 18), "38aa7003e369"),
     ("bpf_task_work_schedule_signal", (7, 0), "6e663ffdf760"),
     ("bpf_task_work_schedule_signal_impl", (6, 18), "38aa7003e369"),
-    ("bpf_throw", (6, 7), "fd5d27b70188"),
+    ("bpf_throw", (6, 7), "f18b03fabaa9"),
     ("bpf_timer_cancel_async", (7, 0), "a7e172aa4ca2"),
     ("bpf_verify_pkcs7_signature", (6, 1), "865b0566d8f1"),
     ("bpf_wq_init", (6, 10), "eb48f6cd41a0"),

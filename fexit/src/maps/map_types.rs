@@ -15,7 +15,13 @@ pub(super) fn name(map_type: u32) -> String {
 
 /// The feature that a map type requires.
 pub(super) fn feature(map_type: u32) -> Option<Feature> {
-    (map_type == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32).then_some(Feature::RingBuf)
+    let features = [
+        (bpf_map_type::BPF_MAP_TYPE_RINGBUF, Feature::RingBuf),
+        (bpf_map_type::BPF_MAP_TYPE_ARENA, Feature::Arena),
+    ];
+    let mut features = features.into_iter();
+    let found = features.find(|(known, _)| *known as u32 == map_type)?;
+    Some(found.1)
 }
 
 /// Name and first release of a map type that the kernel's BTF does not list.

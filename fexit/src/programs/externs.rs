@@ -14,6 +14,7 @@ use crate::btf::raw::Raw;
 use crate::btf::{Btf, Symbol};
 use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
+use crate::feature::Feature;
 use crate::maps::Map;
 use crate::object::kconfig;
 use crate::object::ksyms;
@@ -28,6 +29,15 @@ const LD_IMM64: u8 = 0x18;
 /// The number of the call that replaces a missing kernel function, plus the number of its extern. It is no helper; the
 /// program must check before, so that it never runs. libbpf uses the same number.
 const ABSENT: i32 = 2_002_000_000;
+
+/// The kernel function that throws.
+const THROW: &str = "bpf_throw";
+
+/// The verifier's messages about a kernel that has the function, and does not let this program call it.
+const THROWS_NOT: [&str; 2] = [
+    "calling kernel function bpf_throw is not allowed",
+    "JIT does not support calling kfunc bpf_throw",
+];
 
 /// The instructions of a program before they are loaded.
 pub(super) struct Instructions<'a> {
@@ -196,6 +206,9 @@ impl<'a> Instructions<'a> {
     }
 
     fn absent(&self, declared: &Extern) -> ProgramError {
+        if declared.name.split("___").next() == Some(THROW) {
+            return Feature::Exceptions.unsupported().into();
+        }
         let what = match declared.kind {
             ExternKind::Function(_) => "calls the kernel function",
             _ => "reads the kernel's variable",
@@ -249,6 +262,9 @@ impl<'a> Instructions<'a> {
                 "calls functions of the module {}, which programs may from Linux 5.16 on",
                 modules.join(", ")
             )));
+        }
+        if THROWS_NOT.iter().any(|message| log.contains(message)) {
+            return Some(Feature::Exceptions.unsupported().into());
         }
         // The verifier reached a call of a missing function.
         let externs = self.shared.object.extra.externs.iter();

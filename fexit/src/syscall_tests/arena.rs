@@ -12,7 +12,7 @@ use super::{kernel, number, object_of, with_map};
 use crate::programs::OtherProgram;
 use crate::sys::attr::MapCreateAttr;
 use crate::sys::fake;
-use crate::{EbpfLoader, testing};
+use crate::{EbpfLoader, Feature, MapError, testing};
 
 #[test]
 fn arena_without_an_address_is_mapped() {
@@ -35,6 +35,19 @@ fn arena_without_an_address_is_mapped() {
     assert_eq!(mapped(""), (0, true));
     // The address is known. clang before 15 writes only the lower half of the value.
     assert_eq!(mapped("enum { value = 7 } map_extra;"), (7, false));
+}
+
+#[test]
+fn arena_is_refused_by_its_feature_where_btf_lacks_it() {
+    let (kernel, _) = kernel(|call| (call.cmd == BPF_MAP_CREATE).then_some(libc::EINVAL));
+    let create = || {
+        let ebpf = with_map("int (*type)[33]; int (*max_entries)[9];");
+        ebpf.map("m").unwrap().fd().unwrap_err()
+    };
+    assert!(matches!(create(), MapError::CreateError { .. }));
+    kernel.lacks(&[Feature::Arena], "");
+    let refusal = create().unsupported().copied();
+    assert_eq!(refusal.unwrap().feature, Feature::Arena);
 }
 
 /// The static variable is referred to by its section, and the number in the instruction.

@@ -7,6 +7,7 @@ use aya_obj::generated::bpf_cmd::{BPF_BTF_LOAD, BPF_PROG_LOAD};
 
 use super::externs::insns;
 use super::{kernel, object_of};
+use crate::Feature;
 use crate::btf::raw::Raw;
 use crate::programs::{OtherProgram, ProgramError};
 use crate::sys::attr::ProgLoadAttr;
@@ -138,4 +139,41 @@ fn callback_that_libbpf_refuses_is_refused_with_the_reason() {
     // The verifier refuses more than one.
     let two = SOURCE.replace("CALLBACK(caught)", "CALLBACK(caught) CALLBACK(more)");
     assert_eq!(load(&two, 0).unwrap().0, ["p", "twice"]);
+}
+
+/// Loads a program that throws on a kernel with these types, which refuses it with this log.
+fn throw(types: &str, log: &'static str) -> ProgramError {
+    let (kernel, _) = kernel(move |call| {
+        if call.cmd != BPF_PROG_LOAD {
+            return None;
+        }
+        let load: &mut ProgLoadAttr = call.attr();
+        if load.log_buf != 0 {
+            fake::write(load.log_buf, log.as_bytes());
+        }
+        Some(libc::EINVAL)
+    });
+    kernel.lacks(&[Feature::Exceptions], types);
+    let mut ebpf = object_of(
+        "extern void bpf_throw(u64 cookie) __attribute__((section(\".ksyms\")));
+         SEC(\"tc\") int p(void *ctx) { bpf_throw(1); return 0; }",
+    );
+    let program: &mut OtherProgram = ebpf.program_mut("p").unwrap().try_into().unwrap();
+    program.load().unwrap_err()
+}
+
+#[test]
+fn kernel_in_which_no_program_can_throw_lacks_the_feature() {
+    const HAS: &str = "void bpf_throw(u64 cookie) { }";
+    for (types, log) in [
+        ("", ""),
+        (HAS, "calling kernel function bpf_throw is not allowed\n\0"),
+        (HAS, "JIT does not support calling kfunc bpf_throw#1234\n\0"),
+    ] {
+        let error = throw(types, log);
+        let feature = error.unsupported().map(|refusal| refusal.feature);
+        assert_eq!(feature, Some(Feature::Exceptions), "{error}");
+    }
+    let other = throw(HAS, "R1 !read_ok\n\0");
+    assert!(matches!(other, ProgramError::LoadError { .. }), "{other}");
 }

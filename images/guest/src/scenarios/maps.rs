@@ -28,7 +28,6 @@ fn map_types(context: &mut Context) -> Result<()> {
         ("bloom_filter", (5, 16)),
         ("user_ringbuf", (6, 1)),
         ("cgrp_storage", (6, 2)),
-        ("arena", (6, 9)),
     ] {
         let first = KernelVersion::new(release.0, release.1, 0);
         match map(&ebpf, name)?.fd() {

@@ -1,15 +1,15 @@
 //! Programs that newer kernels load: with exception callbacks, and with global variables in an arena.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use fexit::Ebpf;
 use fexit::programs::OtherProgram;
-use fexit::{Ebpf, KernelVersion};
 
 use crate::objects;
 use crate::scenario::{Context, scenarios};
 
 scenarios! {
-    exceptions().parallel(): "an exception callback is appended to its program, and runs when the program throws";
-    arena_globals().parallel(): "global variables in an arena have their initial values, and user space sets them";
+    exceptions(Exceptions).parallel(): "an exception callback is appended to its program, and runs when the program throws";
+    arena_globals(Arena).parallel(): "global variables in an arena have their initial values, and user space sets them";
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut OtherProgram> {
@@ -23,28 +23,14 @@ fn run(ebpf: &Ebpf, name: &str, length: usize) -> Result<u32> {
     Ok(program.test_run(&vec![0; length])?.return_value)
 }
 
-fn exceptions(context: &mut Context) -> Result<()> {
+fn exceptions(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::EXCEPTIONS)?;
-    let is_new = KernelVersion::current() >= KernelVersion::new(6, 7, 0);
     for name in ["throws", "throws_alone"] {
-        match program(&mut ebpf, name)?.load() {
-            Ok(()) => context.measure(name, 1),
-            Err(error) if is_new => bail!("{name}: {error}"),
-            // A vendor's kernel may have the function, and not allow it to this type.
-            Err(error) => ensure!(error.to_string().contains("bpf_throw"), "{name}: {error}"),
-        }
+        program(&mut ebpf, name)?.load()?;
     }
-    let misnamed = program(&mut ebpf, "misnamed")?.load();
-    // Before 5.16 the kernel cannot be told of callbacks.
-    if KernelVersion::current() >= KernelVersion::new(5, 16, 0) {
-        let error = misnamed
-            .err()
-            .context("a callback that does not exist is found")?;
-        ensure!(error.to_string().contains("`no_such_function`"), "{error}");
-    }
-    if !is_new {
-        return Ok(());
-    }
+    let error = program(&mut ebpf, "misnamed")?.load().err();
+    let error = error.context("a callback that does not exist is found")?;
+    ensure!(error.to_string().contains("`no_such_function`"), "{error}");
     for (name, length, expected) in [
         ("throws", 64, 128),
         ("throws", 100, 203),
@@ -62,17 +48,7 @@ fn exceptions(context: &mut Context) -> Result<()> {
 fn arena_globals(_: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::ARENA)?;
     program(&mut ebpf, "uses_none")?.load()?;
-    match program(&mut ebpf, "sum")?.load() {
-        Ok(()) => {}
-        Err(error) if KernelVersion::current() >= KernelVersion::new(6, 9, 0) => {
-            return Err(error.into());
-        }
-        Err(error) => {
-            let text = error.to_string();
-            ensure!(text.contains("arena") && text.contains("6.9"), "{text}");
-            return Ok(());
-        }
-    }
+    program(&mut ebpf, "sum")?.load()?;
     let sum = |expected: u32| {
         let found = run(&ebpf, "sum", 64)?;
         ensure!(

@@ -17,15 +17,22 @@ const FIRST: KernelVersion = KernelVersion::new(5, 6, 0);
 
 fn struct_ops(context: &mut Context) -> Result<()> {
     let mut ebpf = Ebpf::load(objects::STRUCT_OPS)?;
-    let is_old = KernelVersion::current() < FIRST;
-    let mut loaded = 0;
+    let (mut loaded, mut refused) = (0, 0);
     for (name, program) in ebpf.programs_mut() {
         let Program::Other(program) = program else {
             bail!("{name} is of a type that is attached");
         };
         match (name, program.load()) {
-            (_, Err(ProgramError::TooNew { too_new, .. })) if is_old => {
-                ensure!(too_new.iter().all(|new| new.minimum == FIRST), "{name}");
+            (
+                _,
+                Err(ProgramError::TooNew {
+                    too_new, running, ..
+                }),
+            ) => {
+                let is_right = |minimum| minimum == FIRST && running < FIRST;
+                let is_right = too_new.iter().all(|new| is_right(new.minimum));
+                ensure!(is_right, "{name} is refused on {running}: {too_new:?}");
+                refused += 1;
             }
             ("ssthresh" | "undo_cwnd" | "cong_avoid", Ok(())) => loaded += 1,
             ("reads_too_far", Err(ProgramError::LoadError { verifier_log, .. })) => ensure!(
@@ -55,6 +62,14 @@ fn struct_ops(context: &mut Context) -> Result<()> {
         }
     }
     context.measure("loaded", loaded);
-    ensure!(is_old || loaded == 4, "{loaded} programs are loaded");
+    if refused == 0 {
+        context.has("programs of type struct_ops", FIRST);
+    }
+    let all = ebpf.programs().count();
+    let is_whole = [(4, 0), (0, all)].contains(&(loaded, refused));
+    ensure!(
+        is_whole,
+        "{loaded} programs are loaded, and {refused} of {all} are too new"
+    );
     Ok(())
 }
