@@ -1,45 +1,65 @@
 //! The command line of the harness.
 
-use std::{panic, process::ExitCode};
+use std::{env, ffi::OsString, panic, process::ExitCode};
 
-use clap::Parser as _;
+use anyhow::Result;
+use clap::{ColorChoice, Parser as _, ValueEnum as _};
 use harness::{
     cli::{Cli, Command},
-    commands::{cache, exec, functions, inspect, kernels, list, minimum, reports, run, veristat},
-    support::{error::exit_code, sanitize::plain},
+    commands::{
+        cache, completions, exec, functions, inspect, kernels, list, man, minimum, reports, run,
+        veristat,
+    },
+    support::error::{exit_code, report},
 };
 
 fn main() -> ExitCode {
     quieten_parser();
+    color_before_parsing(env::args_os());
     let cli = Cli::parse();
-    let done = match &cli.command {
-        None if cli.run.list => list::print(&cli.run),
-        None => run::run(&cli.run),
-        Some(Command::Cache { command }) => cache::command(command),
-        Some(Command::Compare {
-            old,
-            new,
-            verifier_growth,
-        }) => reports::compare(old, new, *verifier_growth),
-        Some(Command::Functions(args)) => functions::run(args),
-        Some(Command::Inspect(args)) => inspect::run(args),
-        Some(Command::Exec(args)) => Ok(exec::run(args)),
-        Some(Command::Minimum(args)) => minimum::run(args),
-        Some(Command::Shell(args)) => Ok(exec::shell(args)),
-        Some(Command::Kernels { command }) => kernels::command(command),
-        Some(Command::Report {
-            reports,
-            expect,
-            place,
-            outputs,
-        }) => reports::merge(reports, expect, place, outputs),
-        Some(Command::Veristat(args)) => veristat::run(args),
-    };
-    match done {
+    cli.color.write_global();
+    match run(&cli) {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("error: {}", plain(&format!("{error:#}")));
+            report(&error);
             exit_code(&error).into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<u8> {
+    match &cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(args),
+        Some(Command::List(args)) => list::print(args),
+        Some(Command::Exec(args)) => Ok(exec::run(args)),
+        Some(Command::Shell(args)) => Ok(exec::shell(args)),
+        Some(Command::Minimum(args)) => minimum::run(args),
+        Some(Command::Veristat(args)) => veristat::run(args),
+        Some(Command::Inspect(args)) => inspect::run(args),
+        Some(Command::Functions(args)) => functions::run(args),
+        Some(Command::Kernels { command }) => kernels::command(command),
+        Some(Command::Cache { command }) => cache::command(command),
+        Some(Command::Compare(args)) => reports::compare(args),
+        Some(Command::Report(args)) => reports::merge(args),
+        Some(Command::Completions { shell }) => completions::print(*shell),
+        Some(Command::Man { dir }) => man::write(dir),
+    }
+}
+
+/// Applies `--color` to the help and to the errors of the parser, which prints them before it returns the option.
+fn color_before_parsing(args: impl Iterator<Item = OsString>) {
+    let args: Vec<_> = args.take_while(|arg| arg != "--").collect();
+    let next = args.iter().skip(1).map(Some).chain([None]);
+    for (arg, next) in args.iter().zip(next) {
+        let arg = arg.to_string_lossy();
+        let when = match (arg.strip_prefix("--color="), next) {
+            (Some(when), _) => when.to_owned(),
+            (None, Some(next)) if arg == "--color" => next.to_string_lossy().into_owned(),
+            _ => continue,
+        };
+        if let Ok(when) = ColorChoice::from_str(&when, false) {
+            colorchoice_clap::Color { color: when }.write_global();
         }
     }
 }

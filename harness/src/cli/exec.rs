@@ -4,9 +4,14 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::heading::KERNELS;
 use crate::{kernels::Options, support::seconds::seconds, vm::Mode};
 
-const EXEC_STATUS: &str = "\
+const EXEC_HELP: &str = "\
+Examples:
+  harness exec --kernel 6.1 -- uname -r
+  harness exec --kernel 6.1 --file data.bin -- ./my-binary data.bin
+
 The harness copies the program into the VM at the same path, with its libraries, the interpreter of a script, and the
 commands in a shell script. The program runs as root in an empty folder with the path of the current folder: --file
 copies the files that it reads. Files that it writes are lost when the VM ends. The VM has no network.
@@ -27,12 +32,8 @@ To run the tests of a crate:
 
 /// Run a program of the host in a VM
 #[derive(Debug, Args)]
-#[command(after_help = EXEC_STATUS)]
+#[command(after_help = EXEC_HELP)]
 pub struct ExecArgs {
-    /// The VM.
-    #[command(flatten)]
-    pub vm: VmArgs,
-
     /// Pass standard input to the program; without this it is empty
     #[arg(short = 'i', long)]
     pub stdin: bool,
@@ -45,9 +46,17 @@ pub struct ExecArgs {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<OsString>,
+
+    /// The VM.
+    #[command(flatten)]
+    pub vm: VmArgs,
 }
 
-const SHELL_STATUS: &str = "\
+const SHELL_HELP: &str = "\
+Examples:
+  harness shell --kernel 6.1
+  echo 'bpftool prog' | harness shell --kernel 6.1
+
 `exit` ends the shell and the VM. Ctrl-A X ends the VM even if it hangs. Ctrl-A twice sends one Ctrl-A to the shell.
 The VM has bpftool, busybox and common commands if this machine has them; --file copies more. Without a terminal, the
 shell reads commands from standard input.
@@ -56,7 +65,7 @@ Exit status: that of the shell, 0 after Ctrl-A X; for other values see `harness 
 
 /// Open a shell in a VM
 #[derive(Debug, Args)]
-#[command(after_help = SHELL_STATUS)]
+#[command(after_help = SHELL_HELP)]
 pub struct ShellArgs {
     /// The VM.
     #[command(flatten)]
@@ -65,18 +74,19 @@ pub struct ShellArgs {
 
 /// The VM, and its files.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Virtual machine")]
 pub struct VmArgs {
     /// The kernel to boot: a series (6.1), an exact version (6.1.192), or latest
     #[arg(short, long, value_name = "KERNEL")]
-    #[arg(required_unless_present = "kernel_image")]
+    #[arg(required_unless_present = "kernel_image", help_heading = KERNELS)]
     pub kernel: Option<String>,
 
     /// Boot a local kernel: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
-    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel", help_heading = KERNELS)]
     pub kernel_image: Option<PathBuf>,
 
     /// The folder with the modules of --kernel-image, if they are not next to it or installed
-    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    #[arg(long, value_name = "DIR", requires = "kernel_image", help_heading = KERNELS)]
     pub modules: Option<PathBuf>,
 
     /// Load this kernel module and its dependencies

@@ -6,8 +6,14 @@ use clap::Args;
 
 use crate::kernels::Options;
 
+const EXAMPLES: &str = "\
+Examples:
+  harness inspect prog.bpf.o                  # targets, maps, helpers, and the earliest kernel
+  harness inspect prog.bpf.o --kernel all     # what each kernel lacks";
+
 /// Show what an object requires of a kernel, without booting one: targets, maps, helpers, types, the earliest kernel
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct InspectArgs {
     /// Objects, as clang, bpf2go or aya-ebpf build them
     #[arg(required = true, value_name = "OBJECT")]

@@ -6,7 +6,11 @@ use clap::{Args, ValueEnum};
 
 use crate::{kernels::Options, report::verifier_table::SortKey, session::options::RunOptions};
 
-const STATUS: &str = "\
+const VERISTAT_HELP: &str = "\
+Examples:
+  harness veristat prog.bpf.o --kernel 6.1,6.12
+  harness veristat *.bpf.o --kernel all --sort insns --output-format csv
+
 Columns: duration is microseconds; insns the instructions that the verifier processed, insns_left how many more it would
 have; prog_size, longest and xlated the instructions of the program, of its longest function, and after the verifier
 rewrote them; stack and prog_size_jited bytes. What the kernel does not say is empty.
@@ -16,7 +20,7 @@ a kernel could not be booted.";
 
 /// Load the programs of objects on kernels, and print the verifier's figures as a table
 #[derive(Debug, Args)]
-#[command(after_help = STATUS)]
+#[command(after_help = VERISTAT_HELP)]
 pub struct VeristatArgs {
     /// Objects, as clang, bpf2go or aya-ebpf build them
     #[arg(required = true, value_name = "OBJECT")]
@@ -52,6 +56,10 @@ pub struct VeristatArgs {
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output_format: Format,
 
+    /// Show the console and the QEMU command of each VM
+    #[arg(short, long)]
+    pub verbose: bool,
+
     /// The options of the VMs.
     #[command(flatten)]
     pub options: RunOptions,
@@ -59,10 +67,6 @@ pub struct VeristatArgs {
     /// Which kernels there are, and where they are kept.
     #[command(flatten)]
     pub store: Options,
-
-    /// Show the console and the QEMU command of each VM
-    #[arg(short, long)]
-    pub verbose: bool,
 }
 
 /// The forms of the output.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use crate::{
-    cli::KernelsCommand,
+    cli::kernels::KernelsCommand,
     commands::{build, run},
     kernels::{
         Kernel, Kernels, Options,

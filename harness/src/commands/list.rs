@@ -1,18 +1,18 @@
-//! `--list`: the scenarios and the kernels.
+//! `harness list`: the scenarios and the kernels.
 
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::RunArgs,
+    cli::list::ListArgs,
     commands::kernels,
     kernels::{Kernels, operations},
     session::plan,
 };
 
 /// Prints the scenarios, each with its minimum kernel, and the kernels.
-pub fn print(args: &RunArgs) -> Result<u8> {
+pub fn print(args: &ListArgs) -> Result<u8> {
     let selected = plan::select(&args.scenarios)?;
     let store = Kernels::open(args.store.clone())?;
     let width = selected

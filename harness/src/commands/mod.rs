@@ -2,12 +2,14 @@
 
 pub mod build;
 pub mod cache;
+pub mod completions;
 pub mod exec;
 pub mod functions;
 pub mod inspect;
 mod kernel_files;
 pub mod kernels;
 pub mod list;
+pub mod man;
 pub mod minimum;
 pub mod reports;
 pub mod run;

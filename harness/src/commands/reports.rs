@@ -1,43 +1,36 @@
 //! Commands on finished reports.
 
-use std::{
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::cache::Place,
+    cli::reports::{CompareArgs, ReportArgs},
     kernels::{Kernels, Options},
     report::{KernelReport, compare::Comparison, file, github, merge},
-    session::outputs::{OutputArgs, Outputs},
+    session::outputs::Outputs,
 };
 
 /// Prints the changes between two reports, and returns the exit status, which is not 0 after a regression.
-pub fn compare(old: &Path, new: &Path, verifier_growth: Option<f64>) -> Result<u8> {
-    let comparison = Comparison::new(&file::read(old)?, &file::read(new)?, verifier_growth);
+pub fn compare(args: &CompareArgs) -> Result<u8> {
+    let (old, new) = (file::read(&args.old)?, file::read(&args.new)?);
+    let comparison = Comparison::new(&old, &new, args.verifier_growth);
     write!(io::stdout(), "{comparison}").context("cannot write to stdout")?;
     Ok(comparison.exit_code())
 }
 
 /// Merges reports of CI jobs, renders the result, and returns its exit status.
-pub fn merge(
-    paths: &[PathBuf],
-    expect: &[String],
-    place: &Place,
-    outputs: &OutputArgs,
-) -> Result<u8> {
+pub fn merge(args: &ReportArgs) -> Result<u8> {
     let options = Options {
-        cache_dir: place.cache_dir.clone(),
+        cache_dir: args.place.cache_dir.clone(),
         ..Options::default()
     };
-    let expected = match expect {
+    let expected = match args.expect.as_slice() {
         [] => Vec::new(),
         names => Kernels::open(options)?.expand(names)?,
     };
-    let outputs = Outputs::prepare(outputs)?;
-    let reports: Result<Vec<_>> = paths.iter().map(|path| file::read(path)).collect();
+    let outputs = Outputs::prepare(&args.outputs)?;
+    let reports: Result<Vec<_>> = args.reports.iter().map(|path| file::read(path)).collect();
     let mut report = merge::merge(reports?);
     let missing = missing(&expected, &report.kernels);
     // The jobs that wrote the reports have annotated their results.

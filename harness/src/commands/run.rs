@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use protocol::scenario::Scenario;
 
 use crate::{
-    cli::RunArgs,
+    cli::{list::ListArgs, run::RunArgs},
+    commands::list,
     initramfs::bpf_objects::Programs,
     kernels::{Kernel, Kernels},
     report::{KernelReport, Report, compare::Comparison, file, github, summary, terminal::Board},
@@ -28,6 +29,12 @@ const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
 
 /// Runs scenarios on kernels, and returns the exit status.
 pub fn run(args: &RunArgs) -> Result<u8> {
+    if args.list {
+        return list::print(&ListArgs {
+            scenarios: args.scenarios.clone(),
+            store: args.store.clone(),
+        });
+    }
     // Usage errors come first, before slow operations.
     let request = Request::new(args)?;
     let mut baseline = args.baseline.as_deref().map(file::read).transpose()?;
@@ -180,8 +187,8 @@ fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
 /// Shows the result, and returns its exit status.
 pub(super) fn show(report: &Report, baseline: Option<(&Report, Option<f64>)>, board: &Board) -> u8 {
     summary::lines(report)
-        .into_iter()
-        .for_each(|line| board.say(line));
+        .iter()
+        .for_each(|line| board.show(line));
     let Some((baseline, verifier_growth)) = baseline else {
         return report.verdict.exit_code();
     };

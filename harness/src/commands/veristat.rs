@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, Result};
 
 use super::run::{Ran, Request, show};
-use crate::cli::RunArgs;
+use crate::cli::run::RunArgs;
 use crate::cli::veristat::{Format, VeristatArgs};
 use crate::initramfs::bpf_objects::ObjectArgs;
 use crate::report::{file, verifier_table::Table};

@@ -23,6 +23,7 @@ pub(super) const LOCK: &str = "kernels.lock";
 
 /// Which kernels there are, and where they are kept.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Where kernels come from")]
 pub struct Options {
     /// Where to keep kernels [default: fexit-harness in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "HARNESS_CACHE_DIR")]

@@ -22,6 +22,7 @@ pub mod summary;
 pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod text;
 pub mod verdict;
 pub mod verifier;
 pub mod verifier_table;

@@ -2,18 +2,21 @@
 
 use std::fmt::Display;
 
+use anstyle::Style;
+
 use crate::{
     report::{
         Tree,
         model::{Confirmed, KernelReport, Minimum, Report},
         terminal::{NAME_WIDTH, excerpt},
+        text::Text,
         verdict::ScenarioVerdict,
     },
     support::interrupt::INTERRUPTED,
 };
 
 /// The lines of the summary.
-pub fn lines(report: &Report) -> Vec<String> {
+pub fn lines(report: &Report) -> Vec<Text> {
     let names = report.kernels.iter().map(|kernel| kernel.requested.len());
     let width = names.chain([NAME_WIDTH]).max().unwrap_or_default();
     let heading = [
@@ -26,10 +29,16 @@ pub fn lines(report: &Report) -> Vec<String> {
         &"boot",
         &"total",
     ];
-    let heading = row(width, heading);
-    let mut lines = vec![String::new(), heading];
+    let heading = row(width, heading, Style::new());
+    let mut lines = vec![Text::default(), heading];
     lines.extend(report.kernels.iter().map(|kernel| line(width, kernel)));
-    lines.extend(report.kernels.iter().flat_map(problems));
+    lines.extend(more(report).into_iter().map(Text::from));
+    lines
+}
+
+/// The lines below the table.
+fn more(report: &Report) -> Vec<String> {
+    let mut lines: Vec<_> = report.kernels.iter().flat_map(problems).collect();
     lines.extend(report.kernels.iter().filter_map(backports));
     for object in &report.objects {
         lines.extend(object.not_ours.iter().map(|program| {
@@ -48,14 +57,18 @@ pub fn lines(report: &Report) -> Vec<String> {
     lines
 }
 
-fn row(width: usize, cells: [&dyn Display; 8]) -> String {
+/// A row of the table; the style is that of the verdict.
+fn row(width: usize, cells: [&dyn Display; 8], style: Style) -> Text {
     let [kernel, release, verdict, ok, not_ok, unknown, boot, total] = cells;
-    format!(
-        "{kernel:<width$}  {release:<28}  {verdict:<7}  {ok:>4}  {not_ok:>6}  {unknown:>7}  {boot:>8}  {total:>8}"
-    )
+    let mut row = Text::from(format!("{kernel:<width$}  {release:<28}  "));
+    row.push_styled(style, format_args!("{verdict:<7}"));
+    row.push(format_args!(
+        "  {ok:>4}  {not_ok:>6}  {unknown:>7}  {boot:>8}  {total:>8}"
+    ));
+    row
 }
 
-fn line(width: usize, kernel: &KernelReport) -> String {
+fn line(width: usize, kernel: &KernelReport) -> Text {
     let seconds = |ms: Option<u64>| {
         ms.map_or_else(
             || "–".to_owned(),
@@ -72,7 +85,7 @@ fn line(width: usize, kernel: &KernelReport) -> String {
         &seconds(kernel.phases_ms.boot),
         &seconds(kernel.phases_ms.total),
     ];
-    row(width, cells)
+    row(width, cells, kernel.verdict.style())
 }
 
 fn problems(kernel: &KernelReport) -> Vec<String> {
@@ -153,6 +166,10 @@ mod tests {
     use crate::report::testing::{broken_kernel, kernel, scenario};
     use protocol::event::Outcome::{Failed, Passed, Unsupported};
 
+    fn texts(report: &Report) -> Vec<String> {
+        lines(report).iter().map(Text::to_string).collect()
+    }
+
     #[test]
     fn summary_names_problems_and_unconfirmed_minimums() {
         let on = |version: &str, attach, cookie| {
@@ -168,7 +185,7 @@ mod tests {
             on("6.1.2", Failed, Passed),
             broken_kernel("9.9", "no such kernel"),
         ]);
-        let lines = lines(&report);
+        let lines = texts(&report);
         for expected in [
             "6.1.2: attach failed: why <it> did",
             "9.9: no such kernel",
@@ -195,7 +212,7 @@ mod tests {
         let scenarios = vec![cookie.clone(), cookie, table];
         let mut vendor = kernel("5.14.0", scenarios);
         vendor.tree = Some(Tree::Vendor);
-        let lines = lines(&Report::new(vec![vendor]));
+        let lines = texts(&Report::new(vec![vendor]));
         let expected = "5.14.0: backported by its vendor: cookie (5.19), bpf_loop (5.17)";
         assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
     }
@@ -203,7 +220,7 @@ mod tests {
     #[test]
     fn summary_of_one_kernel_omits_one_sided_minimums() {
         let scenarios = vec![scenario("attach", "fexit", "5.5", "5.10.1", Passed)];
-        let lines = lines(&Report::new(vec![kernel("5.10.1", scenarios)]));
+        let lines = texts(&Report::new(vec![kernel("5.10.1", scenarios)]));
         assert_eq!(lines.len(), 3, "{lines:#?}");
     }
 }

@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
+use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
     report::{
         model::{ResultSummary, ScenarioReport},
         program::ProgramReport,
+        text::Text,
         verdict::ScenarioVerdict,
     },
     support::progress::Progress,
-    support::sanitize::{one_line, plain},
+    support::sanitize::one_line,
 };
 
 /// The width of the column for a kernel's name.
@@ -32,13 +34,15 @@ const TICK: Duration = Duration::from_millis(120);
 #[derive(Clone, Debug)]
 pub struct Board {
     live: Option<MultiProgress>,
+    colored: bool,
     verbose: bool,
 }
 
 impl Board {
-    /// Live if stderr is a terminal.
+    /// Live if stderr is a terminal. Coloured if that terminal shows colours, unless `--color` or `NO_COLOR` decides.
     pub fn new(verbose: bool) -> Self {
         Self {
+            colored: AutoStream::choice(&stderr()) != ColorChoice::Never,
             live: stderr().is_terminal().then(MultiProgress::new),
             verbose,
         }
@@ -62,9 +66,15 @@ impl Board {
 
     /// Prints one line, above the live lines.
     pub fn say(&self, line: impl Display) {
-        // Names in an object and messages of a guest may contain control characters.
-        let line = line.to_string();
-        let line = plain(&line);
+        self.show(&line.to_string().into());
+    }
+
+    /// Prints a text, above the live lines.
+    pub fn show(&self, text: &Text) {
+        let line = match self.colored {
+            true => text.colored(),
+            false => text.to_string(),
+        };
         // An error means that stderr is closed: there is no other place to report it.
         let _ = match &self.live {
             Some(live) => live.println(line),
@@ -136,15 +146,19 @@ impl Line {
     }
 
     fn result(&self, result: &ResultSummary, name: &str, details: &str, error: Option<&str>) {
-        let mut line = format!(
-            "{:<NAME_WIDTH$}  {:<7}  {name:<32}  {:<11}{details}",
-            self.kernel, result.verdict, result.outcome
+        let mut line = Text::from(format!("{:<NAME_WIDTH$}  ", self.kernel));
+        line.push_styled(
+            result.verdict.style(),
+            format_args!("{:<7}", result.verdict),
         );
+        line.push(format_args!(
+            "  {name:<32}  {:<11}{details}",
+            result.outcome
+        ));
         for part in excerpt(error.unwrap_or_default(), ERROR_LINES) {
-            line.push_str("\n    ");
-            line.push_str(&part);
+            line.push(format_args!("\n    {part}"));
         }
-        self.board.say(line);
+        self.board.show(&line);
     }
 
     /// Prints a message.

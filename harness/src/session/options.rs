@@ -8,6 +8,7 @@ use crate::{support::seconds::seconds, vm::Mode};
 
 /// The options of every command that runs VMs.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Virtual machines")]
 pub struct RunOptions {
     /// Time limit for each scenario, for a slow machine
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]

@@ -17,6 +17,7 @@ use crate::report::{
 
 /// The files for a report, and their formats.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Write the JSON report to this file instead of stdout, and update it after each kernel
     #[arg(short, long, value_name = "FILE")]

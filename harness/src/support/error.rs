@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use anstyle::{AnsiColor, Style};
+
+use super::sanitize::plain;
+
 /// An error in the usage: exit status 2.
 ///
 /// Any other error that reaches `main` is infrastructure (a download, QEMU, a full disk): exit status 3.
@@ -28,4 +32,11 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     } else {
         3
     }
+}
+
+/// Prints an error on stderr, as the parser of the command line prints its own.
+pub fn report(error: impl fmt::Display) {
+    const RED: Style = AnsiColor::Red.on_default().bold();
+    let text = format!("{error:#}");
+    anstream::eprintln!("{RED}error:{RED:#} {}", plain(&text));
 }

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 /// Runs it with a terminal for its stderr, and returns the output of the terminal and the result.
-fn on_a_terminal(command: &mut Command) -> (Ran, String) {
+pub(crate) fn on_a_terminal(command: &mut Command) -> (Ran, String) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();

@@ -26,7 +26,11 @@ use crate::{
     kernels::{Kernel, Kernels, files::modules, sources::local},
     report::terminal::{Board, Line},
     session::fast_boot::Boot,
-    support::{error::usage, interrupt::Interrupt, sanitize::one_line},
+    support::{
+        error::{report, usage},
+        interrupt::Interrupt,
+        sanitize::one_line,
+    },
     vm::{self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent},
 };
 
@@ -296,7 +300,7 @@ impl Ran {
                 Ok(BY_SIGNAL.saturating_add(signal))
             }
             (None, Ending::TimedOut { .. }) => {
-                eprintln!("error: the program was {}", self.finished.ending);
+                report(format_args!("the program was {}", self.finished.ending));
                 Ok(TIMED_OUT)
             }
             (None, ending) => {

@@ -19,7 +19,10 @@ use crate::{
     cli::exec::ExecArgs,
     initramfs::host_files::{HostFiles, error::ProgramError},
     report::terminal::Board,
-    support::{error::UsageError, interrupt::Interrupt, sanitize::plain},
+    support::{
+        error::{UsageError, report},
+        interrupt::Interrupt,
+    },
 };
 
 /// Runs the program, prints errors, and returns the exit status.
@@ -30,7 +33,7 @@ pub fn run(args: &ExecArgs) -> u8 {
 /// The exit status of `run`. Prints its error.
 fn status(run: impl FnOnce(&Interrupt) -> Result<u8>) -> u8 {
     let failed = |error: &anyhow::Error| {
-        eprintln!("error: {}", plain(&format!("{error:#}")));
+        report(error);
         status_of(error)
     };
     match Interrupt::new().context("cannot listen for signals") {

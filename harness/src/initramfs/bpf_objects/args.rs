@@ -9,6 +9,7 @@ use crate::support::seconds::seconds;
 
 /// The user's objects.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Objects and commands")]
 pub struct ObjectArgs {
     /// Try the programs of an object on each kernel: load each, attach and detach the tracing and LSM programs. Without
     /// --scenario nothing else runs
