@@ -32,7 +32,7 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
     step("tests");
     cmd!(
         shell,
-        "cargo test --workspace --locked --features harness/vm-tests"
+        "cargo test --workspace --locked --features harness/vm-tests,harness/browser-tests"
     )
     .run()?;
 

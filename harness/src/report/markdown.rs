@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use protocol::event::Outcome;
-
 use super::{
     Tree,
-    model::{Confirmed, KernelReport, Report, ScenarioReport},
+    matrix::{self, Cell, Row},
+    minimums,
+    model::{KernelReport, Report},
     overhead,
-    program::ProgramReport,
     verdict::ScenarioVerdict,
     verifier_table::Table,
 };
@@ -23,15 +22,15 @@ pub fn page(report: &Report) -> String {
         report.kernels.len(),
         report.verdict
     );
-    matrix(report, &mut page);
+    results(report, &mut page);
     problems(report, &mut page);
     verifier_figures(report, &mut page);
     overhead_figures(report, &mut page);
-    minimums(report, &mut page);
+    minimum_kernels(report, &mut page);
     page
 }
 
-fn matrix(report: &Report, page: &mut String) {
+fn results(report: &Report, page: &mut String) {
     let kernels = &report.kernels;
     row(
         page,
@@ -40,17 +39,13 @@ fn matrix(report: &Report, page: &mut String) {
             .chain(kernels.iter().map(|k| k.requested.as_str())),
     );
     row(page, std::iter::repeat_n("---", kernels.len() + 2));
-    for (id, minimum) in row_titles(report) {
-        let cells: Vec<_> = kernels
+    for Row { id, from, cells } in matrix::rows(report) {
+        let cells: Vec<_> = cells
             .iter()
-            .map(|kernel| {
-                let program = || kernel.program(&id).map(program_cell);
-                let cell = kernel.scenario(&id).map(|s| cell(s).to_owned());
-                cell.or_else(program).unwrap_or_default()
-            })
+            .map(|cell| cell.map(cell_text).unwrap_or_default())
             .collect();
         let cells = cells.iter().map(String::as_str);
-        row(page, [id.as_str(), minimum].into_iter().chain(cells));
+        row(page, [id.as_str(), from].into_iter().chain(cells));
     }
     let verdicts: Vec<_> = kernels
         .iter()
@@ -74,19 +69,13 @@ fn matrix(report: &Report, page: &mut String) {
     row(page, ["tree", ""].into_iter().chain(trees));
 }
 
-/// Every scenario with its minimum, then every program, in the order of the kernels.
-fn row_titles(report: &Report) -> Vec<(String, &str)> {
-    let scenarios = report.kernels.iter().flat_map(|kernel| &kernel.scenarios);
-    let scenarios = scenarios.map(|s| (s.id.clone(), s.minimum.as_deref().unwrap_or("any")));
-    let programs = report.kernels.iter().flat_map(|kernel| &kernel.programs);
-    let programs = programs.map(|program| (program.id(), "program"));
-    let mut titles: Vec<(String, &str)> = Vec::new();
-    for title in scenarios.chain(programs) {
-        if titles.iter().all(|(id, _)| *id != title.0) {
-            titles.push(title);
-        }
-    }
-    titles
+fn cell_text(cell: Cell<'_>) -> String {
+    let sign = match cell.verdict() {
+        ScenarioVerdict::Ok => "✅",
+        ScenarioVerdict::Unknown => "❔",
+        ScenarioVerdict::NotOk => "❌",
+    };
+    format!("{sign} {}", cell.note()).trim_end().to_owned()
 }
 
 fn verifier_figures(report: &Report, page: &mut String) {
@@ -113,37 +102,6 @@ fn overhead_figures(report: &Report, page: &mut String) {
     row(page, overhead::headings().iter().map(|_| "---"));
     for cells in rows {
         row(page, cells.iter().map(String::as_str));
-    }
-}
-
-fn program_cell(program: &ProgramReport) -> String {
-    let fired = program
-        .result
-        .run_count
-        .filter(|_| program.result.trigger.is_some());
-    match (program.verdict, fired) {
-        (ScenarioVerdict::Ok, None) => "✅".to_owned(),
-        (ScenarioVerdict::Ok, Some(count)) => format!("✅ {count} runs"),
-        (ScenarioVerdict::Unknown, _) => "❔ skipped".to_owned(),
-        (ScenarioVerdict::NotOk, _) => format!("❌ {}", program.result.outcome.name()),
-    }
-}
-
-fn cell(scenario: &ScenarioReport) -> &'static str {
-    match (scenario.verdict, scenario.outcome) {
-        (ScenarioVerdict::Ok, Outcome::Unsupported) => "✅ refused",
-        (ScenarioVerdict::Ok, _) if scenario.backported => match scenario.in_btf {
-            Some(_) => "✅ backported",
-            None => "✅ backported, by behaviour",
-        },
-        (ScenarioVerdict::Ok, _) => "✅",
-        (ScenarioVerdict::Unknown, _) => "❔ skipped",
-        (ScenarioVerdict::NotOk, Outcome::Passed) => "❌ passed",
-        (ScenarioVerdict::NotOk, Outcome::Unsupported) => "❌ refused",
-        (ScenarioVerdict::NotOk, Outcome::TimedOut) => "❌ timed out",
-        (ScenarioVerdict::NotOk, Outcome::Panicked) => "❌ panicked",
-        (ScenarioVerdict::NotOk, Outcome::Splat) => "❌ splat",
-        (ScenarioVerdict::NotOk, Outcome::Failed | Outcome::Skipped) => "❌ failed",
     }
 }
 
@@ -184,45 +142,15 @@ fn console(kernel: &KernelReport, page: &mut String) {
     );
 }
 
-fn minimums(report: &Report, page: &mut String) {
+fn minimum_kernels(report: &Report, page: &mut String) {
     if report.minimums.is_empty() {
         return;
     }
     page.push_str("\n### Minimum kernels\n\n");
-    row(
-        page,
-        [
-            "feature",
-            "claimed",
-            "refused up to",
-            "passed from",
-            "backported on",
-            "confirmed",
-        ],
-    );
-    row(page, ["---"; 6]);
+    row(page, minimums::HEADINGS);
+    row(page, minimums::HEADINGS.map(|_| "---"));
     for minimum in &report.minimums {
-        let seen = |version: &Option<String>| version.clone().unwrap_or_else(|| "–".to_owned());
-        let confirmed = match minimum.confirmed {
-            Confirmed::Both => "from both sides",
-            Confirmed::OneSide => "from one side",
-            Confirmed::Contradicted => "**contradicted**",
-            Confirmed::Unconfirmed => "no",
-        };
-        let (refused, passed) = (seen(&minimum.refused_up_to), seen(&minimum.passed_from));
-        let backported = minimum.backported_on.join(", ");
-        let backported = seen(&Some(backported).filter(|kernels| !kernels.is_empty()));
-        row(
-            page,
-            [
-                &*minimum.feature,
-                &*minimum.claimed,
-                &*refused,
-                &*passed,
-                &*backported,
-                confirmed,
-            ],
-        );
+        row(page, minimums::cells(minimum).iter().map(String::as_str));
     }
 }
 
@@ -248,6 +176,7 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::testing::{broken_kernel, kernel, scenario};
+    use protocol::event::Outcome;
 
     #[test]
     fn matrix_has_kernels_as_columns_and_scenarios_as_rows() {

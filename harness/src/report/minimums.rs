@@ -21,6 +21,36 @@ pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {
         .collect()
 }
 
+/// The headings of [`cells`].
+pub(super) const HEADINGS: [&str; 6] = [
+    "feature",
+    "claimed",
+    "refused up to",
+    "passed from",
+    "backported on",
+    "confirmed",
+];
+
+/// A minimum as the row of a table.
+pub(super) fn cells(minimum: &Minimum) -> [String; 6] {
+    let or_dash = |version: Option<String>| version.unwrap_or_else(|| "–".to_owned());
+    let confirmed = match minimum.confirmed {
+        Confirmed::Both => "from both sides",
+        Confirmed::OneSide => "from one side",
+        Confirmed::Contradicted => "contradicted",
+        Confirmed::Unconfirmed => "no",
+    };
+    let backported = minimum.backported_on.join(", ");
+    [
+        minimum.feature.clone(),
+        minimum.claimed.clone(),
+        or_dash(minimum.refused_up_to.clone()),
+        or_dash(minimum.passed_from.clone()),
+        or_dash(Some(backported).filter(|kernels| !kernels.is_empty())),
+        confirmed.to_owned(),
+    ]
+}
+
 fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
     let mut refused: Option<KernelVersion> = None;
     let mut passed: Option<KernelVersion> = None;

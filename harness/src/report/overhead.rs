@@ -7,7 +7,7 @@ use super::model::{KernelReport, Report};
 const SCENARIO: &str = "overhead";
 
 /// The attach types, with the prefix of their measurements.
-const TYPES: [(&str, &str); 5] = [
+pub(super) const TYPES: [(&str, &str); 5] = [
     ("fexit", "fexit_empty"),
     ("fentry", "fentry_empty"),
     ("kprobe", "kprobe_empty"),
@@ -19,10 +19,32 @@ const TYPES: [(&str, &str); 5] = [
 const PEER: &str = "kretprobe_empty";
 
 /// The median of what a program adds to a call, and the range of the middle half of the rounds.
-#[derive(Clone, Copy)]
-struct Added {
-    median: f64,
-    spread: f64,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added {
+    pub(super) median: f64,
+    pub(super) spread: f64,
+}
+
+/// What programs of each of [`TYPES`] add on one kernel.
+#[derive(Debug)]
+pub(super) struct OnKernel<'a> {
+    pub(super) kernel: &'a str,
+    /// `ns`, or `instructions` with `--icount`.
+    pub(super) unit: &'static str,
+    pub(super) added: [Option<Added>; TYPES.len()],
+}
+
+/// The figures of each kernel that ran the scenario.
+pub(super) fn figures(report: &Report) -> impl Iterator<Item = OnKernel<'_>> {
+    report.kernels.iter().filter_map(|kernel| {
+        let added = TYPES.map(|(_, prefix)| added(kernel, prefix));
+        added.iter().flatten().next()?;
+        Some(OnKernel {
+            kernel: &kernel.requested,
+            unit: if kernel.icount { "instructions" } else { "ns" },
+            added,
+        })
+    })
 }
 
 /// The headings: a column for each attach type.
@@ -33,21 +55,18 @@ pub(super) fn headings() -> Vec<&'static str> {
 
 /// A row for each kernel that ran the scenario.
 pub(super) fn rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
-    report.kernels.iter().filter_map(|kernel| {
-        let added = |prefix| added(kernel, prefix);
-        TYPES.iter().find_map(|(_, prefix)| added(prefix))?;
-        let unit = if kernel.icount { "instructions" } else { "ns" };
-        let cell = |prefix| match added(prefix) {
-            Some(of) => cell(of, added(PEER).filter(|_| prefix != PEER), unit),
+    figures(report).map(|figures| {
+        let types = TYPES.iter().map(|(_, prefix)| *prefix).zip(figures.added);
+        let peer = types.clone().find(|(prefix, _)| *prefix == PEER);
+        let peer = peer.and_then(|(_, added)| added);
+        let cells = types.map(|(prefix, added)| match added {
+            Some(added) => cell(added, peer.filter(|_| prefix != PEER), figures.unit),
             None => String::new(),
-        };
-        let cells = TYPES.iter().map(|(_, prefix)| cell(*prefix));
-        Some(
-            [kernel.requested.clone()]
-                .into_iter()
-                .chain(cells)
-                .collect(),
-        )
+        });
+        [figures.kernel.to_owned()]
+            .into_iter()
+            .chain(cells)
+            .collect()
     })
 }
 

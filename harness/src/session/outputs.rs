@@ -12,7 +12,7 @@ use clap::Args;
 use crate::report::{
     Report,
     file::{self, OutputFile},
-    github, junit, markdown,
+    github, html, junit, markdown,
 };
 
 /// The files for a report, and their formats.
@@ -31,6 +31,10 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 
+    /// Write an HTML page too, with the matrix, the details of each result, and plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// Append the Markdown matrix to the summary of this GitHub Actions job
     #[arg(long)]
     pub summary: bool,
@@ -42,6 +46,7 @@ pub struct Outputs {
     json: Option<OutputFile>,
     junit: Option<OutputFile>,
     markdown: Option<OutputFile>,
+    html: Option<OutputFile>,
     summary: Option<PathBuf>,
 }
 
@@ -53,6 +58,7 @@ impl Outputs {
             json: file(&outputs.output)?,
             junit: file(&outputs.junit)?,
             markdown: file(&outputs.markdown)?,
+            html: file(&outputs.html)?,
             summary: outputs.summary.then(github::summary_path).transpose()?,
         })
     }
@@ -77,6 +83,9 @@ impl Outputs {
         }
         if let Some(file) = &self.markdown {
             file.replace(&markdown::page(report))?;
+        }
+        if let Some(file) = &self.html {
+            file.replace(&html::page(report)?)?;
         }
         if let Some(path) = &self.summary {
             github::append_summary(report, path)?;

@@ -11,6 +11,8 @@ mod cli_reports;
 mod cli_terminal;
 mod cli_usage;
 mod features;
+#[cfg(feature = "browser-tests")]
+mod html;
 mod image_cpio;
 mod kernel_archive;
 mod kernel_debian;
