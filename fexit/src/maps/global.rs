@@ -43,7 +43,7 @@ impl Map {
         if !self.is_constant()
             && let Data::Mapped(memory) = self.data()?
         {
-            memory.read(global.offset, &mut value);
+            memory.read(self.data_offset() + global.offset, &mut value);
         } else if let Some(part) = self
             .all_data()?
             .get(global.offset..global.offset + global.size)
@@ -70,7 +70,7 @@ impl Map {
         let value = sys::bytes_of(&value);
         match self.data()? {
             Data::Mapped(memory) => {
-                memory.write(global.offset, value);
+                memory.write(self.data_offset() + global.offset, value);
                 Ok(())
             }
             Data::ByCalls(writer) => {
@@ -91,7 +91,7 @@ impl Map {
 
     /// The size of all variables; of an arena, of all of it.
     pub(super) fn data_size(&self) -> usize {
-        match arena::is_arena(&self.0.definition) {
+        match self.is_arena() {
             true => arena::size(&self.0.definition),
             false => self.value_size(),
         }

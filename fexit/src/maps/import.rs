@@ -123,7 +123,10 @@ impl Map {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 let new = self.create()?;
                 match pin::pin(new.as_fd(), path) {
-                    Ok(()) => return Ok(new),
+                    Ok(()) => {
+                        self.initialize(&new)?;
+                        return Ok(new);
+                    }
                     // Another process pinned its map first: use that.
                     Err(error) if error.raw_os_error() == Some(libc::EEXIST) => open(),
                     Err(error) => Err(error),

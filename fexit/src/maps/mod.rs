@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arena;
 mod array;
 pub(crate) mod create;
 mod dump;
@@ -48,8 +49,8 @@ pub use ring_buf::{RingBuf, RingBufItem};
 pub use crate::error::MapError;
 pub use crate::sys::Pod;
 
-use crate::object::{Object, arena};
-use crate::sys::{self, MapFd, mmap::SharedMemory};
+use crate::object::Object;
+use crate::sys::{self, MapFd};
 use global::Data;
 
 /// A map of an object, or one that was created elsewhere. Clones refer to the same map.
@@ -68,6 +69,8 @@ struct Inner {
     pin: Option<PathBuf>,
     fd: OnceLock<MapFd>,
     data: OnceLock<Data>,
+    /// Where the variables of an arena begin.
+    data_offset: OnceLock<usize>,
     /// The initial values of a map of maps, by index.
     maps: OnceLock<Vec<(u32, Map)>>,
 }
@@ -87,6 +90,7 @@ impl Inner {
             pin: None,
             fd: fd.map_or_else(OnceLock::new, OnceLock::from),
             data: OnceLock::new(),
+            data_offset: OnceLock::new(),
             maps: OnceLock::new(),
         }
     }
@@ -153,13 +157,7 @@ impl Map {
             Some(path) => self.pinned(path)?,
             None => {
                 let fd = self.create()?;
-                for (index, map) in self.0.maps.get().into_iter().flatten() {
-                    sys::map_update(&fd, &index.to_ne_bytes(), &fd_value(map.fd()?), 0)
-                        .map_err(self.error("BPF_MAP_UPDATE_ELEM"))?;
-                }
-                if arena::is_arena(&self.0.definition) {
-                    self.map_arena(&fd)?;
-                }
+                self.initialize(&fd)?;
                 fd
             }
         };
@@ -167,36 +165,15 @@ impl Map {
         Ok(self.0.fd.get_or_init(|| fd))
     }
 
-    /// Maps an arena into the process, unless `map_extra` has its address: programs that use it can be loaded only if its
-    /// address is known. Writes the initial values of global variables, for which it is mapped in any case. The map keeps
-    /// the mapping.
-    fn map_arena(&self, fd: &MapFd) -> Result<(), MapError> {
-        let Inner {
-            name,
-            definition,
-            object,
-            ..
-        } = &*self.0;
-        let (address, data) = (
-            create::extra(name, definition, object.as_deref()),
-            definition.data(),
-        );
-        if address != 0 && data.is_empty() {
-            return Ok(());
+    /// Puts its initial maps into a new map of maps, and maps a new arena.
+    fn initialize(&self, fd: &MapFd) -> Result<(), MapError> {
+        for (index, map) in self.0.maps.get().into_iter().flatten() {
+            sys::map_update(fd, &index.to_ne_bytes(), &fd_value(map.fd()?), 0)
+                .map_err(self.error("BPF_MAP_UPDATE_ELEM"))?;
         }
-        let length = self.data_size();
-        if data.len() > length {
-            return Err(MapError::CreateError {
-                name: name.clone(),
-                definition: format!("an arena of {length} bytes"),
-                hint: format!("; its global variables take {} bytes", data.len()),
-                io_error: std::io::Error::from_raw_os_error(libc::E2BIG),
-            });
+        if self.is_arena() {
+            self.map_arena(fd)?;
         }
-        let memory =
-            SharedMemory::map_at(fd.as_fd(), address, length).map_err(self.error("mmap"))?;
-        memory.write(0, data);
-        let _ = self.0.data.set(Data::Mapped(memory));
         Ok(())
     }
 

@@ -100,6 +100,13 @@ impl<'a> Instructions<'a> {
         let map = number.and_then(|number| self.shared.maps.get(number));
         let map = map.ok_or_else(|| self.fails(&format!("refers to no map (instruction {at})")))?;
         self.insns[at].imm = map.fd()?.as_raw_fd();
+        if u32::from(self.insns[at].src_reg()) == BPF_PSEUDO_MAP_VALUE
+            && let Some(place) = self.insns.get_mut(at + 1)
+        {
+            // Offsets are unsigned, and at most those of an arena of 4 GiB.
+            let offset = map.data_offset() as u32;
+            place.imm = place.imm.cast_unsigned().wrapping_add(offset).cast_signed();
+        }
         Ok(())
     }
 

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use aya_obj::generated::bpf_cmd::{BPF_MAP_CREATE, BPF_PROG_LOAD};
+use aya_obj::generated::bpf_cmd::{BPF_MAP_CREATE, BPF_OBJ_GET, BPF_PROG_LOAD};
 
 use super::externs::insns;
 use super::{kernel, number, object_of, with_map};
 use crate::programs::OtherProgram;
-use crate::sys::attr::MapCreateAttr;
+use crate::sys::attr::{MapCreateAttr, ProgLoadAttr};
 use crate::sys::fake;
 use crate::{EbpfLoader, Feature, MapError, testing};
 
@@ -50,9 +50,10 @@ fn arena_is_refused_by_its_feature_where_btf_lacks_it() {
     assert_eq!(refusal.unwrap().feature, Feature::Arena);
 }
 
-/// The static variable is referred to by its section, and the number in the instruction.
-#[test]
-fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
+/// Loads a program that uses two variables in an arena of two pages, on a kernel that refuses an offset outside of a map's
+/// value with this message. The variables must begin at `start`. The static one is referred to by its section, and the
+/// number in the instruction.
+fn globals_are_at(start: usize, refusal: &'static str) {
     let source = "
         struct { int (*type)[33]; int (*max_entries)[2]; } m SEC(\".maps\");
         u64 first SEC(\".addr_space.1\") = 0x1122;
@@ -62,13 +63,18 @@ fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
     let seen = Rc::new(RefCell::new((None, Vec::new())));
     let loads = Rc::clone(&seen);
     let (kernel, _) = kernel(move |call| {
-        if call.cmd == BPF_MAP_CREATE {
+        if call.cmd == BPF_MAP_CREATE && call.attr::<MapCreateAttr>().map_type == 33 {
             let memory = fake::mappable(size as u64);
             loads.borrow_mut().0 = Some(File::from(memory.try_clone().unwrap()));
             call.fd = Some(memory);
         }
         if call.cmd == BPF_PROG_LOAD {
-            loads.borrow_mut().1 = insns(call);
+            let all = insns(call);
+            if all[1].3 == 1 << 30 {
+                fake::write(call.attr::<ProgLoadAttr>().log_buf, refusal.as_bytes());
+                return Some(libc::EINVAL);
+            }
+            loads.borrow_mut().1 = all;
         }
         None
     });
@@ -78,7 +84,10 @@ fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
     let map = number(ebpf.map("m").unwrap().fd().unwrap()).cast_signed();
     let (memory, insns) = seen.take();
     let mut values = [0; 16];
-    memory.unwrap().read_exact_at(&mut values, 0).unwrap();
+    memory
+        .unwrap()
+        .read_exact_at(&mut values, start as u64)
+        .unwrap();
     assert_eq!(
         values,
         [0x1122_u64.to_ne_bytes(), 0x3344_u64.to_ne_bytes()].concat()[..]
@@ -87,21 +96,43 @@ fn globals_in_an_arena_are_written_and_referred_to_by_their_places() {
     let constants: Vec<_> = constants
         .map(|pair| (pair[0].1 >> 4, pair[0].3, pair[1].3))
         .collect();
-    assert_eq!(constants, [(2, map, 0), (2, map, 8)]);
-    assert_eq!(kernel.count(BPF_MAP_CREATE), 1);
+    let start = i32::try_from(start).unwrap();
+    assert_eq!(constants, [(2, map, start), (2, map, start + 8)]);
     assert_eq!(ebpf.requirements().unwrap()["p"].maps, ["m"]);
     assert_eq!(ebpf.global::<u64>("second").unwrap(), 0x3344);
     ebpf.set_global("first", 0x5566_u64).unwrap();
     assert_eq!(ebpf.global::<u64>("first").unwrap(), 0x5566);
-    assert_eq!(
-        kernel
-            .mappings
-            .borrow()
-            .iter()
-            .filter(|all| all.1 == size)
-            .count(),
-        1
+    let mappings = kernel.mappings.borrow();
+    let of_arena = mappings.iter().filter(|all| all.1 == size);
+    assert_eq!(of_arena.count(), 1);
+}
+
+#[test]
+fn globals_in_an_arena_are_in_its_last_page_if_the_kernel_accepts_any_offset() {
+    let page = crate::sys::page_size();
+    globals_are_at(
+        page,
+        "invalid access to map value pointer, value_size=1 off=1073741824\n\0",
     );
+    globals_are_at(0, "direct value offset of 1073741824 is not allowed\n\0");
+}
+
+/// The descriptor that is pinned is that of a new map.
+#[test]
+fn arena_that_is_created_to_be_pinned_is_mapped_too() {
+    let size = 9 * crate::sys::page_size();
+    let (kernel, _) = kernel(move |call| {
+        match call.cmd {
+            BPF_OBJ_GET => return Some(libc::ENOENT),
+            BPF_MAP_CREATE => call.fd = Some(fake::mappable(size as u64)),
+            _ => {}
+        }
+        None
+    });
+    let ebpf = with_map("int (*type)[33]; int (*max_entries)[9]; int (*pinning)[1];");
+    ebpf.map("m").unwrap().fd().unwrap();
+    let mappings = kernel.mappings.borrow();
+    assert!(mappings.iter().any(|all| all.1 == size), "{mappings:?}");
 }
 
 #[test]

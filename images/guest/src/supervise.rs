@@ -230,6 +230,8 @@ fn children() -> Vec<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::set_child_subreaper;
+
     use super::*;
 
     fn sh(script: &str, limit: Duration) -> Ended {
@@ -244,6 +246,8 @@ mod tests {
     /// One test, because each serial run kills all children of this process.
     #[test]
     fn process_is_killed_at_its_limit_with_its_descendants() {
+        // As for process 1, orphans become children of this process.
+        set_child_subreaper(Some(getpid())).unwrap();
         let minute = Duration::from_secs(60);
         let ended = sh("echo result >&0; echo out; echo err >&2; exit 3", minute);
         assert_eq!(ended.status.and_then(|status| status.code()), Some(3));
