@@ -46,7 +46,10 @@ pub(crate) enum Misfit {
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoStruct(name) => write!(f, "BTF has no `struct {VALUE}{name}`"),
+            Self::NoStruct(name) => write!(
+                f,
+                "BTF has no `struct {VALUE}{name}`; if a module has it, load the module, which must have BTF"
+            ),
             Self::Different(reason) => f.write_str(reason),
         }
     }

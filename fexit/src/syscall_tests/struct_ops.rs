@@ -161,6 +161,7 @@ fn program_for_no_struct_of_the_kernel_is_refused() {
         "`p`",
         "`ops.first`",
         "BTF has no `struct bpf_struct_ops_ops`",
+        "load the module, which must have BTF",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }

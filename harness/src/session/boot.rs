@@ -35,7 +35,7 @@ impl Setup {
         config.kernel_args.clone_from(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
         config.icount = self.options.icount;
-        config.set_cpus(self.options.cpus(), &self.qemu);
+        config.cpus = self.options.cpus();
         config.limits = self.limits();
         config.keep = keep.as_deref();
         report.command_line = Some(kernel_command_line(&config));

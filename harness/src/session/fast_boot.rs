@@ -8,7 +8,7 @@ use crate::{
     kernels::{Kernel, Kernels},
     report::terminal::Line,
     support::stop::Stop,
-    vm::{Choice, Config, Mode, Qemu, Template, Templates, boot_profile::BootProfile},
+    vm::{Choice, Config, Qemu, Template, Templates, boot_profile::BootProfile},
 };
 
 /// How a kernel boots.
@@ -33,11 +33,6 @@ impl Boot {
             accelerator,
             template_of: None,
         }
-    }
-
-    /// The second attempt after this boot failed: the published image, and TCG if KVM failed.
-    pub fn again(&self, kernel: &Kernel, mode: Mode, why: &str) -> Self {
-        Self::plain(kernel, self.accelerator.again(mode, why))
     }
 
     /// Boots by the boot profile, with the uncompressed image if it can be unpacked.

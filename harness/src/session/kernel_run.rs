@@ -228,10 +228,11 @@ impl Setup {
             match ended {
                 VmEnd::Infra(why) if failures + 1 < ATTEMPTS => {
                     failures += 1;
-                    let note = format!("tried once more, because: {why}");
+                    let hint = self.accelerator.hint();
+                    let note = format!("tried once more, because: {why}{hint}");
                     line.note(&note);
                     report.warnings.push(note);
-                    boot = boot.again(kernel, options.accel, &why);
+                    boot = Boot::plain(kernel, self.accelerator.clone());
                 }
                 VmEnd::Crashed(restart) if !watch.is_complete() => {
                     if report.restarts.len() == MAX_RESTARTS {

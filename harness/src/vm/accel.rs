@@ -68,15 +68,11 @@ impl Choice {
         }
     }
 
-    /// The accelerator for a second attempt: TCG after KVM failed, unless the user requested KVM.
-    pub fn again(&self, mode: Mode, why: &str) -> Self {
-        if mode == Mode::Auto && self.accelerator == Accelerator::Kvm {
-            Self {
-                accelerator: Accelerator::Tcg,
-                reason: format!("with KVM: {why}"),
-            }
-        } else {
-            self.clone()
+    /// What to do about a failure that may be the accelerator's: the test of KVM does not use QEMU.
+    pub fn hint(&self) -> &'static str {
+        match self.accelerator {
+            Accelerator::Kvm => "; if KVM is the reason, use `--accel tcg`",
+            Accelerator::Tcg => "",
         }
     }
 }
@@ -245,20 +241,6 @@ mod tests {
 
     fn unusable() -> Kvm {
         Kvm::Unusable("/dev/kvm is missing".into())
-    }
-
-    #[test]
-    fn kvm_failure_is_retried_only_if_kvm_was_requested() {
-        let choice = |accelerator| Choice {
-            accelerator,
-            reason: "fast".into(),
-        };
-        let (kvm, tcg) = (choice(Accelerator::Kvm), choice(Accelerator::Tcg));
-        let second = kvm.again(Mode::Auto, "QEMU failed");
-        assert_eq!(second.accelerator, Accelerator::Tcg);
-        assert_eq!(second.reason, "with KVM: QEMU failed");
-        assert_eq!(kvm.again(Mode::Kvm, "QEMU failed"), kvm);
-        assert_eq!(tcg.again(Mode::Auto, "QEMU failed"), tcg);
     }
 
     #[test]

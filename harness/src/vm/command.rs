@@ -135,12 +135,13 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
     device
 }
 
+/// TCG runs all virtual CPUs in one thread. With a thread for each, a CPU may execute a breakpoint (`int3`) that the kernel
+/// has replaced already, when a program is detached that another CPU runs: kernels from 7.0 on panic, with QEMU 7.2 often,
+/// with 10.0 now and then.
 fn accelerator(config: &Config<'_>) -> String {
     let name = config.accelerator.name();
     match config.accelerator {
-        Accelerator::Tcg if config.cpus > 1 && !config.cpu_threads => {
-            format!("{name},thread=single")
-        }
+        Accelerator::Tcg if config.cpus > 1 => format!("{name},thread=single"),
         Accelerator::Tcg | Accelerator::Kvm => name.to_owned(),
     }
 }
@@ -285,7 +286,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::vm::Qemu;
 
     fn strings(arguments: &[OsString]) -> Vec<&str> {
         arguments
@@ -338,22 +338,20 @@ mod tests {
     }
 
     #[test]
-    fn several_cpus_share_a_thread_unless_qemu_is_new_enough() {
-        let accelerator = |version: &str, cpus| {
-            let qemu = Qemu {
-                path: "/qemu".into(),
-                version: version.into(),
-            };
-            let all = arguments_of(|config| config.set_cpus(cpus, &qemu));
-            let at = all
-                .iter()
-                .position(|argument| argument == "-accel")
-                .unwrap();
-            all[at + 1].to_str().unwrap().to_owned()
-        };
-        assert_eq!(accelerator("7.2.22", 1), "tcg");
-        assert_eq!(accelerator("7.2.22", 2), "tcg,thread=single");
-        assert_eq!(accelerator("10.0.0", 2), "tcg");
+    fn cpus_share_a_thread_under_tcg() {
+        for (accelerator, cpus, expected) in [
+            (Accelerator::Tcg, 1, "tcg"),
+            (Accelerator::Tcg, 2, "tcg,thread=single"),
+            (Accelerator::Kvm, 2, "kvm"),
+        ] {
+            let all = arguments_of(|config| {
+                config.accelerator = accelerator;
+                config.cpus = cpus;
+            });
+            let all = strings(&all);
+            let pair = ["-accel", expected];
+            assert!(all.windows(2).any(|window| window == pair), "{all:?}");
+        }
     }
 
     #[test]

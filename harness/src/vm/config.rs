@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::accel::Accelerator;
-use super::qemu::Qemu;
 use super::template::Template;
 use crate::initramfs::cpio;
 
@@ -24,8 +23,6 @@ pub struct Config<'a> {
     pub icount: bool,
     /// Virtual CPUs.
     pub cpus: u32,
-    /// Whether TCG runs each virtual CPU in a thread of its own: see [`Config::set_cpus`].
-    pub(crate) cpu_threads: bool,
     /// More arguments for the kernel, after the harness's own.
     pub kernel_args: Vec<String>,
     /// Time limits.
@@ -64,7 +61,6 @@ impl<'a> Config<'a> {
             memory_mib: 512,
             icount: false,
             cpus: 1,
-            cpu_threads: false,
             kernel_args: Vec::new(),
             limits: Limits::default(),
             token: cpio::token(),
@@ -72,12 +68,6 @@ impl<'a> Config<'a> {
             template: None,
             keep: None,
         }
-    }
-
-    /// Sets the number of virtual CPUs. They run in parallel if this QEMU can do so.
-    pub fn set_cpus(&mut self, cpus: u32, qemu: &Qemu) {
-        self.cpus = cpus;
-        self.cpu_threads = cpus > 1 && qemu.has_safe_threads();
     }
 
     /// The same VM, started from a template.

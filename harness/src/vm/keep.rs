@@ -105,7 +105,8 @@ pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
         events: Path::new("/dev/stderr"),
         role: None,
     };
-    shell_line(&qemu.path, &arguments(&config, &paths))
+    let own = qemu.sandbox().chain(arguments(&config, &paths));
+    shell_line(&qemu.path, &own.collect::<Vec<_>>())
 }
 
 /// The absolute path, or the path itself if there is no current folder.

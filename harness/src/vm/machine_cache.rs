@@ -1,4 +1,4 @@
-//! What is cached about this machine: the version of QEMU, and the speed of KVM.
+//! What is cached about this machine: version and sandbox of QEMU, and the speed of KVM.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -32,6 +32,7 @@ struct Program {
     inode: u64,
     modified: (i64, i64),
     version: String,
+    has_sandbox: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,14 +61,15 @@ impl MachineCache {
         }
     }
 
-    /// The version of the program at `path`, if the file is unchanged.
-    pub(super) fn version(&self, path: &Path) -> Option<&str> {
+    /// Version of the QEMU at `path`, and whether it has a sandbox, if the file is unchanged.
+    pub(super) fn qemu(&self, path: &Path) -> Option<(&str, bool)> {
         let cached = self.qemu.as_ref()?;
-        (*cached == Program::at(path, &cached.version)?).then_some(&cached.version)
+        let (version, has_sandbox) = (cached.version.as_str(), cached.has_sandbox);
+        (*cached == Program::at(path, version, has_sandbox)?).then_some((version, has_sandbox))
     }
 
-    pub(super) fn learn_version(&mut self, path: &Path, version: &str) {
-        self.qemu = Program::at(path, version);
+    pub(super) fn learn_qemu(&mut self, path: &Path, version: &str, has_sandbox: bool) {
+        self.qemu = Program::at(path, version, has_sandbox);
         self.write();
     }
 
@@ -90,7 +92,7 @@ impl MachineCache {
 }
 
 impl Program {
-    fn at(path: &Path, version: &str) -> Option<Self> {
+    fn at(path: &Path, version: &str, has_sandbox: bool) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self {
             path: path.to_owned(),
@@ -98,6 +100,7 @@ impl Program {
             inode: metadata.ino(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             version: version.to_owned(),
+            has_sandbox,
         })
     }
 }
@@ -112,18 +115,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cached_qemu_version_is_dropped_when_the_file_changes() {
+    fn cached_qemu_is_dropped_when_the_file_changes() {
         let cache = tempfile::tempdir().unwrap();
         let program = cache.path().join("qemu");
         fs::write(&program, "one").unwrap();
         let mut cached = MachineCache::read(cache.path());
-        assert_eq!(cached.version(&program), None);
-        cached.learn_version(&program, "7.2");
+        assert_eq!(cached.qemu(&program), None);
+        cached.learn_qemu(&program, "7.2", true);
         let cached = MachineCache::read(cache.path());
-        assert_eq!(cached.version(&program), Some("7.2"));
-        assert_eq!(cached.version(cache.path()), None);
+        assert_eq!(cached.qemu(&program), Some(("7.2", true)));
+        assert_eq!(cached.qemu(cache.path()), None);
         fs::write(&program, "another").unwrap();
-        assert_eq!(cached.version(&program), None);
+        assert_eq!(cached.qemu(&program), None);
     }
 
     #[test]

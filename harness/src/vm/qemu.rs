@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,10 +21,12 @@ const VARIABLE: &str = "QEMU";
 /// The time limit for `qemu-system-x86_64 --version`, which takes some ten milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The first major version whose TCG may run each virtual CPU in a thread of its own. With 7.2, kernels from 7.0 on panic
-/// while a program is detached and another CPU runs it: that CPU executes a breakpoint (`int3`) that the kernel has
-/// replaced already. 10.0 and 11.1 do not do that; versions between were not run.
-const SAFE_THREADS: u32 = 10;
+/// The system calls that QEMU denies itself, once it has its devices: obsolete ones, those that gain privileges, start
+/// programs, or change priorities and resource limits.
+const SANDBOX: [&str; 2] = [
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+];
 
 /// A QEMU whose version is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Qemu {
     pub path: PathBuf,
     /// Its version, as `7.2.22`.
     pub version: String,
+    /// Whether it is built with a sandbox (seccomp).
+    pub has_sandbox: bool,
 }
 
 impl Qemu {
@@ -48,46 +52,34 @@ impl Qemu {
     pub fn find_known(cache: &Path) -> Result<Self> {
         let path = locate(env::var_os(VARIABLE), env::var_os("PATH").as_deref())?;
         let mut cached = MachineCache::read(cache);
-        if let Some(version) = cached.version(&path) {
+        if let Some((version, has_sandbox)) = cached.qemu(&path) {
             let version = version.to_owned();
-            return Ok(Self { path, version });
+            return Ok(Self {
+                path,
+                version,
+                has_sandbox,
+            });
         }
         let found = Self::at(&path)?;
-        cached.learn_version(&path, &found.version);
+        cached.learn_qemu(&path, &found.version, found.has_sandbox);
         Ok(found)
     }
 
-    /// Whether TCG may run each virtual CPU in a thread of its own.
-    pub(super) fn has_safe_threads(&self) -> bool {
-        let major = self.version.split('.').next().unwrap_or_default();
-        major.parse().is_ok_and(|major: u32| major >= SAFE_THREADS)
+    /// The arguments that narrow what QEMU itself may do, and that change nothing for the guest.
+    pub(super) fn sandbox(&self) -> impl Iterator<Item = OsString> {
+        let arguments = SANDBOX.into_iter().filter(|_| self.has_sandbox);
+        arguments.map(OsString::from)
     }
 
     /// The QEMU at `path`.
     pub fn at(path: &Path) -> Result<Self> {
-        let mut command = Command::new(path);
-        command
-            .arg("--version")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
         let shown = path.display();
-        let mut process =
-            Process::spawn(command, &[]).with_context(|| format!("cannot run {shown}"))?;
-        if !process.wait(PATIENCE)? {
-            bail!("`{shown} --version` did not end within {PATIENCE:?}: is it a QEMU?");
-        }
-        let mut output = Vec::new();
-        if let Some(stdout) = process.stdout() {
-            process.end()?;
-            stdout.take(4096).read_to_end(&mut output)?;
-        }
-        let status = process.end()?;
-        let output = String::from_utf8_lossy(&output);
+        let (status, output) = ask(path, &[])?;
         match version(&output) {
             Some(version) if status.success() => Ok(Self {
                 path: path.to_owned(),
                 version: version.to_owned(),
+                has_sandbox: accepts_sandbox(path),
             }),
             _ => bail!(
                 "`{shown} --version` ended with {status} and printed {:?}: this is not a QEMU",
@@ -95,6 +87,35 @@ impl Qemu {
             ),
         }
     }
+}
+
+/// Whether QEMU prints its version after it has read these arguments: it refuses unknown ones before.
+fn accepts_sandbox(path: &Path) -> bool {
+    ask(path, &SANDBOX).is_ok_and(|(status, output)| status.success() && version(&output).is_some())
+}
+
+/// Runs QEMU with these arguments and `--version`, and returns its status and the beginning of its output.
+fn ask(path: &Path, arguments: &[&str]) -> Result<(ExitStatus, String)> {
+    let mut command = Command::new(path);
+    command
+        .args(arguments)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let shown = path.display();
+    let mut process =
+        Process::spawn(command, &[]).with_context(|| format!("cannot run {shown}"))?;
+    if !process.wait(PATIENCE)? {
+        bail!("`{shown} --version` did not end within {PATIENCE:?}: is it a QEMU?");
+    }
+    let mut output = Vec::new();
+    if let Some(stdout) = process.stdout() {
+        process.end()?;
+        stdout.take(4096).read_to_end(&mut output)?;
+    }
+    let status = process.end()?;
+    Ok((status, String::from_utf8_lossy(&output).into_owned()))
 }
 
 fn locate(named: Option<OsString>, path: Option<&OsStr>) -> Result<PathBuf> {
@@ -144,19 +165,22 @@ mod tests {
         }
     }
 
+    /// A program that prints a version, and refuses `-sandbox` if it is built without.
     #[test]
-    fn only_new_versions_run_cpus_in_threads() {
-        for (version, safe) in [
-            ("7.2.22", false),
-            ("9.2.0", false),
-            ("10.0.0", true),
-            ("x", false),
-        ] {
-            let qemu = Qemu {
-                path: PathBuf::new(),
-                version: version.into(),
-            };
-            assert_eq!(qemu.has_safe_threads(), safe, "{version}");
+    fn sandbox_is_used_if_qemu_accepts_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (refuses, has_sandbox) in [("none", false), ("-sandbox", false), ("nothing", true)] {
+            let program = dir.path().join(refuses);
+            let text = format!(
+                "#!/bin/sh\n[ \"$1\" = {refuses} ] && exit 1\n\
+                 [ {refuses} = none ] && [ $# -gt 1 ] && exit 0\n\
+                 echo QEMU emulator version 10.0.0\n"
+            );
+            std::fs::write(&program, text).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let qemu = Qemu::at(&program).unwrap();
+            assert_eq!(qemu.has_sandbox, has_sandbox, "{refuses}");
+            assert_eq!(qemu.sandbox().count(), if has_sandbox { 2 } else { 0 });
         }
     }
 

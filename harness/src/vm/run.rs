@@ -88,6 +88,7 @@ impl Vm {
 
         let mut command = Command::new(&qemu.path);
         command
+            .args(qemu.sandbox())
             .args(arguments(config, &paths))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

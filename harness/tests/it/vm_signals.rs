@@ -11,12 +11,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use crate::support::{harness, kernel_options, report_file, run, scenarios};
+use crate::support::{harness, report_file, run, scenarios};
 use crate::vm_templates;
-use ::harness::kernels::{Kernels, Silent};
+use ::harness::vm::Qemu;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,65 +155,12 @@ fn second_attempt_counts_and_files_of_the_first_are_kept() {
     }
 }
 
-#[test]
-fn exec_and_a_run_do_without_a_kvm_that_looks_well_and_fails() {
-    if fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_err()
-    {
-        eprintln!("left out: there is no /dev/kvm that could look well");
-        return;
-    }
-    let kernels = Kernels::open(kernel_options()).unwrap();
-    let kernel = kernels.resolve("5.10", &Silent).unwrap();
-    let image = kernels.fetch(&kernel, &Silent).unwrap().image;
-    let image = image.to_str().unwrap();
-
-    let dir = tempfile::tempdir().unwrap();
-    let known = serde_json::json!({ "kvm": {
-        "boot": fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap(),
-        "measured": SystemTime::now(),
-        "instructions_per_second": 1e9,
-    }});
-    let script = dir.path().join("qemu");
-    let text = "#!/bin/sh\n\
-         [ \"$1\" = --version ] && exec qemu-system-x86_64 --version\n\
-         case \" $* \" in *accel*kvm*) echo kvm >> \"$0.log\"; kill -9 $$ ;; esac\n\
-         echo other >> \"$0.log\"; exec qemu-system-x86_64 \"$@\"\n";
-    write_script(&script, text);
-    for (args, last) in [
-        (&["exec"][..], &["--", "echo", "it ran"][..]),
-        (&["--scenario", "attach"], &[]),
-    ] {
-        fs::write(dir.path().join("machine.json"), known.to_string()).unwrap();
-        let mut command = harness(args);
-        command.args(["--kernel-image", image, "--cache-dir"]);
-        command.arg(dir.path()).args(last).env("QEMU", &script);
-        let ran = run(&mut command);
-        assert_eq!(ran.status, 0, "{}", ran.stderr);
-        ran.says(&["tried once more, because: QEMU was killed"]);
-        if last.is_empty() {
-            let kernel = &ran.report()["kernels"][0];
-            assert_eq!(kernel["accelerator"], "tcg");
-            let reason = kernel["accelerator_reason"].as_str().unwrap();
-            assert!(reason.starts_with("with KVM: QEMU was killed"), "{reason}");
-        } else {
-            assert_eq!(ran.stdout, "it ran\n");
-        }
-        let log = dir.path().join("qemu.log");
-        assert_eq!(fs::read_to_string(&log).unwrap(), "kvm\nother\n");
-        fs::remove_file(&log).unwrap();
-    }
-}
-
 /// A QEMU that is killed when it starts a VM: `always`, or `once`. It prints the first line of the console.
 fn a_qemu_that_dies(dir: &Path, how_often: &str) -> PathBuf {
     let script = dir.join("qemu");
     let text = format!(
         "#!/bin/sh\n\
-         [ \"$1\" = --version ] && exec qemu-system-x86_64 --version\n\
+         case \" $* \" in *\" --version \"*) exec qemu-system-x86_64 \"$@\" ;; esac\n\
          [ {how_often} = once ] && [ -e \"$0.log\" ] && exec qemu-system-x86_64 \"$@\"\n\
          echo started >> \"$0.log\"\n\
          for argument; do case $argument in file,id=console,*) \
@@ -245,6 +192,10 @@ fn signalled(number: i32) -> (Value, std::process::ExitStatus) {
     });
     let vms = children(&child);
     assert_eq!(vms.len(), 1, "not one VM");
+    if Qemu::find().unwrap().has_sandbox {
+        let status = fs::read_to_string(vms[0].join("status")).unwrap();
+        assert!(status.contains("Seccomp:\t2"), "no sandbox: {status}");
+    }
     signal(&child, number);
     let status = child.wait().unwrap();
     until("the VM is gone", || !vms[0].exists());

@@ -22,12 +22,11 @@ impl Ebpf {
         let Some(Err(misfit)) = object.struct_ops(program, check.kernel.btf)? else {
             return Ok(None);
         };
-        let (effect, hint) = match misfit {
-            Misfit::NoStruct(_) => (Effect::Depends, "; a module may have it"),
-            Misfit::Different(_) => (Effect::Refused, ""),
+        let effect = match misfit {
+            Misfit::NoStruct(_) => Effect::Depends,
+            Misfit::Different(_) => Effect::Refused,
         };
-        let reason = format!("{misfit}{hint}");
-        let kind = MissingKind::Target;
+        let (kind, reason) = (MissingKind::Target, misfit.to_string());
         Ok(Some(Missing::new(effect, kind, &target.name, &reason)))
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Guest<'a> {
         );
         config.kernel_args.clone_from(&fastest.arguments);
         config.memory_mib = self.memory_mib;
-        config.set_cpus(self.args.cpus, &qemu);
+        config.cpus = self.args.cpus;
         config.keep = self.args.keep.as_deref();
         config.limits = Limits {
             program: Some(limit),
@@ -153,11 +153,11 @@ impl<'a> Guest<'a> {
             return Ok(ran);
         }
         let why = ran.finished.ending.to_string();
-        line.note(&format!("tried once more, because: {why}"));
-        let again = fastest.again(&self.kernel, self.args.accel, &why);
+        let hint = fastest.accelerator.hint();
+        line.note(&format!("tried once more, because: {why}{hint}"));
+        let again = Boot::plain(&self.kernel, fastest.accelerator.clone());
         config.kernel = &again.image;
         config.kernel_args.clone_from(&again.arguments);
-        config.accelerator = again.accelerator.accelerator;
         self.boot(&qemu, &config, board, interrupt)
     }
 

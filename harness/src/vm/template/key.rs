@@ -73,6 +73,7 @@ mod tests {
         let qemu = Qemu {
             path: program.clone(),
             version: "7.2".into(),
+            has_sandbox: false,
         };
         let newer = Qemu {
             version: "7.3".into(),
