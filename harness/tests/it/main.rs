@@ -54,4 +54,6 @@ mod vm_templates;
 #[cfg(feature = "vm-tests")]
 mod vm_tools;
 #[cfg(feature = "vm-tests")]
+mod vm_tutorial;
+#[cfg(feature = "vm-tests")]
 mod vm_vendor;

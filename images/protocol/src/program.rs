@@ -96,6 +96,8 @@ pub struct ShellCommand {
     pub shell: String,
     /// The script for `-c`.
     pub script: String,
+    /// The folder in which it runs: that of the harness.
+    pub folder: String,
     /// Its time limit in seconds.
     pub limit_s: u64,
     /// Additional environment variables.

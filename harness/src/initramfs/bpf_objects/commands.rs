@@ -1,8 +1,8 @@
 //! The commands that run in the VM, and the host files that they need: `--prepare`, `--trigger`, `--command`, `--file`.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use protocol::program::{ShellCommand, TIME_LIMIT};
 
 use super::ObjectArgs;
@@ -55,9 +55,12 @@ fn command(
 ) -> Result<ShellCommand> {
     let shell = files.command(&["sh".into(), "-c".into(), script.into()]);
     let shell = shell.map_err(|error| usage(format!("{option}: {error}")))?;
+    let folder = env::current_dir().context("there is no current directory")?;
+    files.dir(&folder, 0o755)?;
     Ok(ShellCommand {
         shell: shell.display().to_string(),
         script: script.to_owned(),
+        folder: folder.display().to_string(),
         limit_s: limit.as_secs(),
         environment: Vec::new(),
     })

@@ -28,7 +28,7 @@ use self::{
 };
 use crate::initramfs::cpio::{ImageError, Initramfs};
 
-/// The limit for a program whose name is only a word of a script.
+/// The limit for a program on PATH whose name is only a word of a script. A path means a program.
 const GUESS_LIMIT: u64 = 16 << 20;
 
 /// The host files of a VM.
@@ -178,7 +178,7 @@ impl HostFiles {
                 continue;
             };
             let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
-            if meta.len() > GUESS_LIMIT && runs {
+            if meta.len() > GUESS_LIMIT && runs && !word.contains('/') {
                 self.notes.push(format!(
                     "{} is left out because it is large: add it with --file if the script runs it",
                     path.display()
@@ -330,4 +330,31 @@ impl Default for HostFiles {
 fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_program_is_added_by_its_path_and_left_out_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("large");
+        let file = fs::File::create(&program).unwrap();
+        file.set_len(GUESS_LIMIT + 1).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+
+        for (word, is_added) in [(program.to_str().unwrap(), true), ("large", false)] {
+            let mut files = HostFiles::new();
+            files.path = dir.path().into();
+            files.add_words(word).unwrap();
+            assert_eq!(files.size() > GUESS_LIMIT, is_added, "{word}");
+            let notes = files.notes().join("\n");
+            assert_eq!(
+                notes.contains("large: add it with --file"),
+                !is_added,
+                "{notes}"
+            );
+        }
+    }
 }

@@ -9,12 +9,17 @@ use crate::supervise;
 
 /// The process that runs the shell command.
 pub(super) fn command(spec: &ShellCommand) -> Command {
-    let ShellCommand { shell, script, .. } = spec;
+    let ShellCommand {
+        shell,
+        script,
+        folder,
+        ..
+    } = spec;
     let mut command = Command::new(shell);
     // `supervise` passes a pipe as the standard input; the command gets none.
     command
         .args(["-c", "exec \"$0\" -c \"$1\" < /dev/null", shell, script])
-        .current_dir("/")
+        .current_dir(folder)
         .envs(spec.environment.iter().cloned())
         .env(
             "PATH",
