@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     /// A source that is old, or wrong, in each place where a workaround looks.
-    const OLD: [(&str, &str); 8] = [
+    const OLD: [(&str, &str); 9] = [
         (
             "arch/x86/kernel/smpboot.c",
             "\tboot_init_stack_canary();\n\tcpu_startup_entry(CPUHP_AP_ONLINE_IDLE);\n",
@@ -153,6 +153,7 @@ mod tests {
             "arch/x86/entry/entry_64.S",
             "idtentry_vc vmm_communication\t\tdo_vmm_communication\n",
         ),
+        ("kernel/Makefile", "\tcat $< | scripts/bin2c; \\\n"),
         (
             "tools/lib/subcmd/subcmd-util.h",
             "\tif (!ret && !size)\n\t\tret = realloc(ptr, 1);\n",
@@ -205,6 +206,11 @@ mod tests {
                 "arch/x86/entry/entry_64.S",
                 ".macro idtentry_vc vector asmsym cfunc\n",
                 &["sev"],
+            ),
+            (
+                "kernel/Makefile",
+                "$(obj)/configs.o: $(obj)/config_data.gz\n",
+                &["bin2c"],
             ),
             (
                 "tools/lib/subcmd/subcmd-util.h",
