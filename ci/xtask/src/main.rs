@@ -1,10 +1,11 @@
-//! The tasks of developers and CI: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`.
+//! The tasks of developers and CI: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`, `release`.
 
 mod bench;
 mod bench_vm;
 mod check;
 mod fuzz;
 mod mutants;
+mod release;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Task {
     Mutants(mutants::Args),
     /// Fuzz the readers of objects and BTF with libFuzzer
     Fuzz(fuzz::Args),
+    /// Build the archive of a release: a static binary, manual pages, completions
+    Release(release::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn run(task: Task) -> Result<()> {
         Task::BenchVm(args) => bench_vm::run(&root, &args),
         Task::Mutants(args) => mutants::run(&shell, &root, &args),
         Task::Fuzz(args) => fuzz::run(&shell, &args),
+        Task::Release(args) => release::run(&shell, &args),
     }
 }
 
