@@ -42,6 +42,7 @@ pub const LOG_MARK: &str = "fexit: the first scenario is about to begin";
 /// The work of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a job has one of them")]
 pub enum Work {
     /// Runs scenarios, then the programs of the user's objects serially.
     Scenarios {
