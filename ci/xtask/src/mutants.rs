@@ -22,38 +22,73 @@ struct Mutant {
 const TRAMPOLINE: &str = "fexit/src/programs/trampoline.rs";
 
 const MUTANTS: &[Mutant] = &[
-    Mutant {
-        name: "attach does nothing",
-        scenario: Some("attach"),
-        file: TRAMPOLINE,
-        find: "let mut fd = self.try_attach(cookie);",
-        replace: r#"let mut fd = std::fs::File::open("/dev/null").map(OwnedFd::from);"#,
-    },
-    Mutant {
-        name: "detach leaves the link open",
-        scenario: Some("detach"),
-        file: TRAMPOLINE,
-        find: "        link.detach()\n",
-        replace: "        std::mem::forget(link);\n        Ok(())\n",
-    },
-    Mutant {
-        name: "take_link hands out another descriptor",
-        scenario: Some("take_link"),
-        file: TRAMPOLINE,
-        find: "self.links.take(link_id)",
-        replace: r#"let link = self.links.take(link_id)?;
+    vm(
+        "attach does nothing",
+        "attach",
+        TRAMPOLINE,
+        "let mut fd = self.try_attach(cookie);",
+        r#"let mut fd = std::fs::File::open("/dev/null").map(OwnedFd::from);"#,
+    ),
+    vm(
+        "detach leaves the link open",
+        "detach",
+        TRAMPOLINE,
+        "        link.detach()\n",
+        "        std::mem::forget(link);\n        Ok(())\n",
+    ),
+    vm(
+        "take_link hands out another descriptor",
+        "take_link",
+        TRAMPOLINE,
+        "self.links.take(link_id)",
+        r#"let link = self.links.take(link_id)?;
         self.links.insert(link);
         std::fs::File::open("/dev/null")
             .map(|file| TracingLink::new(file.into()))
             .map_err(|_| ProgramError::NotAttached)"#,
-    },
-    Mutant {
-        name: "unload closes nothing",
-        scenario: Some("unload"),
-        file: TRAMPOLINE,
-        find: "self.links.clear();\n        self.data.unload()?;",
-        replace: "",
-    },
+    ),
+    vm(
+        "unload closes nothing",
+        "unload",
+        TRAMPOLINE,
+        "self.links.clear();\n        self.data.unload()?;",
+        "",
+    ),
+    vm(
+        "unpin leaves the file",
+        "pin_link",
+        "fexit/src/programs/pin.rs",
+        "fs::remove_file(&self.path)",
+        "Ok(())",
+    ),
+    vm(
+        "an ambiguous name is not refused",
+        "ambiguous_name",
+        "fexit/src/btf/ambiguity.rs",
+        "Some(true) => btf.symbols().duplicates(name),",
+        "Some(true) => Vec::new(),",
+    ),
+    vm(
+        "lost records are not counted",
+        "perf_event_array",
+        "fexit/src/sys/perf_ring.rs",
+        "self.word(body + 8)",
+        "self.word(body + 16)",
+    ),
+    vm(
+        "a link has another program",
+        "link_info",
+        "fexit/src/programs/info.rs",
+        "program_id: info.prog_id,",
+        "program_id: info.id,",
+    ),
+    vm(
+        "the main function stands for a subprogram",
+        "subprogram_target",
+        "fexit/src/programs/target.rs",
+        "Some(_) => matches.first().copied(),",
+        "Some(_) => names.first(),",
+    ),
     unit(
         "a link is created without its cookie",
         "fexit/src/sys/program.rs",
@@ -132,7 +167,63 @@ const MUTANTS: &[Mutant] = &[
         "    retval: u32,\n    data_size_in: u32,\n",
         "    data_size_in: u32,\n    retval: u32,\n",
     ),
+    unit(
+        "the sizes of key and value change places",
+        "fexit/src/sys/map.rs",
+        "            key_size: map.key_size,\n            value_size: map.value_size,\n",
+        "            key_size: map.value_size,\n            value_size: map.key_size,\n",
+    ),
+    unit(
+        "the size of a ring buffer is not rounded",
+        "fexit/src/maps/create.rs",
+        "ring_size(size, sys::page_size()),",
+        "size,",
+    ),
+    unit(
+        "constants are not frozen",
+        "fexit/src/maps/create.rs",
+        "sys::map_freeze(fd.as_fd()).map_err(error(\"BPF_MAP_FREEZE\"))?;",
+        "let _ = sys::map_freeze;",
+    ),
+    unit(
+        "an element is written without its flags",
+        "fexit/src/sys/map.rs",
+        "elem(bpf_cmd::BPF_MAP_UPDATE_ELEM, map, key, addr(value), flags)",
+        "elem(bpf_cmd::BPF_MAP_UPDATE_ELEM, map, key, addr(value), flags & 0)",
+    ),
+    unit(
+        "information on functions is passed as that on lines",
+        "fexit/src/sys/program.rs",
+        "            line_info: addr(line_info.0),",
+        "            line_info: addr(func_info.0),",
+    ),
+    unit(
+        "before 5.13 a program is not loaded again",
+        TRAMPOLINE,
+        "if Feature::LinkTarget.missing().is_some() {",
+        "if false {",
+    ),
+    unit(
+        "a low limit on locked memory stays",
+        "fexit/src/sys/mod.rs",
+        "Some(libc::EPERM) && raise_memlock().is_ok()",
+        "Some(libc::EPERM) && raise_memlock().is_err()",
+    ),
 ];
+
+/// A mutant that the unit tests and this scenario must kill.
+const fn vm(
+    name: &'static str,
+    scenario: &'static str,
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+) -> Mutant {
+    Mutant {
+        scenario: Some(scenario),
+        ..unit(name, file, find, replace)
+    }
+}
 
 /// A mutant that no scenario is for.
 const fn unit(
@@ -160,6 +251,10 @@ pub(crate) struct Args {
     /// Run the unit tests only, which needs no VM
     #[arg(long)]
     unit: bool,
+
+    /// Only the mutants whose names contain this text
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
@@ -178,11 +273,16 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
             .transpose()
     };
 
+    let mutants = || {
+        MUTANTS
+            .iter()
+            .filter(|mutant| mutant.name.contains(&args.only))
+    };
     let mut wrong = Vec::new();
     if unit_tests(shell)? != "passed" {
         wrong.push("the unit tests");
     }
-    for mutant in MUTANTS {
+    for mutant in mutants() {
         if let Some((scenario, outcome)) = vm(mutant)? {
             println!("{scenario}, unchanged: {outcome}");
             if outcome != "passed" {
@@ -190,7 +290,7 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
             }
         }
     }
-    for mutant in MUTANTS {
+    for mutant in mutants() {
         let original = shell.read_file(root.join(mutant.file))?;
         ensure!(
             original.matches(mutant.find).count() == 1,
@@ -221,13 +321,17 @@ pub(crate) fn run(shell: &Shell, root: &Path, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs the unit tests of system calls; an error if a mutant does not compile. Layouts are checked when the tests are
+/// Runs the unit tests of system calls and links; an error if a mutant does not compile. Layouts are checked when the tests are
 /// compiled.
 fn unit_tests(shell: &Shell) -> Result<&'static str> {
     cmd!(shell, "cargo check --quiet --locked -p fexit")
         .quiet()
         .run()?;
-    let tests = cmd!(shell, "cargo test --quiet --locked -p fexit --lib -- sys").quiet();
+    let tests = cmd!(
+        shell,
+        "cargo test --quiet --locked -p fexit --lib -- sys fexit_tests"
+    )
+    .quiet();
     let output = tests.ignore_status().ignore_stderr().output()?;
     Ok(if output.status.success() {
         "passed"

@@ -63,7 +63,11 @@ fn load_passes_instructions_licence_name_and_debugging_information() {
         if call.cmd == BPF_PROG_LOAD {
             let load: &mut ProgLoadAttr = call.attr();
             let insns = fake::memory(load.insns, u64::from(load.insn_cnt) * 8);
-            texts.borrow_mut().push((fake::text(load.license), insns));
+            let functions = fake::memory(load.func_info, 8);
+            let line = fake::memory(load.line_info, 16);
+            texts
+                .borrow_mut()
+                .push((fake::text(load.license), insns, functions, line));
         }
         None
     });
@@ -72,7 +76,7 @@ fn load_passes_instructions_licence_name_and_debugging_information() {
         .load_target(&Target::Section, &btf)
         .unwrap();
     let load = last_load(&kernel);
-    let (license, insns) = seen.take().remove(0);
+    let (license, insns, functions, line) = seen.take().remove(0);
     assert_eq!(license, "GPL");
     // `r0 = 0; exit`.
     assert_eq!(
@@ -82,7 +86,15 @@ fn load_passes_instructions_licence_name_and_debugging_information() {
     assert_eq!(load.prog_name, *b"p\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     assert_eq!((load.func_info_cnt, load.func_info_rec_size), (1, 8));
     assert_eq!(load.line_info_rec_size, 16);
-    assert!(load.line_info_cnt > 0 && load.func_info != 0 && load.line_info != 0);
+    assert!(load.line_info_cnt > 0);
+    // Both begin with the offset of their instruction; then come a type, or a file, a line and its number and column.
+    let words = |bytes: &[u8]| -> Vec<u32> {
+        let words = bytes.as_chunks().0.iter();
+        words.map(|&word| u32::from_ne_bytes(word)).collect()
+    };
+    let (function, line) = (words(&functions), words(&line));
+    assert!(function[0] == 0 && function[1] > 0, "{function:?}");
+    assert!(line[0] == 0 && line[3] >> 10 > 0, "{line:?}");
     assert_ne!(load.prog_btf_fd, 0);
     let unused = (
         load.kern_version,
