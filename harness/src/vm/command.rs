@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::LazyLock;
 
+use protocol::output::BYTES;
+use protocol::shared_memory::{ARCHIVE_SLOT, OUTPUT_SLOT};
+
 use super::accel::Accelerator;
 use super::channel::inherited;
 use super::config::{Config, Streams};
@@ -72,6 +75,7 @@ fn devices(config: &Config<'_>, paths: &Paths<'_>) -> Vec<Device> {
         serial("console", paths.console, &["console=ttyS0"]),
         serial("events", paths.events, &[]),
         streams(config.streams.as_ref()),
+        output_memory(config.streams.as_ref()),
         exit_on_panic(),
         log_level(),
         skipped_tests(config.accelerator),
@@ -155,16 +159,33 @@ fn cpu(accelerator: Accelerator) -> &'static str {
     }
 }
 
-/// The memory of a PCI device that the guest can map; see [`protocol::handover`].
+/// The shared memory with the archive of a restored VM; see [`protocol::handover`].
 fn window(role: &Role) -> Device {
     let (mut device, parts) = (Device::default(), role.parts());
     let options = format!("readonly=on,{}", role.share());
     let window = memory("window", parts.window_bytes, &parts.window, &options);
     device.qemu.extend(window);
-    // Without `master` QEMU refuses to save a VM that has it.
-    let options = "ivshmem-plain,memdev=window,master=on";
-    device.qemu.extend(["-device".into(), options.into()]);
+    device.qemu.extend(shared_memory("window", ARCHIVE_SLOT));
     device
+}
+
+/// The shared memory for the output of a program, if it is connected; see [`protocol::output`]. QEMU cannot save a VM and
+/// restore it with memory that stays shared, so a template is saved without: a restored guest finds a new device.
+fn output_memory(streams: Option<&Streams<'_>>) -> Device {
+    let Some(file) = streams.and_then(|streams| streams.memory) else {
+        return Device::default();
+    };
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let object = format!("memory-backend-file,id=output,size={BYTES},mem-path={path},share=on");
+    let mut device = Device::new(&["-object", &object], &[]);
+    device.qemu.extend(shared_memory("output", OUTPUT_SLOT));
+    device
+}
+
+/// The PCI device with the memory of this id. Without `master` QEMU refuses to save a VM that has it.
+fn shared_memory(id: &str, slot: u8) -> [OsString; 2] {
+    let device = format!("ivshmem-plain,memdev={id},master=on,addr={slot:#x}");
+    ["-device".into(), device.into()]
 }
 
 fn memory(id: &str, size: u64, file: &OwnedFd, options: &str) -> [OsString; 2] {
@@ -211,7 +232,7 @@ fn serial(id: &str, path: &Path, kernel: &[&str]) -> Device {
 
 /// The ports for the streams of a program, if there is one. QEMU inherits the descriptors.
 fn streams(streams: Option<&Streams<'_>>) -> Device {
-    let Some(Streams { output, input }) = streams else {
+    let Some(Streams { output, input, .. }) = streams else {
         return Device::default();
     };
     let output = output.map_or("null,id=output".to_owned(), |end| {

@@ -44,6 +44,8 @@ pub struct Streams<'a> {
     pub output: Option<BorrowedFd<'a>>,
     /// One of two connected sockets.
     pub input: Option<BorrowedFd<'a>>,
+    /// A file of [`protocol::output::BYTES`], for the output as well.
+    pub memory: Option<BorrowedFd<'a>>,
 }
 
 /// A restored VM reports within a second, and within a few seconds on a busy machine. In addition it unpacks the archive,

@@ -95,7 +95,8 @@ impl Vm {
             .stderr(Stdio::piped());
         let mut fds: Vec<_> = fds.into_iter().map(AsRawFd::as_raw_fd).collect();
         if let Some(streams) = &config.streams {
-            let ends = [streams.output, streams.input].into_iter().flatten();
+            let ends = [streams.output, streams.input, streams.memory];
+            let ends = ends.into_iter().flatten();
             fds.extend(ends.map(|end| end.as_raw_fd()));
         }
         let started = Instant::now();

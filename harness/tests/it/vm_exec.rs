@@ -195,9 +195,13 @@ fn template_handover_memory_is_cleared() {
         }
     "#;
     compile(&["-oreads"], program, dir.path());
-    let script = "./reads $(dirname $(grep -l 0x1110 /sys/bus/pci/devices/*/device))/resource2";
-    let options = ["--accel", "tcg", "--file", "reads"];
-    let mut exec = exec(dir.path(), &options, &["sh", "-c", script]);
+    let memory = protocol::shared_memory::directory(protocol::shared_memory::ARCHIVE_SLOT);
+    let options = ["--accel", "tcg"];
+    let mut exec = exec(
+        dir.path(),
+        &options,
+        &["./reads", &format!("{memory}/resource2")],
+    );
     let output = exec.output().unwrap();
     assert_said(&output, 0, &[]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "it is empty\n");
@@ -248,6 +252,64 @@ fn stdin_is_passed_completely_up_to_eof() {
     writer.join().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout == input, "{} bytes", output.stdout.len());
+}
+
+/// Numbers from 0 on, as words, without a copy in memory.
+#[track_caller]
+fn assert_numbers(stream: impl std::io::Read, count: u64) {
+    let mut stream = std::io::BufReader::new(stream);
+    for number in 0..count {
+        let mut word = [0; 8];
+        stream.read_exact(&mut word).unwrap();
+        assert_eq!(u64::from_le_bytes(word), number);
+    }
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "nothing follows");
+}
+
+#[test]
+fn long_output_arrives_complete_in_order_and_apart() {
+    const STDOUT: u64 = 50_000_000 / 8;
+    const STDERR: u64 = STDOUT / 10;
+    let dir = tempfile::tempdir().unwrap();
+    let program = r#"
+        #include <stdlib.h>
+        #include <unistd.h>
+        static unsigned long words[2][10000], next[2];
+        static void put(int stream, unsigned long count) {
+            for (unsigned long i = 0; i < count; i++)
+                words[stream][i] = next[stream]++;
+            char *at = (char *)words[stream], *end = at + count * 8;
+            while (at < end) {
+                long written = write(stream + 1, at, end - at);
+                if (written <= 0)
+                    exit(1);
+                at += written;
+            }
+        }
+        int main(void) {
+            for (int round = 0; round < 625; round++)
+                put(0, 10000), put(1, 1000);
+            return 0;
+        }
+    "#;
+    compile(&["-O2", "-static", "-onumbers"], program, dir.path());
+    for options in [
+        &["--kernel", "5.10"][..],
+        &["--kernel", "7.3"],
+        &["--kernel", "7.3", "--no-template"],
+    ] {
+        let mut exec = harness(&["exec"]);
+        exec.args(options).args(["--", "./numbers"]);
+        exec.current_dir(dir.path()).stdin(Stdio::null());
+        exec.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = exec.spawn().unwrap();
+        let errors = child.stderr.take().unwrap();
+        // A warning that the output passes the serial port would be among the numbers.
+        let errors = std::thread::spawn(move || assert_numbers(errors, STDERR));
+        assert_numbers(child.stdout.take().unwrap(), STDOUT);
+        errors.join().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

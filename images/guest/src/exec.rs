@@ -1,4 +1,5 @@
-//! Runs one command of the host and relays its standard streams over the serial ports.
+//! Runs one command of the host and relays its standard streams over the serial ports, its output through shared memory
+//! if that can be mapped.
 //!
 //! Reading a port never blocks on the command: input is buffered here until the command reads it, and only then does the
 //! host send more. Writing to a port blocks until the host reads, and the command blocks with it.
@@ -12,38 +13,43 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use protocol::event::{Event, Exit};
-use protocol::frame::{CONTENT_LIMIT, Decoder, Frame, WINDOW, Window};
-use protocol::job::{Command, INPUT_PORT, OUTPUT_PORT, Streams};
+use protocol::frame::{Decoder, Frame, WINDOW, Window};
+use protocol::job::{Command, INPUT_PORT, Streams};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcdrain, tcsetwinsize};
+use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::output::{Output, Relayed};
 use crate::port::{self, Port};
 use crate::{child_exit, session, supervise};
 
 /// Runs the command and reports how it ended.
 pub(crate) fn run(spec: &Command, port: &mut Port) -> Result<()> {
     let start = Instant::now();
-    let how = relay(spec, || port.send(&Event::Running))?;
+    let how = relay(spec, port)?;
     let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     port.send(&Event::Exited { how, duration_us })?;
     port.send(&Event::Done { scenarios: 0 })
 }
 
-/// Runs the command and waits until the host has received its output. Calls `ready` once the ports are open: input that
-/// the host sends earlier is lost.
-fn relay(spec: &Command, ready: impl FnOnce() -> Result<()>) -> Result<Exit> {
-    let ports = Ports::open(spec.streams)?;
-    ready()?;
+/// Runs the command and waits until the host has received its output. Reports it as running once the ports are open: input
+/// that the host sends earlier is lost.
+fn relay(spec: &Command, events: &mut Port) -> Result<Exit> {
+    let (ports, slow) = Ports::open(spec.streams)?;
+    if let Some(why) = slow {
+        let message = format!("the output passes a serial port, at most 0.5 MB/s: {why}");
+        events.send(&Event::Warning { message })?;
+    }
+    events.send(&Event::Running)?;
     let mut relay = Relay::start(spec, ports)?;
     let status = relay.run()?;
     supervise::kill_descendants();
     // What descendants wrote before they were killed.
     relay.drain()?;
-    tcdrain(&relay.ports.to_host).context("cannot drain the port for output")?;
+    relay.ports.output.drain()?;
     Ok(how(status))
 }
 
@@ -56,17 +62,17 @@ fn how(status: ExitStatus) -> Exit {
 }
 
 struct Ports {
-    to_host: File,
+    output: Output,
     from_host: Option<File>,
 }
 
 impl Ports {
-    fn open(streams: Streams) -> Result<Self> {
+    /// Also returns why the output is slow, if it is.
+    fn open(streams: Streams) -> Result<(Self, Option<String>)> {
         let has_input = streams != Streams::Output;
-        Ok(Self {
-            to_host: port::open(OUTPUT_PORT)?,
-            from_host: has_input.then(|| port::open(INPUT_PORT)).transpose()?,
-        })
+        let (output, slow) = Output::open()?;
+        let from_host = has_input.then(|| port::open(INPUT_PORT)).transpose()?;
+        Ok((Self { output, from_host }, slow))
     }
 }
 
@@ -212,41 +218,22 @@ impl Relay {
     /// Writes what the command can take without blocking.
     fn feed(&mut self) -> Result<()> {
         if let Some(taken) = self.input.feed() {
-            self.send(&Frame::Taken(u16::try_from(taken)?))?;
+            let taken = Frame::Taken(u16::try_from(taken)?);
+            self.ports.output.send(&taken)?;
         }
         Ok(())
     }
 
-    /// Relays a chunk of output. Returns false at the end of the stream.
+    /// Relays a chunk of output. Returns whether there was one.
     fn send_output(&mut self, index: usize) -> Result<bool> {
-        let mut buffer = [0; CONTENT_LIMIT];
-        let Some(output) = &mut self.outputs[index] else {
+        let Some(stream) = &self.outputs[index] else {
             return Ok(false);
         };
-        let length = match output.read(&mut buffer) {
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            // The last process closed the terminal.
-            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => 0,
-            Err(error) => return Err(error).context("cannot read the output of the command"),
-        };
-        if length == 0 {
+        let relayed = self.ports.output.relay(stream, index == 0)?;
+        if relayed == Relayed::End {
             self.outputs[index] = None;
-            return Ok(false);
         }
-        let bytes = buffer[..length].to_vec();
-        self.send(&match index {
-            0 => Frame::Stdout(bytes),
-            _ => Frame::Stderr(bytes),
-        })?;
-        Ok(true)
-    }
-
-    fn send(&mut self, frame: &Frame) -> Result<()> {
-        self.ports
-            .to_host
-            .write_all(&frame.encode())
-            .context("cannot write to the port for output")
+        Ok(relayed == Relayed::Bytes)
     }
 }
 

@@ -3,4 +3,5 @@
 mod objects;
 pub mod scenario;
 pub mod scenarios;
+pub mod shared_memory;
 pub mod sys;

@@ -14,6 +14,7 @@ mod modules;
 mod mounts;
 mod network;
 mod outcome;
+mod output;
 mod parallel;
 mod perf_mlock;
 mod port;

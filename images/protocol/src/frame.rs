@@ -17,6 +17,10 @@ pub enum Frame {
     Stdout(Vec<u8>),
     /// To the host: standard error.
     Stderr(Vec<u8>),
+    /// To the host: the next bytes of standard output are in the [shared memory](crate::output), this many.
+    SharedStdout(u32),
+    /// To the host: the same for standard error.
+    SharedStderr(u32),
     /// To the host: the command took this many bytes of input.
     Taken(u16),
     /// To the guest: standard input.
@@ -50,6 +54,8 @@ impl Frame {
             Self::Stdin(bytes) => (4, bytes.clone()),
             Self::End => (5, Vec::new()),
             Self::Window(size) => (6, window(*size)),
+            Self::SharedStdout(count) => (7, count.to_le_bytes().to_vec()),
+            Self::SharedStderr(count) => (8, count.to_le_bytes().to_vec()),
         };
         let content = &content[..content.len().min(CONTENT_LIMIT)];
         let [low, high] = (content.len() as u16).to_le_bytes();
@@ -61,6 +67,7 @@ impl Frame {
             let bytes = content.get(at..at + 2)?;
             Some(u16::from_le_bytes(bytes.try_into().ok()?))
         };
+        let count = || Some(u32::from_le_bytes(content.try_into().ok()?));
         match (kind, content.len()) {
             (1, _) => Some(Self::Stdout(content.to_vec())),
             (2, _) => Some(Self::Stderr(content.to_vec())),
@@ -71,6 +78,8 @@ impl Frame {
                 rows: number(0)?,
                 columns: number(2)?,
             })),
+            (7, 4) => count().map(Self::SharedStdout),
+            (8, 4) => count().map(Self::SharedStderr),
             _ => None,
         }
     }
@@ -117,6 +126,8 @@ mod tests {
         vec![
             Frame::Stdout(b"out\n\0\xff".to_vec()),
             Frame::Stderr(vec![b'e'; CONTENT_LIMIT]),
+            Frame::SharedStdout(1 << 20),
+            Frame::SharedStderr(3),
             Frame::Taken(513),
             Frame::Stdin(Vec::new()),
             Frame::End,
@@ -142,6 +153,7 @@ mod tests {
         for garbage in [
             &[0, 0, 0][..],
             &[7, 0, 0],
+            &[9, 0, 0],
             &[1, 1, 16], // one byte too long
             &[3, 1, 0, 0],
             &[5, 1, 0, 0],

@@ -1,14 +1,7 @@
-//! How a restored VM gets its initramfs: through the shared memory of an ivshmem PCI device, which the waiting init has
-//! mapped.
+//! How a restored VM gets its initramfs: through [shared memory](crate::shared_memory), which the waiting init has mapped.
 //!
 //! The memory starts with a [`Header`]; the archive follows at offset [`HEADER`]: the same initramfs as for a cold
 //! boot. A VM is saved with zeroed memory.
-
-/// PCI vendor and device id of `ivshmem`, as in sysfs.
-pub const DEVICE: (&str, &str) = ("0x1af4", "0x1110");
-
-/// The file of the shared memory in the sysfs directory of the device: BAR 2.
-pub const RESOURCE: &str = "resource2";
 
 /// Offset of the archive in bytes: one page.
 pub const HEADER: usize = 4096;

@@ -6,6 +6,8 @@ pub mod event;
 pub mod frame;
 pub mod handover;
 pub mod job;
+pub mod output;
 pub mod program;
 pub mod scenario;
+pub mod shared_memory;
 pub mod splats;

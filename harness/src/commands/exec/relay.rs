@@ -6,7 +6,10 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt as _,
+    },
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +21,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use protocol::frame::{Decoder, Frame};
+use protocol::output::{BYTES, CAPACITY, place};
 use rustix::{
+    fs::{MemfdFlags, ftruncate, memfd_create},
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     pipe::{PipeFlags, pipe_with},
 };
@@ -41,12 +46,14 @@ const CHUNKS: usize = 64;
 pub(super) struct Channels {
     output: (File, OwnedFd),
     input: Option<(File, OwnedFd)>,
+    memory: File,
 }
 
 /// The harness's ends.
 pub(super) struct Ends {
     output: File,
     input: Option<File>,
+    memory: File,
 }
 
 impl Channels {
@@ -66,9 +73,13 @@ impl Channels {
             .then(sockets)
             .transpose()
             .context("cannot create sockets for the input")?;
+        let memory = memfd_create("output", MemfdFlags::CLOEXEC)
+            .and_then(|memory| ftruncate(&memory, BYTES as u64).map(|()| memory))
+            .context("cannot create a memfd for the output")?;
         Ok(Self {
             output: (ours.into(), theirs),
             input,
+            memory: memory.into(),
         })
     }
 
@@ -77,6 +88,7 @@ impl Channels {
         Streams {
             output: Some(self.output.1.as_fd()),
             input: self.input.as_ref().map(|(_, theirs)| theirs.as_fd()),
+            memory: Some(self.memory.as_fd()),
         }
     }
 
@@ -85,6 +97,7 @@ impl Channels {
         Ends {
             output: self.output.0,
             input: self.input.map(|(ours, _)| ours),
+            memory: self.memory,
         }
     }
 }
@@ -125,7 +138,7 @@ impl Relay {
         }
         let stop = stop.clone();
         let output = thread::spawn(move || {
-            let done = pass_on(ends.output, &taken);
+            let done = pass_on(ends.output, ends.memory, &taken);
             if done.is_err() {
                 stop.request();
             }
@@ -150,8 +163,9 @@ impl Relay {
     }
 }
 
-fn pass_on(mut port: File, taken: &Sender<u16>) -> Result<()> {
+fn pass_on(mut port: File, memory: File, taken: &Sender<u16>) -> Result<()> {
     let (mut decoder, mut buffer) = (Decoder::default(), [0; 64 << 10]);
+    let mut shared = Shared { memory, read: 0 };
     loop {
         let length = match port.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -164,6 +178,8 @@ fn pass_on(mut port: File, taken: &Sender<u16>) -> Result<()> {
             let result = match frame {
                 Frame::Stdout(bytes) => all(io::stdout().lock(), &bytes),
                 Frame::Stderr(bytes) => all(io::stderr().lock(), &bytes),
+                Frame::SharedStdout(count) => shared.pass_on(count, io::stdout().lock()),
+                Frame::SharedStderr(count) => shared.pass_on(count, io::stderr().lock()),
                 Frame::Taken(count) => {
                     // Without input there is no receiver.
                     let _ = taken.send(count);
@@ -182,6 +198,33 @@ fn pass_on(mut port: File, taken: &Sender<u16>) -> Result<()> {
         decoded
             .map_err(|_| anyhow::anyhow!("the guest sent invalid data on the output channel"))?;
         thread::sleep(PAUSE);
+    }
+}
+
+/// The memory through which the output passes, and how many bytes were read from it.
+struct Shared {
+    memory: File,
+    read: u64,
+}
+
+impl Shared {
+    /// Writes the next bytes to `stream`, and tells the guest that they are read.
+    fn pass_on(&mut self, count: u32, mut stream: impl Write) -> io::Result<()> {
+        let mut left = count as usize;
+        if left > CAPACITY {
+            let what = "the guest announced more output than fits the shared memory";
+            return Err(io::Error::new(ErrorKind::InvalidData, what));
+        }
+        while left > 0 {
+            let place = place(self.read, left);
+            let mut bytes = vec![0; place.len()];
+            self.memory.read_exact_at(&mut bytes, place.start as u64)?;
+            stream.write_all(&bytes)?;
+            left -= place.len();
+            self.read += place.len() as u64;
+            self.memory.write_all_at(&self.read.to_le_bytes(), 0)?;
+        }
+        stream.flush()
     }
 }
 
@@ -271,4 +314,28 @@ fn follow_size(port: &Mutex<File>) {
 fn send(port: &Mutex<File>, frame: &Frame) -> io::Result<()> {
     let mut port = port.lock().unwrap_or_else(PoisonError::into_inner);
     port.write_all(&frame.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_output_is_passed_on_around_the_ring_and_given_back() {
+        let memory = tempfile::tempfile().unwrap();
+        memory.set_len(BYTES as u64).unwrap();
+        let read = CAPACITY as u64 - 3;
+        memory.write_all_at(b"abc", BYTES as u64 - 3).unwrap();
+        memory.write_all_at(b"defg", 4096).unwrap();
+        let mut shared = Shared { memory, read };
+        let mut output = Vec::new();
+        shared.pass_on(5, &mut output).unwrap();
+        shared.pass_on(2, &mut output).unwrap();
+        assert_eq!(output, b"abcdefg");
+        let mut first = [0; 8];
+        shared.memory.read_exact_at(&mut first, 0).unwrap();
+        assert_eq!(u64::from_le_bytes(first), read + 7);
+        let error = shared.pass_on(u32::MAX, &mut output).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
 }

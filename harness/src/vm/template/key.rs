@@ -106,6 +106,7 @@ mod tests {
         let streams = Streams {
             output: Some(pipe.1.as_fd()),
             input: None,
+            memory: Some(pipe.0.as_fd()),
         };
         let with_streams = Config {
             streams: Some(streams),
