@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use guest::kallsyms;
 use protocol::event::Event;
 use protocol::job::{EVENT_PORT, JOB_PATH, Job, Work};
 use rustix::stdio::dup2_stdin;
@@ -86,6 +87,7 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
             perf_mlock::raise_before_5_6()?;
             let mut log = KernelLog::open(KMSG);
             Scheduler::new(port, &mut log, *timeout_s).run(ids, *serial)?;
+            kallsyms::remove_copy();
             let tasks = programs.iter().enumerate();
             let tasks = tasks.filter(|(index, _)| !tried.contains(index));
             let commands = (prepare.as_ref(), trigger.as_ref());
@@ -94,7 +96,10 @@ fn do_work(work: &Work, port: &mut Port) -> Result<()> {
                 scenarios: ids.len(),
             })
         }
-        Work::Command(command) => exec::run(command, port),
+        Work::Command(command) => {
+            kallsyms::remove_copy();
+            exec::run(command, port)
+        }
     }
 }
 

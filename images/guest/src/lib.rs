@@ -1,5 +1,6 @@
 //! The scenarios and their support code. `/init` runs each in its own process.
 
+pub mod kallsyms;
 mod objects;
 pub mod scenario;
 pub mod scenarios;

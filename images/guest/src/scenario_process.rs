@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use fexit::{Btf, Feature};
 use guest::scenario::Context;
-use guest::scenarios;
+use guest::{kallsyms, scenarios};
 
 use crate::concurrency::Concurrency;
 use crate::copies;
@@ -50,9 +50,12 @@ pub(crate) fn run(id: &str, more: &[OsString]) -> ExitCode {
 }
 
 fn report(id: &str, concurrency: Concurrency) -> Result<()> {
-    crate::capabilities::drop_unneeded().context("cannot drop capabilities")?;
     let scenario =
         scenarios::find(id).with_context(|| format!("this guest has no scenario `{id}`"))?;
+    if scenario.modules.is_empty() {
+        kallsyms::show_copy()?;
+    }
+    crate::capabilities::drop_unneeded().context("cannot drop capabilities")?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let dir = std::env::temp_dir().join(id);
     fs::create_dir_all(&dir)

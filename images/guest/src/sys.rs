@@ -1,12 +1,14 @@
 //! Unsafe calls: a `BPF_TRACE_KPROBE_MULTI` link (5.18), which aya does not create; a program without an object; closing
-//! standard input.
-#![allow(unsafe_code)] // bpf(2)
+//! standard input; own mounts.
+#![allow(unsafe_code)] // bpf(2), unshare(2)
 
 use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::ptr;
+
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 // From include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: u32 = 5;
@@ -56,6 +58,12 @@ struct Link {
 pub(crate) fn close_stdin() {
     // SAFETY: std does not own descriptor 0, and the caller's process uses it no more.
     drop(unsafe { OwnedFd::from_raw_fd(0) });
+}
+
+/// Gives this process its own list of mounts.
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: descriptors stay shared, the only flag that concerns memory safety.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNS)? })
 }
 
 /// Loads a program that returns 0, and closes it.

@@ -6,9 +6,11 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{OtherProgram, Program, ProgramError, Target};
 use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion};
+use memchr::memmem;
 
 use super::counter::look_up;
 use super::fixture::{fexit, start, stop};
+use super::symbols::Symbols;
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
 
@@ -92,12 +94,12 @@ fn kconfig(_: &mut Context) -> Result<()> {
         "the host's name is {found:?}, not {hostname}"
     );
     // These come from the kernel itself.
-    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let symbols = Symbols::read()?;
     for (name, symbol) in [
-        ("wrapper", " __x64_sys_bpf"),
-        ("cookie", " bpf_get_attach_cookie_trace"),
+        ("wrapper", "__x64_sys_bpf"),
+        ("cookie", "bpf_get_attach_cookie_trace"),
     ] {
-        let there = symbols.lines().any(|line| line.ends_with(symbol));
+        let there = symbols.has(symbol);
         let value = seen(name)?;
         ensure!(value == u64::from(there), "{name} is {value}");
     }
@@ -129,10 +131,7 @@ fn ksyms(_: &mut Context) -> Result<()> {
     }
 
     run(&mut ebpf, "addresses")?;
-    let symbols = fs::read_to_string("/proc/kallsyms")?;
-    let line = symbols.lines().find(|line| line.ends_with(" T vfs_read"));
-    let address = line.and_then(|line| line.split(' ').next());
-    let address = u64::from_str_radix(address.context("no vfs_read")?, 16)?;
+    let address = Symbols::read()?.address("vfs_read")?;
     let found = (seen(&ebpf, "address")?, seen(&ebpf, "no_address")?);
     ensure!(
         found == (address, 0),
@@ -143,7 +142,7 @@ fn ksyms(_: &mut Context) -> Result<()> {
 
     let types = fs::read("/sys/kernel/btf/vmlinux")?;
     let name = b"\0bpf_prog_active\0";
-    if types.windows(name.len()).any(|window| window == name) {
+    if memmem::find(&types, name).is_some() {
         run(&mut ebpf, "variables")?;
         let found = (seen(&ebpf, "active")?, seen(&ebpf, "no_variable")?);
         ensure!(
@@ -167,8 +166,7 @@ fn module_kfunc(_: &mut Context) -> Result<()> {
     if !loaded.lines().any(|line| line.starts_with("nf_conntrack ")) {
         return Err(skip("module nf_conntrack is not loaded"));
     }
-    let symbols = fs::read_to_string("/proc/kallsyms")?;
-    let is_there = symbols.contains(" bpf_xdp_ct_lookup\t[nf_conntrack]");
+    let is_there = Symbols::read()?.is_in_module("bpf_xdp_ct_lookup", "nf_conntrack");
     let mut ebpf = Ebpf::load(objects::MODULE_KFUNC)?;
     let program = ebpf.program_mut("module_kfunc").context("no program")?;
     let program: &mut OtherProgram = program.try_into()?;

@@ -11,6 +11,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 
 use super::counter::look_up;
 use super::fixture::{attached, fexit, start};
+use super::symbols::Symbols;
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
 
@@ -159,13 +160,7 @@ fn func_ip(_: &mut Context) -> Result<()> {
     start(&ebpf)?;
     look_up()?;
     let seen: u64 = ebpf.global("seen_ip")?;
-    let symbols = fs::read_to_string("/proc/kallsyms")?;
-    let is_ours = |line: &&str| line.split_whitespace().nth(2) == Some("filename_lookup");
-    let line = symbols
-        .lines()
-        .find(is_ours)
-        .context("kallsyms does not know filename_lookup")?;
-    let address = u64::from_str_radix(line.split(' ').next().unwrap_or_default(), 16)?;
+    let address = Symbols::read()?.address("filename_lookup")?;
     ensure!(
         seen == address,
         "the program saw {seen:#x}, but the function is at {address:#x}"

@@ -1,6 +1,5 @@
 //! Targets with as many arguments as a trampoline supports, and more.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -15,6 +14,7 @@ use rustix::net::{
 };
 
 use super::fixture::{self, fexit, start, stop};
+use super::symbols::Symbols;
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
 
@@ -163,20 +163,13 @@ fn function_with_too_many(btf: &Btf) -> Result<(String, usize)> {
     const MOST: usize = 12;
     /// Most kernels have this one; searching all takes longer.
     const USUAL: &str = "rtnl_fill_ifinfo";
-    let symbols = fs::read_to_string("/proc/kallsyms")?;
-    let mut count = BTreeMap::<&str, usize>::new();
-    for name in symbols
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2))
-    {
-        *count.entry(name).or_default() += 1;
-    }
+    let symbols = Symbols::read()?;
     for glob in [USUAL, "*"] {
         let functions = btf.list_functions(&[glob])?;
         let mut found = functions.into_iter().filter_map(|function| {
             let arguments = parameters(&function.prototype, &function.name)?;
-            let is_attachable = count.get(function.name.as_str()) == Some(&1);
-            (arguments > MOST && is_attachable).then_some((function.name, arguments))
+            let is_attachable = || symbols.count(&function.name) == 1;
+            (arguments > MOST && is_attachable()).then_some((function.name, arguments))
         });
         if let Some(found) = found.next() {
             return Ok(found);

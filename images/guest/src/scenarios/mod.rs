@@ -47,6 +47,7 @@ mod shared_maps;
 mod signatures;
 mod smp;
 mod struct_ops;
+mod symbols;
 mod target_errors;
 mod targets;
 mod test_run;

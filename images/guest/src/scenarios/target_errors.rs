@@ -1,6 +1,5 @@
 //! Functions that cannot be targets: the error names each, and the reason.
 
-use std::collections::HashMap;
 use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -9,6 +8,7 @@ use fexit::{AmbiguityPolicy, Btf, BtfError, EbpfLoader, KernelVersion};
 
 use super::counter::{Counter, FUNCTION, expect, expect_error};
 use super::fixture;
+use super::symbols::{Symbols, counts};
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip};
 
@@ -25,42 +25,17 @@ scenarios! {
     ftrace_off(Fexit): "with ftrace off, attach is refused and the error says how to switch it on";
 }
 
-/// How often each function name of vmlinux is in kallsyms.
-fn symbols(table: &str) -> HashMap<&str, usize> {
-    let mut names = HashMap::new();
-    for line in table.lines() {
-        let mut fields = line.splitn(3, ' ').skip(1);
-        if let (Some("t" | "T"), Some(name)) = (fields.next(), fields.next())
-            && !name.ends_with(']')
-        {
-            *names.entry(name).or_default() += 1;
-        }
-    }
-    names
-}
-
-/// The part of the symbol table before `_etext`: without functions that only run while the kernel boots.
-fn code(table: &str) -> Result<&str> {
-    let (code, _) = table
-        .split_once(" T _etext\n")
-        .context("the symbol table has no `_etext`")?;
-    Ok(code)
-}
-
-fn table() -> Result<String> {
-    Ok(fs::read_to_string("/proc/kallsyms")?)
-}
-
 fn ambiguous_name(context: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     let mut counter = Counter::parsed()?;
-    let table = table()?;
-    let code = symbols(code(&table)?);
-    let mut shared: Vec<_> = symbols(&table)
-        .into_iter()
+    let symbols = Symbols::read()?;
+    let [code, at_boot] = symbols.functions()?;
+    let (code, at_boot) = (counts(code), counts(at_boot));
+    let mut shared: Vec<_> = code
+        .iter()
         // BTF leaves out most names with leading underscores.
-        .filter(|(name, times)| *times > 1 && !name.starts_with("__"))
-        .filter(|(name, times)| code.get(name) == Some(times))
+        .filter(|(name, times)| **times > 1 && !name.starts_with("__"))
+        .filter(|(name, _)| !at_boot.contains_key(*name))
         .collect();
     shared.sort();
     let mut refused = 0;
@@ -68,7 +43,7 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
         match counter.program()?.load(name, &btf) {
             Err(ProgramError::Btf(BtfError::AmbiguousName { candidates, .. })) => {
                 ensure!(
-                    candidates.len() == *times,
+                    candidates.len() == **times,
                     "{name}: {candidates:?} are not all {times}"
                 );
                 refused += 1;
@@ -90,19 +65,19 @@ fn ambiguous_name(context: &mut Context) -> Result<()> {
     );
     context.measure("shared_names", shared.len());
     // Names with one match outside `__init`. Not every kernel has such names.
-    let once = symbols(&table)
-        .into_iter()
-        .filter(|(name, times)| *times > 1 && code.get(name) == Some(&1) && btf.has_function(name));
-    let mut at_boot = 0;
-    for (name, _) in once.take(3) {
+    let also_at_boot = at_boot
+        .keys()
+        .filter(|name| code.get(*name) == Some(&1) && btf.has_function(name));
+    let mut loaded = 0;
+    for name in also_at_boot.take(3) {
         counter
             .program()?
             .load(name, &btf)
             .with_context(|| format!("{name}, whose other functions are in an `__init` section"))?;
         counter.program()?.unload()?;
-        at_boot += 1;
+        loaded += 1;
     }
-    context.measure("names_shared_at_boot", at_boot);
+    context.measure("names_shared_at_boot", loaded);
     // With the policy BtfOnly the library does not check for ambiguity.
     let (name, _) = shared
         .iter()
@@ -134,12 +109,10 @@ fn unknown(name: &str, btf: &Btf) -> Result<String> {
 
 fn function_without_btf(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
-    let table = table()?;
-    let left_out = |name: &&str| !name.contains('.') && !btf.has_function(name);
-    let name = symbols(code(&table)?)
-        .into_keys()
-        .filter(left_out)
-        .min()
+    let symbols = Symbols::read()?;
+    let [mut code, _] = symbols.functions()?;
+    let name = code
+        .find(|name| !name.contains('.') && !btf.has_function(name))
         .context("every function of this kernel is in BTF")?;
     let text = unknown(name, &btf)?;
     ensure!(
@@ -152,19 +125,18 @@ fn function_without_btf(_: &mut Context) -> Result<()> {
 }
 
 fn changed_function(_: &mut Context) -> Result<()> {
-    let table = table()?;
-    let symbols = symbols(code(&table)?);
+    let symbols = Symbols::read()?;
     let btf = Btf::from_sys_fs()?;
+    let [mut code, _] = symbols.functions()?;
     // Some copies are in BTF under the plain name, and some kernels can even trace them.
-    let left_out = symbols.keys().filter_map(|name| {
-        let (plain, suffix) = name.split_once('.')?;
-        let kept = ["isra.", "constprop.", "part."]
-            .iter()
-            .any(|s| suffix.starts_with(s));
-        (kept && !symbols.contains_key(plain) && !btf.has_function(plain)).then_some(plain)
-    });
-    let left_out = left_out.min();
-    let plain = left_out
+    let plain = code
+        .find_map(|name| {
+            let (plain, suffix) = name.split_once('.')?;
+            let kept = ["isra.", "constprop.", "part."]
+                .iter()
+                .any(|s| suffix.starts_with(s));
+            (kept && !btf.has_function(plain) && !symbols.has(plain)).then_some(plain)
+        })
         .context("this kernel has no function that the compiler changed and BTF leaves out")?;
     let text = unknown(plain, &btf)?;
     ensure!(
@@ -175,16 +147,20 @@ fn changed_function(_: &mut Context) -> Result<()> {
 }
 
 fn changed_function_in_btf(context: &mut Context) -> Result<()> {
-    let table = table()?;
-    let symbols = symbols(&table);
+    let symbols = Symbols::read()?;
     let btf = Btf::from_sys_fs()?;
-    let copies = symbols.keys().filter_map(|name| name.split_once('.'));
-    let mut plain: Vec<&str> = copies
-        .map(|(plain, _)| plain)
-        .filter(|plain| !symbols.contains_key(plain) && btf.has_function(plain))
-        .collect();
-    plain.sort_unstable();
-    plain.dedup();
+    let mut plain = Vec::new();
+    for name in symbols.functions()?.into_iter().flatten() {
+        let Some((name, _)) = name.split_once('.') else {
+            continue;
+        };
+        if !plain.contains(&name) && btf.has_function(name) && !symbols.has(name) {
+            plain.push(name);
+        }
+        if plain.len() == 5 {
+            break;
+        }
+    }
     context.measure("functions", plain.len());
     // Older versions of pahole leave such functions out of BTF.
     if plain.is_empty() {
@@ -192,7 +168,7 @@ fn changed_function_in_btf(context: &mut Context) -> Result<()> {
             "the kernel's BTF lists no function that the compiler changed",
         ));
     }
-    for name in plain.into_iter().take(5) {
+    for name in plain {
         let mut counter = Counter::parsed()?;
         let error = expect_error!(name, counter.program()?.load(name, &btf) => ProgramError::TargetRefused { .. })?;
         let text = error.to_string();
