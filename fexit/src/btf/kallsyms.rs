@@ -8,6 +8,8 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
+use memchr::memmem;
+
 use super::chunked::read_chunked;
 use crate::sys;
 
@@ -103,7 +105,7 @@ impl Symbols {
             return Trace::Unknown;
         }
         let trace = match module {
-            None => trace(name, self.functions().map(|(_, symbol)| symbol)),
+            None => trace(name, beginning_with(&self.lines, name)),
             Some(module) => {
                 let symbols =
                     split(&self.of_modules).filter_map(|(_, symbol)| split_module(symbol));
@@ -111,7 +113,8 @@ impl Symbols {
                 trace(name, of_module.map(|(symbol, _)| symbol))
             }
         };
-        let is_at_boot = || split(&self.at_boot).any(|(_, symbol)| symbol == name.as_bytes());
+        let is_at_boot =
+            || beginning_with(&self.at_boot, name).any(|symbol| symbol == name.as_bytes());
         if trace == Trace::None && module.is_none() && is_at_boot() {
             return Trace::AtBoot;
         }
@@ -155,6 +158,16 @@ fn trace<'a>(name: &str, symbols: impl Iterator<Item = &'a [u8]>) -> Trace {
         }
     }
     found
+}
+
+/// The names among [`Symbols::lines`] that begin with `name`. It does not look at each line.
+fn beginning_with<'a>(lines: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let is_start = |at: &usize| {
+        let line = at.checked_sub(ADDRESS_LEN);
+        line.is_some_and(|line| line == 0 || lines[line - 1] == b'\n')
+    };
+    let starts = memmem::find_iter(lines, name.as_bytes()).filter(is_start);
+    starts.filter_map(|at| lines[at..].split(|&byte| byte == b'\n').next())
 }
 
 /// Address and name of each of [`Symbols::lines`].

@@ -1,11 +1,11 @@
 //! The types of a kernel, read lazily, with lookup by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use object::Endianness;
 
@@ -282,20 +282,20 @@ impl Btf {
         })
     }
 
-    /// The names of this enum's values.
-    pub(crate) fn enum_values(&self, name: &str) -> BTreeSet<Vec<u8>> {
-        let Ok(raw) = self.raw() else {
-            return BTreeSet::new();
-        };
-        let is_it = |t: &Type<'_>| {
-            matches!(t.kind, Kind::Enum | Kind::Enum64)
-                && raw.is_named(t.name_off(), name.as_bytes())
-        };
-        let values = raw.types().filter(is_it).flat_map(|t| {
-            let names = t.name_words().into_iter().skip(1);
-            names.filter_map(move |at| raw.string(t.word(at)).map(<[u8]>::to_vec))
-        });
-        values.collect()
+    /// The names of this enum's values. Those of the running kernel are looked up once per process.
+    pub(crate) fn enum_values(&self, name: &str) -> Arc<BTreeSet<Vec<u8>>> {
+        let known = sys::once_per_kernel!(EnumValues, EnumValues::new(BTreeMap::new()));
+        let values = || Some(Arc::new(enum_values(self.raw().ok()?, name)));
+        if !self.kernel.is_running {
+            return values().unwrap_or_default();
+        }
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(values) = known.get(name) {
+            return Arc::clone(values);
+        }
+        let values = values();
+        known.extend(values.clone().map(|values| (name.to_owned(), values)));
+        values.unwrap_or_default()
     }
 
     /// Whether all types can be read, so that a type that is not found does not exist.
@@ -307,6 +307,20 @@ impl Btf {
         self.raw()
             .is_ok_and(|raw| raw.types().any(|t| is_it(raw, &t)))
     }
+}
+
+/// The values of enums, by the name of the enum.
+type EnumValues = Mutex<BTreeMap<String, Arc<BTreeSet<Vec<u8>>>>>;
+
+fn enum_values(raw: &Raw, name: &str) -> BTreeSet<Vec<u8>> {
+    let is_it = |t: &Type<'_>| {
+        matches!(t.kind, Kind::Enum | Kind::Enum64) && raw.is_named(t.name_off(), name.as_bytes())
+    };
+    let values = raw.types().filter(is_it).flat_map(|t| {
+        let names = t.name_words().into_iter().skip(1);
+        names.filter_map(move |at| raw.string(t.word(at)).map(<[u8]>::to_vec))
+    });
+    values.collect()
 }
 
 /// Fails for types of the other byte order.

@@ -1,5 +1,7 @@
 //! Suggestions: names that are similar to one that the kernel does not have.
 
+use std::borrow::Cow;
+
 use super::raw::Kind;
 use super::scope::Scope;
 
@@ -79,7 +81,11 @@ fn ranked(
 }
 
 fn likeness(query: &str, candidate: &str) -> Option<Likeness> {
-    let lower = candidate.to_ascii_lowercase();
+    let lower = if candidate.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::from(candidate.to_ascii_lowercase())
+    } else {
+        Cow::from(candidate)
+    };
     if lower.trim_start_matches('_') == query.trim_start_matches('_') {
         return Some(Likeness::Spelling);
     }
@@ -103,14 +109,30 @@ fn likeness(query: &str, candidate: &str) -> Option<Likeness> {
 
 fn edits(query: &str, candidate: &str) -> Option<Likeness> {
     let most = query.len() / 3;
+    // The distance takes long: first those that cannot be near are left out.
     let near = candidate.len().abs_diff(query.len()) <= most
+        && other_letters(query, candidate) <= 2 * most
         && strsim::osa_distance(query, candidate) <= most;
     near.then_some(Likeness::Edits)
 }
 
+/// At most twice the edits between two names: how many letters one has that the other has not, both ways. An edit adds or
+/// removes a letter, or does both.
+fn other_letters(one: &str, other: &str) -> usize {
+    // Letters with one number count as equal.
+    let mut surplus = [0_i16; 32];
+    for letter in one.bytes() {
+        surplus[usize::from(letter % 32)] += 1;
+    }
+    for letter in other.bytes() {
+        surplus[usize::from(letter % 32)] -= 1;
+    }
+    surplus.iter().map(|n| usize::from(n.unsigned_abs())).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::suggest;
+    use super::{other_letters, suggest};
 
     const NAMES: [&str; 19] = [
         "__ia32_sys_unlinkat",
@@ -173,6 +195,17 @@ mod tests {
     fn mistyped_name_is_found_by_edits() {
         assert_eq!(first("vfs_opne"), ["vfs_open"]);
         assert_eq!(first("filename_lokup")[0], "filename_lookup");
+    }
+
+    #[test]
+    fn no_near_name_is_left_out_by_its_letters() {
+        for one in NAMES {
+            for other in NAMES {
+                let edits = strsim::osa_distance(one, other);
+                assert!(other_letters(one, other) <= 2 * edits, "{one} {other}");
+            }
+        }
+        assert_eq!(other_letters("abc", "acd"), 2);
     }
 
     #[test]

@@ -15,21 +15,23 @@ pub(crate) fn address(name: &str) -> Result<Option<u64>, String> {
 }
 
 /// The addresses of all symbols of this name. Link-time optimisation appends `.llvm.` and a number to some names.
-fn find(table: impl BufRead, name: &str) -> io::Result<Vec<u64>> {
-    let mut found = Vec::new();
-    for line in table.lines() {
-        let line = line?;
-        let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(symbol)) = (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        let rest = symbol.strip_prefix(name);
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(".llvm."))
+fn find(mut table: impl BufRead, name: &str) -> io::Result<Vec<u64>> {
+    let (mut found, mut line) = (Vec::new(), Vec::new());
+    while table.read_until(b'\n', &mut line)? > 0 {
+        // An address of 16 digits, a type, the name; then the module, if any.
+        let rest = line
+            .get(19..)
+            .and_then(|text| text.strip_prefix(name.as_bytes()));
+        if rest.is_some_and(|rest| {
+            [&b"\n"[..], b"\t", b".llvm."]
+                .iter()
+                .any(|end| rest.starts_with(end))
+        }) && let Ok(address) = std::str::from_utf8(&line[..16])
             && let Ok(address) = u64::from_str_radix(address, 16)
         {
             found.push(address);
         }
+        line.clear();
     }
     found.sort_unstable();
     found.dedup();

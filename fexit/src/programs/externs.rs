@@ -44,6 +44,7 @@ pub(super) struct Instructions<'a> {
     pub(super) insns: Vec<bpf_insn>,
     program: &'a str,
     shared: &'a Shared,
+    /// The types of the object, if it has externs.
     local: Option<Raw>,
     /// The modules whose functions or variables the program uses.
     modules: Vec<(String, OwnedFd)>,
@@ -63,7 +64,10 @@ impl<'a> Instructions<'a> {
             insns: insns.to_vec(),
             program,
             shared,
-            local: Raw::parse(extra.btf.clone()).ok(),
+            local: match extra.externs.is_empty() {
+                true => None,
+                false => Raw::parse(extra.btf.clone()).ok(),
+            },
             modules: Vec::new(),
         };
         let mut at = 0;
