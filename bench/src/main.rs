@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bench::{Report, now};
 use serde_json::{Map, Value, json};
 
-const PEERS: [&str; 3] = ["fexit", "libbpf", "aya"];
+const PEERS: [&str; 4] = ["fexit", UNCHECKED, "libbpf", "aya"];
+
+/// fexit without the check for ambiguous names, which the others do not have.
+const UNCHECKED: &str = "unchecked";
 
 /// One thing to measure.
 struct Case {
@@ -40,7 +43,7 @@ const CASES: [Case; 6] = [
     Case {
         fire: "/dev/net/tun",
         // aya has no targets in modules.
-        peers: &["fexit", "libbpf"],
+        peers: &["fexit", UNCHECKED, "libbpf"],
         ..Case::new("module", &["module"])
     },
 ];
@@ -92,11 +95,11 @@ fn table(kernel: &str, unit: &str, cases: &[Value]) {
             let (Some(total), Some(peak)) =
                 (figures["total"].as_f64(), figures["peak_kb"].as_u64())
             else {
-                eprintln!("{name:8} {peer:7} {}", figures["error"]);
+                eprintln!("{name:8} {peer:9} {}", figures["error"]);
                 continue;
             };
             let share = ours.map_or(f64::NAN, |ours| ours / total);
-            eprintln!("{name:8} {peer:7} {total:8} {share:5.2} {peak:6}");
+            eprintln!("{name:8} {peer:9} {total:8} {share:5.2} {peak:6}");
         }
     }
 }
@@ -128,7 +131,12 @@ fn measure(here: &Path, case: &Case, rounds: usize) -> Value {
 
 fn run(here: &Path, peer: &str, case: &Case) -> Result<Report> {
     let object = |name: &&str| here.join(format!("{name}.bpf.o"));
-    let output = Command::new(here.join(format!("with-{peer}")))
+    let (program, variable) = match peer {
+        UNCHECKED => ("fexit", Some(("UNCHECKED", "1"))),
+        _ => (peer, None),
+    };
+    let output = Command::new(here.join(format!("with-{program}")))
+        .envs(variable)
         .args([now().to_string().as_str(), case.fire])
         .args(case.objects.iter().map(object))
         .output()

@@ -1,17 +1,22 @@
-//! With fexit.
+//! With fexit; with the environment variable `UNCHECKED` without the check for ambiguous names.
 
 use anyhow::Result;
 use bench::Job;
 use fexit::programs::{FExit, Target};
-use fexit::{Btf, Ebpf};
+use fexit::{AmbiguityPolicy, Btf, EbpfLoader};
 
 fn main() -> Result<()> {
     let mut job = Job::from_args()?;
+    let ambiguity = match std::env::var_os("UNCHECKED") {
+        Some(_) => AmbiguityPolicy::BtfOnly,
+        None => AmbiguityPolicy::default(),
+    };
     let btf = Btf::from_sys_fs()?;
     job.lap("btf");
     let mut kept = Vec::new();
     while let Some(file) = job.next_object() {
-        let mut ebpf = Ebpf::load_file(file)?;
+        let mut loader = EbpfLoader::new();
+        let mut ebpf = loader.ambiguity_policy(ambiguity).load_file(file)?;
         job.lap("open");
         for (_, program) in ebpf.programs_mut() {
             let program: &mut FExit = program.try_into()?;
