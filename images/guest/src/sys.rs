@@ -63,7 +63,8 @@ pub(crate) fn close_stdin() {
 /// Gives this process its own list of mounts.
 pub(crate) fn unshare_mounts() -> io::Result<()> {
     // SAFETY: descriptors stay shared, the only flag that concerns memory safety.
-    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNS)? })
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    Ok(())
 }
 
 /// Loads a program that returns 0, and closes it.
