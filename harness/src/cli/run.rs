@@ -8,7 +8,7 @@ use super::heading::{KERNELS, OUTPUT, SCENARIOS};
 use crate::{
     initramfs::bpf_objects::ObjectArgs,
     kernels::Options,
-    session::{options::RunOptions, outputs::OutputArgs},
+    session::{control::ControlArgs, options::RunOptions, outputs::OutputArgs},
     support::percent::percent,
 };
 
@@ -19,6 +19,8 @@ Examples:
   harness --kernel all --object prog.bpf.o             # the programs of an object on every kernel
   harness --kernel all --command ./my-loader           # the exit status of a program is the verdict
   harness --kernel all --baseline old.json             # only a regression fails the run
+  harness --kernel all --shard 2/5 --retries 2         # one of five parts; failures run up to twice more
+  harness --rerun-failed report.json                   # what was not ok there
 
 Exit status:
   0    all ok
@@ -35,7 +37,7 @@ pub struct RunArgs {
     /// (lvh:6.6, ci-kernels:6.6, oci:HOST/REPOSITORY:TAG)
     #[arg(short, long = "kernel", value_name = "KERNEL", value_delimiter = ',')]
     #[arg(help_heading = KERNELS)]
-    #[arg(required_unless_present_any = ["list", "kernel_image"])]
+    #[arg(required_unless_present_any = ["list", "kernel_image", "rerun_failed"])]
     pub kernels: Vec<String>,
 
     /// Boot a local kernel: an image (bzImage, vmlinuz, vmlinux), or the tree where it was built
@@ -79,6 +81,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "baseline")]
     #[arg(help_heading = OUTPUT)]
     pub verifier_growth: Option<f64>,
+
+    /// Which part of the run to do, and how often.
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// The options of the VMs.
     #[command(flatten)]

@@ -31,8 +31,15 @@ pub fn merge(args: &ReportArgs) -> Result<u8> {
     };
     let outputs = Outputs::prepare(&args.outputs)?;
     let reports: Result<Vec<_>> = args.reports.iter().map(|path| file::read(path)).collect();
-    let mut report = merge::merge(reports?);
-    let missing = missing(&expected, &report.kernels);
+    let reports = reports?;
+    let shards = merge::missing_shards(&reports);
+    let mut report = merge::merge(reports);
+    let mut missing = missing(&expected, &report.kernels);
+    missing.extend(
+        shards
+            .iter()
+            .map(|shard| lost(&format!("shard {shard}"), "shard")),
+    );
     // The jobs that wrote the reports have annotated their results.
     github::annotate(&missing);
     report.kernels.extend(missing);
@@ -44,11 +51,17 @@ pub fn merge(args: &ReportArgs) -> Result<u8> {
 /// The expected kernels that no report has.
 fn missing(expected: &[String], kernels: &[KernelReport]) -> Vec<KernelReport> {
     let is_there = |name: &String| kernels.iter().any(|kernel| kernel.requested == *name);
-    let lost = |name: &String| KernelReport {
-        requested: name.clone(),
-        error: Some("no report has this kernel: its job ended before it wrote one".to_owned()),
-        ..KernelReport::default()
-    };
     let absent = expected.iter().filter(|name| !is_there(name));
-    absent.map(lost).collect()
+    absent.map(|name| lost(name, "kernel")).collect()
+}
+
+/// The entry of a kernel or shard that no report has.
+fn lost(name: &str, what: &str) -> KernelReport {
+    KernelReport {
+        requested: name.to_owned(),
+        error: Some(format!(
+            "no report has this {what}: its job ended before it wrote one"
+        )),
+        ..KernelReport::default()
+    }
 }

@@ -1,28 +1,27 @@
 //! A run: boots kernels in parallel, and writes one report.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use protocol::scenario::Scenario;
 
 use crate::{
     cli::{list::ListArgs, run::RunArgs},
     commands::list,
     initramfs::bpf_objects::Programs,
-    kernels::{Kernel, Kernels},
-    report::{KernelReport, Report, compare::Comparison, file, github, summary, terminal::Board},
+    kernels::{self, Kernels, source::Kind},
+    report::{
+        KernelReport, Report, compare::Comparison, file, github, program, summary, terminal::Board,
+    },
     session::{
+        control::Tries,
         jobs,
         kernel_run::{self, Setup, Target},
         options::RunOptions,
         outputs::Outputs,
         plan::{self, Plan},
-        pool, resolve,
+        pool, rerun, resolve,
     },
-    support::{
-        error::usage,
-        interrupt::{INTERRUPTED, Interrupt},
-    },
+    support::{error::usage, interrupt::Interrupt},
 };
 
 const NOT_FINISHED: &str = "the harness ended before this kernel was finished";
@@ -39,7 +38,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let request = Request::new(args)?;
     let mut baseline = args.baseline.as_deref().map(file::read).transpose()?;
     if let Some(baseline) = &mut baseline {
-        narrow(baseline, args, &request.plan.planned);
+        narrow(baseline, args, &request);
     }
     let outputs = Outputs::prepare(&args.outputs)?;
     let Ran {
@@ -64,10 +63,18 @@ pub fn run(args: &RunArgs) -> Result<u8> {
 
 /// What is to run, checked against the objects and the list of kernels.
 pub(super) struct Request {
-    plan: Plan,
     kernels: Arc<Kernels>,
-    named: Vec<String>,
-    own: Option<Target>,
+    /// All programs, which the report lists.
+    programs: Programs,
+    parts: Vec<(Kernel, Plan)>,
+    /// The report of `--rerun-failed`.
+    earlier: Option<Report>,
+}
+
+/// A kernel that was requested.
+enum Kernel {
+    Named(String),
+    Own(Box<Target>),
 }
 
 /// A run that ended.
@@ -83,11 +90,18 @@ impl Request {
     /// Every error is a usage error, or the cache cannot be read.
     pub(super) fn new(args: &RunArgs) -> Result<Self> {
         let programs = Programs::plan(&args.objects)?;
-        // With --object and without --scenario, only the programs run.
-        let planned = if programs.planned().is_empty() || !args.scenarios.is_empty() {
-            plan::select(&args.scenarios)?
-        } else {
-            Vec::new()
+        let earlier = args.control.rerun_failed.as_deref();
+        let earlier = earlier.map(file::read).transpose()?;
+        let plan = match &earlier {
+            Some(report) if args.scenarios.is_empty() => rerun::plan(report, programs.clone())?,
+            _ => Plan {
+                // With --object and without --scenario, only the programs run.
+                planned: match programs.planned().is_empty() || !args.scenarios.is_empty() {
+                    true => plan::select(&args.scenarios)?,
+                    false => Vec::new(),
+                },
+                programs: programs.clone(),
+            },
         };
         let kernels = Arc::new(Kernels::open(args.store.clone())?);
         let named = match args.kernels.as_slice() {
@@ -96,11 +110,23 @@ impl Request {
         };
         let own = args.kernel_image.as_deref();
         let own = own.map(|image| kernel_run::own(image, args.modules.as_deref()));
+        let own = own.transpose()?;
+        let parts = match &earlier {
+            Some(report) => again(report, &plan, &named, own, args)?,
+            None => {
+                let named = named.into_iter().map(Kernel::Named);
+                let all = named.chain(own.map(Kernel::own));
+                all.map(|kernel| (kernel, plan.clone())).collect()
+            }
+        };
         Ok(Self {
-            plan: Plan { planned, programs },
             kernels,
-            named,
-            own: own.transpose()?,
+            programs,
+            parts: match args.control.shard {
+                Some(shard) => shard.select(parts),
+                None => parts,
+            },
+            earlier,
         })
     }
 
@@ -112,26 +138,42 @@ impl Request {
         }
         let interrupt = Interrupt::new().context("cannot listen for signals")?;
         let board = Board::new(args.verbose);
-        let mut targets = resolve::resolve(&self.kernels, &self.named, &board, &interrupt)?;
-        targets.extend(self.own);
+        let mut targets = targets(&self.kernels, self.parts, &board, &interrupt)?;
         for target in &mut targets {
             target.vendor = args.vendor;
+            let earlier = self.earlier.as_ref();
+            target.earlier = earlier
+                .and_then(|report| report.kernel(&target.name))
+                .cloned();
         }
-        let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
-        let plan = self.plan;
-        let mut report = plan.unfinished(&names, NOT_FINISHED);
-        let setup = Setup::new(&args.options, &plan, &interrupt, self.kernels, &board);
+        let plans = targets.iter();
+        let plans: Vec<_> = plans
+            .map(|target| (target.name.clone(), target.plan.clone()))
+            .collect();
+        let unfinished = |why: &str| {
+            let kernels = plans.iter().map(|(name, plan)| plan.not_run(name, why));
+            let mut report = Report::new(kernels.collect());
+            report.objects = program::objects(&self.programs);
+            report.shard = args.control.shard.map(|shard| shard.to_string());
+            report
+        };
+        let is_rerun = self.earlier.is_some();
+        let mut report = self.earlier.unwrap_or_else(|| unfinished(NOT_FINISHED));
+        let tries = args.control.tries;
+        let setup = Setup::new(&args.options, tries, &interrupt, self.kernels, &board);
         let ran = setup.map(|setup| {
             let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
             pool::run(&Arc::new(setup), jobs, targets, &mut report, outputs);
         });
-        if let Err(error) = &ran {
-            report = plan.unfinished(&names, &format!("{error:#}"));
+        if let Err(error) = &ran
+            && !is_rerun
+        {
+            report = unfinished(&format!("{error:#}"));
         }
         if interrupt.stop().requested() {
-            for kernel in &mut report.kernels {
+            for (kernel, (_, plan)) in report.kernels.iter_mut().zip(&plans) {
                 if kernel.error.as_deref() == Some(NOT_FINISHED) {
-                    *kernel = plan.not_run(&kernel.requested, INTERRUPTED);
+                    *kernel = plan.not_run(&kernel.requested, &interrupt.why());
                 }
             }
         }
@@ -144,9 +186,81 @@ impl Request {
     }
 }
 
+impl Kernel {
+    fn own(target: Target) -> Self {
+        Self::Own(Box::new(target))
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Named(name) => name,
+            Self::Own(target) => &target.name,
+        }
+    }
+}
+
+/// What must run again, on the kernels of the report, or on those of them that the command line names.
+fn again(
+    report: &Report,
+    plan: &Plan,
+    named: &[String],
+    own: Option<Target>,
+    args: &RunArgs,
+) -> Result<Vec<(Kernel, Plan)>> {
+    let asked = named.iter().chain(own.as_ref().map(|own| &own.name));
+    if let Some(name) = asked.clone().find(|name| report.kernel(name).is_none()) {
+        return Err(usage(format!(
+            "--rerun-failed: the report does not have the kernel {name}"
+        )));
+    }
+    let asked: Vec<_> = asked.cloned().collect();
+    let is_asked = |name: &String| asked.is_empty() || asked.contains(name);
+    let local = |name: &str| {
+        let source = report
+            .kernel(name)
+            .and_then(|kernel| kernel.source.as_ref());
+        source.is_some_and(|source| source.kind == Kind::Local)
+    };
+    let parts = rerun::parts(report, plan).into_iter();
+    let parts = parts
+        .filter(|(name, _)| is_asked(name))
+        .map(|(name, plan)| {
+            let kernel = match local(&name) {
+                true => Kernel::own(kernel_run::own(Path::new(&name), args.modules.as_deref())?),
+                false => Kernel::Named(name),
+            };
+            Ok((kernel, plan))
+        });
+    parts.collect()
+}
+
+/// Resolves the named kernels.
+fn targets(
+    kernels: &Arc<Kernels>,
+    parts: Vec<(Kernel, Plan)>,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<Vec<Target>> {
+    let named = parts.iter().filter_map(|(kernel, _)| match kernel {
+        Kernel::Named(name) => Some(name.clone()),
+        Kernel::Own(_) => None,
+    });
+    let named: Vec<_> = named.collect();
+    let mut resolved = resolve::resolve(kernels, &named, board, interrupt)?.into_iter();
+    let target = |(kernel, plan)| {
+        let mut target = match kernel {
+            Kernel::Own(target) => *target,
+            Kernel::Named(_) => resolved.next()?,
+        };
+        target.plan = plan;
+        Some(target)
+    };
+    Ok(parts.into_iter().filter_map(target).collect())
+}
+
 /// Runs these scenarios on one local kernel, with the default options.
 pub fn boot(
-    kernel: &Kernel,
+    kernel: &kernels::Kernel,
     scenarios: &[&str],
     kernels: Kernels,
     board: &Board,
@@ -154,31 +268,35 @@ pub fn boot(
 ) -> Result<KernelReport> {
     let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
     let planned = plan::select(&ids)?;
-    let plan = Plan {
-        planned,
-        programs: Programs::default(),
-    };
-    let setup = Setup::new(
-        &RunOptions::default(),
-        &plan,
-        interrupt,
-        Arc::new(kernels),
-        board,
-    )?;
-    Ok(setup.run(&Target::local(kernel.clone())))
+    let (options, kernels) = (RunOptions::default(), Arc::new(kernels));
+    let setup = Setup::new(&options, Tries::default(), interrupt, kernels, board)?;
+    let mut target = Target::local(kernel.clone());
+    target.plan.planned = planned;
+    Ok(setup.run(&target))
 }
 
-/// Removes from a baseline what this run does not include: scenarios that `--scenario` does not select, or all scenarios
-/// in a run of objects only; programs in a run of scenarios only.
-fn narrow(baseline: &mut Report, args: &RunArgs, planned: &[Scenario]) {
+/// Removes from a baseline what this run does not include: scenarios that `--scenario` or `--shard` does not select, or all
+/// scenarios in a run of objects only; programs in a run of scenarios only. A rerun includes what its report has.
+fn narrow(baseline: &mut Report, args: &RunArgs, request: &Request) {
     let objects = !args.objects.objects.is_empty() || args.objects.command.is_some();
     let by_name = !args.scenarios.is_empty();
+    let shard = args.control.shard.is_some();
     for kernel in &mut baseline.kernels {
-        if by_name || objects {
-            let asked = |id: &str| planned.iter().any(|scenario| scenario.id == id);
+        if let Some(earlier) = &request.earlier {
+            let earlier = earlier.kernel(&kernel.requested);
+            let has = |id: &str| earlier.is_some_and(|earlier| earlier.result(id).is_some());
+            kernel.scenarios.retain(|scenario| has(&scenario.id));
+            kernel.programs.retain(|program| has(&program.id()));
+            continue;
+        }
+        let mut parts = request.parts.iter();
+        let part = parts.find(|(part, _)| part.name() == kernel.requested);
+        let Some((_, plan)) = part else { continue };
+        if by_name || objects || shard {
+            let asked = |id: &str| plan.planned.iter().any(|scenario| scenario.id == id);
             kernel.scenarios.retain(|scenario| asked(&scenario.id));
         }
-        if by_name && !objects {
+        if (by_name && !objects) || (shard && plan.programs.planned().is_empty()) {
             kernel.programs.clear();
         }
     }

@@ -11,6 +11,7 @@ impl Report {
             schema_version: SCHEMA_VERSION,
             harness: env!("CARGO_PKG_VERSION").to_owned(),
             verdict: KernelVerdict::Infra,
+            shard: None,
             kernels,
             objects: Vec::new(),
             minimums: Vec::new(),

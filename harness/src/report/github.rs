@@ -50,6 +50,10 @@ fn annotations(kernels: &[KernelReport]) -> Vec<String> {
             let message = format!("{}: {}", result.outcome, result.error());
             command("error", &title, &message)
         }));
+        lines.extend(kernel.flaky().map(|result| {
+            let title = format!("{} on {}", result.name(), kernel.title());
+            command("warning", &title, "flaky: it passed after it had failed")
+        }));
         if let Some(error) = &kernel.error {
             let level = match kernel.verdict {
                 KernelVerdict::Infra => "warning",

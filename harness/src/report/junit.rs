@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::{
     model::{KernelReport, Report, ResultSummary},
@@ -77,6 +77,15 @@ fn case(
     if let Some(details) = details {
         status.set_description(details);
     }
+    if result.verdict != ScenarioVerdict::Unknown {
+        for earlier in kernel.tries_of(result.name()) {
+            let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+            rerun
+                .set_type(&*earlier.outcome)
+                .set_message(earlier.error());
+            status.add_rerun(rerun);
+        }
+    }
     let mut case = TestCase::new(result.name(), status);
     case.set_classname(&kernel.requested);
     if let Some(us) = duration_us {
@@ -122,10 +131,13 @@ mod tests {
         let scenarios = scenarios
             .map(|(id, outcome)| testing::scenario(id, "fexit", "5.5", version, outcome))
             .to_vec();
-        let report = Report::new(vec![
-            testing::kernel(version, scenarios),
-            testing::broken_kernel("9.9", "no such kernel"),
-        ]);
+        let mut tried = testing::kernel(version, scenarios);
+        let attach = ResultSummary {
+            outcome: "failed".to_owned(),
+            ..ResultSummary::from(&tried.scenarios[0])
+        };
+        tried.earlier_tries = vec![attach];
+        let report = Report::new(vec![tried, testing::broken_kernel("9.9", "no such kernel")]);
         let parsed = quick_junit::Report::deserialize_from_str(&xml(&report).unwrap()).unwrap();
 
         let counts: Vec<_> = parsed
@@ -140,5 +152,10 @@ mod tests {
             panic!("detach is not a failure");
         };
         assert!(message.as_ref().unwrap().as_str().contains("why <it> did"));
+        let TestCaseStatus::Success { flaky_runs } = &parsed.test_suites[0].test_cases[1].status
+        else {
+            panic!("attach is not a success");
+        };
+        assert_eq!(flaky_runs[0].ty.as_ref().unwrap().as_str(), "failed");
     }
 }

@@ -121,15 +121,34 @@ fn problems(report: &Report, page: &mut String) {
             format!("- **{name}**, `{id}`: another report has {}", other.outcome)
         }));
     }
-    if !lines.is_empty() {
-        let _ = write!(page, "\n### What is not ok\n\n{}\n", lines.join("\n"));
-    }
+    section("What is not ok", &lines, page);
+    let flaky = report.kernels.iter().flat_map(flaky);
+    section("What is flaky", &flaky.collect::<Vec<_>>(), page);
     for kernel in report
         .kernels
         .iter()
         .filter(|kernel| !kernel.console_tail.is_empty())
     {
         console(kernel, page);
+    }
+}
+
+/// What passed after it had failed, and how it failed first.
+fn flaky(kernel: &KernelReport) -> Vec<String> {
+    let line = |result: super::ResultSummary| {
+        let id = one_line(result.name());
+        let tries: Vec<_> = kernel.tries_of(result.name()).collect();
+        let first = tries.first().map(|first| one_line(first.error()));
+        let (count, first) = (tries.len(), first.unwrap_or_default());
+        let name = &kernel.requested;
+        format!("- **{name}**, `{id}`: passed after {count} failed tries: {first}")
+    };
+    kernel.flaky().map(line).collect()
+}
+
+fn section(title: &str, lines: &[String], page: &mut String) {
+    if !lines.is_empty() {
+        let _ = write!(page, "\n### {title}\n\n{}\n", lines.join("\n"));
     }
 }
 
@@ -197,7 +216,13 @@ mod tests {
             }
             kernel
         };
+        let mut flaky = on("7.3.0", Outcome::Failed);
+        flaky.scenarios[0].flaky = true;
+        let mut failed = super::super::ResultSummary::from(&flaky.scenarios[0]);
+        failed.error = Some("too <slow>".to_owned());
+        flaky.earlier_tries.push(failed);
         let report = Report::new(vec![
+            flaky,
             on("5.10.1", Outcome::Unsupported),
             on("6.1.2", Outcome::Failed),
             vendor("5.14.0", Some(true)),
@@ -206,10 +231,11 @@ mod tests {
         ]);
         let page = page(&report);
         for line in [
-            "| scenario | from | 5.10.1 | 6.1.2 | 5.14.0 | 4.18.0 | 9.9 |",
-            "| attach | 5.5 | ✅ | ✅ | ✅ | ✅ |  |",
-            "| cookie | 5.19 | ✅ refused | ❌ failed | ✅ backported | ✅ backported, by behaviour |  |",
-            "| tree |  | mainline | mainline | vendor | vendor | not known |",
+            "- **7.3.0**, `attach`: passed after 1 failed tries: too &lt;slow>",
+            "| scenario | from | 7.3.0 | 5.10.1 | 6.1.2 | 5.14.0 | 4.18.0 | 9.9 |",
+            "| attach | 5.5 | ✅ flaky | ✅ | ✅ | ✅ | ✅ |  |",
+            "| cookie | 5.19 | ❌ failed | ✅ refused | ❌ failed | ✅ backported | ✅ backported, by behaviour |  |",
+            "| tree |  | mainline | mainline | mainline | vendor | vendor | not known |",
             "- **6.1.2**, `cookie` failed: why &lt;it> did not pass",
             "- **9.9**: no \\| such kernel",
             "| cookie | 5.19 | 5.10 | – | 4.18, 5.14 | from one side |",

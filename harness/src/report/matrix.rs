@@ -69,6 +69,7 @@ impl Cell<'_> {
 
 fn scenario_note(scenario: &ScenarioReport) -> &'static str {
     match (scenario.verdict, scenario.outcome) {
+        (ScenarioVerdict::Ok, _) if scenario.flaky => "flaky",
         (ScenarioVerdict::Ok, _) if scenario.backported => match scenario.in_btf {
             Some(_) => "backported",
             None => "backported, by behaviour",
@@ -89,6 +90,7 @@ fn program_note(program: &ProgramReport) -> String {
     let result = &program.result;
     let runs = result.run_count.filter(|_| result.trigger.is_some());
     match (program.verdict, runs) {
+        (ScenarioVerdict::Ok, _) if program.flaky => "flaky".to_owned(),
         (ScenarioVerdict::Ok, None) => String::new(),
         (ScenarioVerdict::Ok, Some(count)) => format!("{count} runs"),
         (ScenarioVerdict::Unknown, _) => "skipped".to_owned(),

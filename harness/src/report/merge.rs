@@ -3,13 +3,17 @@
 //! Of two results of one scenario or program the worse counts: not-ok before ok. An unknown result counts only if no
 //! report has another. [`KernelReport::other_results`] lists the results that do not count.
 
+use std::{collections::BTreeSet, mem};
+
 use super::{
-    model::{KernelReport, Report, ResultSummary},
+    model::{KernelReport, Repetition, Report, ResultSummary},
     verdict::{KernelVerdict, ScenarioVerdict},
 };
 
-/// Merges reports in the order given.
+/// Merges reports in the order given, but shards in theirs.
 pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
+    let mut reports: Vec<_> = reports.into_iter().collect();
+    reports.sort_by_key(|report| report.shard.as_deref().and_then(shard).map(|(k, _)| k));
     let mut kernels: Vec<KernelReport> = Vec::new();
     let mut objects = Vec::new();
     for report in reports {
@@ -30,14 +34,30 @@ pub fn merge(reports: impl IntoIterator<Item = Report>) -> Report {
     merged
 }
 
+/// The shards of a run that no report is, as `2/5`.
+pub fn missing_shards(reports: &[Report]) -> Vec<String> {
+    let shards = || reports.iter().filter_map(|report| report.shard.as_deref());
+    let counts: BTreeSet<_> = shards().filter_map(shard).map(|(_, count)| count).collect();
+    let all = counts
+        .into_iter()
+        .flat_map(|count| (1..=count).map(move |k| format!("{k}/{count}")));
+    all.filter(|expected| !shards().any(|shard| shard == expected))
+        .collect()
+}
+
+fn shard(text: &str) -> Option<(usize, usize)> {
+    let (number, count) = text.split_once('/')?;
+    Some((number.parse().ok()?, count.parse().ok()?))
+}
+
 /// Adds another report's results of the same kernel.
-fn add(known: &mut KernelReport, mut other: KernelReport) {
+pub(super) fn add(known: &mut KernelReport, mut other: KernelReport) {
     // The fields of the kernel itself (its error, its console) come from the report that counts.
     if outweighs(&other, known) {
-        std::mem::swap(known, &mut other);
+        mem::swap(known, &mut other);
         // Results stay in the order of the first report.
-        std::mem::swap(&mut known.scenarios, &mut other.scenarios);
-        std::mem::swap(&mut known.programs, &mut other.programs);
+        mem::swap(&mut known.scenarios, &mut other.scenarios);
+        mem::swap(&mut known.programs, &mut other.programs);
     }
     known.attempts += other.attempts;
     if known.release != other.release {
@@ -56,10 +76,25 @@ fn add(known: &mut KernelReport, mut other: KernelReport) {
             known.warnings.push(warning);
         }
     }
+    known.earlier_tries.append(&mut other.earlier_tries);
+    known.repetitions = repetitions(mem::take(&mut known.repetitions), other.repetitions);
     let others = &mut known.other_results;
     others.append(&mut other.other_results);
     keep_worse(&mut known.scenarios, other.scenarios, others);
     keep_worse(&mut known.programs, other.programs, others);
+}
+
+/// The repetitions of two shards of a kernel belong together; those of other runs follow each other.
+fn repetitions(known: Vec<Repetition>, other: Vec<Repetition>) -> Vec<Repetition> {
+    if known.len() != other.len() {
+        return known.into_iter().chain(other).collect();
+    }
+    let both = known.into_iter().zip(other);
+    let one = |(known, other): (Repetition, Repetition)| Repetition {
+        verdict: known.verdict.max(other.verdict),
+        not_ok: known.not_ok.into_iter().chain(other.not_ok).collect(),
+    };
+    both.map(one).collect()
 }
 
 /// Whether the verdict of `new` counts: the worse one. An unfinished run does not count if the other report has all
@@ -92,7 +127,7 @@ where
             continue;
         };
         if badness(summary.verdict) > badness(ResultSummary::from(&*known).verdict) {
-            std::mem::swap(known, &mut result);
+            mem::swap(known, &mut result);
         }
         others.push(ResultSummary::from(&result));
     }

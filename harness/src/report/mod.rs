@@ -25,14 +25,15 @@ pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;
+pub mod tries;
 pub mod verdict;
 pub mod verifier;
 pub mod verifier_table;
 
 pub use crate::kernels::{Source, Tree};
 pub use model::{
-    Confirmed, KernelReport, Minimum, Phases, Report, Restart, ResultSummary, SCHEMA_VERSION,
-    ScenarioReport,
+    Confirmed, KernelReport, Minimum, Phases, Repetition, Report, Restart, ResultSummary,
+    SCHEMA_VERSION, ScenarioReport,
 };
 pub(crate) use model::{add, ms};
 pub use program::{ObjectReport, ProgramReport};

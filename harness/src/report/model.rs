@@ -23,6 +23,9 @@ pub struct Report {
     pub harness: String,
     /// `not-ok` if any kernel is, else `infra` if any kernel is, else `ok`.
     pub verdict: KernelVerdict,
+    /// Which part of a run it is, as `2/5`; null if it is the whole one.
+    #[serde(default)]
+    pub shard: Option<String>,
     /// One entry for each requested kernel, in the order of the request.
     pub kernels: Vec<KernelReport>,
     /// The objects that the user gave, if any.
@@ -90,6 +93,12 @@ pub struct KernelReport {
     /// Every program of the user's objects, in the order in which they were tried.
     #[serde(default)]
     pub programs: Vec<ProgramReport>,
+    /// With `--retries` and `--rerun-failed`: what failed before it ran again, in that order.
+    #[serde(default)]
+    pub earlier_tries: Vec<ResultSummary>,
+    /// With `--repeat`: the result of each repetition.
+    #[serde(default)]
+    pub repetitions: Vec<Repetition>,
     /// In a merged report: the results of other reports that do not count.
     #[serde(default)]
     pub other_results: Vec<ResultSummary>,
@@ -102,6 +111,15 @@ pub struct Restart {
     pub running: Vec<String>,
     /// How the VM ended.
     pub reason: String,
+}
+
+/// One repetition of the run of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repetition {
+    /// Its verdict.
+    pub verdict: KernelVerdict,
+    /// The ids of the scenarios and programs that were not ok.
+    pub not_ok: Vec<String>,
 }
 
 /// Milliseconds spent in each phase; null for a phase that was not entered.
@@ -145,6 +163,9 @@ pub struct ScenarioReport {
     pub outcome: Outcome,
     /// The outcome compared with the expected one.
     pub verdict: ScenarioVerdict,
+    /// Whether it is ok after it had failed: see [`KernelReport::earlier_tries`].
+    #[serde(default)]
+    pub flaky: bool,
     /// How long it ran; null when it did not run to its end.
     pub duration_us: Option<u64>,
     /// Why it did not pass, was refused or was not reached; null when it passed.

@@ -152,6 +152,11 @@ impl Observed {
             || self.vm.running.iter().any(|running| running == id)
     }
 
+    /// Whether the scenario failed in parallel, and runs again.
+    pub fn runs_again(&self, id: &str) -> bool {
+        self.to_retry.contains(id)
+    }
+
     /// The scenarios that are running.
     pub fn running(&self) -> &[String] {
         &self.vm.running

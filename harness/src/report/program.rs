@@ -73,6 +73,9 @@ pub struct ProgramReport {
     pub target: String,
     /// Whether it works.
     pub verdict: ScenarioVerdict,
+    /// Whether it is ok after it had failed.
+    #[serde(default)]
+    pub flaky: bool,
     /// What happened.
     #[serde(flatten)]
     pub result: ProgramResult,
@@ -89,6 +92,7 @@ impl ProgramReport {
             any_of: planned.any_of.clone(),
             target: planned.target.clone().unwrap_or_default(),
             verdict: judge(&result, planned.optional),
+            flaky: false,
             result,
         }
     }
@@ -203,6 +207,7 @@ mod tests {
                 any_of: any_of.iter().map(ToString::to_string).collect(),
                 target: String::new(),
                 verdict: judge(&result, false),
+                flaky: false,
                 result,
             }
         };
@@ -232,6 +237,7 @@ mod tests {
             any_of: Vec::new(),
             target: "vfs_read".into(),
             verdict: ScenarioVerdict::NotOk,
+            flaky: false,
             result: ProgramResult::bare(ProgramOutcome::Skipped, ReasonKind::Other, "why"),
         };
         let json = serde_json::to_value(&report).unwrap();

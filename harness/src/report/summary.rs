@@ -12,7 +12,7 @@ use crate::{
         text::Text,
         verdict::ScenarioVerdict,
     },
-    support::interrupt::INTERRUPTED,
+    support::interrupt::is_interruption,
 };
 
 /// The lines of the summary.
@@ -94,15 +94,31 @@ fn problems(kernel: &KernelReport) -> Vec<String> {
     for result in kernel.not_ok() {
         // The full error was printed when the scenario or program ended.
         let error = excerpt(result.error(), 1).concat();
+        let repeated = kernel.repeated(result.name());
+        let repeated = repeated.map_or_else(String::new, |(failed, of)| {
+            format!(" in {failed} of {of} repetitions")
+        });
         lines.push(format!(
-            "{name}: {} {}: {error}",
+            "{name}: {} {}{repeated}: {error}",
             result.name(),
             result.outcome
         ));
     }
+    for result in kernel.flaky() {
+        let tries: Vec<_> = kernel.tries_of(result.name()).collect();
+        let first = tries
+            .first()
+            .map(|first| excerpt(first.error(), 1).concat());
+        lines.push(format!(
+            "{name}: {} is flaky: it passed after {} failed tries, the first: {}",
+            result.name(),
+            tries.len(),
+            first.unwrap_or_default()
+        ));
+    }
     if let Some(error) = &kernel.error {
         lines.push(format!("{name}: {error}"));
-        if error != INTERRUPTED {
+        if !is_interruption(error) {
             lines.extend(kernel.console_tail.iter().map(|line| format!("    {line}")));
             let command = kernel.qemu_command.iter();
             lines.extend(

@@ -43,6 +43,7 @@ pub(crate) fn scenario(
         expected,
         outcome,
         verdict: verdict::scenario(expected, outcome),
+        flaky: false,
         duration_us: Some(1000),
         error: (outcome != Outcome::Passed).then(|| "why <it> did\nnot pass".into()),
         refusal: (outcome == Outcome::Unsupported).then(|| Refusal {

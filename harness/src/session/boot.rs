@@ -10,6 +10,7 @@ use crate::{
         fast_boot::Boot,
         kernel_run::Setup,
         observer::{VmEnd, Watch},
+        plan::Plan,
     },
     vm::{Config, Limits, Template, Vm, kernel_command_line},
 };
@@ -36,7 +37,7 @@ impl Setup {
         config.memory_mib = MEMORY_MIB;
         config.icount = self.options.icount;
         config.cpus = self.options.cpus();
-        config.limits = self.limits();
+        config.limits = self.limits(watch.plan());
         config.keep = keep.as_deref();
         report.command_line = Some(kernel_command_line(&config));
         report.accelerator = Some(config.accelerator.name().to_owned());
@@ -103,10 +104,10 @@ impl Setup {
         Ok(Some(watch.vm_ended(finished.as_ref())))
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self, plan: &Plan) -> Limits {
         let usual = Limits::default();
-        let scenarios = self.plan.planned.iter().map(|scenario| scenario.timeout);
-        let programs = self.plan.programs.time_limit();
+        let scenarios = plan.planned.iter().map(|scenario| scenario.timeout);
+        let programs = plan.programs.time_limit();
         let slowest = scenarios.chain(programs).max();
         let slowest = slowest
             .max(self.options.scenario_timeout)

@@ -12,6 +12,7 @@ use crate::{
     report::{KernelReport, terminal::Board},
     session::plan::Plan,
     session::{
+        control::Tries,
         kernel_run::{self, Setup, Target},
         options::RunOptions,
     },
@@ -39,13 +40,16 @@ impl Booter {
         for image in own {
             targets.push(kernel_run::own(image, None)?);
         }
-        targets.sort_by_key(Target::version);
         let plan = Plan {
             planned: Vec::new(),
             programs: programs.clone(),
         };
+        targets.sort_by_key(Target::version);
+        for target in &mut targets {
+            target.plan = plan.clone();
+        }
         Ok(Self {
-            setup: Setup::new(options, &plan, interrupt, kernels, board)?,
+            setup: Setup::new(options, Tries::default(), interrupt, kernels, board)?,
             targets,
         })
     }

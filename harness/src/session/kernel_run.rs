@@ -7,24 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use fexit::KernelVersion;
 
 use crate::{
-    initramfs::job::{self, Rest},
+    initramfs::job,
     kernels::{self, Kernel, Kernels, Resolved, Tree},
     report::{
         KernelReport, KernelVerdict, add, ms,
         terminal::{Board, Line},
     },
     session::{
+        control::Tries,
         fast_boot::Boot,
         observer::{VmEnd, Watch},
         options::RunOptions,
         plan::Plan,
         tasks::Tasks,
     },
-    support::interrupt::{INTERRUPTED, Interrupt},
+    support::interrupt::Interrupt,
     vm::{self, Choice, Qemu, Templates},
 };
 
@@ -37,7 +38,7 @@ const MAX_RESTARTS: usize = 10;
 /// What all kernels of a run share.
 pub(crate) struct Setup {
     pub(crate) options: RunOptions,
-    pub(crate) plan: Plan,
+    pub(super) tries: Tries,
     pub(crate) interrupt: Interrupt,
     kernels: Arc<Kernels>,
     pub(crate) board: Board,
@@ -52,6 +53,10 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Whether the user says that it is a vendor's.
     pub(crate) vendor: bool,
+    /// What runs on it.
+    pub(crate) plan: Plan,
+    /// An earlier report, of which the plan is the part that must run again.
+    pub(crate) earlier: Option<KernelReport>,
     found: Result<Found, String>,
     resolve_ms: u64,
 }
@@ -78,6 +83,8 @@ impl Target {
         Self {
             name,
             vendor: false,
+            plan: Plan::default(),
+            earlier: None,
             found: found.map(Found::InMatrix),
             resolve_ms: ms(took),
         }
@@ -88,6 +95,8 @@ impl Target {
         Self {
             name: kernel.requested.clone(),
             vendor: false,
+            plan: Plan::default(),
+            earlier: None,
             found: Ok(Found::Local(kernel)),
             resolve_ms: 0,
         }
@@ -108,7 +117,7 @@ impl Setup {
     /// Finds QEMU, and chooses the accelerator.
     pub(crate) fn new(
         options: &RunOptions,
-        plan: &Plan,
+        tries: Tries,
         interrupt: &Interrupt,
         kernels: Arc<Kernels>,
         board: &Board,
@@ -125,7 +134,7 @@ impl Setup {
             templates: templates.flatten(),
             options: options.clone(),
             qemu: Qemu::find_known(cache)?,
-            plan: plan.clone(),
+            tries,
             interrupt: interrupt.clone(),
             kernels,
             board: board.clone(),
@@ -133,8 +142,8 @@ impl Setup {
         })
     }
 
-    /// Runs one kernel. Errors are in the report, which lists every scenario.
-    pub(crate) fn run(&self, target: &Target) -> KernelReport {
+    /// Runs a plan on one kernel, after `before` attempts.
+    pub(super) fn once(&self, target: &Target, plan: &Plan, before: u32) -> KernelReport {
         let started = Instant::now();
         let line = Arc::new(self.board.line(&target.name));
         let mut report = KernelReport {
@@ -142,9 +151,9 @@ impl Setup {
             ..KernelReport::default()
         };
         report.phases_ms.resolve = Some(target.resolve_ms);
-        if let Err(error) = self.stages(target, &line, &mut report) {
+        if let Err(error) = self.stages(target, (plan, before), &line, &mut report) {
             let why = format!("{error:#}");
-            self.plan.none_reached(report.running(), &why, &mut report);
+            plan.none_reached(report.running(), &why, &mut report);
             report.verdict = KernelVerdict::Infra;
             report.error = Some(why);
         }
@@ -152,8 +161,16 @@ impl Setup {
         report
     }
 
-    fn stages(&self, target: &Target, line: &Arc<Line>, report: &mut KernelReport) -> Result<()> {
-        anyhow::ensure!(!self.interrupt.stop().requested(), INTERRUPTED);
+    fn stages(
+        &self,
+        target: &Target,
+        plan: (&Plan, u32),
+        line: &Arc<Line>,
+        report: &mut KernelReport,
+    ) -> Result<()> {
+        if self.interrupt.stop().requested() {
+            bail!(self.interrupt.why());
+        }
         let found = target
             .found
             .as_ref()
@@ -167,7 +184,7 @@ impl Setup {
             true => Tree::Vendor,
             false => kernel.source.tree(&kernel.release),
         });
-        self.vms(&kernel, line, report)
+        self.vms(&kernel, plan, line, report)
     }
 
     fn fetch(&self, found: &Found, line: &Arc<Line>, report: &mut KernelReport) -> Result<Kernel> {
@@ -192,14 +209,15 @@ impl Setup {
     fn pack(
         &self,
         kernel: &Kernel,
-        rest: &Rest,
+        watch: &Watch<'_>,
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<Vec<u8>> {
         line.phase("packing the initramfs");
         let started = Instant::now();
         let timeout = self.options.scenario_timeout;
-        let (image, warnings) = job::pack(kernel, &self.plan.programs, rest, timeout)?;
+        let programs = &watch.plan().programs;
+        let (image, warnings) = job::pack(kernel, programs, &watch.rest(), timeout)?;
         add(&mut report.phases_ms.image, started.elapsed());
         for warning in warnings {
             if !report.warnings.contains(&warning) {
@@ -210,12 +228,21 @@ impl Setup {
     }
 
     /// Runs VMs until the plan is done or another VM cannot do more.
-    fn vms(&self, kernel: &Kernel, line: &Line, report: &mut KernelReport) -> Result<()> {
+    fn vms(
+        &self,
+        kernel: &Kernel,
+        (plan, before): (&Plan, u32),
+        line: &Line,
+        report: &mut KernelReport,
+    ) -> Result<()> {
         let options = &self.options;
-        let tasks = Tasks::new(&self.plan, options.scenario_timeout, options.icount);
+        let tasks = Tasks::new(plan, options.scenario_timeout, options.icount);
         let is_serial = options.serial || options.icount;
-        let mut watch = Watch::new(&self.plan, report, line, is_serial, tasks);
-        let mut image = self.pack(kernel, &watch.rest(), line, report)?;
+        // With retries, a result is not ok only after the last of them.
+        let fail_fast = self.tries.fail_fast && self.tries.retries == 0;
+        let watch = Watch::new(plan, report, line, is_serial, tasks);
+        let mut watch = watch.ending_with(&self.interrupt, fail_fast);
+        let mut image = self.pack(kernel, &watch, line, report)?;
         let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
         let mut failures = 0;
         loop {
@@ -244,9 +271,9 @@ impl Setup {
                 }
                 _ => break,
             }
-            let moved = self.rename_kept_files(&report.requested, report.attempts);
+            let moved = self.rename_kept_files(&report.requested, before + report.attempts);
             let moved = moved.map(|names| watch.files_renamed(names));
-            match moved.and_then(|()| self.pack(kernel, &watch.rest(), line, report)) {
+            match moved.and_then(|()| self.pack(kernel, &watch, line, report)) {
                 Ok(rest) => image = rest,
                 Err(error) => {
                     watch.no_more(&format!("{error:#}"));
@@ -266,7 +293,11 @@ impl Setup {
 
     /// Renames the folder of an attempt, so that the next one does not overwrite it. Returns the path to replace in its
     /// QEMU command, and the new one.
-    fn rename_kept_files(&self, requested: &str, attempt: u32) -> Result<Option<[String; 2]>> {
+    pub(super) fn rename_kept_files(
+        &self,
+        requested: &str,
+        attempt: u32,
+    ) -> Result<Option<[String; 2]>> {
         let Some(kept) = self.keep_dir(requested) else {
             return Ok(None);
         };

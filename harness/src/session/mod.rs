@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod booter;
+pub mod control;
 pub mod fast_boot;
 pub mod jobs;
 pub mod kernel_run;
@@ -10,5 +11,8 @@ pub mod options;
 pub mod outputs;
 pub mod plan;
 pub mod pool;
+mod repeats;
+pub(crate) mod rerun;
 pub mod resolve;
+pub mod shard;
 mod tasks;

@@ -12,7 +12,7 @@ use protocol::{event::Event, job::LOG_MARK, scenario::Scenario};
 use crate::{
     initramfs::job::Rest,
     report::{
-        KernelReport, KernelVerdict, Restart, ms,
+        KernelReport, KernelVerdict, ProgramReport, Restart, ScenarioVerdict, ms,
         observed::{
             Observed,
             ending::{ConsoleExcerpt, Ending},
@@ -21,7 +21,7 @@ use crate::{
         terminal::Line,
     },
     session::{plan::Plan, tasks::Tasks},
-    support::interrupt::INTERRUPTED,
+    support::interrupt::{INTERRUPTED, Interrupt},
     vm::{self, Finished, Observer, Splat, VmEvent},
 };
 
@@ -48,6 +48,9 @@ pub(crate) struct Watch<'a> {
     programs: ObservedPrograms,
     tasks: Tasks,
     line: &'a Line,
+    /// Ends the run early: see [`Watch::ending_with`].
+    interrupt: Option<Interrupt>,
+    fail_fast: bool,
     serial: bool,
     started: Instant,
     ready: Option<Instant>,
@@ -108,6 +111,8 @@ impl<'a> Watch<'a> {
             programs: ObservedPrograms::new(&plan.programs),
             tasks,
             line,
+            interrupt: None,
+            fail_fast: false,
             serial,
             started: Instant::now(),
             ready: None,
@@ -123,6 +128,20 @@ impl<'a> Watch<'a> {
             shown: None,
             unmarked: false,
         }
+    }
+
+    /// The run ends with this interrupt, which the first result that is not ok causes with `fail_fast`.
+    pub(crate) fn ending_with(self, interrupt: &Interrupt, fail_fast: bool) -> Self {
+        Self {
+            interrupt: Some(interrupt.clone()),
+            fail_fast,
+            ..self
+        }
+    }
+
+    /// What it observes.
+    pub(crate) fn plan(&self) -> &'a Plan {
+        self.plan
     }
 
     /// What is left to do.
@@ -185,7 +204,7 @@ impl<'a> Watch<'a> {
             matches!(event, Event::Started { scenario } if self.observed.has_seen(scenario));
         self.observed.event(event);
         if let Some(program) = self.programs.event(event) {
-            self.line.program_finished(&program);
+            self.program_finished(&program);
         }
         if let Event::Finished { .. } | Event::ProgramFinished { .. } = event {
             self.has_result = true;
@@ -222,6 +241,24 @@ impl<'a> Watch<'a> {
     fn finished(&self, id: &str) {
         if let Some(judged) = self.observed.judged(id) {
             self.line.finished(&judged);
+            if judged.verdict == ScenarioVerdict::NotOk && !self.observed.runs_again(id) {
+                self.fail(id);
+            }
+        }
+    }
+
+    fn program_finished(&self, program: &ProgramReport) {
+        self.line.program_finished(program);
+        // Another one of its group may work.
+        if program.verdict == ScenarioVerdict::NotOk && program.any_of.is_empty() {
+            self.fail(&program.name());
+        }
+    }
+
+    /// With `--fail-fast`, ends the run.
+    fn fail(&self, name: &str) {
+        if let Some(interrupt) = self.interrupt.as_ref().filter(|_| self.fail_fast) {
+            interrupt.cancel(&format!("--fail-fast: {name} is not ok"));
         }
     }
 
@@ -239,6 +276,10 @@ impl<'a> Watch<'a> {
         let ending = match (finished, self.unable.take()) {
             (Ok(_), Some(why)) => {
                 Ending::Infra(format!("the guest cannot work on this kernel: {why}"))
+            }
+            (Ok(finished), None) if finished.ending == vm::Ending::Interrupted => {
+                let why = self.interrupt.as_ref().map(Interrupt::why);
+                Ending::Infra(why.unwrap_or_else(|| INTERRUPTED.to_owned()))
             }
             (Ok(finished), None) => ending(&finished.ending),
             (Err(error), _) => Ending::Infra(format!("{error:#}")),
@@ -261,7 +302,7 @@ impl<'a> Watch<'a> {
         self.show_vm(tail, ending == Ending::Done);
         self.observed.vm_ended(&ending, &excerpt);
         if let Some(program) = self.programs.vm_ended(&ending, &excerpt) {
-            self.line.program_finished(&program);
+            self.program_finished(&program);
         }
         match ids.as_slice() {
             [id] if crashed => self.finished(id),

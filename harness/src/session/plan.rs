@@ -7,9 +7,8 @@ use protocol::scenario::Scenario;
 use crate::{
     initramfs::bpf_objects::Programs,
     report::{
-        KernelReport, Report, Running,
+        KernelReport, Running,
         observed::{self, programs},
-        program,
     },
     support::error::usage,
 };
@@ -78,19 +77,31 @@ fn unknown<'a>(text: &str, visible: impl Iterator<Item = &'a Scenario>) -> Strin
 }
 
 /// The scenarios and programs that run on each kernel.
-#[derive(Clone)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) planned: Vec<Scenario>,
     pub(crate) programs: Programs,
 }
 
 impl Plan {
-    /// A report on kernels that were not run, and why.
-    pub(crate) fn unfinished(&self, names: &[String], why: &str) -> Report {
-        let kernels = names.iter().map(|name| self.not_run(name, why));
-        let mut report = Report::new(kernels.collect());
-        report.objects = program::objects(&self.programs);
-        report
+    /// Whether nothing is to run.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.planned.is_empty() && self.programs.planned().is_empty()
+    }
+
+    /// The part of it with these ids. The programs of a kernel run together: all of them, or none.
+    pub(crate) fn only(&self, ids: &[String]) -> Self {
+        let is_asked = |id: &String| ids.contains(id);
+        let planned = self.planned.iter();
+        let planned = planned.filter(|scenario| is_asked(&scenario.id));
+        let mut programs = self.programs.planned().iter();
+        Self {
+            planned: planned.cloned().collect(),
+            programs: match programs.any(|program| is_asked(&program.id())) {
+                true => self.programs.clone(),
+                false => Programs::default(),
+            },
+        }
     }
 
     /// A kernel that was not run, and why.

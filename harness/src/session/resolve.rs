@@ -11,10 +11,7 @@ use crate::{
     kernels::Kernels,
     report::terminal::Board,
     session::kernel_run::Target,
-    support::{
-        error::UsageError,
-        interrupt::{INTERRUPTED, Interrupt},
-    },
+    support::{error::UsageError, interrupt::Interrupt},
 };
 
 /// Only a usage error is an error. Another failure, or an interrupt, is kept in the [`Target`] of its kernel.
@@ -28,7 +25,7 @@ pub(crate) fn resolve(
         let (kernels, board, owned) = (Arc::clone(kernels), board.clone(), name.clone());
         match interrupt.or_leave(move || find(&kernels, owned, &board)) {
             Err(_) if interrupt.stop().requested() => {
-                let why = Err(INTERRUPTED.to_owned());
+                let why = Err(interrupt.why());
                 Ok(Target::new(name.clone(), why, Duration::ZERO))
             }
             found => found,

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
@@ -27,7 +27,15 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 pub struct Interrupt {
     stop: Stop,
     signal: Arc<AtomicUsize>,
+    cause: Arc<OnceLock<String>>,
 }
+
+/// Whether an error says that the run was ended, by a signal or by [`Interrupt::cancel`].
+pub fn is_interruption(error: &str) -> bool {
+    error == INTERRUPTED || error.starts_with(CANCELLED)
+}
+
+const CANCELLED: &str = "stopped by ";
 
 impl Interrupt {
     /// Handles SIGINT and SIGTERM from now on.
@@ -40,7 +48,20 @@ impl Interrupt {
         Ok(Self {
             stop: Stop::on_signals()?,
             signal,
+            cause: Arc::default(),
         })
+    }
+
+    /// Ends the run without a signal, as `--fail-fast` does: `by` says what ends it, and why.
+    pub fn cancel(&self, by: &str) {
+        let _ = self.cause.set(format!("{CANCELLED}{by}"));
+        self.stop.request();
+    }
+
+    /// The error of a kernel that did not finish.
+    pub fn why(&self) -> String {
+        let cause = self.cause.get().filter(|_| self.exit_code().is_none());
+        cause.cloned().unwrap_or_else(|| INTERRUPTED.to_owned())
     }
 
     /// The stop that VMs poll.

@@ -62,6 +62,22 @@ fn flags_that_do_not_exist_or_make_no_sense() {
 }
 
 #[test]
+fn parts_of_a_run_that_do_not_exist() {
+    let kernel = ["--kernel", "5.10"];
+    for (args, parts) in [
+        (["--shard", "4/3"], ["'4/3'", "1/3 to 3/3"]),
+        (["--shard", "two"], ["'two'", "K/N"]),
+        (["--repeat", "0"], ["'0'", "--repeat"]),
+        (["--retries", "-1"], ["-1", "unexpected"]),
+        (["--rerun-failed", "/nowhere"], ["cannot read", "/nowhere"]),
+    ] {
+        refused(&[&kernel[..], &args].concat(), &parts);
+    }
+    let both = ["--rerun-failed", "a.json", "--shard", "1/2"];
+    refused(&both, &["--shard", "--rerun-failed", "cannot be used with"]);
+}
+
+#[test]
 fn kernels_that_do_not_exist() {
     refused(&["--kernel", "4.19"], &["4.19", "the most similar is 5.4"]);
     refused(&["--kernel", "5.10,newest"], &["newest", "5.10", "latest"]);

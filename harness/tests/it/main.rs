@@ -22,6 +22,8 @@ mod support;
 #[cfg(feature = "vm-tests")]
 mod vm_archives;
 #[cfg(feature = "vm-tests")]
+mod vm_control;
+#[cfg(feature = "vm-tests")]
 mod vm_engine;
 #[cfg(feature = "vm-tests")]
 mod vm_exec;

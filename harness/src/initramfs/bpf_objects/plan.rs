@@ -60,6 +60,11 @@ impl Planned {
         }
     }
 
+    /// Identifies it in reports.
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.object, self.task.name())
+    }
+
     /// Whether it can be tried.
     pub fn is_tried(&self) -> bool {
         self.target.is_some() || !self.attachable

@@ -50,6 +50,7 @@ pub(super) fn judge(
         expected,
         outcome: result.outcome,
         verdict,
+        flaky: false,
         duration_us: (result.duration_us > 0).then_some(result.duration_us),
         error: flaw.or(result.error).or_else(unexplained),
         refusal: result.refusal,
