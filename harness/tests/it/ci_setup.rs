@@ -125,3 +125,27 @@ fn only_tests_require_archive_tools_registry_and_browser() {
         &["unknown argument --test"],
     );
 }
+
+#[test]
+fn fedora_and_arch_install_packages_by_their_own_names() {
+    let record = "echo \"$0 $*\"";
+    for (manager, command, packages) in [
+        ("dnf", "install", ["qemu-system-x86-core", "gcc-c++", "createrepo_c"]),
+        ("pacman", "-S", ["qemu-system-x86", "clang", "rpm-tools"]),
+    ] {
+        let rust = ("cargo", "echo cargo 99.0.0");
+        let tools = [(manager, record), ("sudo", SUDO), rust, ("curl", "exit 9")];
+        let output = setup_with(&["--tests"], &tools);
+        let no_package = "no package has apt-ftparchive docker-registry";
+        prints_to_stderr_alone(&output, 0, &[no_package, &format!("/{manager} {command} ")]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let install = stderr.lines().find(|line| line.contains(command)).unwrap();
+        let words: Vec<_> = install.split(' ').collect();
+        for package in packages {
+            assert!(words.contains(&package), "no {package} in {install}");
+        }
+        for other in ["-", "qemu-system-x86_64", "g++", "libc6-dev", "curl"] {
+            assert!(!words.contains(&other), "{other} is in {install}");
+        }
+    }
+}
