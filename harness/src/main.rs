@@ -3,26 +3,52 @@
 use std::{env, ffi::OsString, panic, process::ExitCode};
 
 use anyhow::Result;
-use clap::{ColorChoice, Parser as _, ValueEnum as _};
+use clap::{ColorChoice, ValueEnum as _};
 use harness::{
     cli::{Cli, Command},
     commands::{
         cache, completions, exec, functions, inspect, kernels, list, man, minimum, reports, run,
         veristat,
     },
-    support::error::{exit_code, report},
+    config::{self, Refused},
+    support::{
+        error::{exit_code, report},
+        sanitize::plain,
+    },
 };
 
 fn main() -> ExitCode {
     quieten_parser();
-    color_before_parsing(env::args_os());
-    let cli = Cli::parse();
+    let args: Vec<_> = env::args_os().collect();
+    color_before_parsing(&args);
+    let cli = match config::parse(&args) {
+        Ok(cli) => cli,
+        Err(refused) => return refuse(refused),
+    };
     cli.color.write_global();
     match run(&cli) {
         Ok(status) => status.into(),
         Err(error) => {
             report(&error);
             exit_code(&error).into()
+        }
+    }
+}
+
+/// Prints why the command line is refused, or the help that it asks for.
+fn refuse(refused: Refused) -> ExitCode {
+    match refused {
+        Refused::File(error) => {
+            report(&error);
+            exit_code(&error).into()
+        }
+        Refused::Arguments(error, notes) => {
+            // An error means that stdout or stderr is closed.
+            let _ = error.print();
+            for note in notes {
+                eprintln!("note: {}", plain(&note));
+            }
+            u8::try_from(error.exit_code()).unwrap_or(2).into()
         }
     }
 }
@@ -48,10 +74,10 @@ fn run(cli: &Cli) -> Result<u8> {
 }
 
 /// Applies `--color` to the help and to the errors of the parser, which prints them before it returns the option.
-fn color_before_parsing(args: impl Iterator<Item = OsString>) {
-    let args: Vec<_> = args.take_while(|arg| arg != "--").collect();
-    let next = args.iter().skip(1).map(Some).chain([None]);
-    for (arg, next) in args.iter().zip(next) {
+fn color_before_parsing(args: &[OsString]) {
+    let args = args.iter().take_while(|arg| *arg != "--");
+    let next = args.clone().skip(1).map(Some).chain([None]);
+    for (arg, next) in args.zip(next) {
         let arg = arg.to_string_lossy();
         let when = match (arg.strip_prefix("--color="), next) {
             (Some(when), _) => when.to_owned(),

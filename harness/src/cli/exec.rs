@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::heading::KERNELS;
 use crate::{kernels::Options, support::seconds::seconds, vm::Mode};
@@ -94,7 +94,7 @@ pub struct VmArgs {
     pub requested_modules: Vec<String>,
 
     /// Copy a file or folder into the VM, to the same path or to PLACE; programs come with their libraries
-    #[arg(short, long = "file", value_name = "PATH[:PLACE]")]
+    #[arg(short, long = "file", value_name = "PATH[:PLACE]", value_hint = ValueHint::AnyPath)]
     pub files: Vec<String>,
 
     /// Set an environment variable of the program, or pass the host's value of one

@@ -3,6 +3,7 @@
 pub mod all_kernels;
 pub mod build;
 pub mod cache;
+pub mod config;
 pub mod exec;
 pub mod functions;
 mod heading;
@@ -21,6 +22,7 @@ use clap_complete::Shell;
 
 use self::{
     cache::CacheCommand,
+    config::ConfigArgs,
     exec::{ExecArgs, ShellArgs},
     functions::FunctionsArgs,
     inspect::InspectArgs,
@@ -35,7 +37,7 @@ use self::{
 /// Boots real kernels in QEMU, runs fexit scenarios in them, and reports the results.
 ///
 /// Without a command it is `harness run`. The report goes to stdout as JSON, or to --output; everything for people goes to
-/// stderr.
+/// stderr. A file `harness.toml` in this folder or above it has options that are not given.
 #[derive(Debug, Parser)]
 #[command(
     name = "harness",
@@ -52,6 +54,9 @@ pub struct Cli {
     /// Whether the output for people is coloured.
     #[command(flatten)]
     pub color: colorchoice_clap::Color,
+    /// The file with options.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// The options of a run.
     #[command(flatten)]
     pub run: RunArgs,

@@ -112,7 +112,7 @@ impl Request {
         let own = own.map(|image| kernel_run::own(image, args.modules.as_deref()));
         let own = own.transpose()?;
         let parts = match &earlier {
-            Some(report) => again(report, &plan, &named, own, args)?,
+            Some(report) => again(report, &plan, &named, own.as_ref(), args)?,
             None => {
                 let named = named.into_iter().map(Kernel::Named);
                 let all = named.chain(own.map(Kernel::own));
@@ -155,11 +155,21 @@ impl Request {
             let mut report = Report::new(kernels.collect());
             report.objects = program::objects(&self.programs);
             report.shard = args.control.shard.map(|shard| shard.to_string());
+            report.conclude();
             report
         };
         let is_rerun = self.earlier.is_some();
         let mut report = self.earlier.unwrap_or_else(|| unfinished(NOT_FINISHED));
         let tries = args.control.tries;
+        if targets.is_empty() {
+            board.say("nothing is to run");
+            return Ok(Ran {
+                report,
+                error: None,
+                interrupt,
+                board,
+            });
+        }
         let setup = Setup::new(&args.options, tries, &interrupt, self.kernels, &board);
         let ran = setup.map(|setup| {
             let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
@@ -204,10 +214,10 @@ fn again(
     report: &Report,
     plan: &Plan,
     named: &[String],
-    own: Option<Target>,
+    own: Option<&Target>,
     args: &RunArgs,
 ) -> Result<Vec<(Kernel, Plan)>> {
-    let asked = named.iter().chain(own.as_ref().map(|own| &own.name));
+    let asked = named.iter().chain(own.map(|own| &own.name));
     if let Some(name) = asked.clone().find(|name| report.kernel(name).is_none()) {
         return Err(usage(format!(
             "--rerun-failed: the report does not have the kernel {name}"

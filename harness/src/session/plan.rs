@@ -10,14 +10,11 @@ use crate::{
         KernelReport, Running,
         observed::{self, programs},
     },
-    support::error::usage,
+    support::{error::usage, similar::similar},
 };
 
 /// The list of scenarios, which the guest writes at build time.
 const CATALOG: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scenarios.json"));
-
-/// The minimum similarity of a suggested name.
-const SIMILAR: f64 = 0.75;
 
 /// The scenarios that match `patterns`, in that order, or all that are not hidden if there are no patterns.
 ///
@@ -61,13 +58,7 @@ fn select_from(all: &[Scenario], patterns: &[String]) -> anyhow::Result<Vec<Scen
 }
 
 fn unknown<'a>(text: &str, visible: impl Iterator<Item = &'a Scenario>) -> String {
-    let mut similar: Vec<_> = visible
-        .map(|scenario| scenario.id.as_str())
-        .map(|id| (strsim::jaro_winkler(text, id), id))
-        .filter(|(similarity, id)| *similarity >= SIMILAR || id.contains(text))
-        .collect();
-    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let similar: Vec<_> = similar.into_iter().take(3).map(|(_, id)| id).collect();
+    let similar = similar(text, visible.map(|scenario| scenario.id.as_str()));
     let hint = if similar.is_empty() {
         "--list shows all".to_owned()
     } else {

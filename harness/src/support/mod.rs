@@ -10,5 +10,6 @@ pub mod percent;
 pub mod progress;
 pub mod sanitize;
 pub(crate) mod seconds;
+pub(crate) mod similar;
 pub(crate) mod size;
 pub mod stop;

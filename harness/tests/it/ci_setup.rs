@@ -130,7 +130,11 @@ fn only_tests_require_archive_tools_registry_and_browser() {
 fn fedora_and_arch_install_packages_by_their_own_names() {
     let record = "echo \"$0 $*\"";
     for (manager, command, packages) in [
-        ("dnf", "install", ["qemu-system-x86-core", "gcc-c++", "createrepo_c"]),
+        (
+            "dnf",
+            "install",
+            ["qemu-system-x86-core", "gcc-c++", "createrepo_c"],
+        ),
         ("pacman", "-S", ["qemu-system-x86", "clang", "rpm-tools"]),
     ] {
         let rust = ("cargo", "echo cargo 99.0.0");

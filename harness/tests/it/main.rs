@@ -3,6 +3,7 @@
 
 mod ci_setup;
 mod cli_build;
+mod cli_config;
 mod cli_help;
 mod cli_infra;
 mod cli_inspect;

@@ -240,3 +240,16 @@ fn repetitions_run_in_vms_of_their_own() {
     assert_eq!(verdicts, ["ok", "ok"]);
     assert_eq!(scenarios(&report, 0).len(), 1);
 }
+
+#[test]
+fn shard_without_a_scenario_is_ok_and_boots_nothing() {
+    let args = ["--kernel", "6.1", "--scenario", "attach", "--shard", "1/3"];
+    let ran = run(harness(&args).env("QEMU", "/nowhere/qemu"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    assert_eq!(
+        (&report["verdict"], &report["shard"]),
+        (&"ok".into(), &"1/3".into())
+    );
+    assert_eq!(report["kernels"].as_array().unwrap().len(), 0);
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::support::seconds::seconds;
 
@@ -40,7 +40,7 @@ pub struct ObjectArgs {
     pub prepare: Option<String>,
 
     /// Copy a file or folder into the VM for --prepare, --trigger and --command, to the same path or to PLACE
-    #[arg(long = "file", value_name = "PATH[:PLACE]")]
+    #[arg(long = "file", value_name = "PATH[:PLACE]", value_hint = ValueHint::AnyPath)]
     pub files: Vec<String>,
 
     /// Load this kernel module first, with the modules that it depends on: programs may have targets in it

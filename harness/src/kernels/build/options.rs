@@ -22,7 +22,7 @@ pub struct BuildOptions {
 
     /// Start from this kernel configuration instead of the kernel's defaults; `vendor` is the one that a vendor's source
     /// contains
-    #[arg(long, value_name = "FILE|vendor")]
+    #[arg(long, value_name = "FILE|vendor", value_hint = clap::ValueHint::Other)]
     pub base_config: Option<PathBuf>,
 
     /// Add the options of this config fragment
