@@ -60,3 +60,10 @@ fn file_alone_can_start_a_run() {
     let ran = run(harness(&[]).current_dir(project.path()));
     ran.one_error(2, &["4.19", "the most similar is 5.4"]);
 }
+
+#[test]
+fn profile_needs_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = list_in(folder.path(), &["--profile", "ci"]);
+    ran.one_error(2, &["--profile ci", "there is no harness.toml"]);
+}
