@@ -298,6 +298,12 @@ fn long_output_arrives_complete_in_order_and_apart() {
         &["--kernel", "7.3"],
         &["--kernel", "7.3", "--no-template"],
     ] {
+        // What the harness says while it prepares the kernel would be among the numbers.
+        let ready = harness(&["exec"])
+            .args(options)
+            .args(["--", "true"])
+            .status();
+        assert!(ready.unwrap().success());
         let mut exec = harness(&["exec"]);
         exec.args(options).args(["--", "./numbers"]);
         exec.current_dir(dir.path()).stdin(Stdio::null());

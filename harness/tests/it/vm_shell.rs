@@ -174,7 +174,7 @@ fn terminal_is_restored_after_sigkill_and_after_a_panic() {
     let mut terminal = Terminal::open();
     terminal.shows("5.10 # ");
     terminal.types("echo c >/proc/sysrq-trigger\r");
-    terminal.shows("error: the kernel panicked");
+    terminal.shows("the kernel panicked");
     terminal.ends(Some(125));
 }
 

@@ -175,7 +175,11 @@ fn pass_on(mut port: File, memory: File, taken: &Sender<u16>) -> Result<()> {
         };
         let mut written = Ok(());
         let decoded = decoder.push(&buffer[..length], |frame| {
-            let result = match frame {
+            // After an error the shared memory has bytes that were not passed on.
+            if written.is_err() {
+                return;
+            }
+            written = match frame {
                 Frame::Stdout(bytes) => all(io::stdout().lock(), &bytes),
                 Frame::Stderr(bytes) => all(io::stderr().lock(), &bytes),
                 Frame::SharedStdout(count) => shared.pass_on(count, io::stdout().lock()),
@@ -187,9 +191,6 @@ fn pass_on(mut port: File, memory: File, taken: &Sender<u16>) -> Result<()> {
                 }
                 _ => Ok(()),
             };
-            if written.is_ok() {
-                written = result;
-            }
         });
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(Closed.into()),
