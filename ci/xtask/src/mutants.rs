@@ -83,7 +83,7 @@ const MUTANTS: &[Mutant] = &[
         "program_id: info.id,",
     ),
     vm(
-        "the main function stands for a subprogram",
+        "the main function is taken for a subprogram",
         "subprogram_target",
         "fexit/src/programs/target.rs",
         "Some(_) => matches.first().copied(),",
