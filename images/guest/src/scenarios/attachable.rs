@@ -160,11 +160,12 @@ pub(super) fn cookie(ebpf: &mut Ebpf, btf: &Btf, call: &dyn Fn() -> Result<()>) 
 pub(super) fn pin(ebpf: &mut Ebpf, name: &str, path: &str, attach_type: u32) -> Result<()> {
     let id = program(ebpf, name)?.attach(None)?;
     let link = program(ebpf, name)?.take_link(id)?;
+    let before = link.info()?;
     let pinned = link.pin(path)?;
     let found = TracingLink::from_pin(path)?;
     let info = found.info()?;
     ensure!(
-        info == link.info()? && info.program_id == program(ebpf, name)?.id()?,
+        info == before && info.program_id == program(ebpf, name)?.id()?,
         "another link is pinned: {info:?}"
     );
     ensure!(

@@ -141,8 +141,18 @@ fn ksyms(_: &mut Context) -> Result<()> {
     );
 
     let types = fs::read("/sys/kernel/btf/vmlinux")?;
-    let name = b"\0bpf_prog_active\0";
-    if memmem::find(&types, name).is_some() {
+    let has = |name: &[u8]| memmem::find(&types, name).is_some();
+    if !has(b"\0BPF_FUNC_this_cpu_ptr\0") {
+        // Before 5.10.
+        let load =
+            fexit(&mut ebpf, "variables")?.load_target(&Target::Section, &Btf::from_sys_fs()?);
+        let error = load.err().context("a helper that is not there is called")?;
+        let text = error.to_string();
+        ensure!(
+            text.contains("this_cpu_ptr"),
+            "the helper is not named: {text}"
+        );
+    } else if has(b"\0bpf_prog_active\0") {
         run(&mut ebpf, "variables")?;
         let found = (seen(&ebpf, "active")?, seen(&ebpf, "no_variable")?);
         ensure!(
@@ -150,7 +160,7 @@ fn ksyms(_: &mut Context) -> Result<()> {
             "the variables are {found:?}"
         );
     } else {
-        // pahole decides which variables are in BTF; the helper requires 5.10.
+        // pahole decides which variables are in BTF.
         refused(&mut ebpf, "variables", "bpf_prog_active")?;
     }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FEntry, OtherProgram, Target};
 use fexit::{Btf, Ebpf, Feature};
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{AtFlags, CWD, statat};
 
 use super::attachable::{self, program, types};
 use super::counter::look_up;
@@ -35,9 +35,9 @@ fn fentry(_: &mut Context) -> Result<()> {
 
     program(&mut ebpf, "entry")?.load_section(&btf)?;
     program(&mut ebpf, "entry")?.attach(None)?;
-    // LOOKUP_FOLLOW, unless AT_SYMLINK_NOFOLLOW is given.
+    // LOOKUP_FOLLOW, unless AT_SYMLINK_NOFOLLOW is given. faccessat2(2), which takes flags too, exists from 5.8 on.
     for (flags, expected) in [(AtFlags::empty(), 1), (AtFlags::SYMLINK_NOFOLLOW, 0)] {
-        accessat(CWD, c"/", Access::EXISTS, flags)?;
+        statat(CWD, c"/", flags | AtFlags::NO_AUTOMOUNT)?;
         let dfd: i32 = ebpf.global("seen_dfd")?;
         let flags: u32 = ebpf.global("seen_flags")?;
         ensure!(

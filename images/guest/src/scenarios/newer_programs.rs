@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fexit::programs::{FEntry, OtherProgram, ProgramError, Target};
-use fexit::{Btf, Ebpf};
+use fexit::{Ebpf, Feature};
 
+use super::attachable::types;
 use super::fixture::start;
 use crate::objects;
 use crate::scenario::{Context, scenarios};
@@ -67,12 +68,13 @@ fn arena_globals(_: &mut Context) -> Result<()> {
 
 /// A kernel that refuses large offsets into maps has the variables in the first page.
 fn arena_first_page(context: &mut Context) -> Result<()> {
+    let btf = types(Feature::FEntry, Feature::Arena)?;
     let mut ebpf = Ebpf::load(objects::ARENA)?;
     let first_page: &mut FEntry = ebpf
         .program_mut("first_page")
         .context("no program")?
         .try_into()?;
-    first_page.load_target(&Target::Section, &Btf::from_sys_fs()?)?;
+    first_page.load_target(&Target::Section, &btf)?;
     let Err(ProgramError::LoadError { verifier_log, .. }) = program(&mut ebpf, "far_away")?.load()
     else {
         bail!("a program that reads outside of a map's value is not refused by the verifier");
