@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn bytes_are_read_into_the_range_and_not_beyond_the_memory() {
-        let file = tempfile();
+        let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
         let mut memory = Mapping::new(&file, 4096, true).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
@@ -103,13 +103,5 @@ mod tests {
         assert_eq!(memory.read_from(&reader, 4090..4097), Err(Errno::FAULT));
         let mut read_only = Mapping::new(&file, 4096, false).unwrap();
         assert_eq!(read_only.read_from(&reader, 0..8), Err(Errno::FAULT));
-    }
-
-    fn tempfile() -> File {
-        let path = std::env::temp_dir().join(format!("shared-memory-{}", std::process::id()));
-        let mut options = File::options();
-        let file = options.read(true).write(true).create_new(true).open(&path);
-        std::fs::remove_file(&path).unwrap();
-        file.unwrap()
     }
 }
