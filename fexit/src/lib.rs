@@ -38,30 +38,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Compared with other libraries: [`comparison`].
-//!
-//! # Coming from aya
-//!
-//! A program that was written for `aya::programs::FExit` moves over by changing its imports if it uses no more than this
-//! of aya 0.14; the scenario `moved_from_aya` is one such program, compiled with either library and run on every kernel:
-//!
-//! - `Ebpf` except `maps_disjoint_mut`; `EbpfLoader` except `allow_unsupported_maps`, which is not needed here, and
-//!   `extension`.
-//! - `FExit`, `FEntry`, `Lsm` and `BtfTracePoint` except `from_pin`; their links, `FdLink` and `PinnedLink`.
-//! - The views `Array`, `HashMap`, `PerCpuArray`, `PerCpuHashMap`, `PerfEventArray` and `RingBuf`, which are made from a
-//!   map as there; of `MapData` `from_fd`, `from_id`, `from_pin`, `pin` and `fd`, not `create` and `info`.
-//! - `loaded_programs` and `loaded_links`; of `ProgramInfo` all but `program_type`, `loaded_at`, `map_ids`,
-//!   `memory_locked` and `from_pin`.
-//!
-//! All other program types, views and `loaded_maps` are not there. What differs:
-//!
-//! - A map is created when it is first used, so the first call that needs it may say why it could not be.
-//! - Programs of other types can be loaded but not attached: see [`programs::OtherProgram`].
-//! - `test_run` is a method of the program types, not of a trait.
-//! - The links of all types are one type, [`programs::TracingLink`], by several names.
-//! - A pinned link can be opened again ([`programs::FExitLink::from_pin`]), a pinned program cannot; the caller removes
-//!   the pin of a program.
-//! - Errors have other variants: they say more.
+//! Compared with other libraries: [`comparison`]. To move a program from aya or libbpf-rs: [`migrating`].
 //!
 //! # Minimum kernel version
 //!
@@ -94,6 +71,8 @@ pub mod fuzzing;
 mod kernel_version;
 mod loader;
 pub mod maps;
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
 mod object;
 #[cfg(test)]
 mod object_tests;
