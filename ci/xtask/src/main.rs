@@ -1,7 +1,9 @@
-//! The tasks of developers and CI: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`, `release`.
+//! The tasks of developers and CI: `cargo xtask check`, `bench`, `bench-vm`, `mutants`, `fuzz`, `release`,
+//! `by-kernel`.
 
 mod bench;
 mod bench_vm;
+mod by_kernel;
 mod check;
 mod fuzz;
 mod mutants;
@@ -36,6 +38,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Build the archive of a release: a static binary, manual pages, completions
     Release(release::Args),
+    /// Write docs/by-kernel.md, what works on which kernel, from a report
+    ByKernel(by_kernel::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn run(task: Task) -> Result<()> {
         Task::Mutants(args) => mutants::run(&shell, &root, &args),
         Task::Fuzz(args) => fuzz::run(&shell, &args),
         Task::Release(args) => release::run(&shell, &args),
+        Task::ByKernel(args) => by_kernel::run(&shell, &args),
     }
 }
 
