@@ -33,7 +33,7 @@ pub(super) fn measure(
     interrupt: &Interrupt,
     runs: &[&[String]],
     count: usize,
-    all_scenarios: bool,
+    full: bool,
 ) -> Result<Map<String, Value>> {
     let folder = tempfile::tempdir()?;
     // virtme-ng boots one kernel.
@@ -58,7 +58,7 @@ pub(super) fn measure(
         prepared.push((kernels, plain_boots?));
     }
 
-    let scenarios: &[&str] = if all_scenarios {
+    let scenarios: &[&str] = if full {
         &[]
     } else {
         &["--scenario", FOUR_SCENARIOS]

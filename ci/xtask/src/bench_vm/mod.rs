@@ -32,9 +32,15 @@ pub(crate) struct Args {
     /// Boots of each kernel in mode `hundred`
     #[arg(long, default_value_t = 100)]
     boots: usize,
-    /// Run all scenarios instead of four, in the modes `vm` and `all`
+    /// Run the full set of scenarios instead of four, in the modes `vm` and `all`
+    #[arg(long, alias = "all-scenarios")]
+    full: bool,
+    /// The VMs' virtual CPUs [default: that of the harness]
     #[arg(long)]
-    all_scenarios: bool,
+    cpus: Option<u32>,
+    /// The QEMU programs, one measured after the other [default: $QEMU, or qemu-system-x86_64]
+    #[arg(long, value_name = "PROGRAM", value_delimiter = ',')]
+    qemu: Vec<String>,
     /// Write the JSON to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -51,37 +57,44 @@ enum Mode {
 }
 
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
-    let harness = Harness::new(root)?;
+    let programs = if args.qemu.is_empty() {
+        vec![std::env::var("QEMU").unwrap_or_else(|_| "qemu-system-x86_64".to_owned())]
+    } else {
+        args.qemu.clone()
+    };
+    let harnesses = programs
+        .into_iter()
+        .map(|qemu| Harness::new(root, qemu, args.cpus));
+    let harnesses: Vec<Harness> = harnesses.collect::<Result<_>>()?;
+    let harness = harnesses.first().context("--qemu names no program")?;
     let interrupt = Interrupt::register()?;
     let kernels = match (args.kernel.is_empty(), args.mode) {
         (false, _) => args.kernel.clone(),
         (true, Mode::All) => harness.cached_kernels()?,
         (true, _) => ["5.10", "6.1", "6.12", "7.3"].map(str::to_owned).to_vec(),
     };
-    let load_before = load_average();
-    let measured = match args.mode {
-        Mode::Vm => {
-            let runs: Vec<_> = kernels.chunks(1).collect();
-            compare::measure(&harness, &interrupt, &runs, args.runs, args.all_scenarios)?
-        }
-        Mode::All => compare::measure(
-            &harness,
-            &interrupt,
-            &[&kernels],
-            args.runs,
-            args.all_scenarios,
-        )?,
-        Mode::Hundred => hundred::measure(&harness, &interrupt, &kernels, args.boots)?,
-    };
-    let mut report: Map<String, Value> = Map::new();
+    let mut runs = Vec::new();
+    for harness in &harnesses {
+        let machine = harness.machine()?;
+        eprintln!("\n{}", machine["qemu"].as_str().unwrap_or(&harness.qemu));
+        let load_before = load_average();
+        let measured = match args.mode {
+            Mode::Vm => {
+                let runs: Vec<_> = kernels.chunks(1).collect();
+                compare::measure(harness, &interrupt, &runs, args.runs, args.full)?
+            }
+            Mode::All => compare::measure(harness, &interrupt, &[&kernels], args.runs, args.full)?,
+            Mode::Hundred => hundred::measure(harness, &interrupt, &kernels, args.boots)?,
+        };
+        let load = json!({ "before": load_before, "after": load_average() });
+        let mut run: Map<String, Value> = Map::new();
+        run.insert("machine".into(), machine);
+        run.insert("load".into(), load);
+        run.extend(measured);
+        runs.push(run);
+    }
     let command: Vec<String> = std::env::args().collect();
-    report.insert("command".into(), json!(command));
-    report.insert("machine".into(), harness.machine()?);
-    report.insert(
-        "load".into(),
-        json!({ "before": load_before, "after": load_average() }),
-    );
-    report.extend(measured);
+    let report = json!({ "command": command, "runs": runs });
     let text = serde_json::to_string_pretty(&report)?;
     match &args.output {
         Some(path) => fs::write(path, text + "\n")

@@ -15,10 +15,11 @@ pub(super) const FOUR_SCENARIOS: &str = "attach,detach,take_link,unload";
 pub(super) struct Harness {
     program: PathBuf,
     pub(super) qemu: String,
+    cpus: Vec<String>,
 }
 
 impl Harness {
-    pub(super) fn new(root: &Path) -> Result<Self> {
+    pub(super) fn new(root: &Path, qemu: String, cpus: Option<u32>) -> Result<Self> {
         let program = std::env::var_os("HARNESS")
             .map_or_else(|| root.join("target/release/harness"), PathBuf::from);
         if !program.exists() {
@@ -27,14 +28,20 @@ impl Harness {
                 program.display()
             );
         }
-        let qemu = std::env::var("QEMU").unwrap_or_else(|_| "qemu-system-x86_64".to_owned());
-        Ok(Self { program, qemu })
+        let cpus = cpus.map_or_else(Vec::new, |cpus| vec!["--cpus".to_owned(), cpus.to_string()]);
+        Ok(Self {
+            program,
+            qemu,
+            cpus,
+        })
     }
 
     /// Runs scenarios under TCG, offline. Returns the report.
     pub(super) fn report(&self, kernels: &str, args: &[&str]) -> Result<Value> {
         let output = Command::new(&self.program)
+            .env("QEMU", &self.qemu)
             .args(["--kernel", kernels, "--offline", "--accel", "tcg"])
+            .args(&self.cpus)
             .args(args)
             .output()
             .with_context(|| format!("cannot run {}", self.program.display()))?;
@@ -51,6 +58,7 @@ impl Harness {
     pub(super) fn exec_uname(&self, kernel: &str, args: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.program);
         command
+            .env("QEMU", &self.qemu)
             .args(["exec", "--kernel", kernel, "--offline", "--accel", "tcg"])
             .args(args)
             .args(["--", "uname", "-r"]);
