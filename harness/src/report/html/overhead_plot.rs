@@ -1,5 +1,7 @@
 //! What a program adds to a call, by kernel and attach type.
 
+use std::fmt::Write as _;
+
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
@@ -22,14 +24,23 @@ pub(super) fn plot(report: &Report) -> Result<Option<Plot>> {
     };
     let unit = first.unit;
     // A merged report may have both units, which no axis can.
-    let figures: Vec<_> = figures.into_iter().filter(|of| of.unit == unit).collect();
+    let (figures, others): (Vec<_>, Vec<_>) = figures.into_iter().partition(|of| of.unit == unit);
     let svg = svg(HEIGHT, |area| {
         draw(area, &figures)
             .map_err(|error| anyhow!("cannot draw the plot of the overhead: {error}"))
     })?;
-    let caption = format!(
+    let mut caption = format!(
         "Median over rounds in {unit} per call of an empty program, and the range of the middle half of the rounds."
     );
+    if let Some(other) = others.first() {
+        let kernels: Vec<_> = others.iter().map(|of| of.kernel).collect();
+        let _ = write!(
+            caption,
+            " Without {}, measured in {}.",
+            kernels.join(", "),
+            other.unit
+        );
+    }
     Ok(Some(Plot {
         title: "What a program adds to a call",
         caption,
@@ -78,4 +89,42 @@ fn draw(area: &Area<'_>, figures: &[OnKernel<'_>]) -> Result<(), Box<dyn std::er
         }))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::event::Outcome;
+
+    use super::*;
+    use crate::report::testing;
+
+    fn report(kernels: [(&str, bool); 2]) -> Report {
+        let kernel = |(version, icount): (&str, bool)| {
+            let mut scenario =
+                testing::scenario("overhead", "fexit", "5.5", version, Outcome::Passed);
+            let measured = [
+                ("fexit_empty_added_ns", 60),
+                ("fexit_empty_added_spread", 6),
+            ];
+            let measured = measured.map(|(name, value)| (name.to_owned(), value.into()));
+            scenario.measurements = measured.into();
+            let mut kernel = testing::kernel(version, vec![scenario]);
+            kernel.icount = icount;
+            kernel
+        };
+        Report::new(kernels.map(kernel).into())
+    }
+
+    #[test]
+    fn kernels_with_another_unit_are_left_out_and_named() {
+        let plot_of = |kernels| plot(&report(kernels)).unwrap().unwrap();
+        let both = plot_of([("5.10", false), ("6.1", true)]);
+        assert!(both.caption.contains("in ns per call"), "{}", both.caption);
+        let left_out = "Without 6.1, measured in instructions.";
+        assert!(both.caption.contains(left_out), "{}", both.caption);
+        assert!(both.svg.contains("5.10") && !both.svg.contains("6.1\n"));
+        let one = plot_of([("5.10", false), ("6.1", false)]);
+        assert!(!one.caption.contains("Without"), "{}", one.caption);
+        assert!(one.svg.contains("6.1\n"), "{}", one.svg);
+    }
 }
