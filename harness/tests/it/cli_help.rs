@@ -114,7 +114,6 @@ fn bash_completes_commands_and_options() {
 }
 
 #[test]
-#[ignore = "needs fish"]
 fn fish_completes_commands_and_options() {
     let complete = |line: &str| {
         let script = stdout(&["completions", "fish"]) + "\ncomplete -C " + &format!("'{line}'");
@@ -130,7 +129,6 @@ fn fish_completes_commands_and_options() {
 }
 
 #[test]
-#[ignore = "needs zsh"]
 fn zsh_accepts_the_syntax_of_its_completions() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("_harness");
