@@ -29,6 +29,8 @@ mod vm_engine;
 #[cfg(feature = "vm-tests")]
 mod vm_exec;
 #[cfg(feature = "vm-tests")]
+mod vm_exec_output;
+#[cfg(feature = "vm-tests")]
 mod vm_killed;
 #[cfg(feature = "vm-tests")]
 mod vm_object_faults;
