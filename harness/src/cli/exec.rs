@@ -5,7 +5,11 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, ValueHint};
 
 use super::heading::KERNELS;
-use crate::{kernels::Options, support::seconds::seconds, vm::Mode};
+use crate::{
+    kernels::Options,
+    support::seconds::seconds,
+    vm::{Mode, options::MachineArgs},
+};
 
 const EXEC_HELP: &str = "\
 Examples:
@@ -120,6 +124,10 @@ pub struct VmArgs {
     /// Keep console, initramfs (with the environment in it) and QEMU command in this folder; only their owner can read them
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+
+    /// What the user adds to the VM.
+    #[command(flatten)]
+    pub machine: MachineArgs,
 
     /// Show the console and the QEMU command
     #[arg(short, long)]

@@ -33,7 +33,7 @@ impl Setup {
     ) -> Result<VmEnd> {
         let keep = self.keep_dir(&report.requested);
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
-        config.kernel_args.clone_from(&boot.arguments);
+        config.kernel_args = self.options.machine.kernel_args(&boot.arguments);
         config.memory_mib = MEMORY_MIB;
         config.icount = self.options.icount;
         config.cpus = self.options.cpus();

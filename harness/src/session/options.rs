@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::{support::seconds::seconds, vm::Mode};
+use crate::{
+    support::seconds::seconds,
+    vm::{Mode, options::MachineArgs},
+};
 
 /// The options of every command that runs VMs.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -50,6 +53,10 @@ pub struct RunOptions {
     /// Keep each VM's console, initramfs and QEMU command in this folder; only their owner can read them
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+
+    /// What the user adds to each VM.
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 impl Default for RunOptions {
@@ -66,6 +73,7 @@ impl Default for RunOptions {
             jobs: None,
             cpus: None,
             keep: None,
+            machine: MachineArgs::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod keep;
 mod lines;
 mod machine_cache;
 mod monitor;
+pub mod options;
 mod process;
 mod qemu;
 mod received;

@@ -5,12 +5,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::channel::{Channel, Channels, channel, in_memory, inherited};
-use super::command::{Paths, arguments};
+use super::command::{Paths, arguments, kernel_command_line};
 use super::config::{Config, Limits};
 use super::ending::{Ending, Finished};
 use super::keep::{Keep, by_hand};
@@ -25,6 +25,9 @@ use crate::support::stop::Stop;
 
 /// The limit for the event channel.
 const EVENT_BYTES: u64 = 32 << 20;
+
+/// The longest command line on x86-64; the kernel ignores the rest.
+const KERNEL_COMMAND_LINE: usize = 2047;
 
 /// The number of reads that empty the channels after the end of QEMU.
 const LAST_READS: usize = 64;
@@ -66,6 +69,11 @@ impl Vm {
     }
 
     pub(super) fn launch(qemu: &Qemu, config: &Config<'_>, role: Option<&Role>) -> Result<Self> {
+        let length = kernel_command_line(config).len();
+        ensure!(
+            length <= KERNEL_COMMAND_LINE,
+            "the kernel's command line has {length} bytes, and the kernel reads {KERNEL_COMMAND_LINE}: shorten --append"
+        );
         let keep = config
             .keep
             .map(|dir| Keep::new(dir, qemu, config))

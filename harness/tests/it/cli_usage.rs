@@ -208,3 +208,18 @@ fn invalid_kernel_image_is_refused() {
         &["--kernel-image"],
     );
 }
+
+#[test]
+fn kernel_arguments_that_the_harness_needs_cannot_be_appended() {
+    for command in [&["run"][..], &["exec"], &["shell"]] {
+        for (append, why) in [
+            ("console=tty0", "`console` cannot be changed"),
+            ("nokaslr init=/bin/sh", "`init` cannot be changed"),
+            ("", "it is empty"),
+        ] {
+            let options = ["--kernel", "5.10", "--append", append];
+            let program: &[&str] = if command == ["exec"] { &["true"] } else { &[] };
+            refused(&[command, &options, program].concat(), &["--append", why]);
+        }
+    }
+}

@@ -41,6 +41,8 @@ mod vm_oci;
 #[cfg(feature = "vm-tests")]
 mod vm_offline;
 #[cfg(feature = "vm-tests")]
+mod vm_options;
+#[cfg(feature = "vm-tests")]
 mod vm_parallel;
 #[cfg(feature = "vm-tests")]
 mod vm_program_types;

@@ -136,7 +136,8 @@ impl<'a> Guest<'a> {
             &self.initramfs,
             fastest.accelerator.accelerator,
         );
-        config.kernel_args.clone_from(&fastest.arguments);
+        let machine = &self.args.machine;
+        config.kernel_args = machine.kernel_args(&fastest.arguments);
         config.memory_mib = self.memory_mib;
         config.cpus = self.args.cpus;
         config.keep = self.args.keep.as_deref();
@@ -157,7 +158,7 @@ impl<'a> Guest<'a> {
         line.note(&format!("tried once more, because: {why}{hint}"));
         let again = Boot::plain(&self.kernel, fastest.accelerator.clone());
         config.kernel = &again.image;
-        config.kernel_args.clone_from(&again.arguments);
+        config.kernel_args = machine.kernel_args(&again.arguments);
         self.boot(&qemu, &config, board, interrupt)
     }
 

@@ -1,0 +1,57 @@
+//! The options that add something to a VM, which docs/vm.md describes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+
+use crate::support::{Ran, harness, run};
+
+/// `harness exec` on 5.10, with options in front of the command.
+fn exec(options: &[&str], command: &[&str]) -> Command {
+    let mut exec = harness(&["exec", "--kernel", "5.10"]);
+    exec.args(options).arg("--").args(command);
+    exec
+}
+
+#[track_caller]
+fn works(options: &[&str], command: &[&str]) -> Ran {
+    let ran = run(&mut exec(options, command));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    ran
+}
+
+#[test]
+fn appended_kernel_arguments_are_in_effect_with_and_without_a_template() {
+    let options = ["--append", "loglevel=7 mine=1", "--append=panic_on_warn=1"];
+    let script = "cat /proc/cmdline /proc/sys/kernel/panic_on_warn";
+    for more in [&[][..], &["--no-template"]] {
+        let ran = works(&[&options, more].concat(), &["sh", "-c", script]);
+        let appended = " loglevel=7 mine=1 panic_on_warn=1\n1\n";
+        assert!(ran.stdout.ends_with(appended), "{}", ran.stdout);
+    }
+    let plain = works(&[], &["sh", "-c", script]).stdout;
+    assert!(
+        plain.ends_with("\n0\n") && !plain.contains("mine"),
+        "{plain}"
+    );
+
+    let args = [
+        "--kernel",
+        "5.10",
+        "--scenario",
+        "attach",
+        "--append",
+        "mine=2",
+    ];
+    let ran = run(&mut harness(&args));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = ran.report();
+    let line = report["kernels"][0]["command_line"].as_str().unwrap();
+    assert!(line.ends_with(" mine=2"), "{line}");
+}
+
+#[test]
+fn too_long_kernel_command_line_is_refused() {
+    let long = format!("mine={}", "x".repeat(2000));
+    let ran = run(&mut exec(&["--append", &long], &["true"]));
+    ran.one_error(125, &["the kernel reads 2047", "shorten --append"]);
+}
