@@ -170,6 +170,11 @@ impl Reader<'_> {
         else {
             return Err(unknown(&place, name, command));
         };
+        if settings::is_for_one_call(option) {
+            return Err(usage(format!(
+                "{place}: `{name}` is for the command line only, since it reaches beyond the VM"
+            )));
+        }
         let arguments = settings::arguments(option, value, &self.folder)
             .map_err(|what| usage(format!("{place}: `{name}` must be {what}")))?;
         table.settings.push(Setting {

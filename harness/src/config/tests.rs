@@ -155,6 +155,10 @@ fn wrong_settings_are_refused_with_file_line_and_similar_names() {
             &["harness.toml:1", "`timeout` must be a string or a number"],
         ),
         ("config = \"other\"", &["harness.toml:1", "`config`"]),
+        (
+            "[exec]\nqemu-arg = \"-s\"",
+            &["harness.toml:2", "`qemu-arg`", "command line only"],
+        ),
         ("kernel = [", &["harness.toml", "line 1"]),
     ] {
         let text = text.replace("a = 1", "jobs = 1");

@@ -34,6 +34,7 @@ impl Setup {
         let keep = self.keep_dir(&report.requested);
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
         config.kernel_args = self.options.machine.kernel_args(&boot.arguments);
+        config.qemu_args.clone_from(&self.options.machine.qemu_args);
         config.memory_mib = MEMORY_MIB;
         config.icount = self.options.icount;
         config.cpus = self.options.cpus();

@@ -128,8 +128,10 @@ impl Setup {
         } else {
             vm::accel::choose(options.accel, cache)?
         };
-        let templates = (!options.icount && !options.no_template)
-            .then(|| Templates::if_they_pay(cache, accelerator.accelerator));
+        let no_template =
+            options.icount || options.no_template || !options.machine.allows_template();
+        let templates =
+            (!no_template).then(|| Templates::if_they_pay(cache, accelerator.accelerator));
         Ok(Self {
             templates: templates.flatten(),
             options: options.clone(),

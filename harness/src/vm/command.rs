@@ -48,6 +48,7 @@ pub(super) fn arguments(config: &Config<'_>, paths: &Paths<'_>) -> Vec<OsString>
     if !paths.role.is_some_and(Role::is_restored) {
         arguments.extend(["-append".into(), append.into()]);
     }
+    arguments.extend(config.qemu_args.iter().cloned());
     arguments
 }
 
@@ -356,6 +357,13 @@ mod tests {
         let kernel =
             "console=ttyS0 panic=-1 quiet loglevel=5 cryptomgr.notests no_timer_check last";
         assert_eq!(all[all.len() - 2..], ["-append", kernel]);
+    }
+
+    #[test]
+    fn arguments_of_the_user_come_last() {
+        let own = arguments_of(|_| {});
+        let all = arguments_of(|config| config.qemu_args = ["-m", "1G"].map(Into::into).into());
+        assert_eq!(all, [&own[..], &["-m".into(), "1G".into()]].concat());
     }
 
     #[test]

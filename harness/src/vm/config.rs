@@ -1,5 +1,6 @@
 //! The configuration of a VM.
 
+use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Config<'a> {
     pub cpus: u32,
     /// More arguments for the kernel, after the harness's own.
     pub kernel_args: Vec<String>,
+    /// More arguments for QEMU, after the harness's own.
+    pub qemu_args: Vec<OsString>,
     /// Time limits.
     pub limits: Limits,
     /// The token of every event, as in the job of the initramfs: see [`cpio::token`]. Empty if events need none.
@@ -64,6 +67,7 @@ impl<'a> Config<'a> {
             icount: false,
             cpus: 1,
             kernel_args: Vec::new(),
+            qemu_args: Vec::new(),
             limits: Limits::default(),
             token: cpio::token(),
             streams: None,

@@ -10,12 +10,21 @@ pub struct MachineArgs {
     /// Add arguments to the kernel's command line, as `nokaslr`; may be repeated
     #[arg(long, value_name = "ARG", allow_hyphen_values = true, value_parser = kernel_arguments)]
     pub append: Vec<String>,
+
+    /// Pass an argument to QEMU, after the harness's own; may be repeated. The VM then boots, without a template
+    #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_args: Vec<OsString>,
 }
 
 impl MachineArgs {
     /// The kernel's arguments: those of the harness, then those of the user.
     pub fn kernel_args(&self, own: &[String]) -> Vec<String> {
         own.iter().chain(&self.append).cloned().collect()
+    }
+
+    /// Whether such a VM can start from a template: QEMU may be unable to save the devices of the user.
+    pub fn allows_template(&self) -> bool {
+        self.qemu_args.is_empty()
     }
 }
 
@@ -94,6 +103,7 @@ mod tests {
     fn kernel_arguments_of_the_user_come_last() {
         let args = MachineArgs {
             append: vec!["mine=1".into()],
+            ..MachineArgs::default()
         };
         assert_eq!(args.kernel_args(&["own".into()]), ["own", "mine=1"]);
     }

@@ -55,3 +55,35 @@ fn too_long_kernel_command_line_is_refused() {
     let ran = run(&mut exec(&["--append", &long], &["true"]));
     ran.one_error(125, &["the kernel reads 2047", "shorten --append"]);
 }
+
+#[test]
+fn qemu_gets_the_arguments_of_the_user_and_the_vm_boots() {
+    let options = [
+        "--qemu-arg",
+        "-device",
+        "--qemu-arg=virtio-rng-pci,addr=0x1f",
+    ];
+    let script = "cat /sys/bus/pci/devices/0000:00:1f.0/vendor";
+    let ran = works(&options, &["sh", "-c", script]);
+    assert_eq!(ran.stdout, "0x1af4\n");
+
+    let args = ["--kernel", "5.10", "--scenario", "attach", "--accel", "tcg"];
+    for (more, boot) in [(&options[..], "cold"), (&[], "template")] {
+        let ran = run(&mut harness(&[&args[..], more].concat()));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let kernel = &ran.report()["kernels"][0];
+        assert_eq!(kernel["boot"], boot);
+        let command = kernel["qemu_command"].as_str().unwrap();
+        assert_eq!(
+            command.ends_with("-device virtio-rng-pci,addr=0x1f"),
+            !more.is_empty()
+        );
+    }
+}
+
+#[test]
+fn qemu_arguments_that_qemu_refuses_are_reported_in_its_words() {
+    let options = ["--qemu-arg", "-device", "--qemu-arg", "no-such-device"];
+    let ran = run(&mut exec(&options, &["true"]));
+    ran.one_error(125, &["QEMU failed", "no-such-device"]);
+}

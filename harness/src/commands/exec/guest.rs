@@ -138,6 +138,7 @@ impl<'a> Guest<'a> {
         );
         let machine = &self.args.machine;
         config.kernel_args = machine.kernel_args(&fastest.arguments);
+        config.qemu_args.clone_from(&machine.qemu_args);
         config.memory_mib = self.memory_mib;
         config.cpus = self.args.cpus;
         config.keep = self.args.keep.as_deref();
@@ -173,7 +174,7 @@ impl<'a> Guest<'a> {
     ) -> Option<Ran> {
         let line = board.line(&self.name);
         let templates = Templates::if_they_pay(self.kernels.cache_dir(), config.accelerator)
-            .filter(|_| !self.args.no_template)?;
+            .filter(|_| !self.args.no_template && self.args.machine.allows_template())?;
         let template = boot.template(&templates, (qemu, config), interrupt.stop(), &line)?;
         let config = config.starting_from(&template);
         let why = match self.boot(qemu, &config, board, interrupt) {
