@@ -17,8 +17,8 @@ Examples:
   harness exec --kernel 6.1 --file data.bin -- ./my-binary data.bin
 
 The harness copies the program into the VM at the same path, with its libraries, the interpreter of a script, and the
-commands in a shell script. The program runs as root in an empty folder with the path of the current folder: --file
-copies the files that it reads. Files that it writes are lost when the VM ends. The VM has no network.
+commands in a shell script. The program runs as root in an empty folder with the path of the current folder, or in
+--workdir: --file copies the files that it reads. Files that it writes are lost when the VM ends. The VM has no network.
 
 The program gets these environment variables: PATH, TERM, TZ, LANG, LC_*, RUST_* of Rust programs and tests, CARGO_* of
 cargo test, and FEXIT_VM with the kernel's release. Other variables may be secrets and are not passed; --env passes more.
@@ -41,6 +41,11 @@ pub struct ExecArgs {
     /// Pass standard input to the program; without this it is empty
     #[arg(short = 'i', long)]
     pub stdin: bool,
+
+    /// Run the program in this folder of the VM, which is created if no file is in it [default: the path of the current
+    /// folder]
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
 
     /// Time limit for the program
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]

@@ -1,7 +1,7 @@
 //! The options that add something to a VM, which docs/vm.md describes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::Command;
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use crate::support::{Ran, harness, run};
 
@@ -86,4 +86,48 @@ fn qemu_arguments_that_qemu_refuses_are_reported_in_its_words() {
     let options = ["--qemu-arg", "-device", "--qemu-arg", "no-such-device"];
     let ran = run(&mut exec(&options, &["true"]));
     ran.one_error(125, &["QEMU failed", "no-such-device"]);
+}
+
+#[test]
+fn program_runs_in_the_working_directory_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("script");
+    fs::write(&path, "#!/bin/sh\npwd\ncat data; touch new && ls\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.path().join("data"), "data\n").unwrap();
+    let here = dir.path().display();
+    for (options, stdout) in [
+        // A program with a relative path is found from the current folder, as always.
+        (
+            &["--workdir", "/new/folder"][..],
+            "/new/folder\nnew\n".to_owned(),
+        ),
+        (
+            &["-w", "gone/../sub", "--file", "data:sub/data"],
+            format!("{here}/sub\ndata\ndata\nnew\n"),
+        ),
+    ] {
+        let ran = run(exec(options, &["./script"]).current_dir(dir.path()));
+        assert_eq!(ran.stdout, stdout, "{}", ran.stderr);
+        assert_eq!(ran.status, 0);
+    }
+    assert_eq!(
+        works(&["-w", "/sys/fs/bpf"], &["pwd"]).stdout,
+        "/sys/fs/bpf\n"
+    );
+}
+
+#[test]
+fn working_directory_that_cannot_be_entered_is_an_error_of_the_program() {
+    for (options, why) in [
+        (&["-w", "/proc/none"][..], "No such file or directory"),
+        (
+            &["-w", "/data", "--file", "/etc/passwd:/data"],
+            "Not a directory",
+        ),
+    ] {
+        let ran = run(&mut exec(options, &["pwd"]));
+        assert_eq!((ran.status, ran.stdout.as_str()), (126, ""));
+        ran.says(&["cannot change to the working directory", options[1], why]);
+    }
 }

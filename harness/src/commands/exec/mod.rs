@@ -61,11 +61,12 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     // A script gets the path by which it was called.
     let name = Path::new(&args.command[0]);
     let is_plain = |part| !matches!(part, Component::ParentDir);
-    if name.components().count() > 1 && name.components().all(is_plain) {
+    let current = std::env::current_dir().context("there is no current directory")?;
+    let folder = args.workdir.as_ref().unwrap_or(&current);
+    let folder = host_files.working_dir(folder)?;
+    if folder == current && name.components().count() > 1 && name.components().all(is_plain) {
         program = name.to_owned();
     }
-    let folder = std::env::current_dir().context("there is no current directory")?;
-    host_files.dir(&folder, 0o755)?;
     let streams = if args.stdin {
         job::Streams::All
     } else {

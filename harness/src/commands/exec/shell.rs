@@ -116,7 +116,7 @@ fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
     let mut host_files = HostFiles::new();
     let shell = pack(&mut host_files)?;
     let folder = std::env::current_dir().context("there is no current directory")?;
-    host_files.dir(&folder, 0o755)?;
+    let folder = host_files.working_dir(&folder)?;
     let has_terminal = terminal::is_there();
     let mut environment = environment::of_program(&args.vm.environment)?;
     if has_terminal {

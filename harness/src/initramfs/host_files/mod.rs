@@ -135,6 +135,16 @@ impl HostFiles {
         self.files.dir(path, permissions)
     }
 
+    /// Adds the working directory of the program, unless there is one. The VM itself makes those in `/dev`, `/proc` and
+    /// `/sys`. Returns its absolute path without `.` and `..`.
+    pub fn working_dir(&mut self, path: &Path) -> Result<PathBuf, ProgramError> {
+        let path = absolute(path);
+        match self.dir(&path, 0o755) {
+            Ok(()) | Err(ProgramError::Hidden(_)) => Ok(path),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Adds a file with this content, unless there is one.
     pub fn text(&mut self, path: &str, content: &str) -> &mut Self {
         self.files.text(path, content);
