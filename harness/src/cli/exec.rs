@@ -15,6 +15,7 @@ const EXEC_HELP: &str = "\
 Examples:
   harness exec --kernel 6.1 -- uname -r
   harness exec --kernel 6.1 --file data.bin -- ./my-binary data.bin
+  harness exec --kernel 6.1 -t -- gdb ./my-binary
 
 The harness copies the program into the VM at the same path, with its libraries, the interpreter of a script, and the
 commands in a shell script. The program runs as root in an empty folder with the path of the current folder, or in
@@ -29,7 +30,7 @@ Exit status: that of the program, 128 + N if signal N killed it (stderr has a me
   125  the harness or the VM failed (kernel panic); stderr has the reason
   126  the program cannot be run
   127  the program is not found
-  130  interrupted (Ctrl-C); 143 by SIGTERM
+  130  interrupted (Ctrl-C, or Ctrl-A X with --tty); 143 by SIGTERM
 
 To run the tests of a crate:
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=\"harness exec --kernel 6.1 --\" cargo test";
@@ -42,14 +43,18 @@ pub struct ExecArgs {
     #[arg(short = 'i', long)]
     pub stdin: bool,
 
+    /// Give the program this terminal, as `harness shell` has it; without --timeout there is then no time limit
+    #[arg(short, long)]
+    pub tty: bool,
+
     /// Run the program in this folder of the VM, which is created if no file is in it [default: the path of the current
     /// folder]
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 
-    /// Time limit for the program
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
-    pub timeout: Duration,
+    /// Time limit for the program [default: 600, or none with --tty]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 
     /// The program, by its path or found on PATH, and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,7 +1,7 @@
 //! What the user can mend: one clear error each, exit status 2, and nothing started.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use crate::support::{harness, run, workspace};
 
@@ -222,4 +222,13 @@ fn kernel_arguments_that_the_harness_needs_cannot_be_appended() {
             refused(&[command, &options, program].concat(), &["--append", why]);
         }
     }
+}
+
+#[test]
+fn tty_without_a_terminal() {
+    let exec = ["exec", "--kernel", "5.10", "-t", "--", "bash"];
+    let ran = run(harness(&exec)
+        .env("QEMU", "/nowhere/qemu")
+        .stdin(Stdio::null()));
+    ran.one_error(2, &["--tty", "stdin is not a terminal", "--stdin"]);
 }

@@ -1,4 +1,4 @@
-//! `harness shell` on a pseudo-terminal of the test.
+//! `harness shell` and `harness exec --tty` on a pseudo-terminal of the test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,6 +36,11 @@ struct Terminal {
 
 impl Terminal {
     fn open() -> Self {
+        Self::with(&["shell", "--kernel", "5.10"])
+    }
+
+    /// Runs the harness on a new terminal.
+    fn with(args: &[&str]) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
@@ -54,7 +59,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&theirs, size).unwrap();
-        let mut shell = harness(&["shell", "--kernel", "5.10"]);
+        let mut shell = harness(args);
         let end = || Stdio::from(theirs.try_clone().unwrap());
         let shell = shell
             .stdin(end())
@@ -162,6 +167,38 @@ fn ctrl_a_x_ends_a_hanging_vm() {
     terminal.shows("STOP");
     terminal.types("nobody reads this\r\x01x");
     terminal.ends(Some(0));
+}
+
+#[test]
+fn exec_gives_its_terminal_to_the_program_and_returns_its_status() {
+    let script = "tty; stty size; read -r line; echo read-$line >&2; exit 5";
+    let exec = ["exec", "--kernel", "5.10", "-t", "--", "sh", "-c", script];
+    let mut terminal = Terminal::with(&exec);
+    for text in ["/dev/pts/0", "33 111\r\n"] {
+        terminal.shows(text);
+    }
+    assert!(!terminal.is_restored(), "the harness reads whole lines");
+    terminal.types("typed\r");
+    terminal.shows("read-typed");
+    terminal.ends(Some(5));
+
+    // Ctrl-C is a key for the program, and Ctrl-A X is no success.
+    let script = "trap 'echo caught' INT; echo begun; while :; do sleep 1; done";
+    let exec = ["exec", "--kernel", "5.10", "-it", "sh", "-c", script];
+    let mut terminal = Terminal::with(&exec);
+    terminal.shows("begun");
+    terminal.types("\x03");
+    terminal.shows("caught");
+    terminal.types("\x01x");
+    terminal.ends(Some(130));
+}
+
+#[test]
+fn time_limit_of_a_program_with_a_terminal_is_only_what_is_named() {
+    let options = ["exec", "--kernel", "5.10", "-t", "--timeout", "2"];
+    let mut terminal = Terminal::with(&[&options[..], &["--", "cat"]].concat());
+    terminal.shows("the program was still running after 2 s");
+    terminal.ends(Some(124));
 }
 
 #[test]

@@ -278,13 +278,13 @@ impl Listener {
 }
 
 impl Ran {
-    /// Prints errors and splats, and returns the exit status.
-    pub(super) fn report(self, interrupt: &Interrupt) -> Result<u8> {
+    /// Prints errors and splats, and returns the exit status, `left` after Ctrl-A X.
+    pub(super) fn report(self, interrupt: &Interrupt, left: u8) -> Result<u8> {
         if let Some(status) = interrupt.exit_code() {
             return Ok(status);
         }
         if self.left {
-            return Ok(0);
+            return Ok(left);
         }
         match self.output {
             Err(error) if error.is::<Closed>() => return Ok(BY_SIGNAL + SIGPIPE),

@@ -7,14 +7,17 @@ mod shell;
 mod status;
 mod terminal;
 
-use std::path::{Component, Path};
+use std::{
+    path::{Component, Path},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use protocol::job;
 
 use self::guest::Guest;
 pub use self::shell::run as shell;
-use self::status::{CANNOT_RUN, FAILED, NOT_FOUND};
+use self::status::{BY_SIGNAL, CANNOT_RUN, FAILED, NOT_FOUND, SIGINT};
 use crate::{
     cli::exec::ExecArgs,
     initramfs::host_files::{HostFiles, error::ProgramError},
@@ -24,6 +27,9 @@ use crate::{
         interrupt::Interrupt,
     },
 };
+
+/// The time limit of a program without a terminal.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs the program, prints errors, and returns the exit status.
 pub fn run(args: &ExecArgs) -> u8 {
@@ -56,6 +62,9 @@ fn status_of(error: &anyhow::Error) -> u8 {
 }
 
 fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
+    if args.tty {
+        terminal::require()?;
+    }
     let mut host_files = HostFiles::new();
     let mut program = host_files.command(&args.command)?;
     // A script gets the path by which it was called.
@@ -67,10 +76,13 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     if folder == current && name.components().count() > 1 && name.components().all(is_plain) {
         program = name.to_owned();
     }
-    let streams = if args.stdin {
-        job::Streams::All
-    } else {
-        job::Streams::Output
+    let streams = match (args.tty, args.stdin) {
+        (true, _) => {
+            terminal::add_description(&mut host_files)?;
+            job::Streams::Terminal(terminal::size())
+        }
+        (false, true) => job::Streams::All,
+        (false, false) => job::Streams::Output,
     };
     let command = job::Command {
         program: program.into(),
@@ -81,6 +93,8 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     };
     let board = Board::new(args.vm.verbose);
     let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, interrupt)?;
-    let ran = guest.run(args.timeout, &board, interrupt)?;
-    ran.report(interrupt)
+    let usual = if args.tty { Duration::MAX } else { TIME_LIMIT };
+    let limit = args.timeout.unwrap_or(usual);
+    let ran = guest.run(limit, &board, interrupt)?;
+    ran.report(interrupt, BY_SIGNAL + SIGINT)
 }

@@ -1,6 +1,6 @@
 //! `harness shell`: a shell in a VM.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use anyhow::{Context as _, Result};
 use protocol::job;
@@ -104,9 +104,6 @@ const TOOLS: &[&str] = &[
     "yes",
 ];
 
-/// The folders of terminal descriptions.
-const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"];
-
 /// Runs the shell, prints errors, and returns the exit status.
 pub fn run(args: &ShellArgs) -> u8 {
     status(|interrupt| shell(args, interrupt))
@@ -142,7 +139,7 @@ fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
     let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, interrupt)?;
     guest
         .run(Duration::MAX, &board, interrupt)?
-        .report(interrupt)
+        .report(interrupt, 0)
 }
 
 /// Adds the tools and bash, or sh if there is no bash. Returns the path of the shell.
@@ -151,14 +148,7 @@ fn pack(host_files: &mut HostFiles) -> Result<std::path::PathBuf, ProgramError> 
         // A missing or damaged tool is left out.
         let _ = host_files.program(tool.as_ref());
     }
-    let term = std::env::var("TERM").unwrap_or_default();
-    for folder in TERMINFO {
-        let initial: String = term.chars().take(1).collect();
-        let path = Path::new(folder).join(initial).join(&term);
-        if path.is_file() {
-            host_files.file(&path, None)?;
-        }
-    }
+    terminal::add_description(host_files)?;
     host_files
         .program("bash".as_ref())
         .or_else(|_| host_files.program("sh".as_ref()))

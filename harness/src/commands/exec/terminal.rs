@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal as _, stdin, stdout},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -10,9 +11,40 @@ use anyhow::{Context as _, Result};
 use protocol::frame::Window;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
+use crate::{
+    initramfs::host_files::{HostFiles, error::ProgramError},
+    support::error::usage,
+};
+
 /// Whether stdin and stdout are a terminal.
 pub(super) fn is_there() -> bool {
     stdin().is_terminal() && stdout().is_terminal()
+}
+
+/// An error unless stdin and stdout are a terminal.
+pub(super) fn require() -> Result<()> {
+    let why = match (stdin().is_terminal(), stdout().is_terminal()) {
+        (true, true) => return Ok(()),
+        (false, _) => "stdin is not a terminal; --stdin passes it to the program",
+        (true, false) => "stdout is not a terminal",
+    };
+    Err(usage(format!("--tty: {why}")))
+}
+
+/// The folders of terminal descriptions.
+const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"];
+
+/// Adds the description of this terminal, if there is one, for programs that move the cursor.
+pub(super) fn add_description(host_files: &mut HostFiles) -> Result<(), ProgramError> {
+    let term = std::env::var("TERM").unwrap_or_default();
+    for folder in TERMINFO {
+        let initial: String = term.chars().take(1).collect();
+        let path = Path::new(folder).join(initial).join(&term);
+        if path.is_file() {
+            host_files.file(&path, None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Its size, or the default size if it is unknown.
