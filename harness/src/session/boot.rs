@@ -12,7 +12,7 @@ use crate::{
         observer::{VmEnd, Watch},
         plan::Plan,
     },
-    vm::{Config, Limits, Template, Vm, kernel_command_line},
+    vm::{Config, Limits, Template, Vm, kernel_command_line, slots},
 };
 
 /// The memory of a VM, in MiB.
@@ -31,6 +31,10 @@ impl Setup {
         line: &Line,
         report: &mut KernelReport,
     ) -> Result<VmEnd> {
+        let limit = self.options.machine.max_vms;
+        let _slot = slots::take(self.cache_dir(), limit, self.interrupt.stop(), |why| {
+            line.note(why);
+        })?;
         let keep = self.keep_dir(&report.requested);
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
         config.kernel_args = self.options.machine.kernel_args(&boot.arguments);

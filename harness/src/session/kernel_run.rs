@@ -287,6 +287,11 @@ impl Setup {
         Ok(())
     }
 
+    /// The folder of the cache.
+    pub(super) fn cache_dir(&self) -> &Path {
+        self.kernels.cache_dir()
+    }
+
     /// The folder for the files of a kernel's VM, with `--keep`.
     pub(crate) fn keep_dir(&self, requested: &str) -> Option<PathBuf> {
         let dir = self.options.keep.as_ref()?;

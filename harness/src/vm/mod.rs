@@ -22,6 +22,7 @@ mod received;
 mod role;
 mod run;
 mod scan;
+pub mod slots;
 mod sys;
 mod template;
 

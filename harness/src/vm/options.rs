@@ -14,6 +14,10 @@ pub struct MachineArgs {
     /// Pass an argument to QEMU, after the harness's own; may be repeated. The VM then boots, without a template
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_args: Vec<OsString>,
+
+    /// Wait while this many VMs run, of all harness processes with the same cache and this option
+    #[arg(long, value_name = "N", env = "HARNESS_MAX_VMS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_vms: Option<u16>,
 }
 
 impl MachineArgs {

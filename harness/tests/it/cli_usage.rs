@@ -40,6 +40,10 @@ fn flags_that_do_not_exist_or_make_no_sense() {
         &["'xen'", "auto, kvm, tcg"],
     );
     refused(&["--kernel", "5.10", "--jobs", "0"], &["'0'", "--jobs"]);
+    refused(
+        &["--kernel", "5.10", "--max-vms", "0"],
+        &["'0'", "--max-vms"],
+    );
     refused(&["compare", "only-one.json"], &["required", "<NEW>"]);
     refused(&["cache", "prune"], &["required", "--max-size"]);
     refused(

@@ -1,7 +1,14 @@
 //! The options that add something to a VM, which docs/vm.md describes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+};
 
 use crate::support::{Ran, harness, run};
 
@@ -130,4 +137,73 @@ fn working_directory_that_cannot_be_entered_is_an_error_of_the_program() {
         assert_eq!((ran.status, ran.stdout.as_str()), (126, ""));
         ran.says(&["cannot change to the working directory", options[1], why]);
     }
+}
+
+/// Three processes and one slot: no program begins before the one before it has ended.
+#[test]
+fn max_vms_holds_for_all_processes() {
+    works(&[], &["true"]);
+    let script = "echo begun; sleep 2; echo ended";
+    let begin = |variable: bool| {
+        let options: &[&str] = if variable { &[] } else { &["--max-vms", "1"] };
+        let mut exec = exec(options, &["sh", "-c", script]);
+        if variable {
+            exec.env("HARNESS_MAX_VMS", "1");
+        }
+        exec.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        exec.spawn().unwrap()
+    };
+    let mut processes: Vec<_> = [true, false, false].map(begin).into();
+    let (sender, said) = mpsc::channel();
+    for process in &mut processes {
+        let (lines, sender) = (process.stdout.take().unwrap(), sender.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(lines).lines() {
+                sender.send(line.unwrap()).unwrap();
+            }
+        });
+    }
+    drop(sender);
+    let said: Vec<_> = said.iter().collect();
+    assert_eq!(said, ["begun", "ended"].repeat(3));
+    let waited = processes.into_iter().map(|process| {
+        let ran = Ran::from(process.wait_with_output().unwrap());
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.stderr.contains("waiting: --max-vms 1")
+    });
+    assert_eq!(waited.filter(|waited| *waited).count(), 2);
+}
+
+#[test]
+fn slot_of_a_killed_process_is_free_again() {
+    works(&[], &["true"]);
+    let options = ["--max-vms", "1"];
+    let mut first = exec(&options, &["sh", "-c", "echo begun; sleep 1000"]);
+    let mut first = first.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(first.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "begun\n");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    works(&options, &["true"]);
+}
+
+#[test]
+fn kernels_of_a_run_wait_for_the_vms_of_others_too() {
+    let args = [
+        "--kernel",
+        "5.10,6.1",
+        "--jobs",
+        "2",
+        "--scenario",
+        "attach",
+        "--max-vms",
+        "1",
+    ];
+    let ran = run(&mut harness(&args));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    ran.says(&["waiting: --max-vms 1"]);
 }

@@ -31,7 +31,10 @@ use crate::{
         interrupt::Interrupt,
         sanitize::one_line,
     },
-    vm::{self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent},
+    vm::{
+        self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent,
+        slots,
+    },
 };
 
 /// The minimum memory of a VM, and its memory in addition to the files.
@@ -130,13 +133,16 @@ impl<'a> Guest<'a> {
         let qemu = Qemu::find_known(cache)?;
         let accelerator = vm::accel::choose(self.args.accel, cache)?;
         let line = board.line(&self.name);
+        let machine = &self.args.machine;
+        let _slot = slots::take(cache, machine.max_vms, interrupt.stop(), |why| {
+            line.note(why);
+        })?;
         let fastest = Boot::fastest(&self.kernels, &self.kernel, accelerator, &line)?;
         let mut config = Config::new(
             &fastest.image,
             &self.initramfs,
             fastest.accelerator.accelerator,
         );
-        let machine = &self.args.machine;
         config.kernel_args = machine.kernel_args(&fastest.arguments);
         config.qemu_args.clone_from(&machine.qemu_args);
         config.memory_mib = self.memory_mib;
