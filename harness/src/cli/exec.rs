@@ -15,11 +15,13 @@ const EXEC_HELP: &str = "\
 Examples:
   harness exec --kernel 6.1 -- uname -r
   harness exec --kernel 6.1 --file data.bin -- ./my-binary data.bin
+  harness exec --kernel 6.1 --out result.json:result-6.1.json -- ./my-binary
   harness exec --kernel 6.1 -t -- gdb ./my-binary
 
 The harness copies the program into the VM at the same path, with its libraries, the interpreter of a script, and the
 commands in a shell script. The program runs as root in an empty folder with the path of the current folder, or in
---workdir: --file copies the files that it reads. Files that it writes are lost when the VM ends. The VM has no network.
+--workdir: --file copies the files that it reads. Files that it writes are lost when the VM ends, except for those that
+--out copies to the host. The VM has no network.
 
 The program gets these environment variables: PATH, TERM, TZ, LANG, LC_*, RUST_* of Rust programs and tests, CARGO_* of
 cargo test, and FEXIT_VM with the kernel's release. Other variables may be secrets and are not passed; --env passes more.
@@ -110,6 +112,10 @@ pub struct VmArgs {
     /// Copy a file or folder into the VM, to the same path or to PLACE; programs come with their libraries
     #[arg(short, long = "file", value_name = "PATH[:PLACE]", value_hint = ValueHint::AnyPath)]
     pub files: Vec<String>,
+
+    /// After the program has ended, copy a file or folder of the VM to HOST, which must not be a folder yet
+    #[arg(long, value_name = "GUEST:HOST", value_hint = ValueHint::AnyPath)]
+    pub out: Vec<OsString>,
 
     /// Set an environment variable of the program, or pass the host's value of one
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]

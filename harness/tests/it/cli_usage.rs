@@ -236,3 +236,18 @@ fn tty_without_a_terminal() {
         .stdin(Stdio::null()));
     ran.one_error(2, &["--tty", "stdin is not a terminal", "--stdin"]);
 }
+
+#[test]
+fn copies_out_of_the_vm_that_have_no_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display().to_string();
+    for (out, why) in [
+        ("/only-one", "must be GUEST:HOST"),
+        (&format!("/x:{folder}"), "is a folder"),
+    ] {
+        refused(
+            &["exec", "--kernel", "5.10", "--out", out, "true"],
+            &["--out", why],
+        );
+    }
+}

@@ -207,3 +207,79 @@ fn kernels_of_a_run_wait_for_the_vms_of_others_too() {
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     ran.says(&["waiting: --max-vms 1"]);
 }
+
+#[test]
+fn files_and_folders_are_copied_out_after_the_program_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let out = |guest: &str, name: &str| format!("--out={guest}:{}", path(name).display());
+    let options = [
+        out("new/folder", "folder"),
+        out("large", "deep/large"),
+        out("/proc/sys/kernel/ostype", "ostype"),
+        out("/link", "file"),
+        "--workdir=/work".to_owned(),
+        "--timeout=100".to_owned(),
+    ];
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let long = "n".repeat(200);
+    let script = format!(
+        "mkdir -p new/folder/{long}; echo content > new/folder/{long}/{long}; \
+         ln -s /etc new/folder/etc; mkfifo new/folder/fifo; : > new/folder/empty; \
+         chmod 4755 new/folder/empty; ln -s /work/new/folder/empty /link; \
+         head -c 20000000 /dev/zero > large; echo end >> large; echo said; exit 3"
+    );
+    for accelerated in [&["--no-template"][..], &[]] {
+        let options = [&options, accelerated].concat();
+        let _ = fs::remove_dir_all(path("folder"));
+        let ran = run(&mut exec(&options, &["sh", "-c", &script]));
+        assert_eq!(
+            (ran.status, ran.stdout.as_str()),
+            (3, "said\n"),
+            "{}",
+            ran.stderr
+        );
+        ran.says(&["2 entries are neither files nor folders"]);
+        let file = path("folder").join(&long).join(&long);
+        assert_eq!(fs::read_to_string(file).unwrap(), "content\n");
+        let mode = path("folder/empty")
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7700, 0o700);
+        assert_eq!(fs::read_dir(path("folder")).unwrap().count(), 2);
+        let large = fs::read(path("deep/large")).unwrap();
+        assert_eq!(large.len(), 20_000_004);
+        assert!(large.ends_with(b"\0end\n"));
+        assert_eq!(fs::read_to_string(path("ostype")).unwrap(), "Linux\n");
+        assert_eq!(fs::read(path("file")).unwrap(), b"");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
+}
+
+#[test]
+fn missing_file_is_an_error_that_does_not_hide_the_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = |guest: &str, name: &str| format!("{guest}:{}", dir.path().join(name).display());
+    let (none, file) = (out("/none", "none"), out("/etc/passwd", "passwd"));
+    for (exit, status) in [("exit 0", 125), ("exit 3", 3), ("kill -9 $$", 137)] {
+        let options = ["--out", &none, "--out", &file];
+        let ran = run(&mut exec(&options, &["sh", "-c", exit]));
+        ran.one_error(status, &["--out /none:", "No such file or directory"]);
+        let passwd = fs::read_to_string(dir.path().join("passwd")).unwrap();
+        assert!(passwd.starts_with("root:"), "{passwd}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+    let sparse = out("/sparse", "sparse");
+    let ran = run(&mut exec(
+        &["--out", &sparse],
+        &["sh", "-c", "truncate -s 2T /sparse"],
+    ));
+    ran.one_error(125, &["/sparse", "more than 1073741824 bytes"]);
+    // A program that is killed at its time limit.
+    let options = ["--out", &file, "--timeout", "2"];
+    let ran = run(&mut exec(&options, &["sleep", "100"]));
+    assert_eq!(ran.status, 124);
+    ran.says(&["after 2 s", "the VM ended before it was copied"]);
+}

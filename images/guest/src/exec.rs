@@ -22,22 +22,23 @@ use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::output::{Output, Relayed};
+use crate::output::{Output, Relayed, Stream};
 use crate::port::{self, Port};
-use crate::{child_exit, session, supervise};
+use crate::{child_exit, out, session, supervise};
 
 /// Runs the command and reports how it ended.
 pub(crate) fn run(spec: &Command, port: &mut Port) -> Result<()> {
     let start = Instant::now();
-    let how = relay(spec, port)?;
+    let (how, mut output) = relay(spec, port)?;
     let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     port.send(&Event::Exited { how, duration_us })?;
+    out::send_all(&spec.out, &mut output)?;
     port.send(&Event::Done { scenarios: 0 })
 }
 
 /// Runs the command and waits until the host has received its output. Reports it as running once the ports are open: input
 /// that the host sends earlier is lost.
-fn relay(spec: &Command, events: &mut Port) -> Result<Exit> {
+fn relay(spec: &Command, events: &mut Port) -> Result<(Exit, Output)> {
     let (ports, slow) = Ports::open(spec.streams)?;
     if let Some(why) = slow {
         let message = format!("the output passes a serial port, at most 0.5 MB/s: {why}");
@@ -50,7 +51,7 @@ fn relay(spec: &Command, events: &mut Port) -> Result<Exit> {
     // What descendants wrote before they were killed.
     relay.drain()?;
     relay.ports.output.drain()?;
-    Ok(how(status))
+    Ok((how(status), relay.ports.output))
 }
 
 fn how(status: ExitStatus) -> Exit {
@@ -229,7 +230,12 @@ impl Relay {
         let Some(stream) = &self.outputs[index] else {
             return Ok(false);
         };
-        let relayed = self.ports.output.relay(stream, index == 0)?;
+        let what = if index == 0 {
+            Stream::Stdout
+        } else {
+            Stream::Stderr
+        };
+        let relayed = self.ports.output.relay(stream, what)?;
         if relayed == Relayed::End {
             self.outputs[index] = None;
         }

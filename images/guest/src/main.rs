@@ -13,6 +13,7 @@ mod log_watch;
 mod modules;
 mod mounts;
 mod network;
+mod out;
 mod outcome;
 mod output;
 mod parallel;

@@ -1,4 +1,4 @@
-//! Sends the output of a command to the host, through shared memory or over the serial port.
+//! Sends the output of a command, and files, to the host, through shared memory or over the serial port.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -31,6 +31,15 @@ struct Memory {
     written: u64,
 }
 
+/// What is relayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+    /// Of a file or folder that the host wants.
+    Archive,
+}
+
 /// What there was to relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relayed {
@@ -54,8 +63,8 @@ impl Output {
         Ok((Self { port, memory }, why))
     }
 
-    /// Reads once from `stream`, standard output or standard error, and sends what came.
-    pub(crate) fn relay(&mut self, mut stream: &File, is_stdout: bool) -> Result<Relayed> {
+    /// Reads once from `stream`, and sends what came.
+    pub(crate) fn relay(&mut self, mut stream: &File, what: Stream) -> Result<Relayed> {
         let mut buffer = [0; CONTENT_LIMIT];
         let read = match &mut self.memory {
             Some(memory) => memory.read(stream),
@@ -70,12 +79,22 @@ impl Output {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Relayed::Nothing),
             Err(error) => return Err(error).context("cannot read the output of the command"),
         };
-        self.send(&match (&self.memory, is_stdout) {
-            (Some(_), true) => Frame::SharedStdout(u32::try_from(length)?),
-            (Some(_), false) => Frame::SharedStderr(u32::try_from(length)?),
-            (None, true) => Frame::Stdout(buffer[..length].to_vec()),
-            (None, false) => Frame::Stderr(buffer[..length].to_vec()),
-        })?;
+        let frame = if self.memory.is_some() {
+            let shared = match what {
+                Stream::Stdout => Frame::SharedStdout,
+                Stream::Stderr => Frame::SharedStderr,
+                Stream::Archive => Frame::SharedArchive,
+            };
+            shared(u32::try_from(length)?)
+        } else {
+            let framed = match what {
+                Stream::Stdout => Frame::Stdout,
+                Stream::Stderr => Frame::Stderr,
+                Stream::Archive => Frame::Archive,
+            };
+            framed(buffer[..length].to_vec())
+        };
+        self.send(&frame)?;
         Ok(Relayed::Bytes)
     }
 

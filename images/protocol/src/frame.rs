@@ -21,6 +21,12 @@ pub enum Frame {
     SharedStdout(u32),
     /// To the host: the same for standard error.
     SharedStderr(u32),
+    /// To the host: the next bytes of the archive of [`crate::job::Command::out`].
+    Archive(Vec<u8>),
+    /// To the host: the same in the shared memory.
+    SharedArchive(u32),
+    /// To the host: the end of an archive, with the reason if it is not complete.
+    ArchiveEnd(Vec<u8>),
     /// To the host: the command took this many bytes of input.
     Taken(u16),
     /// To the guest: standard input.
@@ -56,6 +62,9 @@ impl Frame {
             Self::Window(size) => (6, window(*size)),
             Self::SharedStdout(count) => (7, count.to_le_bytes().to_vec()),
             Self::SharedStderr(count) => (8, count.to_le_bytes().to_vec()),
+            Self::Archive(bytes) => (9, bytes.clone()),
+            Self::SharedArchive(count) => (10, count.to_le_bytes().to_vec()),
+            Self::ArchiveEnd(why) => (11, why.clone()),
         };
         let content = &content[..content.len().min(CONTENT_LIMIT)];
         let [low, high] = (content.len() as u16).to_le_bytes();
@@ -80,6 +89,9 @@ impl Frame {
             })),
             (7, 4) => count().map(Self::SharedStdout),
             (8, 4) => count().map(Self::SharedStderr),
+            (9, _) => Some(Self::Archive(content.to_vec())),
+            (10, 4) => count().map(Self::SharedArchive),
+            (11, _) => Some(Self::ArchiveEnd(content.to_vec())),
             _ => None,
         }
     }
@@ -128,6 +140,9 @@ mod tests {
             Frame::Stderr(vec![b'e'; CONTENT_LIMIT]),
             Frame::SharedStdout(1 << 20),
             Frame::SharedStderr(3),
+            Frame::Archive(b"out".to_vec()),
+            Frame::SharedArchive(4),
+            Frame::ArchiveEnd(b"why".to_vec()),
             Frame::Taken(513),
             Frame::Stdin(Vec::new()),
             Frame::End,
@@ -153,7 +168,8 @@ mod tests {
         for garbage in [
             &[0, 0, 0][..],
             &[7, 0, 0],
-            &[9, 0, 0],
+            &[10, 0, 0],
+            &[12, 0, 0],
             &[1, 1, 16], // one byte too long
             &[3, 1, 0, 0],
             &[5, 1, 0, 0],

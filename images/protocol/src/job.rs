@@ -90,7 +90,17 @@ pub struct Command {
     pub folder: OsString,
     /// Its standard streams.
     pub streams: Streams,
+    /// Files and folders that the host wants after the command has ended: absolute paths. Each is sent as a tar archive with
+    /// one entry [`OUT`], and what is below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub out: Vec<OsString>,
 }
+
+/// The limit for the bytes of all archives of a VM together.
+pub const OUT_BYTES: u64 = 1 << 30;
+
+/// The name in its archive of a file or folder that is copied to the host.
+pub const OUT: &str = "out";
 
 /// The standard streams of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,10 +16,11 @@ use protocol::{
 };
 
 use super::{
+    out::{self, Copies, Copy},
     relay::{self, Channels, Closed, Relay},
     terminal::Raw,
 };
-use crate::commands::exec::status::{BY_SIGNAL, SIGPIPE, TIMED_OUT};
+use crate::commands::exec::status::{BY_SIGNAL, FAILED, SIGPIPE, TIMED_OUT};
 use crate::{
     cli::exec::VmArgs,
     initramfs::{cpio, host_files::HostFiles, kernel_config},
@@ -53,6 +54,7 @@ pub(super) struct Guest<'a> {
     initramfs: Vec<u8>,
     memory_mib: u32,
     streams: job::Streams,
+    out: Vec<Copy>,
 }
 
 /// The result.
@@ -64,6 +66,8 @@ pub(super) struct Ran {
     /// Whether Ctrl-A X was typed.
     left: bool,
     output: Result<()>,
+    /// Errors of copies out of the VM.
+    not_copied: Vec<String>,
 }
 
 impl<'a> Guest<'a> {
@@ -76,6 +80,8 @@ impl<'a> Guest<'a> {
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Self> {
+        let out = out::plan(&args.out, Path::new(&command.folder))?;
+        command.out = out::guest_paths(&out);
         for file in &args.files {
             host_files.named_file(file)?;
         }
@@ -124,6 +130,7 @@ impl<'a> Guest<'a> {
             initramfs: image.to_bytes(),
             memory_mib,
             streams,
+            out,
         })
     }
 
@@ -214,6 +221,7 @@ impl<'a> Guest<'a> {
         let mut listener = Listener {
             has_terminal: matches!(self.streams, job::Streams::Terminal(_)),
             line: Some(line),
+            files: Some(Copies::new(&self.out)),
             exit: None,
             relay: None,
             ends: Some(channels.ours()),
@@ -224,19 +232,24 @@ impl<'a> Guest<'a> {
             listener.take(event, interrupt);
         })?;
         let began = listener.relay.is_some();
-        let output = match listener.relay {
+        let (output, files) = match listener.relay {
             // After an interrupt do not wait for a reader of the output that has stopped reading.
             Some(relay) if finished.ending != Ending::Interrupted || relay.is_finished() => {
-                relay.finish()
+                relay.finish()?
             }
-            _ => Ok(()),
+            _ => (Ok(()), Copies::new(&self.out)),
         };
+        let (not_copied, notes) = files.finish();
+        for note in notes {
+            eprintln!("harness: {note}");
+        }
         Ok(Ran {
             finished,
             began,
             exit: listener.exit,
             left: listener.left.load(Ordering::SeqCst),
             output,
+            not_copied,
         })
     }
 }
@@ -246,6 +259,8 @@ struct Listener {
     has_terminal: bool,
     /// `None` after the program has started, which then owns the terminal.
     line: Option<Line>,
+    /// Until the program has started, as the ends.
+    files: Option<Copies>,
     exit: Option<Exit>,
     relay: Option<Relay>,
     ends: Option<relay::Ends>,
@@ -264,9 +279,9 @@ impl Listener {
                         .inspect_err(|error| eprintln!("harness: {error:#}"))
                         .ok();
                 }
-                if let Some(ends) = self.ends.take() {
+                if let (Some(ends), Some(files)) = (self.ends.take(), self.files.take()) {
                     let left = self.has_terminal.then(|| Arc::clone(&self.left));
-                    self.relay = Some(Relay::start(ends, interrupt.stop(), left));
+                    self.relay = Some(Relay::start(ends, files, interrupt.stop(), left));
                 }
             }
             VmEvent::Guest(Event::Exited { how, .. }) => self.exit = Some(how),
@@ -284,8 +299,21 @@ impl Listener {
 }
 
 impl Ran {
-    /// Prints errors and splats, and returns the exit status, `left` after Ctrl-A X.
-    pub(super) fn report(self, interrupt: &Interrupt, left: u8) -> Result<u8> {
+    /// Prints errors and splats, and returns the exit status, `left` after Ctrl-A X. What could not be copied out of the VM
+    /// does not hide that the program failed.
+    pub(super) fn report(mut self, interrupt: &Interrupt, left: u8) -> Result<u8> {
+        let not_copied = std::mem::take(&mut self.not_copied);
+        let status = self.status(interrupt, left)?;
+        for why in &not_copied {
+            report(why);
+        }
+        match not_copied.as_slice() {
+            [_, ..] if status == 0 => Ok(FAILED),
+            _ => Ok(status),
+        }
+    }
+
+    fn status(self, interrupt: &Interrupt, left: u8) -> Result<u8> {
         if let Some(status) = interrupt.exit_code() {
             return Ok(status);
         }

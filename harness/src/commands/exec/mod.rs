@@ -2,6 +2,7 @@
 
 mod environment;
 mod guest;
+mod out;
 mod relay;
 mod shell;
 mod status;
@@ -90,6 +91,7 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
         environment: environment::of_program(&args.vm.environment)?,
         folder: folder.into(),
         streams,
+        out: Vec::new(),
     };
     let board = Board::new(args.vm.verbose);
     let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, interrupt)?;

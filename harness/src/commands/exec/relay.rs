@@ -30,7 +30,10 @@ use rustix::{
 
 use signal_hook::{consts::SIGWINCH, iterator::Signals};
 
-use super::terminal::{self, Keys};
+use super::{
+    out::Copies,
+    terminal::{self, Keys},
+};
 use crate::{support::stop::Stop, vm::Streams};
 
 /// The size of a chunk of input, so that a keystroke does not wait for a full buffer.
@@ -105,7 +108,7 @@ impl Channels {
 /// The threads that copy the streams while the program runs.
 #[derive(Debug)]
 pub(super) struct Relay {
-    output: JoinHandle<Result<()>>,
+    output: JoinHandle<(Result<()>, Copies)>,
     /// Kept open, since QEMU drops unread input when it is closed.
     _input: Option<Arc<Mutex<File>>>,
 }
@@ -116,9 +119,14 @@ pub(super) struct Relay {
 pub(super) struct Closed;
 
 impl Relay {
-    /// Starts the threads. They request `stop` when the output is closed.
+    /// Starts the threads. They request `stop` when the output is closed; `files` receives what is copied out of the VM.
     /// With `left` stdin is a terminal; it is set when the user types Ctrl-A X.
-    pub(super) fn start(ends: Ends, stop: &Stop, left: Option<Arc<AtomicBool>>) -> Self {
+    pub(super) fn start(
+        ends: Ends,
+        mut files: Copies,
+        stop: &Stop,
+        left: Option<Arc<AtomicBool>>,
+    ) -> Self {
         let (taken, credit) = channel();
         let input = ends.input.map(|port| Arc::new(Mutex::new(port)));
         if let Some(port) = input.clone() {
@@ -138,11 +146,11 @@ impl Relay {
         }
         let stop = stop.clone();
         let output = thread::spawn(move || {
-            let done = pass_on(ends.output, ends.memory, &taken);
+            let done = pass_on(ends.output, ends.memory, &taken, &mut files);
             if done.is_err() {
                 stop.request();
             }
-            done
+            (done, files)
         });
         Self {
             output,
@@ -155,15 +163,14 @@ impl Relay {
         self.output.is_finished()
     }
 
-    /// Waits until all output is written, soon after the end of QEMU.
-    pub(super) fn finish(self) -> Result<()> {
-        self.output
-            .join()
-            .unwrap_or_else(|_| anyhow::bail!("the thread for the output panicked"))
+    /// Waits until all output is written, soon after the end of QEMU. Also returns what was copied out of the VM.
+    pub(super) fn finish(self) -> Result<(Result<()>, Copies)> {
+        let ended = self.output.join();
+        ended.map_err(|_| anyhow::anyhow!("the thread for the output panicked"))
     }
 }
 
-fn pass_on(mut port: File, memory: File, taken: &Sender<u16>) -> Result<()> {
+fn pass_on(mut port: File, memory: File, taken: &Sender<u16>, files: &mut Copies) -> Result<()> {
     let (mut decoder, mut buffer) = (Decoder::default(), [0; 64 << 10]);
     let mut shared = Shared { memory, read: 0 };
     loop {
@@ -184,6 +191,12 @@ fn pass_on(mut port: File, memory: File, taken: &Sender<u16>) -> Result<()> {
                 Frame::Stderr(bytes) => all(io::stderr().lock(), &bytes),
                 Frame::SharedStdout(count) => shared.pass_on(count, io::stdout().lock()),
                 Frame::SharedStderr(count) => shared.pass_on(count, io::stderr().lock()),
+                Frame::Archive(bytes) => all(&mut *files, &bytes),
+                Frame::SharedArchive(count) => shared.pass_on(count, &mut *files),
+                Frame::ArchiveEnd(why) => {
+                    files.end(&why);
+                    Ok(())
+                }
                 Frame::Taken(count) => {
                     // Without input there is no receiver.
                     let _ = taken.send(count);
