@@ -55,7 +55,7 @@ pub struct ExecArgs {
     pub workdir: Option<PathBuf>,
 
     /// Time limit for the program [default: 600, or none with --tty]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "gdb")]
     pub timeout: Option<Duration>,
 
     /// The program, by its path or found on PATH, and its arguments
@@ -113,6 +113,10 @@ pub struct VmArgs {
     #[arg(short, long = "file", value_name = "PATH[:PLACE]", value_hint = ValueHint::AnyPath)]
     pub files: Vec<String>,
 
+    /// Mount a folder of the host at the same path or at GUEST, by virtiofs; with `:ro` the VM cannot write to it
+    #[arg(long = "mount", value_name = "HOST[:GUEST][:ro]", value_hint = ValueHint::DirPath)]
+    pub mounts: Vec<OsString>,
+
     /// After the program has ended, copy a file or folder of the VM to HOST, which must not be a folder yet
     #[arg(long, value_name = "GUEST:HOST", value_hint = ValueHint::AnyPath)]
     pub out: Vec<OsString>,
@@ -136,6 +140,10 @@ pub struct VmArgs {
     /// Boot the VM from scratch instead of restoring a saved one
     #[arg(long)]
     pub no_template: bool,
+
+    /// Wait for a debugger before the kernel's first instruction, and print how to connect gdb. There is no time limit
+    #[arg(long)]
+    pub gdb: bool,
 
     /// Keep console, initramfs (with the environment in it) and QEMU command in this folder; only their owner can read them
     #[arg(long, value_name = "DIR")]

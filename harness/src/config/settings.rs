@@ -28,7 +28,7 @@ pub(super) fn is_about_files(arg: &Arg) -> bool {
 
 /// Whether an option belongs to one call: what reaches beyond the VM must not come from a file that a clone brings.
 pub(super) fn is_for_one_call(arg: &Arg) -> bool {
-    ["out", "qemu_args"].contains(&arg.get_id().as_str())
+    ["gdb", "mounts", "out", "qemu_args"].contains(&arg.get_id().as_str())
 }
 
 /// The arguments for a value, or what the value must be. Paths are relative to `folder`.

@@ -66,8 +66,14 @@ impl Kernels {
 }
 
 impl Kernels {
+    /// The file for the symbols of a kernel, next to its uncompressed form.
+    pub(crate) fn symbols(&self, kernel: &Kernel) -> PathBuf {
+        let path = self.cache.uncompressed(&kernel.sha256);
+        path.with_extension("symbols")
+    }
+
     /// The ELF file of a kernel, whether or not QEMU can boot it.
-    pub(super) fn vmlinux(&self, kernel: &Kernel) -> Result<Vec<u8>> {
+    pub(crate) fn vmlinux(&self, kernel: &Kernel) -> Result<Vec<u8>> {
         let read =
             |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         if let Ok(path) = self.uncompressed(kernel) {

@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::LazyLock;
 
-use protocol::output::BYTES;
 use protocol::shared_memory::{ARCHIVE_SLOT, OUTPUT_SLOT};
+use protocol::{job::tag, output::BYTES};
 
 use super::accel::Accelerator;
 use super::channel::inherited;
@@ -80,7 +80,10 @@ fn devices(config: &Config<'_>, paths: &Paths<'_>) -> Vec<Device> {
         exit_on_panic(),
         log_level(),
         skipped_tests(config.accelerator),
+        config.gdb.map(debugger).unwrap_or_default(),
     ];
+    let mounts = config.mounts.iter().enumerate();
+    devices.extend(mounts.map(|(number, socket)| mount(number, socket)));
     if let Some(role) = paths.role {
         devices.push(window(role));
         devices.push(monitor(role.parts()));
@@ -105,7 +108,7 @@ fn append(config: &Config<'_>, devices: &[Device]) -> String {
 fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
     // Without unused devices the kernel does not probe them.
     let mut machine = "pc,vmport=off,smbus=off".to_owned();
-    if role.is_some() {
+    if role.is_some() || !config.mounts.is_empty() {
         machine.push_str(",memory-backend=ram");
     }
     let mut device = Device::new(
@@ -132,8 +135,11 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
             .qemu
             .extend(["-icount".into(), "shift=0,sleep=off".into()]);
     }
-    if let Some(role) = role {
-        let size = u64::from(config.memory_mib) << 20;
+    let size = u64::from(config.memory_mib) << 20;
+    if !config.mounts.is_empty() {
+        let ram = format!("memory-backend-memfd,id=ram,size={size},share=on");
+        device.qemu.extend(["-object".into(), ram.into()]);
+    } else if let Some(role) = role {
         let ram = memory("ram", size, &role.parts().ram, role.share());
         device.qemu.extend(ram);
     }
@@ -269,6 +275,28 @@ fn skipped_tests(accelerator: Accelerator) -> Device {
     device
 }
 
+/// Waits for a debugger. The addresses in the kernel's files hold without KASLR.
+fn debugger(socket: &Path) -> Device {
+    let mut chardev = OsString::from("socket,id=gdb,server=on,wait=off,path=");
+    chardev.push(escape(socket.as_os_str()));
+    let mut device = Device::new(&["-S", "-gdb", "chardev:gdb"], &["nokaslr"]);
+    device.qemu.extend(["-chardev".into(), chardev]);
+    device
+}
+
+/// A folder of the host, whose virtiofsd reads and writes the memory of the VM.
+fn mount(number: usize, socket: &Path) -> Device {
+    let tag = tag(number);
+    let mut chardev = OsString::from(format!("socket,id={tag},path="));
+    chardev.push(escape(socket.as_os_str()));
+    let device = format!("vhost-user-fs-pci,chardev={tag},tag={tag}");
+    let qemu = ["-chardev".into(), chardev, "-device".into(), device.into()];
+    Device {
+        qemu: qemu.into(),
+        kernel: Vec::new(),
+    }
+}
+
 /// Doubles the commas in the value of an option, as QEMU requires.
 fn escape(value: &OsStr) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -357,6 +385,41 @@ mod tests {
         let kernel =
             "console=ttyS0 panic=-1 quiet loglevel=5 cryptomgr.notests no_timer_check last";
         assert_eq!(all[all.len() - 2..], ["-append", kernel]);
+    }
+
+    #[test]
+    fn debugger_connects_to_a_socket_and_the_kernel_has_its_usual_addresses() {
+        let all = arguments_of(|config| config.gdb = Some(Path::new("/a,b/gdb")));
+        let all = strings(&all);
+        let socket = "socket,id=gdb,server=on,wait=off,path=/a,,b/gdb";
+        for pair in [["-gdb", "chardev:gdb"], ["-chardev", socket]] {
+            assert!(all.windows(2).any(|window| window == pair), "{all:?}");
+        }
+        assert!(all.contains(&"-S") && all.last().unwrap().ends_with(" nokaslr"));
+        let all = arguments_of(|_| {});
+        let all = strings(&all);
+        assert!(!all.contains(&"-S") && !all.last().unwrap().contains("nokaslr"));
+    }
+
+    #[test]
+    fn memory_is_shared_with_what_serves_folders() {
+        let mounts = vec!["/s/0".into(), "/s/1".into()];
+        let all = arguments_of(|config| config.mounts = mounts);
+        let all = strings(&all);
+        for pair in [
+            ["-machine", "pc,vmport=off,smbus=off,memory-backend=ram"],
+            [
+                "-object",
+                "memory-backend-memfd,id=ram,size=536870912,share=on",
+            ],
+            ["-chardev", "socket,id=mount1,path=/s/1"],
+            ["-device", "vhost-user-fs-pci,chardev=mount1,tag=mount1"],
+        ] {
+            assert!(
+                all.windows(2).any(|window| window == pair),
+                "{pair:?} {all:?}"
+            );
+        }
     }
 
     #[test]

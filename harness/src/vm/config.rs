@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::accel::Accelerator;
@@ -28,6 +28,10 @@ pub struct Config<'a> {
     pub kernel_args: Vec<String>,
     /// More arguments for QEMU, after the harness's own.
     pub qemu_args: Vec<OsString>,
+    /// Wait at this socket for a debugger before the first instruction. There is no time limit then.
+    pub gdb: Option<&'a Path>,
+    /// Sockets of virtiofsd, which serves folders of the host.
+    pub mounts: Vec<PathBuf>,
     /// Time limits.
     pub limits: Limits,
     /// The token of every event, as in the job of the initramfs: see [`cpio::token`]. Empty if events need none.
@@ -68,6 +72,8 @@ impl<'a> Config<'a> {
             cpus: 1,
             kernel_args: Vec::new(),
             qemu_args: Vec::new(),
+            gdb: None,
+            mounts: Vec::new(),
             limits: Limits::default(),
             token: cpio::token(),
             streams: None,

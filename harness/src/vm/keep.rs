@@ -97,6 +97,8 @@ pub(super) fn by_hand(qemu: &Qemu, config: &Config<'_>) -> String {
         kernel: &kernel,
         // The ends of the streams do not exist any more.
         streams: None,
+        gdb: None,
+        mounts: Vec::new(),
         ..config.clone()
     };
     let paths = Paths {

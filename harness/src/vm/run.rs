@@ -43,6 +43,8 @@ pub struct Vm {
     process: Process,
     started: Instant,
     limits: Limits,
+    /// A debugger may stop the VM for any time.
+    has_debugger: bool,
     channels: Channels,
     received: Received,
     command: String,
@@ -115,6 +117,7 @@ impl Vm {
             process,
             started,
             limits: config.limits,
+            has_debugger: config.gdb.is_some(),
             channels: Channels {
                 console,
                 events,
@@ -205,6 +208,9 @@ impl Vm {
 
     /// The next deadline, and how the VM ends then.
     fn deadline(&self, sink: Sink<'_>) -> (Instant, Option<Ending>) {
+        if self.has_debugger {
+            return (after(self.started, Duration::MAX), None);
+        }
         let Limits {
             time_limit,
             first_output,

@@ -251,3 +251,34 @@ fn copies_out_of_the_vm_that_have_no_place() {
         );
     }
 }
+
+#[test]
+fn debugger_for_more_than_one_kernel_or_with_a_time_limit() {
+    let exec = |kernel, more: &[&'static str]| {
+        [&["exec", "--kernel", kernel, "--gdb"][..], more, &["true"]].concat()
+    };
+    refused(&exec("all", &[]), &["--kernel all matches", "name one"]);
+    refused(
+        &exec("5.10", &["--timeout", "9"]),
+        &["--timeout", "--gdb", "cannot be used with"],
+    );
+    refused(
+        &["--kernel", "5.10", "--gdb"],
+        &["unexpected argument '--gdb'"],
+    );
+}
+
+#[test]
+fn mounts_that_are_no_folders() {
+    for (mount, why) in [
+        ("/nowhere/at/all", "HOST must be a folder"),
+        ("/etc:data", "GUEST must be an absolute path"),
+        ("/etc:/", "other than `/`"),
+        ("/etc:/a:/b", "HOST[:GUEST][:ro]"),
+    ] {
+        refused(
+            &["exec", "--kernel", "5.10", "--mount", mount, "true"],
+            &["--mount", why],
+        );
+    }
+}

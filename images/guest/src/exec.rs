@@ -24,14 +24,19 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::output::{Output, Relayed, Stream};
 use crate::port::{self, Port};
-use crate::{child_exit, out, session, supervise};
+use crate::{child_exit, host_folders, out, session, supervise};
 
 /// Runs the command and reports how it ended.
 pub(crate) fn run(spec: &Command, port: &mut Port) -> Result<()> {
+    host_folders::mount_all(&spec.mounts)?;
     let start = Instant::now();
     let (how, mut output) = relay(spec, port)?;
     let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     port.send(&Event::Exited { how, duration_us })?;
+    if !spec.mounts.is_empty() {
+        // Data in memory maps of the command is not on the host yet.
+        rustix::fs::sync();
+    }
     out::send_all(&spec.out, &mut output)?;
     port.send(&Event::Done { scenarios: 0 })
 }

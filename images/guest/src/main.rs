@@ -6,6 +6,7 @@ mod concurrency;
 mod copies;
 mod environment;
 mod exec;
+mod host_folders;
 mod init;
 mod kmsg;
 mod leak_check;

@@ -42,7 +42,6 @@ pub const LOG_MARK: &str = "fexit: the first scenario is about to begin";
 /// The work of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "a job has one of them")]
 pub enum Work {
     /// Runs scenarios, then the programs of the user's objects serially.
     Scenarios {
@@ -90,10 +89,27 @@ pub struct Command {
     pub folder: OsString,
     /// Its standard streams.
     pub streams: Streams,
+    /// Folders of the host to mount before: the device of each has the [`tag`] of its index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
     /// Files and folders that the host wants after the command has ended: absolute paths. Each is sent as a tar archive with
     /// one entry [`OUT`], and what is below it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub out: Vec<OsString>,
+}
+
+/// A folder of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where it is mounted.
+    pub target: OsString,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+}
+
+/// The virtiofs tag of a folder of the host.
+pub fn tag(index: usize) -> String {
+    format!("mount{index}")
 }
 
 /// The limit for the bytes of all archives of a VM together.

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use protocol::{
     event::{Event, Exit},
     job::{self, Job, Work},
 };
 
 use super::{
+    gdb::Symbols,
     out::{self, Copies, Copy},
     relay::{self, Channels, Closed, Relay},
     terminal::Raw,
@@ -29,11 +30,13 @@ use crate::{
     session::fast_boot::Boot,
     support::{
         error::{report, usage},
-        interrupt::Interrupt,
+        interrupt::{Interrupt, TICK},
         sanitize::one_line,
     },
     vm::{
         self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent,
+        gdb::Gdb,
+        mounts::{self, Mount, Shares, Virtiofsd},
         slots,
     },
 };
@@ -45,6 +48,12 @@ const ROOM_MIB: u32 = 256;
 /// The number of console lines that are shown after a failure of the VM.
 const CONSOLE_TAIL: usize = 20;
 
+/// How long QEMU may take to make the socket for a debugger, in ticks of 50 ms.
+const SOCKET_TICKS: u32 = 200;
+
+const NO_VIRTIOFS: &str =
+    "--mount needs a kernel with virtiofs (CONFIG_VIRTIO_FS, CONFIG_VIRTIO_PCI)";
+
 /// The parts of a VM for a program.
 pub(super) struct Guest<'a> {
     args: &'a VmArgs,
@@ -55,6 +64,9 @@ pub(super) struct Guest<'a> {
     memory_mib: u32,
     streams: job::Streams,
     out: Vec<Copy>,
+    mounts: Vec<Mount>,
+    /// For the mounts, if there are some.
+    virtiofsd: Option<Virtiofsd>,
 }
 
 /// The result.
@@ -82,6 +94,19 @@ impl<'a> Guest<'a> {
     ) -> Result<Self> {
         let out = out::plan(&args.out, Path::new(&command.folder))?;
         command.out = out::guest_paths(&out);
+        let mounts = args.mounts.iter().map(|mount| Mount::parse(mount));
+        let mounts = mounts.collect::<Result<Vec<_>>>()?;
+        let virtiofsd = match mounts.as_slice() {
+            [] => None,
+            mounts => Some(Virtiofsd::find(mounts)?),
+        };
+        command.mounts = mounts
+            .iter()
+            .map(|mount| job::Mount {
+                target: mount.guest.clone().into(),
+                read_only: mount.read_only,
+            })
+            .collect();
         for file in &args.files {
             host_files.named_file(file)?;
         }
@@ -113,8 +138,14 @@ impl<'a> Guest<'a> {
             names = usual.iter().map(String::as_str).collect();
             names.retain(|name| modules::closure(&kernel, &[name]).is_ok());
         }
+        let mut files = modules::closure(&kernel, &names)?;
+        // A kernel without modules may have it built in.
+        if !mounts.is_empty() && kernel.modules.is_some() {
+            names.extend(mounts::MODULES);
+            files = modules::closure(&kernel, &names).context(NO_VIRTIOFS)?;
+        }
         let mut modules = Vec::new();
-        for (name, path) in modules::closure(&kernel, &names)? {
+        for (name, path) in files {
             modules.push((format!("{name}.ko"), modules::read_module(&path)?));
             job.modules.push(name);
         }
@@ -131,11 +162,17 @@ impl<'a> Guest<'a> {
             memory_mib,
             streams,
             out,
+            mounts,
+            virtiofsd,
         })
     }
 
     /// Runs the program after the fastest boot. If the program does not start, tries once more with a plain boot.
     pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
+        let symbols = self
+            .args
+            .gdb
+            .then(|| Symbols::find(self.args, &self.kernels, &self.kernel, board, interrupt));
         let cache = self.kernels.cache_dir();
         let qemu = Qemu::find_known(cache)?;
         let accelerator = vm::accel::choose(self.args.accel, cache)?;
@@ -160,6 +197,9 @@ impl<'a> Guest<'a> {
             ..Limits::default()
         };
         config.streams = Some(Streams::default());
+        if let Some(symbols) = symbols {
+            return self.debugged(&qemu, &config, &symbols, board, interrupt);
+        }
         if let Some(ran) = self.restored(&qemu, &config, &fastest, board, interrupt) {
             return Ok(ran);
         }
@@ -176,6 +216,36 @@ impl<'a> Guest<'a> {
         self.boot(&qemu, &config, board, interrupt)
     }
 
+    /// Runs the program in a VM that waits for a debugger, which may end it at any time: there is no second try.
+    fn debugged(
+        &self,
+        qemu: &Qemu,
+        config: &Config<'_>,
+        symbols: &Symbols,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Result<Ran> {
+        let gdb = Gdb::new()?;
+        let socket = gdb.socket();
+        let config = Config {
+            gdb: Some(&socket),
+            ..config.clone()
+        };
+        let waits = || {
+            for _ in 0..SOCKET_TICKS {
+                if socket.exists() {
+                    symbols.announce(&gdb, board);
+                    return;
+                }
+                // Without a socket QEMU has failed, and says why.
+                if interrupt.stop().wait(TICK) {
+                    return;
+                }
+            }
+        };
+        self.boot_and(waits, qemu, &config, board, interrupt)
+    }
+
     /// Runs the program in a restored VM; `None` if there is no template or the program does not start.
     fn restored(
         &self,
@@ -187,7 +257,8 @@ impl<'a> Guest<'a> {
     ) -> Option<Ran> {
         let line = board.line(&self.name);
         let templates = Templates::if_they_pay(self.kernels.cache_dir(), config.accelerator)
-            .filter(|_| !self.args.no_template && self.args.machine.allows_template())?;
+            .filter(|_| !self.args.no_template && self.args.machine.allows_template())
+            .filter(|_| self.mounts.is_empty())?;
         let template = boot.template(&templates, (qemu, config), interrupt.stop(), &line)?;
         let config = config.starting_from(&template);
         let why = match self.boot(qemu, &config, board, interrupt) {
@@ -209,15 +280,33 @@ impl<'a> Guest<'a> {
         board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Ran> {
+        self.boot_and(|| (), qemu, config, board, interrupt)
+    }
+
+    /// Starts the VM, calls `started`, and follows the VM to its end.
+    fn boot_and(
+        &self,
+        started: impl FnOnce(),
+        qemu: &Qemu,
+        config: &Config<'_>,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Result<Ran> {
         let channels = Channels::new(self.streams != job::Streams::Output)?;
         let line = board.line(&self.name);
         line.phase("booting");
+        let mut shares = match &self.virtiofsd {
+            Some(program) => Some(Shares::start(program, &self.mounts)?),
+            None => None,
+        };
         let config = Config {
             streams: Some(channels.theirs()),
+            mounts: shares.as_ref().map_or_else(Vec::new, Shares::sockets),
             ..config.clone()
         };
         let vm = Vm::start(qemu, &config)?;
         line.detail(vm.command_line());
+        started();
         let mut listener = Listener {
             has_terminal: matches!(self.streams, job::Streams::Terminal(_)),
             line: Some(line),
@@ -232,6 +321,9 @@ impl<'a> Guest<'a> {
             listener.take(event, interrupt);
         })?;
         let began = listener.relay.is_some();
+        if let Some(why) = shares.as_mut().filter(|_| !began).and_then(Shares::failure) {
+            bail!(why);
+        }
         let (output, files) = match listener.relay {
             // After an interrupt do not wait for a reader of the output that has stopped reading.
             Some(relay) if finished.ending != Ending::Interrupted || relay.is_finished() => {

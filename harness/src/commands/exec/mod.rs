@@ -1,6 +1,7 @@
 //! `harness exec` and `harness shell`: run a host program in a VM.
 
 mod environment;
+mod gdb;
 mod guest;
 mod out;
 mod relay;
@@ -91,6 +92,7 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
         environment: environment::of_program(&args.vm.environment)?,
         folder: folder.into(),
         streams,
+        mounts: Vec::new(),
         out: Vec::new(),
     };
     let board = Board::new(args.vm.verbose);

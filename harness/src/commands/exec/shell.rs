@@ -130,6 +130,7 @@ fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
         } else {
             job::Streams::All
         },
+        mounts: Vec::new(),
         out: Vec::new(),
     };
     let board = Board::new(args.vm.verbose);

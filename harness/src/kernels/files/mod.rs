@@ -3,3 +3,4 @@
 pub(crate) mod bzimage;
 pub(crate) mod manifest;
 pub mod modules;
+pub(crate) mod symbols;
