@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use protocol::{
     event::{Event, Exit},
     job::{self, Job, Work},
@@ -18,10 +18,10 @@ use protocol::{
 use super::{
     gdb::Symbols,
     out::{self, Copies, Copy},
-    relay::{self, Channels, Closed, Relay},
+    ran::Ran,
+    relay::{self, Channels, Relay},
     terminal::Raw,
 };
-use crate::commands::exec::status::{BY_SIGNAL, FAILED, SIGPIPE, TIMED_OUT};
 use crate::{
     cli::exec::VmArgs,
     initramfs::{cpio, host_files::HostFiles, kernel_config},
@@ -29,12 +29,12 @@ use crate::{
     report::terminal::{Board, Line},
     session::fast_boot::Boot,
     support::{
-        error::{report, usage},
+        error::usage,
         interrupt::{Interrupt, TICK},
         sanitize::one_line,
     },
     vm::{
-        self, Config, Ending, Finished, Limits, Qemu, Severity, Streams, Templates, Vm, VmEvent,
+        self, Config, Ending, Limits, Qemu, Streams, Templates, Vm, VmEvent,
         gdb::Gdb,
         mounts::{self, Mount, Shares, Virtiofsd},
         slots,
@@ -44,9 +44,6 @@ use crate::{
 /// The minimum memory of a VM, and its memory in addition to the files.
 const MEMORY_MIB: u32 = 512;
 const ROOM_MIB: u32 = 256;
-
-/// The number of console lines that are shown after a failure of the VM.
-const CONSOLE_TAIL: usize = 20;
 
 /// How long QEMU may take to make the socket for a debugger, in ticks of 50 ms.
 const SOCKET_TICKS: u32 = 200;
@@ -67,19 +64,6 @@ pub(super) struct Guest<'a> {
     mounts: Vec<Mount>,
     /// For the mounts, if there are some.
     virtiofsd: Option<Virtiofsd>,
-}
-
-/// The result.
-pub(super) struct Ran {
-    finished: Finished,
-    /// Whether the program was started.
-    began: bool,
-    exit: Option<Exit>,
-    /// Whether Ctrl-A X was typed.
-    left: bool,
-    output: Result<()>,
-    /// Errors of copies out of the VM.
-    not_copied: Vec<String>,
 }
 
 impl<'a> Guest<'a> {
@@ -386,57 +370,6 @@ impl Listener {
                 }
             }
             _ => {}
-        }
-    }
-}
-
-impl Ran {
-    /// Prints errors and splats, and returns the exit status, `left` after Ctrl-A X. What could not be copied out of the VM
-    /// does not hide that the program failed.
-    pub(super) fn report(mut self, interrupt: &Interrupt, left: u8) -> Result<u8> {
-        let not_copied = std::mem::take(&mut self.not_copied);
-        let status = self.status(interrupt, left)?;
-        for why in &not_copied {
-            report(why);
-        }
-        match not_copied.as_slice() {
-            [_, ..] if status == 0 => Ok(FAILED),
-            _ => Ok(status),
-        }
-    }
-
-    fn status(self, interrupt: &Interrupt, left: u8) -> Result<u8> {
-        if let Some(status) = interrupt.exit_code() {
-            return Ok(status);
-        }
-        if self.left {
-            return Ok(left);
-        }
-        match self.output {
-            Err(error) if error.is::<Closed>() => return Ok(BY_SIGNAL + SIGPIPE),
-            output => output?,
-        }
-        for splat in self.finished.console.splats() {
-            if splat.severity != Severity::Panic {
-                eprintln!("harness: the kernel reported: {}", one_line(&splat.message));
-            }
-        }
-        match (self.exit, &self.finished.ending) {
-            (Some(Exit::Code(status)), _) => Ok(status),
-            (Some(Exit::Signal(signal)), _) => {
-                eprintln!("harness: the program was ended by signal {signal}");
-                Ok(BY_SIGNAL.saturating_add(signal))
-            }
-            (None, Ending::TimedOut { .. }) => {
-                report(format_args!("the program was {}", self.finished.ending));
-                Ok(TIMED_OUT)
-            }
-            (None, ending) => {
-                for line in self.finished.console.last_lines(CONSOLE_TAIL) {
-                    eprintln!("harness: console: {}", one_line(&line));
-                }
-                Err(anyhow!("{ending}, before the program ended"))
-            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod environment;
 mod gdb;
 mod guest;
 mod out;
+mod ran;
 mod relay;
 mod shell;
 mod status;

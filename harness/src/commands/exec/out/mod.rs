@@ -131,6 +131,10 @@ impl Copies {
     }
 
     fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // A guest may send what nobody wants.
+        let Some(copy) = self.copies.get(self.ended) else {
+            return Ok(());
+        };
         let left = self.left.checked_sub(bytes.len() as u64);
         self.left = left.ok_or_else(|| io::Error::other("the guest sent too much"))?;
         match &mut self.archive {
@@ -138,8 +142,7 @@ impl Copies {
             // The rest of it is of no use.
             Some(Err(_)) => Ok(()),
             none => {
-                let copy = self.copies.get(self.ended);
-                let folder = copy.and_then(|copy| copy.host.parent());
+                let folder = copy.host.parent();
                 let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
                 let mut archive = tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?;
                 archive.write_all(bytes)?;

@@ -26,12 +26,12 @@ fn archive(entries: &[(EntryType, &str, &[u8])]) -> Vec<u8> {
 fn receive(archive: &[u8], why: &[u8]) -> (tempfile::TempDir, Vec<String>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let option = format!("there:{}", dir.path().join("copy").display());
-    let mut receiver = Copies::new(&plan(&[option.into()], Path::new("/in/vm")).unwrap());
+    let mut copies = Copies::new(&plan(&[option.into()], Path::new("/in/vm")).unwrap());
     for part in archive.chunks(1000) {
-        receiver.write_all(part).unwrap();
+        copies.write_all(part).unwrap();
     }
-    receiver.end(why);
-    let (errors, notes) = receiver.finish();
+    copies.end(why);
+    let (errors, notes) = copies.finish();
     (dir, errors, notes)
 }
 
@@ -146,16 +146,14 @@ fn what_is_incomplete_is_an_error_and_later_copies_still_count() {
 
     let options = ["a", "b", "c"]
         .map(|name| OsString::from(format!("/{name}:{}", dir.path().join(name).display())));
-    let mut receiver = Copies::new(&plan(&options, Path::new("/")).unwrap());
-    receiver.left = 4000;
-    receiver.write_all(&[0; 5000]).unwrap();
-    receiver.end(b"");
-    receiver.left = 4000;
-    receiver
-        .write_all(&archive(&[(FILE, "out", b"b")]))
-        .unwrap();
-    receiver.end(b"");
-    let (errors, _) = receiver.finish();
+    let mut copies = Copies::new(&plan(&options, Path::new("/")).unwrap());
+    copies.left = 4000;
+    copies.write_all(&[0; 5000]).unwrap();
+    copies.end(b"");
+    copies.left = 4000;
+    copies.write_all(&archive(&[(FILE, "out", b"b")])).unwrap();
+    copies.end(b"");
+    let (errors, _) = copies.finish();
     assert!(errors[0].contains("the guest sent too much"), "{errors:?}");
     assert!(errors[1].contains("/c") && errors[1].contains("before it was copied"));
     assert_eq!(errors.len(), 2);
@@ -169,12 +167,12 @@ fn existing_file_is_replaced_and_existing_folder_is_refused() {
     fs::write(&copy, "old").unwrap();
     let option = format!("/x:{}", copy.display());
     let copies = plan(&[option.into()], Path::new("/")).unwrap();
-    let mut receiver = Copies::new(&copies);
-    receiver
+    let mut copies = Copies::new(&copies);
+    copies
         .write_all(&archive(&[(FILE, "out", b"new")]))
         .unwrap();
-    receiver.end(b"");
-    assert_eq!(receiver.finish(), (vec![], vec![]));
+    copies.end(b"");
+    assert_eq!(copies.finish(), (vec![], vec![]));
     assert_eq!(fs::read(&copy).unwrap(), b"new");
 
     let here = dir.path().display();
@@ -193,4 +191,13 @@ fn existing_file_is_replaced_and_existing_folder_is_refused() {
     let twice = [copy.clone(), copy].map(|copy| format!("/x:{}", copy.display()).into());
     let error = plan(&twice, Path::new("/")).unwrap_err();
     assert!(error.to_string().contains("named twice"), "{error}");
+}
+
+#[test]
+fn archives_that_nobody_wants_are_not_stored() {
+    let mut copies = Copies::new(&[]);
+    copies.write_all(&archive(&[(FILE, "out", b"x")])).unwrap();
+    assert!(copies.archive.is_none());
+    copies.end(b"");
+    assert_eq!(copies.finish(), (vec![], vec![]));
 }
