@@ -56,6 +56,8 @@ fn compile(source: &Path, includes: &[&str], object: &Path) -> Result<(), Box<dy
         .args(includes.iter().map(|dir| format!("-I{dir}")))
         // Debian keeps asm/types.h in a directory per architecture, which clang does not search for this target.
         .arg(format!("-idirafter/usr/include/{arch}-linux-gnu"))
+        // For another architecture they come with its compiler.
+        .arg(format!("-idirafter/usr/{arch}-linux-gnu/include"))
         .arg("-c")
         .arg(source)
         .arg("-o")

@@ -56,6 +56,7 @@ compile_error!(
     "fexit loads programs by bpf(2), which only Linux has: compile it for a Linux target"
 );
 
+mod arch;
 mod btf;
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}
@@ -87,6 +88,7 @@ mod testing;
 pub mod util;
 
 pub use ::object::Endianness;
+pub use arch::Arch;
 pub use btf::core_spec::CoreRelocationInfo;
 pub use btf::{AmbiguityPolicy, Btf, BtfError, ListedFunction};
 pub use compat::{Helper, TooNew};

@@ -36,6 +36,9 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
     )
     .run()?;
 
+    step("arm64");
+    arm64(shell)?;
+
     step("package");
     cmd!(
         shell,
@@ -45,6 +48,26 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
 
     step("fuzzing");
     fuzz::run(shell, &fuzz::Args::seconds(args.fuzz_seconds)).context("fuzzing")
+}
+
+/// Runs all scenarios on two kernels of arm64, one on either side of its minimum of fexit.
+fn arm64(shell: &Shell) -> Result<()> {
+    let harness = ["run", "--locked", "--quiet", "-p", "harness", "--"];
+    let one = ["--kernel", "6.12:arm64", "--scenario", "attach"];
+    let output = ["--output", "target/arm64.json"];
+    let tried = cmd!(shell, "cargo {harness...} {one...} {output...}")
+        .ignore_status()
+        .output()?;
+    let errors = String::from_utf8_lossy(&tried.stderr);
+    if errors.contains("built without a guest") {
+        eprintln!(
+            "NOT RUN: the harness has no guest for arm64; `ci/setup --arm64` installs what its build needs"
+        );
+        return Ok(());
+    }
+    let both = ["--kernel", "6.1,6.12", "--arch", "arm64"];
+    cmd!(shell, "cargo {harness...} {both...} {output...}").run()?;
+    Ok(())
 }
 
 fn step(name: &str) {

@@ -196,7 +196,7 @@ pub(crate) enum Trace {
     Unknown,
 }
 
-/// Reads the table, and passes address and name of each function until told to stop. The module follows the name of its
+/// Reads the table, and passes address and name of each function, and of [`END_OF_CODE`], until told to stop. The module follows the name of its
 /// function.
 fn each_function<T>(
     table: impl Read,
@@ -206,11 +206,12 @@ fn each_function<T>(
         let mut start = 0;
         while let Some(line) = line(&chunk[start..]) {
             start += line.len() + 1;
-            if let (Some(address), Some(b't' | b'T' | b'w' | b'W'), Some(name)) = (
+            if let (Some(address), Some(kind), Some(name)) = (
                 line.get(..ADDRESS_LEN),
                 line.get(KIND_AT),
                 line.get(NAME_AT..),
-            ) && let ControlFlow::Break(result) = found(address, name)
+            ) && (matches!(kind, b't' | b'T' | b'w' | b'W') || is_end_of_code(*kind, name))
+                && let ControlFlow::Break(result) = found(address, name)
             {
                 return ControlFlow::Break(result);
             }
@@ -245,6 +246,11 @@ pub(super) fn is_ambiguous(name: &[u8]) -> Option<bool> {
 /// The symbol at the end of the kernel's code. After it come data, which are half of the table, and `__init` functions.
 /// These may have the same names, but the kernel attaches to the first function with a name.
 const END_OF_CODE: &[u8] = b"_etext";
+
+/// Whether a symbol that is not of a function ends the code. On arm64 it belongs to the data that follow.
+fn is_end_of_code(kind: u8, name: &[u8]) -> bool {
+    kind == b'D' && name == END_OF_CODE
+}
 
 /// The sorted hashes of all ambiguous names of the kernel.
 fn ambiguous_names(table: impl Read) -> Vec<u64> {

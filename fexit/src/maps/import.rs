@@ -35,7 +35,7 @@ impl Map {
             call: "BPF_OBJ_GET_INFO_BY_FD",
             io_error,
         })?;
-        let name = info.name.iter().map(|&c| c.cast_unsigned());
+        let name = info.name.iter().map(|c| c.to_ne_bytes()[0]);
         let name: Vec<u8> = name.take_while(|&c| c != 0).collect();
         let name = String::from_utf8_lossy(&name).into_owned();
         let definition = aya_obj::parse_map_info(info, PinningType::None);

@@ -3,20 +3,10 @@
 use aya_obj::generated::bpf_prog_type;
 
 use super::kconfig::{Config, Options, Source};
+use crate::arch::Arch;
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
 use crate::probe;
-
-/// The name of the system call bpf(2) in a kernel with syscall wrappers, whose system calls take a `struct pt_regs`.
-const WRAPPED: &str = if cfg!(target_arch = "x86_64") {
-    "__x64_sys_bpf"
-} else if cfg!(target_arch = "aarch64") {
-    "__arm64_sys_bpf"
-} else if cfg!(target_arch = "riscv64") {
-    "__riscv_sys_bpf"
-} else {
-    "__s390x_sys_bpf"
-};
 
 /// The running kernel, and the configuration that was given to the loader.
 pub(crate) struct Running<'a> {
@@ -44,7 +34,10 @@ impl Source for Running<'_> {
             "LINUX_HAS_BPF_COOKIE" => Some(has_cookie().into()),
             "LINUX_HAS_SYSCALL_WRAPPER" => {
                 let btf = (self.btf)().ok_or("this kernel has no BTF")?;
-                Some(btf.has_function(WRAPPED).into())
+                // With wrappers, system calls take a `struct pt_regs`.
+                let prefix = Arch::current().map_or("", Arch::syscall_prefix);
+                let wrapped = !prefix.is_empty() && btf.has_function(&format!("{prefix}sys_bpf"));
+                Some(wrapped.into())
             }
             _ => None,
         })

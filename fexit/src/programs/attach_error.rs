@@ -7,6 +7,7 @@ use super::info;
 use super::permission::permission;
 use super::resolved::Resolved;
 use super::tracing_type::{Names, TracingType};
+use crate::arch::Arch;
 use crate::capabilities;
 use crate::error::ProgramError;
 use crate::feature::Feature;
@@ -31,9 +32,15 @@ pub(super) fn attach(
     {
         return refusal.into();
     }
-    if errno == Some(ENOTSUPP) && target.is_some_and(|target| target.function.model().arguments > 6)
+    // The answer for many functions where the architecture has no single link for them.
+    if errno == Some(libc::EOPNOTSUPP) && target.is_some_and(|target| !target.many.is_empty()) {
+        return Feature::Multi.unsupported().into();
+    }
+    if errno == Some(ENOTSUPP)
+        && let Some(target) = target
+        && let Some(feature) = without_trampoline(Arch::current(), target)
     {
-        return Feature::ManyArguments.unsupported().into();
+        return feature.unsupported().into();
     }
     let reason = match errno {
         Some(libc::EBUSY) => busy(target_name),
@@ -50,8 +57,9 @@ pub(super) fn attach(
             format!("`{target_name}` is gone: its module or program was unloaded")
         }
         Some(ENOTSUPP) => format!(
-            "this kernel cannot make a trampoline for `{target_name}`: on arm64 that takes Linux 6.4, everywhere \
-             CONFIG_BPF_JIT; or its arguments are more or larger than a trampoline passes on"
+            "this kernel cannot make a trampoline for `{target_name}`: that takes CONFIG_BPF_JIT{}; or its arguments are \
+             more or larger than a trampoline passes on",
+            of_arch(Arch::current())
         ),
         _ => io_error.to_string(),
     };
@@ -60,6 +68,31 @@ pub(super) fn attach(
         reason,
         io_error,
     }
+}
+
+/// The feature that a kernel lacks which answers with errno 524; `None` if its configuration may be the reason.
+fn without_trampoline(arch: Option<Arch>, target: &Resolved) -> Option<Feature> {
+    let model = target.function.model();
+    let is_late = |arch: Arch| arch.trampolines() > Arch::X86_64.trampolines();
+    // The calling convention has six registers for arguments on x86-64, and eight on the others.
+    match arch {
+        Some(Arch::X86_64) | None => (model.arguments > 6).then_some(Feature::ManyArguments),
+        Some(_) if model.arguments > 8 => Some(Feature::ManyArguments),
+        Some(_) if model.takes_struct => Some(Feature::StructArguments),
+        Some(arch) => (target.is_program && is_late(arch)).then_some(Feature::ProgramTarget),
+    }
+}
+
+/// What trampolines require on an architecture, where that is a later kernel than on x86-64.
+fn of_arch(arch: Option<Arch>) -> String {
+    let Some(arch) = arch.filter(|arch| *arch != Arch::X86_64) else {
+        return String::new();
+    };
+    let (programs, functions) = (arch.trampolines(), arch.kernel_functions());
+    if programs == functions {
+        return format!(" and on {arch} Linux {programs}");
+    }
+    format!(" and on {arch} Linux {programs}, for functions of the kernel {functions}")
 }
 
 /// Why the kernel cannot patch a function.

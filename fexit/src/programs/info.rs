@@ -261,7 +261,7 @@ impl ProgramInfo {
         let name: Vec<u8> = info
             .name
             .iter()
-            .map(|&c| c.cast_unsigned())
+            .map(|c| c.to_ne_bytes()[0])
             .take_while(|&c| c != 0)
             .collect();
         Ok(Self {

@@ -11,6 +11,7 @@ use super::permission::permission;
 use super::pin;
 use super::resolved::Resolved;
 use super::tracing_type::{Names, TracingType};
+use crate::arch::Arch;
 use crate::btf::raw::{Kind, Raw};
 use crate::btf::{Ambiguity, Btf, BtfError, FuncModel, FunctionId, Module};
 use crate::error::ProgramError;
@@ -150,6 +151,10 @@ pub(super) fn find(
         _ => None,
     };
     feature.require_targets()?;
+    let is_patched = found.is_none() && kind.names != Names::TracePoint;
+    if is_patched {
+        feature.require_kernel_functions(Arch::current(), btf)?;
+    }
     prefetch_names(target, kind, tracer, btf)?;
     found.map_or_else(|| resolve(target, kind, tracer, btf), Ok)
 }

@@ -268,7 +268,7 @@ pub(super) fn syscall(call: Syscall<'_>) -> io::Result<c_long> {
         Syscall::Uname(to) => {
             let release = kernel.release.borrow();
             for (to, from) in to.release.iter_mut().zip(release.bytes()) {
-                *to = from.cast_signed();
+                *to = libc::c_char::from_ne_bytes([from]);
             }
             Ok(0)
         }

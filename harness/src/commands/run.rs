@@ -1,6 +1,6 @@
 //! A run: boots kernels in parallel, and writes one report.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
 
@@ -8,7 +8,7 @@ use crate::{
     cli::{list::ListArgs, run::RunArgs},
     commands::list,
     initramfs::bpf_objects::Programs,
-    kernels::{self, Kernels, source::Kind},
+    kernels::{self, Arch, Kernels, source::Kind},
     report::{
         KernelReport, Report, compare::Comparison, file, github, program, summary, terminal::Board,
     },
@@ -89,9 +89,23 @@ pub(super) struct Ran {
 impl Request {
     /// Every error is a usage error, or the cache cannot be read.
     pub(super) fn new(args: &RunArgs) -> Result<Self> {
-        let programs = Programs::plan(&args.objects)?;
+        let kernels = Arc::new(Kernels::open(args.store.clone())?);
+        let named = match args.kernels.as_slice() {
+            [] => Vec::new(),
+            kernel_names => kernels.expand(kernel_names)?,
+        };
+        let own = args.kernel_image.as_deref();
+        let own = own.map(|image| kernel_run::own(image, args.modules.as_deref()));
+        let own = own.transpose()?;
         let earlier = args.control.rerun_failed.as_deref();
         let earlier = earlier.map(file::read).transpose()?;
+        let arches = Arch::of_names(&named).chain(own.iter().map(Target::arch));
+        let mut arches: BTreeSet<_> = arches.collect();
+        if arches.is_empty() {
+            let again = earlier.iter().flat_map(|report| &report.kernels);
+            arches.extend(again.map(|kernel| kernel.arch));
+        }
+        let programs = Programs::plan(&args.objects, &arches)?;
         let plan = match &earlier {
             Some(report) if args.scenarios.is_empty() => rerun::plan(report, programs.clone())?,
             _ => Plan {
@@ -103,14 +117,6 @@ impl Request {
                 programs: programs.clone(),
             },
         };
-        let kernels = Arc::new(Kernels::open(args.store.clone())?);
-        let named = match args.kernels.as_slice() {
-            [] => Vec::new(),
-            kernel_names => kernels.expand(kernel_names)?,
-        };
-        let own = args.kernel_image.as_deref();
-        let own = own.map(|image| kernel_run::own(image, args.modules.as_deref()));
-        let own = own.transpose()?;
         let parts = match &earlier {
             Some(report) => again(report, &plan, &named, own.as_ref(), args)?,
             None => {
@@ -170,7 +176,13 @@ impl Request {
                 board,
             });
         }
-        let setup = Setup::new(&args.options, tries, &interrupt, self.kernels, &board);
+        let setup = Setup::new(
+            &args.options,
+            tries,
+            &interrupt,
+            self.kernels,
+            (&board, &targets),
+        );
         let ran = setup.map(|setup| {
             let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
             pool::run(&Arc::new(setup), jobs, targets, &mut report, outputs);
@@ -279,10 +291,17 @@ pub fn boot(
     let ids: Vec<_> = scenarios.iter().map(|&id| id.to_owned()).collect();
     let planned = plan::select(&ids)?;
     let (options, kernels) = (RunOptions::default(), Arc::new(kernels));
-    let setup = Setup::new(&options, Tries::default(), interrupt, kernels, board)?;
     let mut target = Target::local(kernel.clone());
     target.plan.planned = planned;
-    Ok(setup.run(&target))
+    let targets = [target];
+    let setup = Setup::new(
+        &options,
+        Tries::default(),
+        interrupt,
+        kernels,
+        (board, &targets),
+    )?;
+    Ok(setup.run(&targets[0]))
 }
 
 /// Removes from a baseline what this run does not include: scenarios that `--scenario` or `--shard` does not select, or all

@@ -247,9 +247,6 @@ impl Node<'_> {
     }
 }
 
-/// The guest's `/init`, which is built with the harness.
-pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
-
 /// The initramfs of a VM: `/init`, its job, its kernel modules (`NAME.ko` and content), and more files.
 pub fn build(
     init: &[u8],

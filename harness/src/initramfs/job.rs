@@ -9,7 +9,7 @@ use protocol::{
 };
 
 use crate::{
-    initramfs::{bpf_objects::Programs, cpio, kernel_config},
+    initramfs::{bpf_objects::Programs, cpio, guest, kernel_config},
     kernels::{
         Kernel,
         files::modules::{closure, read_module},
@@ -72,7 +72,7 @@ pub(crate) fn pack(
         files.push((format!("{}.ko", own.name), own.bytes.clone()));
     }
     warnings.dedup();
-    let mut image = cpio::start(cpio::INIT, &job, &files).context(PACKING)?;
+    let mut image = cpio::start(guest::of(kernel.arch)?.init, &job, &files).context(PACKING)?;
     for (path, content) in programs.files() {
         image.file(&path, 0o644, content).context(PACKING)?;
     }

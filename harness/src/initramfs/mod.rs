@@ -2,6 +2,7 @@
 
 pub mod bpf_objects;
 pub mod cpio;
+pub mod guest;
 pub mod host_files;
 pub mod job;
 pub(crate) mod kernel_config;

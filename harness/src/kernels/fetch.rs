@@ -12,7 +12,7 @@ use crate::kernels::catalog::request::Request;
 use crate::kernels::download::http::Expected;
 use crate::kernels::download::mirrors::{AllFailed, Why, first_good};
 use crate::kernels::download::unpack::unpack;
-use crate::kernels::files::bzimage::{self, Identity};
+use crate::kernels::files::image::{self, Identity};
 use crate::kernels::files::manifest::Record;
 use crate::kernels::source::{Artifact, Kind, Resolved};
 use crate::kernels::sources::oci::layers::Layers;
@@ -155,6 +155,15 @@ impl Kernels {
             records = layers.finish()?;
         }
         let identity = check(dir, &records)?;
+        let named = ![Kind::Oci, Kind::Url].contains(&resolved.source.kind);
+        if named && identity.arch != resolved.arch() {
+            bail!(
+                "{} is a kernel for {}, not for {}",
+                identity.release,
+                identity.arch,
+                resolved.arch()
+            );
+        }
         self.cache.publish(dir, &records, identity, &resolved)
     }
 
@@ -229,7 +238,7 @@ impl Kernels {
             return None;
         };
         let snapshot = self
-            .snapshot(archive, notes)
+            .snapshot(archive, series.arch, notes)
             .filter(|_| gone.why == Why::Gone)?;
         match snapshot.locate(&artifact.package, &artifact.version) {
             Ok(found) => {
@@ -252,7 +261,7 @@ pub(super) fn check(dir: &Path, records: &[Record]) -> Result<Identity> {
         bail!("its packages contain no kernel image");
     }
     let identity =
-        bzimage::identify(&dir.join("vmlinuz")).context("the downloaded image cannot be booted")?;
+        image::identify(&dir.join("vmlinuz")).context("the downloaded image cannot be booted")?;
     let prefix = format!("lib/modules/{}/", identity.release);
     let of_another =
         |record: &&Record| record.path.starts_with("lib/") && !record.path.starts_with(&prefix);

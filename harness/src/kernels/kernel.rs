@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::kernels::arch::Arch;
 use crate::kernels::source::Source;
 
 /// A kernel that is ready to boot.
@@ -9,11 +10,13 @@ use crate::kernels::source::Source;
 pub struct Kernel {
     /// The name that the user gave.
     pub requested: String,
+    /// Its architecture, from its image.
+    pub arch: Arch,
     /// `uname -r` of this kernel, from its image.
     pub release: String,
     /// The upstream version, as `5.10.262`.
     pub version: String,
-    /// The bzImage.
+    /// Its image, as it was published: a bzImage, or an Image of arm64.
     pub image: PathBuf,
     /// SHA-256 of the image, in hexadecimal.
     pub sha256: String,

@@ -7,6 +7,7 @@
 //! Where no distribution has packages of a kernel with fexit, [`build`] builds one from a release that is verified in the
 //! same way.
 
+pub(crate) mod arch;
 pub mod build;
 pub(crate) mod cache;
 pub(crate) mod catalog;
@@ -26,6 +27,7 @@ mod types;
 mod uncompressed;
 pub(crate) mod version;
 
+pub use crate::kernels::arch::Arch;
 pub use crate::kernels::download::retry::Patience;
 pub use crate::kernels::source::{Artifact, Build, Kind, Resolved, Source, Tree};
 pub use crate::support::progress::{Progress, Silent};

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::cache::{Lookup, write_atomically};
 use super::{Artifact, Build, Kernel, Kernels, Kind, Options, Resolved, uncompressed};
+use crate::kernels::arch::Arch;
 use crate::kernels::catalog::lock::{Lock, Locked, Package};
 use crate::kernels::catalog::matrix::{Matrix, Source as Origin};
 use crate::support::error::{UsageError, usage};
@@ -209,7 +210,7 @@ fn update_with(
     for (name, in_all) in lockable(kernels.matrix(), series) {
         let old = kernels.matrix().lock.find(name);
         let selected = match series.is_empty() {
-            true => in_all,
+            true => in_all && kernels.arches().contains(&arch_of(name)),
             false => series.iter().any(|requested| requested == name),
         };
         if !selected {
@@ -254,6 +255,10 @@ fn lockable<'a>(matrix: &'a Matrix, requested: &'a [String]) -> Vec<(&'a str, bo
     let series = series.map(|series| (series.name.as_str(), series.in_all));
     let images = images.into_iter().map(|name| (name.as_str(), false));
     series.chain(images).collect()
+}
+
+fn arch_of(name: &str) -> Arch {
+    Arch::split(name).1.unwrap_or_default()
 }
 
 fn package_version(locked: &Locked) -> Option<String> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::Kernels;
+use crate::kernels::arch::Arch;
 use crate::kernels::catalog::matrix::{Series, Source as Origin};
 use crate::kernels::catalog::request::Request;
 use crate::kernels::download::mirrors::first_good;
@@ -57,7 +58,7 @@ impl Kernels {
         let Request { series, exact, .. } = request;
         let packages = self.matrix.packages(series)?;
         let query = request.query(packages);
-        let listings = archive.listings();
+        let listings = archive.listings(series.arch);
         let indices = self.indices(&archive.keys, &listings, query, notes)?;
         let found = newest_of(&indices, query)?;
         let current = |(artifacts, index): (Vec<Artifact>, &Index)| {
@@ -179,7 +180,7 @@ impl Kernels {
         notes: &Notes<'_>,
     ) -> Result<Option<(Vec<Artifact>, String)>> {
         let packages = self.matrix.packages(series)?;
-        let Some(snapshot) = self.snapshot(archive, notes) else {
+        let Some(snapshot) = self.snapshot(archive, series.arch, notes) else {
             return Ok(None);
         };
         let Some((name, version)) = snapshot.find(packages, exact)? else {
@@ -195,7 +196,7 @@ impl Kernels {
             exact: Some(&version),
         };
         for base in snapshot.archives(&first_seen) {
-            for listing in archive.listings() {
+            for listing in archive.listings(series.arch) {
                 let index = self.lists(true).at(&base, &*listing, &keyring, notes)?;
                 if let Some(artifacts) = newest(&index, query)? {
                     notes.add(format!("{version} comes from the index in {base}"));
@@ -210,6 +211,7 @@ impl Kernels {
     pub(super) fn snapshot<'a>(
         &'a self,
         archive: &'a Archive,
+        arch: Arch,
         notes: &'a Notes<'a>,
     ) -> Option<Snapshot<'a>> {
         let of = archive
@@ -219,7 +221,7 @@ impl Kernels {
         Some(Snapshot {
             of,
             client: &self.client,
-            architecture: &archive.architecture,
+            architecture: arch.debian(),
             notes,
         })
     }
@@ -241,7 +243,7 @@ impl Kernels {
         let keyring: Keyring = builds.key.get(&self.cache, &self.client, false, notes)?;
         let what = format!("no mirror of {} lists it", series.source);
         let build = first_good(&what, &builds.mirrors, notes, |base| {
-            let (client, keyring, architecture) = (&self.client, &keyring, &*builds.architecture);
+            let (client, keyring, architecture) = (&self.client, &keyring, series.arch.debian());
             let finder = Finder {
                 client,
                 base,
@@ -252,7 +254,7 @@ impl Kernels {
             };
             match exact {
                 Some(exact) => finder.exact(exact),
-                None => finder.newest(&series.name),
+                None => finder.newest(series.base_name()),
             }
         })?;
         let Some(Build {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::arch::Arch;
 use crate::kernels::version;
 
 /// The name of the source kernel.org.
@@ -189,6 +190,11 @@ impl Resolved {
             format!(" --name {}", self.series)
         };
         format!("harness kernels build {what}{name}")
+    }
+
+    /// The architecture that its name says.
+    pub fn arch(&self) -> Arch {
+        Arch::split(&self.series).1.unwrap_or_default()
     }
 
     /// Whether the user asked for any version of the series.

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::cache::{Cache, Entry};
+use crate::kernels::arch::Arch;
 use crate::kernels::catalog::matrix::{Matrix, Series, Source as Origin};
 use crate::kernels::catalog::request::{self, Request};
 use crate::kernels::download::http::Client;
@@ -32,6 +33,16 @@ pub struct Options {
     /// Take kernels from this file, made like kernels/kernels.toml, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     pub matrix: Option<PathBuf>,
+
+    /// Use kernels of this architecture, x86_64 or arm64, or of both [default: that of this machine]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ARCH",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    pub arch: Vec<Arch>,
 
     /// Take the newest kernel of a series that its archive has, not the one that is locked
     #[arg(long)]
@@ -100,7 +111,16 @@ impl Kernels {
         } else {
             Vec::new()
         };
-        request::expand(&self.matrix, &versions, &words)
+        request::expand(&self.matrix, &versions, self.arches(), &words)
+    }
+
+    /// The architectures of kernels whose names have none.
+    pub(super) fn arches(&self) -> &[Arch] {
+        const HOST: &[Arch] = &[Arch::host()];
+        match self.options.arch.as_slice() {
+            [] => HOST,
+            arches => arches,
+        }
     }
 
     /// The exact versions that are known without the network: locked, cached or built.
@@ -108,11 +128,11 @@ impl Kernels {
         let mut versions = Vec::new();
         for series in self.matrix.series() {
             let locked = self.matrix.lock.find(&series.name);
-            versions.extend(locked.map(|locked| locked.version.clone()));
+            versions.extend(locked.map(|locked| series.arch.qualify(&locked.version)));
             for entry in self.cache.entries(&series.name) {
                 versions.push(match entry.source.kind {
                     Kind::Built => entry.release,
-                    _ => entry.version,
+                    _ => series.arch.qualify(&entry.version),
                 });
             }
         }

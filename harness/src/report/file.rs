@@ -25,16 +25,19 @@ pub fn read(path: &Path) -> Result<Report> {
     let text = fs::read(path).map_err(|e| usage(format!("cannot read the report {name}: {e}")))?;
     let Version { schema_version } = serde_json::from_slice(&text)
         .map_err(|e| usage(format!("{name} is not a report of the harness: {e}")))?;
-    if schema_version != SCHEMA_VERSION {
+    // In format 1 all kernels are of x86-64, which is the default.
+    if !(1..=SCHEMA_VERSION).contains(&schema_version) {
         return Err(usage(format!(
-            "{name} has format {schema_version}; this harness reads format {SCHEMA_VERSION}"
+            "{name} has format {schema_version}; this harness reads formats 1 to {SCHEMA_VERSION}"
         )));
     }
-    serde_json::from_slice(&text).map_err(|e| {
+    let mut report: Report = serde_json::from_slice(&text).map_err(|e| {
         usage(format!(
             "{name} is not a complete report of the harness: {e}"
         ))
-    })
+    })?;
+    report.schema_version = SCHEMA_VERSION;
+    Ok(report)
 }
 
 /// The report as JSON text.
@@ -144,7 +147,7 @@ mod tests {
             ("not json", "not a report"),
             (
                 r#"{"schema_version": 99}"#,
-                "has format 99; this harness reads format 1",
+                "has format 99; this harness reads formats 1 to 2",
             ),
             (r#"{"schema_version": 1}"#, "not a complete report"),
             (&text[..text.len() / 2], "not a report"),

@@ -238,7 +238,7 @@ mod tests {
             "| tree |  | mainline | mainline | mainline | vendor | vendor | not known |",
             "- **6.1.2**, `cookie` failed: why &lt;it> did not pass",
             "- **9.9**: no \\| such kernel",
-            "| cookie | 5.19 | 5.10 | – | 4.18, 5.14 | from one side |",
+            "| cookie | x86_64 | 5.19 | 5.10 | – | 4.18, 5.14 | from one side |",
         ] {
             assert!(
                 page.lines().any(|l| l == line),

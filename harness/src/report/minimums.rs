@@ -1,29 +1,57 @@
 //! Compares each feature's claimed minimum with the results on all kernels of a report.
 
-use fexit::KernelVersion;
+use fexit::{Feature, KernelVersion};
 use protocol::event::Outcome;
 
 use super::model::{Confirmed, KernelReport, Minimum, ScenarioReport};
+use crate::kernels::Arch;
 
-/// The minimums of all features, in the order of the scenarios.
+/// The minimums of all features on each architecture, in the order of the scenarios.
 pub fn observe(kernels: &[KernelReport]) -> Vec<Minimum> {
-    let mut features: Vec<(&str, &str)> = Vec::new();
-    for scenario in kernels.iter().flat_map(|kernel| &kernel.scenarios) {
-        if let (Some(feature), Some(minimum)) = (&scenario.feature, &scenario.minimum)
-            && !features.contains(&(feature, minimum))
-        {
-            features.push((feature, minimum));
+    let mut all = Vec::new();
+    for arch in Arch::ALL {
+        let kernels: Vec<_> = kernels
+            .iter()
+            .filter(|kernel| kernel.arch == arch)
+            .collect();
+        let mut claims = Vec::new();
+        for scenario in kernels.iter().flat_map(|kernel| &kernel.scenarios) {
+            if let Some(claim) = claim(arch, scenario)
+                && !claims.contains(&claim)
+            {
+                claims.push(claim);
+            }
         }
+        all.extend(
+            claims
+                .into_iter()
+                .map(|claim| minimum(arch, claim, &kernels)),
+        );
     }
-    features
-        .into_iter()
-        .map(|(feature, claimed)| minimum(feature, claimed, kernels))
-        .collect()
+    all
+}
+
+/// The feature of a scenario, and the release that claims to be the first with it.
+type Claim = (String, Option<String>);
+
+/// The claim that a scenario tests. On other architectures than x86-64 the scenario may claim a later release than its
+/// feature, because it traces functions.
+fn claim(arch: Arch, scenario: &ScenarioReport) -> Option<Claim> {
+    let feature = scenario.feature.clone()?;
+    let claimed = match Feature::from_name(&feature) {
+        Some(feature) if arch != Arch::X86_64 => {
+            let minimum = feature.minimum_on(arch.into());
+            minimum.map(|minimum| minimum.to_string())
+        }
+        _ => Some(scenario.minimum.clone()?),
+    };
+    Some((feature, claimed))
 }
 
 /// The headings of [`cells`].
-pub(super) const HEADINGS: [&str; 6] = [
+pub(super) const HEADINGS: [&str; 7] = [
     "feature",
+    "architecture",
     "claimed",
     "refused up to",
     "passed from",
@@ -32,7 +60,7 @@ pub(super) const HEADINGS: [&str; 6] = [
 ];
 
 /// A minimum as the row of a table.
-pub(super) fn cells(minimum: &Minimum) -> [String; 6] {
+pub(super) fn cells(minimum: &Minimum) -> [String; 7] {
     let or_dash = |version: Option<String>| version.unwrap_or_else(|| "–".to_owned());
     let confirmed = match minimum.confirmed {
         Confirmed::Both => "from both sides",
@@ -43,7 +71,11 @@ pub(super) fn cells(minimum: &Minimum) -> [String; 6] {
     let backported = minimum.backported_on.join(", ");
     [
         minimum.feature.clone(),
-        minimum.claimed.clone(),
+        minimum.arch.to_string(),
+        minimum
+            .claimed
+            .clone()
+            .unwrap_or_else(|| "never".to_owned()),
         or_dash(minimum.refused_up_to.clone()),
         or_dash(minimum.passed_from.clone()),
         or_dash(Some(backported).filter(|kernels| !kernels.is_empty())),
@@ -51,7 +83,7 @@ pub(super) fn cells(minimum: &Minimum) -> [String; 6] {
     ]
 }
 
-fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
+fn minimum(arch: Arch, (feature, claimed): Claim, kernels: &[&KernelReport]) -> Minimum {
     let mut refused: Option<KernelVersion> = None;
     let mut passed: Option<KernelVersion> = None;
     let mut backported: Vec<KernelVersion> = Vec::new();
@@ -60,7 +92,7 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
             continue;
         };
         let of_feature = |s: &&ScenarioReport| {
-            s.feature.as_deref() == Some(feature) && s.minimum.as_deref() == Some(claimed)
+            claim(arch, s).is_some_and(|(own, from)| own == feature && from == claimed)
         };
         for scenario in kernel.scenarios.iter().filter(of_feature) {
             match scenario.outcome {
@@ -77,12 +109,16 @@ fn minimum(feature: &str, claimed: &str, kernels: &[KernelReport]) -> Minimum {
     let mut backported_on: Vec<_> = backported.into_iter().map(series).collect();
     backported_on.dedup();
     Minimum {
-        feature: feature.to_owned(),
-        claimed: claimed.to_owned(),
+        arch,
+        feature,
         refused_up_to: refused.map(series),
         passed_from: passed.map(series),
         backported_on,
-        confirmed: confirmed(claimed.parse().ok(), refused, passed),
+        confirmed: match &claimed {
+            Some(claimed) => confirmed(claimed.parse().ok(), refused, passed),
+            None => never(refused, passed),
+        },
+        claimed,
     }
 }
 
@@ -111,6 +147,15 @@ fn confirmed(
         (Some(_), Some(_)) => Confirmed::Both,
         (None, None) => Confirmed::Unconfirmed,
         _ => Confirmed::OneSide,
+    }
+}
+
+/// Whether kernels confirm that no release has a feature: there is only one side.
+fn never(refused: Option<KernelVersion>, passed: Option<KernelVersion>) -> Confirmed {
+    match (refused, passed) {
+        (_, Some(_)) => Confirmed::Contradicted,
+        (Some(_), None) => Confirmed::OneSide,
+        (None, None) => Confirmed::Unconfirmed,
     }
 }
 
@@ -197,6 +242,57 @@ mod tests {
         let kernels = [kernel("5.10.2", scenarios("5.10.2"))];
         let names: Vec<_> = observe(&kernels).into_iter().map(|m| m.feature).collect();
         assert_eq!(names, ["fexit", "cookie"]);
+    }
+
+    #[test]
+    fn each_architecture_has_minimums_of_its_own() {
+        let on = |arch, version: &str, minimum: &str, outcome| {
+            let scenarios = vec![scenario("attach", "fexit", minimum, version, outcome)];
+            KernelReport {
+                arch,
+                ..kernel(version, scenarios)
+            }
+        };
+        let kernels = [
+            on(Arch::Arm64, "6.1.9", "6.4", Unsupported),
+            on(Arch::X86_64, "6.1.9", "5.5", Passed),
+            on(Arch::Arm64, "6.12.1", "6.4", Passed),
+        ];
+        let [x86_64, arm64] = observe(&kernels).try_into().unwrap();
+        assert_eq!(
+            (x86_64.arch, x86_64.confirmed),
+            (Arch::X86_64, Confirmed::OneSide)
+        );
+        assert_eq!(
+            (arm64.arch, arm64.confirmed),
+            (Arch::Arm64, Confirmed::Both)
+        );
+        assert_eq!(arm64.claimed.as_deref(), Some("6.4"));
+        assert_eq!(arm64.refused_up_to.as_deref(), Some("6.1"));
+    }
+
+    #[test]
+    fn feature_that_no_release_has_is_confirmed_from_one_side_or_contradicted() {
+        for (outcome, confirmed) in [
+            (Unsupported, Confirmed::OneSide),
+            (Passed, Confirmed::Contradicted),
+            (Skipped, Confirmed::Unconfirmed),
+        ] {
+            let mut many = scenario("many", "multi", "7.2", "7.3.1", outcome);
+            many.minimum = None;
+            many.refusal = many.refusal.or(Some(protocol::event::Refusal {
+                feature: "multi".into(),
+                minimum: None,
+            }));
+            let mut kernel = kernel("7.3.1", vec![many]);
+            kernel.arch = Arch::Arm64;
+            let [minimum] = observe(&[kernel]).try_into().unwrap();
+            assert_eq!(
+                (minimum.claimed.as_deref(), minimum.confirmed),
+                (None, confirmed)
+            );
+            assert_eq!(cells(&minimum)[2], "never");
+        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::program::{ObjectReport, ProgramReport};
 use super::verdict::{Expected, KernelVerdict, Running, ScenarioVerdict};
-use crate::kernels::{Source, Tree};
+use crate::kernels::{Arch, Source, Tree};
 
 /// The version of the report's format.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One run of the harness.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Report {
 pub struct KernelReport {
     /// The name that the user gave.
     pub requested: String,
+    /// Its architecture, as `x86_64`.
+    #[serde(default)]
+    pub arch: Arch,
     /// `uname -r`; null when the kernel was not found.
     pub release: Option<String>,
     /// The upstream version, as `5.10.262`.
@@ -152,7 +155,8 @@ pub struct ScenarioReport {
     pub id: String,
     /// The feature that it requires; null when it requires none.
     pub feature: Option<String>,
-    /// The first kernel on which it claims to pass; null when that is every kernel.
+    /// The first kernel of this architecture on which it claims to pass; null when that is every kernel, or, if it requires a
+    /// feature, when no release has that.
     pub minimum: Option<String>,
     /// Whether the kernel's BTF shows that feature; null when BTF cannot show it, or the scenario did not run.
     #[serde(default)]
@@ -197,13 +201,16 @@ pub struct ResultSummary {
     pub error: Option<String>,
 }
 
-/// A feature, its claimed minimum, and the kernels that confirm it.
+/// A feature, its claimed minimum on an architecture, and the kernels that confirm it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Minimum {
+    /// The architecture of the kernels.
+    #[serde(default)]
+    pub arch: Arch,
     /// The feature's name.
     pub feature: String,
-    /// The first kernel that is claimed to have it.
-    pub claimed: String,
+    /// The first kernel that is claimed to have it; null if no release is.
+    pub claimed: Option<String>,
     /// The newest kernel that refused it cleanly.
     pub refused_up_to: Option<String>,
     /// The oldest kernel that it passed on.
@@ -244,6 +251,7 @@ impl KernelReport {
         Some(Running {
             version: self.kernel_version()?,
             tree: self.tree.unwrap_or(Tree::Mainline),
+            arch: self.arch,
         })
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use anstyle::Style;
 
 use crate::{
+    kernels::Arch,
     report::{
         Tree,
         model::{Confirmed, KernelReport, Minimum, Report},
@@ -152,6 +153,7 @@ fn backports(kernel: &KernelReport) -> Option<String> {
 /// A line about a claimed minimum that is not confirmed from both sides.
 fn unconfirmed(minimum: &Minimum) -> Option<String> {
     let Minimum {
+        arch,
         feature,
         claimed,
         refused_up_to,
@@ -173,7 +175,17 @@ fn unconfirmed(minimum: &Minimum) -> Option<String> {
         (_, _, Some(passed)) => format!("passed from {passed} on, refused on none"),
         (_, None, None) => "neither refused nor passed on any kernel".to_owned(),
     };
-    Some(format!("  {feature}, from {claimed} on: {why}"))
+    let on_arch = match arch {
+        Arch::X86_64 => String::new(),
+        Arch::Arm64 => format!(" on {arch}"),
+    };
+    let claimed = match claimed {
+        Some(claimed) => format!("from {claimed} on"),
+        // There is no other side.
+        None if *confirmed == Confirmed::OneSide => return None,
+        None => "in no release".to_owned(),
+    };
+    Some(format!("  {feature}{on_arch}, {claimed}: {why}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use protocol::{
 use super::{
     Tree,
     model::{KernelReport, Report, ScenarioReport},
-    verdict::{self, KernelVerdict},
+    verdict::{self, Claim, KernelVerdict},
 };
 
 /// A scenario of a plan.
@@ -31,10 +31,8 @@ pub(crate) fn scenario(
     version: &str,
     outcome: Outcome,
 ) -> ScenarioReport {
-    let expected = Some(verdict::expected(
-        Some(minimum.parse().unwrap()),
-        version.parse().unwrap(),
-    ));
+    let claim = Claim::From(minimum.parse().unwrap());
+    let expected = Some(claim.expected(version.parse().unwrap()));
     ScenarioReport {
         id: id.into(),
         feature: Some(feature.into()),
@@ -48,7 +46,7 @@ pub(crate) fn scenario(
         error: (outcome != Outcome::Passed).then(|| "why <it> did\nnot pass".into()),
         refusal: (outcome == Outcome::Unsupported).then(|| Refusal {
             feature: feature.into(),
-            minimum: minimum.into(),
+            minimum: Some(minimum.into()),
         }),
         backported: false,
         backports: Vec::new(),

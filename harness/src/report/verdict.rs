@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use fexit::KernelVersion;
+use fexit::{Feature, KernelVersion};
 use protocol::event::{Outcome, Refusal};
+use protocol::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::Tree;
+use crate::kernels::{Arch, Tree};
 
 /// The outcome that a scenario's claimed minimum predicts on the running kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +26,20 @@ pub struct Running {
     pub version: KernelVersion,
     /// Whose tree it was built from. Only a vendor's kernel has backports.
     pub tree: Tree,
+    /// Its architecture, which may have features from a later release on than x86-64.
+    pub arch: Arch,
 }
 
 impl Running {
-    /// A mainline or stable release.
+    /// A mainline or stable release, for x86-64.
     pub fn mainline(version: KernelVersion) -> Self {
         let tree = Tree::Mainline;
-        Self { version, tree }
+        let arch = Arch::X86_64;
+        Self {
+            version,
+            tree,
+            arch,
+        }
     }
 }
 
@@ -60,12 +68,50 @@ pub enum KernelVerdict {
     NotOk,
 }
 
-/// The expected outcome on the running kernel; without a minimum, `passed` on every one.
-pub fn expected(minimum: Option<KernelVersion>, running: KernelVersion) -> Expected {
-    if minimum.is_none_or(|minimum| running >= minimum) {
-        Expected::Passed
-    } else {
-        Expected::Unsupported
+/// On which kernels of an architecture a scenario claims to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// On every one.
+    Every,
+    /// From a release on.
+    From(KernelVersion),
+    /// On none: no release has what it requires.
+    Never,
+}
+
+impl Claim {
+    /// The claim of a scenario. The guest's list has the minimums of x86-64.
+    pub fn of(planned: &Scenario, arch: Arch) -> Self {
+        let feature = planned.feature.as_deref().and_then(Feature::from_name);
+        let (Some(feature), Some((major, minor))) = (feature, planned.minimum) else {
+            return Self::Every;
+        };
+        if arch == Arch::X86_64 {
+            return Self::From(KernelVersion::new(major, minor, 0));
+        }
+        let base = planned.traces_functions.then_some(Feature::Fexit);
+        let minimum = |feature: Feature| feature.minimum_on(arch.into());
+        match (minimum(feature), base.map_or(minimum(feature), minimum)) {
+            (Some(own), Some(base)) => Self::From(own.max(base)),
+            _ => Self::Never,
+        }
+    }
+
+    /// The release, if it claims one.
+    pub fn minimum(self) -> Option<KernelVersion> {
+        match self {
+            Self::From(minimum) => Some(minimum),
+            Self::Every | Self::Never => None,
+        }
+    }
+
+    /// The expected outcome on the running kernel.
+    pub fn expected(self, running: KernelVersion) -> Expected {
+        match self {
+            Self::Every => Expected::Passed,
+            Self::From(minimum) if running >= minimum => Expected::Passed,
+            Self::From(_) | Self::Never => Expected::Unsupported,
+        }
     }
 }
 
@@ -84,6 +130,9 @@ pub fn scenario(expected: Option<Expected>, outcome: Outcome) -> ScenarioVerdict
 pub fn flaw_of_refusal(refusal: Option<&Refusal>, running: KernelVersion) -> Option<String> {
     let Some(Refusal { feature, minimum }) = refusal else {
         return Some("refused without naming a feature and its minimum kernel".to_owned());
+    };
+    let Some(minimum) = minimum else {
+        return None; // no release has it
     };
     match minimum.parse::<KernelVersion>() {
         Ok(named) if named > running => None,
@@ -242,7 +291,7 @@ mod tests {
             ("5.19", "6.1.192", Expected::Passed),
         ] {
             assert_eq!(
-                expected(Some(version(minimum)), version(running)),
+                Claim::From(version(minimum)).expected(version(running)),
                 outcome,
                 "{minimum} on {running}"
             );
@@ -250,13 +299,51 @@ mod tests {
     }
 
     #[test]
+    fn claim_on_arm64_is_that_of_the_feature_and_of_what_it_traces() {
+        let claim = |feature: &str, traces_functions, arch| {
+            let planned = Scenario {
+                feature: Some(feature.into()),
+                minimum: Feature::from_name(feature).map(|feature| {
+                    let minimum = feature.minimum();
+                    (minimum.major, minimum.minor)
+                }),
+                traces_functions,
+                ..Scenario::default()
+            };
+            Claim::of(&planned, arch)
+        };
+        let from = |text| Claim::From(version(text));
+        for (feature, traces, x86_64, arm64) in [
+            ("fexit", true, from("5.5"), from("6.4")),
+            ("ring-buffer", true, from("5.8"), from("6.4")),
+            ("ring-buffer", false, from("5.8"), from("5.8")),
+            ("tracing-target", true, from("6.8"), from("6.8")),
+            ("multi", true, from("7.2"), Claim::Never),
+        ] {
+            assert_eq!(claim(feature, traces, Arch::X86_64), x86_64, "{feature}");
+            assert_eq!(claim(feature, traces, Arch::Arm64), arm64, "{feature}");
+        }
+        assert_eq!(Claim::of(&Scenario::default(), Arch::Arm64), Claim::Every);
+        assert_eq!(
+            Claim::Never.expected(version("99.0")),
+            Expected::Unsupported
+        );
+        assert_eq!(Claim::Every.expected(version("4.1")), Expected::Passed);
+    }
+
+    #[test]
     fn refusal_that_names_an_older_kernel_is_not_ok() {
         let refusal = |minimum: &str| Refusal {
             feature: "cookie".into(),
-            minimum: minimum.into(),
+            minimum: Some(minimum.into()),
         };
         let running = version("5.10.262");
         assert_eq!(flaw_of_refusal(Some(&refusal("5.19")), running), None);
+        let never = Refusal {
+            minimum: None,
+            ..refusal("")
+        };
+        assert_eq!(flaw_of_refusal(Some(&never), running), None);
         for (given, part) in [
             (
                 Some(refusal("5.10")),

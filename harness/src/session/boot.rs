@@ -8,6 +8,7 @@ use crate::{
     report::{KernelReport, add, terminal::Line},
     session::{
         fast_boot::Boot,
+        hosts::Host,
         kernel_run::Setup,
         observer::{VmEnd, Watch},
         plan::Plan,
@@ -37,6 +38,7 @@ impl Setup {
         })?;
         let keep = self.keep_dir(&report.requested);
         let mut config = Config::new(&boot.image, initramfs, boot.accelerator.accelerator);
+        config.arch = boot.arch;
         config.kernel_args = self.options.machine.kernel_args(&boot.arguments);
         config.qemu_args.clone_from(&self.options.machine.qemu_args);
         config.memory_mib = MEMORY_MIB;
@@ -48,40 +50,42 @@ impl Setup {
         report.accelerator = Some(config.accelerator.name().to_owned());
         report.accelerator_reason = Some(boot.accelerator.reason.clone());
         report.icount = self.options.icount;
-        report.qemu_version = Some(self.qemu.version.clone());
+        let host = self.host(boot.arch)?;
+        report.qemu_version = Some(host.qemu.version.clone());
         report.memory_mb = Some(config.memory_mib.into());
         report.cpus = Some(config.cpus);
 
-        if let Some(template) = self.template(boot, &config, line, report) {
+        if let Some(template) = self.template(&host, boot, &config, line, report) {
             report.boot = Some("template".to_owned());
-            match self.observe(&config.starting_from(&template), watch, line) {
+            match self.observe(&host, &config.starting_from(&template), watch, line) {
                 Ok(Some(end)) => return Ok(end),
                 Ok(None) => {}
                 Err(why) => line.detail(&format!("the template cannot be used: {why:#}")),
             }
-            if let Some(templates) = &self.templates
+            if let Some(templates) = &host.templates
                 && let Err(why) = templates.discard(&template)
             {
                 line.detail(&format!("{why:#}"));
             }
         }
         report.boot = Some("cold".to_owned());
-        let end = self.observe(&config, watch, line)?;
+        let end = self.observe(&host, &config, watch, line)?;
         Ok(end.unwrap_or(VmEnd::Over))
     }
 
     /// The template for this VM, if there is one.
     fn template(
         &self,
+        host: &Host,
         boot: &Boot,
         config: &Config<'_>,
         line: &Line,
         report: &mut KernelReport,
     ) -> Option<Template> {
-        let templates = self.templates.as_ref()?;
+        let templates = host.templates.as_ref()?;
         boot.template_of.as_ref()?;
         let started = Instant::now();
-        let vm = (&self.qemu, config);
+        let vm = (&host.qemu, config);
         let template = boot.template(templates, vm, self.interrupt.stop(), line);
         add(&mut report.phases_ms.template, started.elapsed());
         template
@@ -90,12 +94,13 @@ impl Setup {
     /// Observes one VM to its end. `None` if restoring it from a template failed: the guest has not reported anything.
     fn observe(
         &self,
+        host: &Host,
         config: &Config<'_>,
         watch: &mut Watch<'_>,
         line: &Line,
     ) -> Result<Option<VmEnd>> {
         line.phase("booting");
-        let vm = Vm::start(&self.qemu, config)?;
+        let vm = Vm::start(&host.qemu, config)?;
         watch.vm_started(vm.command_line());
         line.detail(vm.command_line());
         let finished = vm.run(self.interrupt.stop(), watch);

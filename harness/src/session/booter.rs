@@ -49,7 +49,13 @@ impl Booter {
             target.plan = plan.clone();
         }
         Ok(Self {
-            setup: Setup::new(options, Tries::default(), interrupt, kernels, board)?,
+            setup: Setup::new(
+                options,
+                Tries::default(),
+                interrupt,
+                kernels,
+                (board, &targets),
+            )?,
             targets,
         })
     }

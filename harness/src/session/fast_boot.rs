@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
-    kernels::{Kernel, Kernels},
+    kernels::{Arch, Kernel, Kernels},
     report::terminal::Line,
     support::stop::Stop,
     vm::{Choice, Config, Qemu, Template, Templates, boot_profile::BootProfile},
@@ -14,6 +14,8 @@ use crate::{
 /// How a kernel boots.
 #[derive(Clone, Debug)]
 pub struct Boot {
+    /// The architecture of the kernel.
+    pub arch: Arch,
     /// The kernel, in a form that QEMU loads.
     pub image: PathBuf,
     /// Kernel arguments in addition to the usual ones.
@@ -28,6 +30,7 @@ impl Boot {
     /// Boots the published image, without a boot profile.
     pub fn plain(kernel: &Kernel, accelerator: Choice) -> Self {
         Self {
+            arch: kernel.arch,
             image: kernel.image.clone(),
             arguments: Vec::new(),
             accelerator,
@@ -42,7 +45,11 @@ impl Boot {
         accelerator: Choice,
         line: &Line,
     ) -> Result<Self> {
-        let profile = BootProfile::fastest(kernel.version.parse().ok(), accelerator.accelerator)?;
+        let profile = BootProfile::fastest(
+            kernel.version.parse().ok(),
+            kernel.arch,
+            accelerator.accelerator,
+        )?;
         let mut boot = Self::plain(kernel, accelerator);
         boot.arguments = profile.arguments;
         boot.template_of = Some(kernel.clone());

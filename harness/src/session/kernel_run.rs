@@ -12,7 +12,7 @@ use fexit::KernelVersion;
 
 use crate::{
     initramfs::job,
-    kernels::{self, Kernel, Kernels, Resolved, Tree},
+    kernels::{self, Arch, Kernel, Kernels, Resolved, Tree},
     report::{
         KernelReport, KernelVerdict, add, ms,
         terminal::{Board, Line},
@@ -20,13 +20,13 @@ use crate::{
     session::{
         control::Tries,
         fast_boot::Boot,
+        hosts::{Host, Hosts},
         observer::{VmEnd, Watch},
         options::RunOptions,
         plan::Plan,
         tasks::Tasks,
     },
     support::interrupt::Interrupt,
-    vm::{self, Choice, Qemu, Templates},
 };
 
 /// After a failure of the infrastructure the harness tries once more.
@@ -42,10 +42,7 @@ pub(crate) struct Setup {
     pub(crate) interrupt: Interrupt,
     kernels: Arc<Kernels>,
     pub(crate) board: Board,
-    pub(crate) qemu: Qemu,
-    pub(crate) accelerator: Choice,
-    /// `None` if every VM boots.
-    pub(crate) templates: Option<Templates>,
+    hosts: Hosts,
 }
 
 /// A kernel to run, found or not.
@@ -76,6 +73,15 @@ impl Target {
             Found::Local(kernel) => &kernel.version,
         };
         version.parse().ok()
+    }
+
+    /// Its architecture. Only the files of a kernel from a URL show it.
+    pub(crate) fn arch(&self) -> Arch {
+        match self.found.as_ref() {
+            Ok(Found::InMatrix(resolved)) => resolved.arch(),
+            Ok(Found::Local(kernel)) => kernel.arch,
+            Err(_) => Arch::split(&self.name).1.unwrap_or_default(),
+        }
     }
 
     /// The result of resolving a name, and how long that took.
@@ -114,34 +120,31 @@ pub(crate) fn own(image: &Path, modules: Option<&Path>) -> Result<Target> {
 }
 
 impl Setup {
-    /// Finds QEMU, and chooses the accelerator.
+    /// Finds QEMU, and chooses the accelerator, for the architectures of these kernels.
     pub(crate) fn new(
         options: &RunOptions,
         tries: Tries,
         interrupt: &Interrupt,
         kernels: Arc<Kernels>,
-        board: &Board,
+        (board, targets): (&Board, &[Target]),
     ) -> Result<Self> {
-        let cache = kernels.cache_dir();
-        let accelerator = if options.icount {
-            Choice::icount()
-        } else {
-            vm::accel::choose(options.accel, cache)?
-        };
-        let no_template =
-            options.icount || options.no_template || !options.machine.allows_template();
-        let templates =
-            (!no_template).then(|| Templates::if_they_pay(cache, accelerator.accelerator));
+        let hosts = Hosts::new(options, kernels.cache_dir().to_owned());
+        for target in targets {
+            hosts.of(target.arch())?;
+        }
         Ok(Self {
-            templates: templates.flatten(),
+            hosts,
             options: options.clone(),
-            qemu: Qemu::find_known(cache)?,
             tries,
             interrupt: interrupt.clone(),
             kernels,
             board: board.clone(),
-            accelerator,
         })
+    }
+
+    /// What VMs of an architecture need.
+    pub(super) fn host(&self, arch: Arch) -> Result<Arc<Host>> {
+        self.hosts.of(arch)
     }
 
     /// Runs a plan on one kernel, after `before` attempts.
@@ -150,6 +153,7 @@ impl Setup {
         let line = Arc::new(self.board.line(&target.name));
         let mut report = KernelReport {
             requested: target.name.clone(),
+            arch: target.arch(),
             ..KernelReport::default()
         };
         report.phases_ms.resolve = Some(target.resolve_ms);
@@ -178,6 +182,7 @@ impl Setup {
             .as_ref()
             .map_err(|why| anyhow::anyhow!("{why}"))?;
         let kernel = self.fetch(found, line, report)?;
+        report.arch = kernel.arch;
         report.release = Some(kernel.release.clone());
         report.version = Some(kernel.version.clone());
         report.warnings.extend(kernel.source.notes.iter().cloned());
@@ -245,7 +250,8 @@ impl Setup {
         let watch = Watch::new(plan, report, line, is_serial, tasks);
         let mut watch = watch.ending_with(&self.interrupt, fail_fast);
         let mut image = self.pack(kernel, &watch, line, report)?;
-        let mut boot = Boot::fastest(&self.kernels, kernel, self.accelerator.clone(), line)?;
+        let accelerator = self.host(kernel.arch)?.accelerator.clone();
+        let mut boot = Boot::fastest(&self.kernels, kernel, accelerator.clone(), line)?;
         let mut failures = 0;
         loop {
             report.attempts += 1;
@@ -257,11 +263,11 @@ impl Setup {
             match ended {
                 VmEnd::Infra(why) if failures + 1 < ATTEMPTS => {
                     failures += 1;
-                    let hint = self.accelerator.hint();
+                    let hint = accelerator.hint();
                     let note = format!("tried once more, because: {why}{hint}");
                     line.note(&note);
                     report.warnings.push(note);
-                    boot = Boot::plain(kernel, self.accelerator.clone());
+                    boot = Boot::plain(kernel, accelerator.clone());
                 }
                 VmEnd::Crashed(restart) if !watch.is_complete() => {
                     if report.restarts.len() == MAX_RESTARTS {

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod booter;
 pub mod control;
 pub mod fast_boot;
+mod hosts;
 pub mod jobs;
 pub mod kernel_run;
 pub mod observer;

@@ -6,6 +6,7 @@ use protocol::scenario::Scenario;
 
 use crate::{
     initramfs::bpf_objects::Programs,
+    kernels::Arch,
     report::{
         KernelReport, Running,
         observed::{self, programs},
@@ -99,6 +100,7 @@ impl Plan {
     pub(crate) fn not_run(&self, name: &str, why: &str) -> KernelReport {
         let mut report = KernelReport {
             requested: name.to_owned(),
+            arch: Arch::split(name).1.unwrap_or_default(),
             error: Some(why.to_owned()),
             ..KernelReport::default()
         };

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::machine_cache::MachineCache;
+use crate::kernels::Arch;
 
 /// The accelerator that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -92,13 +93,23 @@ const PATIENCE: Duration = Duration::from_millis(400);
 enum Kvm {
     /// A vCPU ran at this many instructions a second.
     Speed(f64),
+    /// It makes VMs. Its speed is not measured on this architecture.
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(dead_code, reason = "its speed is measured")
+    )]
+    Untested,
     /// It cannot be used, for this reason.
     Unusable(String),
 }
 
-/// Chooses the accelerator. Tests KVM only if the choice depends on it and `cache` does not have its speed.
-pub fn choose(mode: Mode, cache: &Path) -> Result<Choice> {
+/// Chooses the accelerator for a guest. Tests KVM only if the choice depends on it and `cache` does not have its speed.
+pub fn choose(mode: Mode, guest: Arch, cache: &Path) -> Result<Choice> {
     decide(mode, || {
+        if guest != Arch::host() {
+            let host = std::env::consts::ARCH;
+            return Kvm::Unusable(format!("the guest is {guest}, and this machine {host}"));
+        }
         let mut cached = MachineCache::read(cache);
         if let Some(speed) = cached.kvm() {
             return Kvm::Speed(speed);
@@ -133,6 +144,7 @@ fn decide(mode: Mode, probe: impl FnOnce() -> Kvm) -> Result<Choice> {
                 format!("KVM runs {rounded} million instructions a second{emulated}"),
             )
         }
+        Kvm::Untested => (true, "KVM works".to_owned()),
         Kvm::Unusable(reason) => (false, reason),
     };
     match (mode, usable) {
@@ -192,9 +204,11 @@ fn measure() -> Kvm {
     failure.map_or(Kvm::Speed(speed), Kvm::Unusable)
 }
 
+/// Whether KVM makes a VM; the loop that measures its speed is for x86-64.
 #[cfg(not(target_arch = "x86_64"))]
 fn measure() -> Kvm {
-    Kvm::Unusable("the guests are x86_64 and this machine is not".to_owned())
+    let made = kvm_ioctls::Kvm::new().and_then(|kvm| kvm.create_vm());
+    made.map_or_else(|error| Kvm::Unusable(why(error.errno())), |_| Kvm::Untested)
 }
 
 /// The best speed over longer and longer countdowns, in instructions per second. Stops when the result is certain, and
@@ -217,7 +231,6 @@ fn speed_of(budget: Duration, mut countdown: impl FnMut(u32) -> Option<(u64, Dur
 }
 
 /// Why opening or setting up KVM failed, and what to do if there is a remedy.
-#[cfg(target_arch = "x86_64")]
 fn why(errno: i32) -> String {
     match errno {
         libc::ENOENT => "/dev/kvm is missing".to_owned(),
@@ -276,6 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn guest_of_another_architecture_uses_tcg() {
+        let cache = tempfile::tempdir().unwrap();
+        let other = Arch::ALL
+            .into_iter()
+            .find(|arch| *arch != Arch::host())
+            .unwrap();
+        let choice = choose(Mode::Auto, other, cache.path()).unwrap();
+        assert_eq!(choice.accelerator, Accelerator::Tcg);
+        assert!(
+            choice.reason.contains(&format!("the guest is {other}")),
+            "{}",
+            choice.reason
+        );
+        let error = choose(Mode::Kvm, other, cache.path())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--accel tcg"), "{error}");
+    }
+
+    #[test]
     fn tcg_does_not_probe_kvm() {
         let choice = decide(Mode::Tcg, || unreachable!()).unwrap();
         assert_eq!(choice.accelerator, Accelerator::Tcg);
@@ -331,7 +364,6 @@ mod tests {
         assert_eq!(speed_of(BUDGET, |_| None), 0.0);
     }
 
-    #[cfg(target_arch = "x86_64")]
     #[test]
     fn kvm_open_error_says_what_to_do() {
         assert_eq!(why(libc::ENOENT), "/dev/kvm is missing");
@@ -346,6 +378,7 @@ mod tests {
         let missing = !Path::new("/dev/kvm").exists();
         match probe() {
             Kvm::Speed(speed) => assert!(!missing && speed > 0.0, "{speed}"),
+            Kvm::Untested => panic!("its speed is measured"),
             Kvm::Unusable(why) => assert_eq!(why == "/dev/kvm is missing", missing, "{why}"),
         }
     }

@@ -13,7 +13,11 @@ use protocol::{job::tag, output::BYTES};
 use super::accel::Accelerator;
 use super::channel::inherited;
 use super::config::{Config, Streams};
+use super::machine::Machine;
 use super::role::{Parts, Role};
+
+/// The PCI slot of the card with serial ports. Those of shared memory follow it.
+const SERIAL_SLOT: u8 = ARCHIVE_SLOT - 1;
 
 /// A device: its arguments for QEMU and for the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,13 +77,12 @@ static NOWHERE: LazyLock<Paths<'static>> = LazyLock::new(|| Paths {
 fn devices(config: &Config<'_>, paths: &Paths<'_>) -> Vec<Device> {
     let mut devices = vec![
         machine(config, paths.role),
-        serial("console", paths.console, &["console=ttyS0"]),
-        serial("events", paths.events, &[]),
-        streams(config.streams.as_ref()),
+        console(config, paths.console),
+        ports(config, paths.events),
         output_memory(config.streams.as_ref()),
         exit_on_panic(),
         log_level(),
-        skipped_tests(config.accelerator),
+        skipped_tests(config),
         config.gdb.map(debugger).unwrap_or_default(),
     ];
     let mounts = config.mounts.iter().enumerate();
@@ -106,8 +109,8 @@ fn append(config: &Config<'_>, devices: &[Device]) -> String {
 
 /// Only the devices that are named here: no network, no disk, no display, no user configuration.
 fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
-    // Without unused devices the kernel does not probe them.
-    let mut machine = "pc,vmport=off,smbus=off".to_owned();
+    let of_arch = Machine::of(config.arch);
+    let mut machine = of_arch.machine(config.accelerator).to_owned();
     if role.is_some() || !config.mounts.is_empty() {
         machine.push_str(",memory-backend=ram");
     }
@@ -122,7 +125,7 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
             "-accel",
             &accelerator(config),
             "-cpu",
-            cpu(config.accelerator),
+            of_arch.cpu(config.accelerator),
             "-m",
             &config.memory_mib.to_string(),
             "-smp",
@@ -146,23 +149,12 @@ fn machine(config: &Config<'_>, role: Option<&Role>) -> Device {
     device
 }
 
-/// TCG runs all virtual CPUs in one thread. With a thread for each, a CPU may execute a breakpoint (`int3`) that the kernel
-/// has replaced already, when a program is detached that another CPU runs: kernels from 7.0 on panic, with QEMU 7.2 often,
-/// with 10.0 now and then.
 fn accelerator(config: &Config<'_>) -> String {
     let name = config.accelerator.name();
+    let one_thread = Machine::of(config.arch).tcg_one_thread && config.cpus > 1;
     match config.accelerator {
-        Accelerator::Tcg if config.cpus > 1 => format!("{name},thread=single"),
+        Accelerator::Tcg if one_thread => format!("{name},thread=single"),
         Accelerator::Tcg | Accelerator::Kvm => name.to_owned(),
-    }
-}
-
-/// All CPU features of the accelerator, since kernel and JIT choose their code by them. Except for fast `rep movsb` under
-/// TCG, which copies byte by byte; without that feature the kernel copies eight bytes at a time.
-fn cpu(accelerator: Accelerator) -> &'static str {
-    match accelerator {
-        Accelerator::Kvm => "max",
-        Accelerator::Tcg => "max,-erms,-fsrm",
     }
 }
 
@@ -225,34 +217,67 @@ fn loader(kernel: &Path, initramfs: &Path) -> Device {
     }
 }
 
-/// An 8250 port, the first one is `ttyS0`. Every kernel has its driver built in.
-fn serial(id: &str, path: &Path, kernel: &[&str]) -> Device {
-    let mut chardev = OsString::from(format!("file,id={id},path="));
-    chardev.push(escape(path.as_os_str()));
-    let mut device = Device::new(&[], kernel);
-    device.qemu.extend(["-chardev".into(), chardev]);
-    device
-        .qemu
-        .extend(["-serial".into(), format!("chardev:{id}").into()]);
+/// The first serial port of the machine. Every kernel has its driver built in.
+fn console(config: &Config<'_>, path: &Path) -> Device {
+    let kernel = format!("console={}", Machine::of(config.arch).console);
+    let mut device = Device::new(&[], &[&kernel]);
+    device.qemu.extend(to_file("console", path));
+    let serial = ["-serial", "chardev:console"].map(OsString::from);
+    device.qemu.extend(serial);
     device
 }
 
-/// The ports for the streams of a program, if there is one. QEMU inherits the descriptors.
-fn streams(streams: Option<&Streams<'_>>) -> Device {
-    let Some(Streams { output, input, .. }) = streams else {
-        return Device::default();
-    };
-    let output = output.map_or("null,id=output".to_owned(), |end| {
-        format!("file,id=output,path=/proc/self/fd/{}", end.as_raw_fd())
-    });
-    let input = input.map_or("null,id=input".to_owned(), |end| {
-        format!("socket,id=input,fd={}", end.as_raw_fd())
-    });
-    let ports = [
-        ["-chardev", &output, "-serial", "chardev:output"],
-        ["-chardev", &input, "-serial", "chardev:input"],
-    ];
-    Device::new(ports.as_flattened(), &[])
+/// The 8250 ports `ttyS1` for events, and `ttyS2` and `ttyS3` for the streams of a program, if there is one. QEMU inherits
+/// the descriptors.
+fn ports(config: &Config<'_>, events: &Path) -> Device {
+    let mut device = Device::default();
+    device.qemu.extend(to_file("events", events));
+    let mut ids = vec!["events"];
+    if let Some(Streams { output, input, .. }) = config.streams {
+        let output = output.map_or("null,id=output".to_owned(), |end| {
+            format!("file,id=output,path=/proc/self/fd/{}", end.as_raw_fd())
+        });
+        let input = input.map_or("null,id=input".to_owned(), |end| {
+            format!("socket,id=input,fd={}", end.as_raw_fd())
+        });
+        let chardevs = ["-chardev", &output, "-chardev", &input].map(OsString::from);
+        device.qemu.extend(chardevs);
+        ids.extend(["output", "input"]);
+    }
+    if Machine::of(config.arch).has_serial_card {
+        device.qemu.extend(serial_card(&ids));
+        return device;
+    }
+    for id in ids {
+        let serial = ["-serial".into(), format!("chardev:{id}").into()];
+        device.qemu.extend(serial);
+    }
+    device
+}
+
+/// A PCI card with four 8250 ports, of which the first is not connected.
+fn serial_card(ids: &[&str]) -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    let mut card = format!("pci-serial-4x,addr={SERIAL_SLOT:#x}");
+    for port in 0..4_usize {
+        let id = port.checked_sub(1).and_then(|at| ids.get(at));
+        let unused = format!("unused{port}");
+        if id.is_none() {
+            let null = ["-chardev".into(), format!("null,id={unused}").into()];
+            arguments.extend(null);
+        }
+        let id = id.map_or(&*unused, |id| id);
+        card.push_str(&format!(",chardev{}={id}", port + 1));
+    }
+    arguments.extend(["-device".into(), card.into()]);
+    arguments
+}
+
+/// A chardev that writes to a file.
+fn to_file(id: &str, path: &Path) -> [OsString; 2] {
+    let mut chardev = OsString::from(format!("file,id={id},path="));
+    chardev.push(escape(path.as_os_str()));
+    ["-chardev".into(), chardev]
 }
 
 /// A panic reboots, and a reboot ends QEMU.
@@ -266,11 +291,12 @@ fn log_level() -> Device {
     Device::new(&[], &["quiet", "loglevel=5"])
 }
 
-/// Skips self-tests that are not about BPF, and under TCG the test of the timer, which fails and panics on a busy host.
-fn skipped_tests(accelerator: Accelerator) -> Device {
+/// Skips self-tests that are not about BPF.
+fn skipped_tests(config: &Config<'_>) -> Device {
     let mut device = Device::new(&[], &["cryptomgr.notests"]);
-    if accelerator == Accelerator::Tcg {
-        device.kernel.push("no_timer_check".to_owned());
+    if config.accelerator == Accelerator::Tcg {
+        let more = Machine::of(config.arch).tcg_argument;
+        device.kernel.extend(more.map(str::to_owned));
     }
     device
 }
@@ -332,6 +358,7 @@ fn quote(word: &OsStr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::kernels::Arch;
     use std::os::unix::ffi::OsStringExt;
     use std::process::Command;
 
@@ -419,6 +446,43 @@ mod tests {
                 all.windows(2).any(|window| window == pair),
                 "{pair:?} {all:?}"
             );
+        }
+    }
+
+    #[test]
+    fn arm64_has_its_events_on_the_second_port_of_a_card() {
+        for (streams, ports) in [
+            (None, "unused2,chardev4=unused3"),
+            (Some(Streams::default()), "output,chardev4=input"),
+        ] {
+            let all = arguments_of(|config| {
+                config.arch = Arch::Arm64;
+                config.streams = streams;
+            });
+            let all = strings(&all);
+            let card = format!(
+                "pci-serial-4x,addr=0x1c,chardev1=unused0,chardev2=events,chardev3={ports}"
+            );
+            for pair in [
+                ["-device", &card],
+                ["-serial", "chardev:console"],
+                ["-cpu", "max,pauth-impdef=on"],
+            ] {
+                assert!(
+                    all.windows(2).any(|window| window == pair),
+                    "{pair:?} is not in {all:?}"
+                );
+            }
+            assert_eq!(all.iter().filter(|word| **word == "-serial").count(), 1);
+            let kernel = "console=ttyAMA0 panic=-1 quiet loglevel=5 cryptomgr.notests";
+            assert_eq!(all[all.len() - 2..], ["-append", kernel]);
+            // Every port of the card is connected to what exists.
+            for id in card
+                .split(['=', ','])
+                .filter(|word| word.starts_with("unused"))
+            {
+                assert!(all.contains(&format!("null,id={id}").as_str()), "{id}");
+            }
         }
     }
 

@@ -8,10 +8,13 @@ use std::time::Duration;
 use super::accel::Accelerator;
 use super::template::Template;
 use crate::initramfs::cpio;
+use crate::kernels::Arch;
 
 /// The configuration of a VM.
 #[derive(Clone, Debug)]
 pub struct Config<'a> {
+    /// The architecture of the kernel; x86-64 if nothing else is set.
+    pub arch: Arch,
     /// The kernel, in any form that QEMU loads.
     pub kernel: &'a Path,
     /// The initramfs, as [`cpio::build`] makes it.
@@ -64,6 +67,7 @@ impl<'a> Config<'a> {
     /// A VM with one CPU, 512 MiB and the default limits.
     pub fn new(kernel: &'a Path, initramfs: &'a [u8], accelerator: Accelerator) -> Self {
         Self {
+            arch: Arch::X86_64,
             kernel,
             initramfs,
             accelerator,

@@ -19,7 +19,9 @@ const KVM: &str = "/dev/kvm";
 /// The cache. Errors are ignored: what cannot be read is measured again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct MachineCache {
-    qemu: Option<Program>,
+    /// One for each architecture, at most.
+    #[serde(default)]
+    qemus: Vec<Program>,
     kvm: Option<Speed>,
     #[serde(skip)]
     file: PathBuf,
@@ -63,13 +65,15 @@ impl MachineCache {
 
     /// Version of the QEMU at `path`, and whether it has a sandbox, if the file is unchanged.
     pub(super) fn qemu(&self, path: &Path) -> Option<(&str, bool)> {
-        let cached = self.qemu.as_ref()?;
+        let cached = self.qemus.iter().find(|cached| cached.path == path)?;
         let (version, has_sandbox) = (cached.version.as_str(), cached.has_sandbox);
         (*cached == Program::at(path, version, has_sandbox)?).then_some((version, has_sandbox))
     }
 
     pub(super) fn learn_qemu(&mut self, path: &Path, version: &str, has_sandbox: bool) {
-        self.qemu = Program::at(path, version, has_sandbox);
+        self.qemus
+            .retain(|cached| cached.path != path && cached.path.exists());
+        self.qemus.extend(Program::at(path, version, has_sandbox));
         self.write();
     }
 

@@ -14,6 +14,7 @@ mod ending;
 pub mod gdb;
 mod keep;
 mod lines;
+mod machine;
 mod machine_cache;
 mod monitor;
 pub mod mounts;

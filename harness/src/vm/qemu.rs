@@ -10,13 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::machine::Machine;
 use super::machine_cache::MachineCache;
 use super::process::Process;
-
-const PROGRAM: &str = "qemu-system-x86_64";
-
-/// The environment variable that names another QEMU than the one on `PATH`.
-const VARIABLE: &str = "QEMU";
+use crate::kernels::Arch;
 
 /// The time limit for `qemu-system-x86_64 --version`, which takes some ten milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,17 +37,15 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// The QEMU that the environment variable `QEMU` names, otherwise the one on `PATH`.
+    /// The QEMU for x86-64 that the environment variable `QEMU` names, otherwise the one on `PATH`.
     pub fn find() -> Result<Self> {
-        Self::at(&locate(
-            env::var_os(VARIABLE),
-            env::var_os("PATH").as_deref(),
-        )?)
+        Self::at(&find(Arch::X86_64)?)
     }
 
-    /// The same, with the version from `cache` if it has it.
-    pub fn find_known(cache: &Path) -> Result<Self> {
-        let path = locate(env::var_os(VARIABLE), env::var_os("PATH").as_deref())?;
+    /// The QEMU for an architecture, with the version from `cache` if it has it. For arm64 the environment variable is
+    /// `QEMU_ARM64`.
+    pub fn find_known(arch: Arch, cache: &Path) -> Result<Self> {
+        let path = find(arch)?;
         let mut cached = MachineCache::read(cache);
         if let Some((version, has_sandbox)) = cached.qemu(&path) {
             let version = version.to_owned();
@@ -118,21 +113,33 @@ fn ask(path: &Path, arguments: &[&str]) -> Result<(ExitStatus, String)> {
     Ok((status, String::from_utf8_lossy(&output).into_owned()))
 }
 
-fn locate(named: Option<OsString>, path: Option<&OsStr>) -> Result<PathBuf> {
+fn find(arch: Arch) -> Result<PathBuf> {
+    let machine = Machine::of(arch);
+    let (named, path) = (env::var_os(machine.variable), env::var_os("PATH"));
+    locate(machine, named, path.as_deref())
+}
+
+fn locate(machine: &Machine, named: Option<OsString>, path: Option<&OsStr>) -> Result<PathBuf> {
+    let Machine {
+        program,
+        package,
+        variable,
+        ..
+    } = machine;
     match named.filter(|named| !named.is_empty()) {
         Some(named) => Ok(named.into()),
-        None => on_path(path).with_context(|| {
+        None => on_path(program, path).with_context(|| {
             format!(
-                "{PROGRAM} is not on PATH: install it (Debian and Ubuntu: `apt-get install qemu-system-x86`), \
-                 or name one in the environment variable {VARIABLE}"
+                "{program} is not on PATH: install it (Debian and Ubuntu: `apt-get install {package}`), \
+                 or name one in the environment variable {variable}"
             )
         }),
     }
 }
 
-fn on_path(path: Option<&OsStr>) -> Option<PathBuf> {
+fn on_path(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     env::split_paths(path?)
-        .map(|dir| dir.join(PROGRAM))
+        .map(|dir| dir.join(program))
         .find(|file| {
             file.metadata()
                 .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
@@ -187,28 +194,36 @@ mod tests {
     #[test]
     fn only_executable_files_are_found() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [plain, program] = dirs.each_ref().map(|dir| dir.path().join(PROGRAM));
+        let [plain, program] = dirs.each_ref().map(|dir| dir.path().join("qemu"));
         let path = env::join_paths(dirs.iter().map(tempfile::TempDir::path)).unwrap();
         std::fs::write(&plain, "").unwrap();
-        assert_eq!(on_path(Some(&path)), None);
+        assert_eq!(on_path("qemu", Some(&path)), None);
         std::fs::create_dir(&program).unwrap();
-        assert_eq!(on_path(Some(&path)), None);
+        assert_eq!(on_path("qemu", Some(&path)), None);
         std::fs::remove_dir(&program).unwrap();
         std::fs::copy("/bin/true", &program).unwrap();
-        assert_eq!(on_path(Some(&path)), Some(program));
-        assert_eq!(on_path(None), None);
+        assert_eq!(on_path("qemu", Some(&path)), Some(program));
+        assert_eq!(on_path("qemu", None), None);
     }
 
     #[test]
     fn without_a_qemu_the_error_names_the_package_and_the_variable() {
-        let error = locate(Some("".into()), None).unwrap_err().to_string();
-        assert!(
-            error.contains("qemu-system-x86`") && error.contains("variable QEMU"),
-            "{error}"
-        );
-        assert_eq!(
-            locate(Some("/opt/qemu".into()), None).unwrap(),
-            Path::new("/opt/qemu")
-        );
+        for (arch, package, variable) in [
+            (Arch::X86_64, "qemu-system-x86`", "variable QEMU"),
+            (Arch::Arm64, "qemu-system-arm`", "variable QEMU_ARM64"),
+        ] {
+            let machine = Machine::of(arch);
+            let error = locate(machine, Some("".into()), None)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(package) && error.ends_with(variable),
+                "{error}"
+            );
+            assert_eq!(
+                locate(machine, Some("/opt/qemu".into()), None).unwrap(),
+                Path::new("/opt/qemu")
+            );
+        }
     }
 }

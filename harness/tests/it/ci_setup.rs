@@ -116,6 +116,8 @@ fn only_tests_require_archive_tools_registry_and_browser() {
             assert_eq!(stderr.contains(package), required, "{args:?}\n{stderr}");
         }
     }
+    let output = setup_with(&["--arm64"], &tools);
+    prints_to_stderr_alone(&output, 1, &["qemu-system-arm"]);
     let browser = [("cargo", CARGO), ("google-chrome", "")];
     let output = setup_with(&["--tests"], &browser);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("chromium"));

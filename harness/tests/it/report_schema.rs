@@ -14,9 +14,9 @@ fn report() -> Value {
     };
     let refusal = json!({ "feature": "cookie", "minimum": "5.19" });
     json!({
-        "schema_version": 1, "harness": "0.1.0", "verdict": "ok",
+        "schema_version": 2, "harness": "0.1.0", "verdict": "ok",
         "kernels": [{
-            "requested": "5.10", "release": "5.10.0-46-cloud-amd64", "version": "5.10.262",
+            "requested": "5.10", "arch": "x86_64", "release": "5.10.0-46-cloud-amd64", "version": "5.10.262",
             "source": { "kind": "debian" }, "accelerator": "tcg", "accelerator_reason": "asked for",
             "qemu_version": "7.2.22", "memory_mb": 512, "command_line": "console=ttyS0",
             "qemu_command": "qemu-system-x86_64", "attempts": 1, "verdict": "ok", "error": null,
@@ -30,7 +30,7 @@ fn report() -> Value {
             ]
         }],
         "minimums": [{
-            "feature": "cookie", "claimed": "5.19", "refused_up_to": "5.10", "passed_from": null,
+            "arch": "x86_64", "feature": "cookie", "claimed": "5.19", "refused_up_to": "5.10", "passed_from": null,
             "backported_on": [], "confirmed": "one-side"
         }]
     })
@@ -50,9 +50,10 @@ fn invalid_values_fail_the_schema() {
     let attach = "/kernels/0/scenarios/0";
     let cookie = "/kernels/0/scenarios/1";
     for (place, field, value) in [
-        ("", "schema_version", json!(2)),
+        ("", "schema_version", json!(1)),
         ("", "verdict", json!("fine")),
         (kernel, "requested", json!("")),
+        (kernel, "arch", json!("mips")),
         (kernel, "accelerator", json!("xen")),
         (kernel, "error", json!("ok, yet with an error")),
         (kernel, "verdict", json!("infra")), // without an error
@@ -68,6 +69,7 @@ fn invalid_values_fail_the_schema() {
         (attach, "id", json!("Attach twice")),
         (cookie, "refusal", Value::Null), // a refusal must name feature and minimum
         ("/minimums/0", "confirmed", json!("perhaps")),
+        ("/minimums/0", "arch", Value::Null),
     ] {
         let mut broken = report();
         broken.pointer_mut(place).unwrap()[field] = value.clone();

@@ -63,7 +63,7 @@ fn refusal(error: &anyhow::Error) -> Option<Refusal> {
     })?;
     Some(Refusal {
         feature: unsupported.feature.name().to_owned(),
-        minimum: unsupported.minimum.to_string(),
+        minimum: unsupported.minimum.map(|minimum| minimum.to_string()),
     })
 }
 

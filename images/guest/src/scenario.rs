@@ -6,8 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use fexit::{Feature, KernelVersion};
+use fexit::{Arch, Feature, KernelVersion};
 use serde_json::Value;
+
+/// The function of a system call that takes registers, as `__x64_sys_dup`.
+pub fn syscall(name: &str) -> String {
+    let prefix = Arch::current().map_or("", Arch::syscall_prefix);
+    format!("{prefix}sys_{name}")
+}
 
 /// The default time limit. A scenario takes milliseconds, but an emulator is slow.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -23,6 +29,8 @@ pub struct Scenario {
     /// The feature that it requires; the harness checks its claimed [`Feature::minimum`]. `None` if it must pass on every
     /// kernel.
     pub feature: Option<Feature>,
+    /// Whether it attaches programs to functions of the kernel, as all that require a feature do unless they say otherwise.
+    pub traces_functions: bool,
     /// Its time limit.
     pub timeout: Duration,
     /// Kernel modules that it requires.
@@ -59,6 +67,7 @@ impl Scenario {
             id,
             title,
             feature: None,
+            traces_functions: true,
             timeout: TIME_LIMIT,
             modules: &[],
             parallel: false,
@@ -72,6 +81,15 @@ impl Scenario {
     pub const fn feature(self, feature: Feature) -> Self {
         let feature = Some(feature);
         Self { feature, ..self }
+    }
+
+    /// Says that it attaches no program to a function of the kernel.
+    #[must_use]
+    pub const fn without_functions(self) -> Self {
+        Self {
+            traces_functions: false,
+            ..self
+        }
     }
 
     /// Sets another time limit.
@@ -103,6 +121,7 @@ impl Scenario {
             title: self.title.to_owned(),
             feature: self.feature.map(|feature| feature.name().to_owned()),
             minimum: minimum.map(|minimum| (minimum.major, minimum.minor)),
+            traces_functions: self.traces_functions,
             timeout: self.timeout,
             modules: self.modules.iter().map(|&name| name.to_owned()).collect(),
             hidden: self.hidden,

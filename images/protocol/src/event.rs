@@ -156,8 +156,8 @@ impl ScenarioResult {
 pub struct Refusal {
     /// The feature's name.
     pub feature: String,
-    /// The first kernel that has it, as `5.19`.
-    pub minimum: String,
+    /// The first kernel that has it on this architecture, as `5.19`; `None` if none is known to have it.
+    pub minimum: Option<String>,
 }
 
 /// What happened to a scenario.

@@ -13,8 +13,10 @@ pub struct Scenario {
     pub title: String,
     /// The name of the feature that it requires: `cookie`. `None` if it must pass on every kernel.
     pub feature: Option<String>,
-    /// The claimed minimum kernel of the feature, major and minor, which the harness checks.
+    /// The claimed minimum kernel of the feature on x86-64, major and minor, which the harness checks.
     pub minimum: Option<(u16, u16)>,
+    /// Whether it attaches programs to functions of the kernel. Some architectures support that later than the feature.
+    pub traces_functions: bool,
     /// Its time limit.
     pub timeout: Duration,
     /// Kernel modules that it requires.

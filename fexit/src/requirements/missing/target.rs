@@ -3,6 +3,7 @@
 use super::check::Check;
 use super::{Effect, Missing, MissingKind};
 use crate::Ebpf;
+use crate::arch::Arch;
 use crate::btf::struct_ops::Misfit;
 use crate::btf::{Btf, BtfError};
 use crate::requirements::{KernelTarget, TargetKind};
@@ -55,8 +56,9 @@ impl Check<'_> {
                 category == "syscalls" || btf.has_tracepoint(event)? || !btf.has_tracepoints()?
             }
             TargetKind::SystemCall => {
-                let of_call = ["__x64_sys_", "__do_sys_", "__se_sys_"];
-                let mut listed = of_call.iter().map(|p| btf.lists_any(&format!("{p}{name}")));
+                let wrappers = Arch::ALL.map(Arch::syscall_prefix);
+                let of_call = wrappers.iter().chain(&["__do_", "__se_"]);
+                let mut listed = of_call.map(|p| btf.lists_any(&format!("{p}sys_{name}")));
                 listed.try_fold(false, |any, one| one.map(|one| any || one))?
             }
         };

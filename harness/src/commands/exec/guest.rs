@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     cli::exec::VmArgs,
-    initramfs::{cpio, host_files::HostFiles, kernel_config},
-    kernels::{Kernel, Kernels, files::modules, sources::local},
+    initramfs::{cpio, guest as built_in, host_files::HostFiles, kernel_config},
+    kernels::{Arch, Kernel, Kernels, files::modules, sources::local},
     report::terminal::{Board, Line},
     session::fast_boot::Boot,
     support::{
@@ -134,7 +134,7 @@ impl<'a> Guest<'a> {
             job.modules.push(name);
         }
         let memory_mib = args.memory.unwrap_or_else(|| memory_for(host_files.size()));
-        let mut image = cpio::start(cpio::INIT, &job, &modules)?;
+        let mut image = cpio::start(built_in::of(kernel.arch)?.init, &job, &modules)?;
         host_files.add_to(&mut image)?;
         kernel_config::add(&kernel, &mut image)?;
         Ok(Self {
@@ -153,13 +153,17 @@ impl<'a> Guest<'a> {
 
     /// Runs the program after the fastest boot. If the program does not start, tries once more with a plain boot.
     pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
+        let arch = self.kernel.arch;
+        if self.args.gdb && arch != Arch::X86_64 {
+            return Err(usage(format!("--gdb is for kernels of x86-64, not of {arch}")));
+        }
         let symbols = self
             .args
             .gdb
             .then(|| Symbols::find(self.args, &self.kernels, &self.kernel, board, interrupt));
         let cache = self.kernels.cache_dir();
-        let qemu = Qemu::find_known(cache)?;
-        let accelerator = vm::accel::choose(self.args.accel, cache)?;
+        let qemu = Qemu::find_known(arch, cache)?;
+        let accelerator = vm::accel::choose(self.args.accel, arch, cache)?;
         let line = board.line(&self.name);
         let machine = &self.args.machine;
         let _slot = slots::take(cache, machine.max_vms, interrupt.stop(), |why| {
@@ -171,6 +175,7 @@ impl<'a> Guest<'a> {
             &self.initramfs,
             fastest.accelerator.accelerator,
         );
+        config.arch = arch;
         config.kernel_args = machine.kernel_args(&fastest.arguments);
         config.qemu_args.clone_from(&machine.qemu_args);
         config.memory_mib = self.memory_mib;
@@ -383,6 +388,16 @@ fn memory_for(files: u64) -> u32 {
         .checked_next_power_of_two()
         .unwrap_or(needed)
         .max(MEMORY_MIB)
+}
+
+/// The architecture of the kernel, by its name or its image.
+pub(super) fn arch(args: &VmArgs) -> Result<Arch> {
+    if let Some(image) = &args.kernel_image {
+        return Ok(local::open(image, args.modules.as_deref())?.arch);
+    }
+    let named = args.kernel.as_deref().and_then(|name| Arch::split(name).1);
+    let option = args.store.arch.first().copied();
+    Ok(named.or(option).unwrap_or(Arch::host()))
 }
 
 /// Resolves and downloads the kernel.

@@ -68,7 +68,7 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     if args.tty {
         terminal::require()?;
     }
-    let mut host_files = HostFiles::new();
+    let mut host_files = HostFiles::new(guest::arch(&args.vm)?);
     let mut program = host_files.command(&args.command)?;
     // A script gets the path by which it was called.
     let name = Path::new(&args.command[0]);

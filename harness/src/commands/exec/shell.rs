@@ -5,7 +5,11 @@ use std::{ffi::OsString, time::Duration};
 use anyhow::{Context as _, Result};
 use protocol::job;
 
-use super::{environment, guest::Guest, status, terminal};
+use super::{
+    environment,
+    guest::{self, Guest},
+    status, terminal,
+};
 use crate::{
     cli::exec::ShellArgs,
     initramfs::host_files::{HostFiles, error::ProgramError},
@@ -110,7 +114,7 @@ pub fn run(args: &ShellArgs) -> u8 {
 }
 
 fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
-    let mut host_files = HostFiles::new();
+    let mut host_files = HostFiles::new(guest::arch(&args.vm)?);
     let shell = pack(&mut host_files)?;
     let folder = std::env::current_dir().context("there is no current directory")?;
     let folder = host_files.working_dir(&folder)?;

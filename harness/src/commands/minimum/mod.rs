@@ -12,7 +12,7 @@ use self::bisection::Bisection;
 use self::outcome::Outcome;
 use crate::cli::minimum::MinimumArgs;
 use crate::initramfs::bpf_objects::Programs;
-use crate::kernels::Kernels;
+use crate::kernels::{Arch, Kernels};
 use crate::report::terminal::Board;
 use crate::session::booter::Booter;
 use crate::session::options::RunOptions;
@@ -21,11 +21,12 @@ use crate::support::interrupt::{INTERRUPTED, Interrupt};
 
 /// Searches, and prints the result.
 pub fn run(args: &MinimumArgs) -> Result<u8> {
-    let programs = Programs::plan(&args.objects)?;
+    let kernels = Kernels::open(args.store.clone())?;
+    let named = kernels.expand(&args.all.kernels)?;
+    let programs = Programs::plan(&args.objects, &Arch::of_names(&named).collect())?;
     if programs.planned().is_empty() {
         return Err(usage("name the object to search for: --object FILE"));
     }
-    let kernels = Kernels::open(args.store.clone())?;
     let options = RunOptions {
         accel: args.accel,
         ..RunOptions::default()

@@ -1,12 +1,13 @@
 //! The commands that run in the VM, and the host files that they need: `--prepare`, `--trigger`, `--command`, `--file`.
 
-use std::{env, time::Duration};
+use std::{collections::BTreeSet, env, time::Duration};
 
 use anyhow::{Context as _, Result};
 use protocol::program::{ShellCommand, TIME_LIMIT};
 
 use super::ObjectArgs;
 use crate::initramfs::host_files::HostFiles;
+use crate::kernels::Arch;
 use crate::support::error::usage;
 
 /// The commands, with their host files.
@@ -20,11 +21,15 @@ pub(super) struct Commands {
 
 impl Commands {
     /// Reads the options. Also returns the command of `--command`.
-    pub(super) fn parse(args: &ObjectArgs) -> Result<(Self, Option<ShellCommand>)> {
+    pub(super) fn parse(
+        args: &ObjectArgs,
+        arches: &BTreeSet<Arch>,
+    ) -> Result<(Self, Option<ShellCommand>)> {
         if !args.files.is_empty() && args.objects.is_empty() && args.command.is_none() {
             return Err(usage("--file needs --object or --command"));
         }
-        let mut files = HostFiles::new();
+        let arch = arches.first().copied().unwrap_or(Arch::host());
+        let mut files = HostFiles::new(arch);
         let mut command = |option: &str, script: &Option<String>, limit: Duration| {
             let script = script.as_ref();
             let command = script.map(|script| command(&mut files, option, script, limit));
@@ -36,6 +41,11 @@ impl Commands {
         for file in &args.files {
             let added = files.named_file(file);
             added.map_err(|error| usage(format!("--file {file}: {error}")))?;
+        }
+        if arches.len() > 1 && !files.is_empty() {
+            return Err(usage(
+                "commands and files of the host are for one architecture: name the kernels of one with --arch",
+            ));
         }
         let has_commands = [&prepare, &trigger, &own].iter().any(|c| c.is_some());
         let commands = Self {

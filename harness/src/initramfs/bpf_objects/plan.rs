@@ -1,5 +1,6 @@
 //! From the command line to the programs to try on each kernel.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::target::Targets;
 use super::{Object, ObjectArgs, file_name, read};
 use crate::initramfs::cpio;
 use crate::initramfs::host_files::HostFiles;
+use crate::kernels::Arch;
 use crate::kernels::files::modules::Module;
 use crate::support::error::usage;
 
@@ -84,8 +86,8 @@ struct Inner {
 }
 
 impl Programs {
-    /// Reads the objects, and checks that options and objects match.
-    pub fn plan(args: &ObjectArgs) -> Result<Self> {
+    /// Reads the objects, and checks that options and objects match, for kernels of these architectures.
+    pub fn plan(args: &ObjectArgs, arches: &BTreeSet<Arch>) -> Result<Self> {
         let targets = Targets::parse(&args.targets)?;
         let objects = args.objects.iter().map(|path| read(path));
         let objects = objects.collect::<Result<Vec<_>>>()?;
@@ -97,7 +99,7 @@ impl Programs {
         };
         has_programs(&objects)?;
         check(&planned)?;
-        let (commands, own_command) = Commands::parse(args)?;
+        let (commands, own_command) = Commands::parse(args, arches)?;
         planned.extend(own_command.map(|command| Planned::command(command, &objects)));
         let own_modules = args
             .own_modules

@@ -7,6 +7,8 @@ use object::{
     read::elf::{Dyn as _, FileHeader, ProgramHeader as _},
 };
 
+use crate::kernels::Arch;
+
 /// The dynamic section of an ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Elf {
@@ -41,9 +43,22 @@ impl Elf {
         self.machine == elf::EM_BPF
     }
 
-    /// Whether an x86-64 kernel can run it.
-    pub(super) fn runs_on_x86_64(&self) -> bool {
-        matches!(self.machine, elf::EM_X86_64 | elf::EM_386)
+    /// Whether a kernel of this architecture can run it.
+    pub(super) fn runs_on(&self, arch: Arch) -> bool {
+        machines(arch).contains(&self.machine)
+    }
+
+    /// Whether a file with this beginning is not a program for another architecture.
+    pub(super) fn fits(start: &[u8; 20], arch: Arch) -> bool {
+        let machine = u16::from_le_bytes([start[18], start[19]]);
+        !start.starts_with(&elf::ELFMAG) || machines(arch).contains(&machine)
+    }
+}
+
+fn machines(arch: Arch) -> [u16; 2] {
+    match arch {
+        Arch::X86_64 => [elf::EM_X86_64, elf::EM_386],
+        Arch::Arm64 => [elf::EM_AARCH64, elf::EM_ARM],
     }
 }
 

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use super::{elf::Elf, ld_cache::LdCache};
 
 /// The default folders of loaders: Debian, other distributions, musl.
-const STANDARD: [&str; 9] = [
+const STANDARD: [&str; 11] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
     "/lib64",
     "/usr/lib64",
     "/lib",

@@ -15,7 +15,8 @@ use std::{
     collections::HashSet,
     env,
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -27,6 +28,7 @@ use self::{
     libraries::{LD_CACHE, Libraries, Loaded},
 };
 use crate::initramfs::cpio::{ImageError, Initramfs};
+use crate::kernels::Arch;
 
 /// The limit for a program on PATH whose name is only a word of a script. A path means a program.
 const GUESS_LIMIT: u64 = 16 << 20;
@@ -34,6 +36,7 @@ const GUESS_LIMIT: u64 = 16 << 20;
 /// The host files of a VM.
 #[derive(Debug)]
 pub struct HostFiles {
+    arch: Arch,
     path: OsString,
     libraries: Libraries,
     files: Files,
@@ -43,8 +46,8 @@ pub struct HostFiles {
 }
 
 impl HostFiles {
-    /// No files. Programs will be found in `PATH`, libraries also in `LD_LIBRARY_PATH`.
-    pub fn new() -> Self {
+    /// No files, for a VM of this architecture. Programs will be found in `PATH`, libraries also in `LD_LIBRARY_PATH`.
+    pub fn new(arch: Arch) -> Self {
         let mut path = env::var_os("PATH").unwrap_or_default();
         // The PATH of a user may not have the programs of root.
         for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
@@ -52,6 +55,7 @@ impl HostFiles {
             path.push(folder);
         }
         Self {
+            arch,
             path,
             libraries: Libraries::new(env::var_os("LD_LIBRARY_PATH").as_deref()),
             files: Files::new(),
@@ -151,6 +155,11 @@ impl HostFiles {
         self
     }
 
+    /// Whether it has no file.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// Bytes of all files together.
     pub fn size(&self) -> u64 {
         self.files.size()
@@ -170,12 +179,20 @@ impl HostFiles {
         if name.to_string_lossy().contains('/') {
             return Some(absolute(Path::new(name))).filter(|path| path.exists());
         }
-        env::split_paths(&self.path)
-            .map(|folder| absolute(&folder.join(name)))
-            .find(|path| {
-                fs::metadata(path)
-                    .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-            })
+        let is_program = |path: &PathBuf| {
+            fs::metadata(path)
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        };
+        let all = || env::split_paths(&self.path).map(|folder| absolute(&folder.join(name)));
+        // One for another machine is found if there is no other, for the error.
+        let fitting = all().find(|path| is_program(path) && self.fits(path));
+        fitting.or_else(|| all().find(is_program))
+    }
+
+    fn fits(&self, path: &Path) -> bool {
+        let mut start = [0; 20];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        read.is_err() || Elf::fits(&start, self.arch)
     }
 
     /// Adds the programs whose names are words of a shell script.
@@ -232,9 +249,9 @@ impl HostFiles {
         match Elf::read(content) {
             // A program loads it as data.
             Ok(Some(elf)) if elf.is_bpf() => Ok(()),
-            Ok(Some(elf)) if !elf.runs_on_x86_64() => Err(refused(format!(
-                "it is for another machine (ELF machine {}) than the VM, which is x86-64",
-                elf.machine
+            Ok(Some(elf)) if !elf.runs_on(self.arch) => Err(refused(format!(
+                "it is for another machine (ELF machine {}) than the VM, which is {}",
+                elf.machine, self.arch
             ))),
             Ok(Some(elf)) => self.libraries_of(&Loaded::new(path.to_owned(), elf, by)),
             Ok(None) => self.interpreter_of(path, content),
@@ -331,12 +348,6 @@ impl HostFiles {
     }
 }
 
-impl Default for HostFiles {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
@@ -350,12 +361,12 @@ mod tests {
     fn large_program_is_added_by_its_path_and_left_out_by_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("large");
-        let file = fs::File::create(&program).unwrap();
+        let file = File::create(&program).unwrap();
         file.set_len(GUESS_LIMIT + 1).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 
         for (word, is_added) in [(program.to_str().unwrap(), true), ("large", false)] {
-            let mut files = HostFiles::new();
+            let mut files = HostFiles::new(Arch::host());
             files.path = dir.path().into();
             files.add_words(word).unwrap();
             assert_eq!(files.size() > GUESS_LIMIT, is_added, "{word}");

@@ -194,6 +194,7 @@ impl<'a> BuildContext<'a> {
         let sha256 = manifest::hash_file(&image)?;
         let kernel = Kernel {
             requested: identity.release.clone(),
+            arch: identity.arch,
             release: identity.release.clone(),
             version: self.names.version.clone(),
             image,

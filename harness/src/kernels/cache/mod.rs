@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::Kernel;
+use crate::kernels::arch::Arch;
 use crate::kernels::download::mirrors::AllFailed;
-use crate::kernels::files::bzimage::Identity;
+use crate::kernels::files::image::Identity;
 use crate::kernels::files::manifest::{self, Record, State};
 use crate::kernels::source::{Artifact, Kind, Resolved, Source};
 use crate::support::lock::{Guard, lock};
@@ -31,6 +32,9 @@ pub(super) struct Entry {
     pub(super) series: String,
     pub(super) version: String,
     pub(super) release: String,
+    /// Entries of older versions have none.
+    #[serde(default)]
+    pub(super) arch: Arch,
     pub(super) source: Source,
 }
 
@@ -229,6 +233,7 @@ impl Cache {
                 version => version.to_owned(),
             },
             release: identity.release,
+            arch: identity.arch,
             source: resolved.source.clone(),
         };
         let context = || format!("cannot write {}", partial.display());
@@ -290,6 +295,7 @@ fn kernel(dir: &Path, resolved: &Resolved, entry: Entry, records: &[Record]) -> 
     let image = records.iter().find(|record| record.path == IMAGE)?;
     Some(Kernel {
         requested: resolved.requested.clone(),
+        arch: entry.arch,
         version: entry.version,
         image: dir.join(IMAGE),
         sha256: image.sha256.clone(),

@@ -1,5 +1,6 @@
 //! `kernels.toml`: the series of kernels and their sources.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::lock::Lock;
+use crate::kernels::arch::Arch;
 use crate::kernels::source::OWN_SOURCE;
 use crate::kernels::sources::kernel_org::Releases;
 use crate::kernels::sources::oci::image::{Image, OCI, Repositories};
@@ -40,7 +42,7 @@ const WORDS: [&str; 3] = ["all", "built", "latest"];
 pub(crate) struct Matrix {
     series: Vec<Series>,
     sources: BTreeMap<String, Source>,
-    packages: BTreeMap<String, Packages>,
+    packages: BTreeMap<(String, Arch), Packages>,
     /// Names for several series: the words of `--kernel` that each means.
     groups: BTreeMap<String, Vec<String>>,
     /// Short names of repositories of images.
@@ -54,8 +56,9 @@ pub(crate) struct Matrix {
 /// A series of kernels, which `--kernel` can name.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// As `5.10`.
+    /// As `5.10`, or `5.10:arm64`.
     pub(crate) name: String,
+    pub(crate) arch: Arch,
     /// The name of its source.
     pub(crate) source: String,
     /// Whether `all` includes it.
@@ -67,6 +70,11 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    /// Its name without the architecture.
+    pub(crate) fn base_name(&self) -> &str {
+        Arch::split(&self.name).0
+    }
+
     /// Whether its name is a version, as `5.10`.
     pub(crate) fn is_version(&self) -> bool {
         self.name.starts_with(|c: char| c.is_ascii_digit())
@@ -74,7 +82,7 @@ impl Series {
 
     /// What the versions of its kernels begin with; absent if it is the newest kernel of its archive.
     pub(crate) fn version(&self) -> Option<&str> {
-        let name = self.is_version().then_some(&*self.name);
+        let name = self.is_version().then_some(self.base_name());
         self.version.as_deref().or(name)
     }
 }
@@ -89,10 +97,16 @@ struct Entry {
     version: Option<String>,
     #[serde(default = "yes")]
     in_all: bool,
+    #[serde(default = "x86_64")]
+    arch: Vec<Arch>,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn x86_64() -> Vec<Arch> {
+    vec![Arch::X86_64]
 }
 
 /// A source of kernels.
@@ -164,11 +178,14 @@ impl Matrix {
             series: entries,
         } = toml::from_str(text)?;
         let mut series: Vec<_> = entries.into_iter().flat_map(Entry::series).collect();
-        series.sort_by(|a, b| version::compare(&a.name, &b.name));
+        series.sort_by(order);
+        let of_arch = |(name, packages): (String, Packages)| {
+            Arch::ALL.map(|arch| ((name.clone(), arch), packages.of(arch)))
+        };
         let matrix = Self {
             series,
             sources: source,
-            packages,
+            packages: packages.into_iter().flat_map(of_arch).collect(),
             groups,
             images,
             lock,
@@ -184,6 +201,7 @@ impl Matrix {
             if self.find(&name).is_none() && !self.is_taken(&name) {
                 self.series.push(Series {
                     name,
+                    arch: Arch::X86_64,
                     source: OWN_SOURCE.to_owned(),
                     in_all: false,
                     packages: None,
@@ -191,8 +209,7 @@ impl Matrix {
                 });
             }
         }
-        self.series
-            .sort_by(|a, b| version::compare(&a.name, &b.name));
+        self.series.sort_by(order);
         self.sources.insert(OWN_SOURCE.to_owned(), Source::Own);
     }
 
@@ -222,11 +239,11 @@ impl Matrix {
             bail!("{OCI} means any image, so it cannot be the name of a repository");
         }
         for series in &self.series {
-            let name = &series.name;
+            let name = series.base_name();
             let allowed = |c: char| c.is_ascii_alphanumeric() || ".-+~".contains(c);
             if !name.starts_with(|c: char| c.is_ascii_alphanumeric())
                 || !name.chars().all(allowed)
-                || WORDS.contains(&name.as_str())
+                || WORDS.contains(&name)
             {
                 bail!("series {name:?} is not named like a version or a distribution");
             }
@@ -239,7 +256,10 @@ impl Matrix {
     fn check_source(&self, series: &Series) -> Result<()> {
         let (mirrors, packed) = match self.source(series)? {
             Source::Debian(archive) => (&archive.mirrors, true),
-            Source::Rpm(repositories) => (&repositories.mirrors, true),
+            Source::Rpm(repositories) if series.arch == Arch::X86_64 => {
+                (&repositories.mirrors, true)
+            }
+            Source::Rpm(_) => bail!("{} can only be of x86_64", series.name),
             Source::UbuntuMainline(builds) => (&builds.mirrors, true),
             Source::KernelOrg(releases) => (&releases.mirrors, false),
             Source::Url(files) => return files.check(),
@@ -289,18 +309,28 @@ impl Matrix {
 
     /// The packages that make a kernel of a series, with `{abi}` in their names.
     pub(crate) fn packages(&self, series: &Series) -> Result<&Packages> {
-        let Series { name, packages, .. } = series;
+        let Series {
+            name,
+            packages,
+            arch,
+            ..
+        } = series;
         match packages {
             None => Ok(&NO_PACKAGES),
-            Some(list) => self.packages.get(list).with_context(|| {
+            Some(list) => self.packages.get(&(list.clone(), *arch)).with_context(|| {
                 format!("series {name} names an unknown list of packages, {list}")
             }),
         }
     }
 
+    /// The series of an architecture, the oldest first.
+    pub(crate) fn of(&self, arch: Arch) -> impl DoubleEndedIterator<Item = &Series> {
+        self.series.iter().filter(move |series| series.arch == arch)
+    }
+
     /// The series that `all` means.
-    pub(crate) fn usual(&self) -> impl DoubleEndedIterator<Item = &Series> {
-        self.series.iter().filter(|series| series.in_all)
+    pub(crate) fn usual(&self, arch: Arch) -> impl DoubleEndedIterator<Item = &Series> {
+        self.of(arch).filter(|series| series.in_all)
     }
 
     /// The words of `--kernel` that a group means.
@@ -350,15 +380,31 @@ impl Entry {
             packages,
             version,
             in_all,
+            arch,
         } = self;
-        names.into_iter().map(move |name| Series {
-            name,
-            source: source.clone(),
-            packages: packages.clone(),
-            version: version.clone(),
-            in_all,
-        })
+        let of_name = move |name: String| {
+            arch.clone()
+                .into_iter()
+                .map(move |arch| (arch.qualify(&name), arch))
+        };
+        names
+            .into_iter()
+            .flat_map(of_name)
+            .map(move |(name, arch)| Series {
+                name,
+                arch,
+                source: source.clone(),
+                packages: packages.clone(),
+                version: version.clone(),
+                in_all,
+            })
     }
+}
+
+/// By architecture, and the oldest first.
+fn order(a: &Series, b: &Series) -> Ordering {
+    let by_version = || version::compare(a.base_name(), b.base_name());
+    a.arch.cmp(&b.arch).then_with(by_version)
 }
 
 #[cfg(test)]
@@ -369,11 +415,13 @@ mod tests {
     #[test]
     fn built_in_matrix_is_valid() {
         let matrix = Matrix::built_in().unwrap();
-        let usual: Vec<_> = matrix.usual().map(|series| series.name.as_str()).collect();
+        let usual = |arch| -> Vec<_> { matrix.usual(arch).map(Series::base_name).collect() };
         let debian = [
             "5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3",
         ];
-        assert_eq!(usual, debian);
+        for arch in Arch::ALL {
+            assert_eq!(usual(arch), debian, "{arch}");
+        }
         for series in matrix.series() {
             match matrix.source(series).unwrap() {
                 Source::Debian(archive) => match &archive.keys {
@@ -399,7 +447,8 @@ mod tests {
             }
         }
         // Whoever says `all` gets the same kernels tomorrow, and a lock of another source would be skipped.
-        for name in debian {
+        for name in matrix.series().iter().filter(|series| series.in_all) {
+            let name = &name.name;
             assert!(matrix.lock.find(name).is_some(), "{name} is not locked");
         }
         for locked in &matrix.lock.kernels {

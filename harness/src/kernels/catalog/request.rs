@@ -4,6 +4,7 @@ use anyhow::Result;
 use glob::Pattern;
 
 use super::matrix::{Matrix, Series};
+use crate::kernels::arch::Arch;
 use crate::kernels::source::{Artifact, BUILT, Kind, Resolved, Source};
 use crate::kernels::sources::packages::Packages;
 use crate::kernels::sources::search::Query;
@@ -71,7 +72,9 @@ impl<'a> Request<'a> {
     }
 
     pub(crate) fn parse(matrix: &'a Matrix, text: &'a str) -> Result<Self> {
-        if let Some(series) = matrix.find(text) {
+        let (name, arch) = Arch::split(text);
+        let arch = arch.unwrap_or_default();
+        if let Some(series) = matrix.find(&arch.qualify(name)) {
             return Ok(Self::of(series));
         }
         if let Some(series) = of_release(matrix, text) {
@@ -84,17 +87,16 @@ impl<'a> Request<'a> {
         }
         // 6.1.5 belongs to 6.1, but a matrix may have a series 6.1.5.
         let longest = matrix
-            .series()
-            .iter()
-            .filter(|series| exact(series, text).is_some())
+            .of(arch)
+            .filter(|series| exact(series, name).is_some())
             .max_by_key(|series| series.name.len());
         match longest {
-            Some(series) if !text.contains(['*', '?', '/']) => Ok(Self {
+            Some(series) if !name.contains(['*', '?', '/']) => Ok(Self {
                 series,
-                exact: exact(series, text),
+                exact: exact(series, name),
                 text,
             }),
-            _ => Err(unknown(matrix, text)),
+            _ => Err(unknown(matrix, name, arch)),
         }
     }
 }
@@ -106,13 +108,13 @@ fn of_release<'a>(matrix: &'a Matrix, text: &str) -> Option<&'a Series> {
         let version = release.strip_suffix(&series.name);
         !series.is_version() && version.is_some_and(|version| version.ends_with('-'))
     };
-    let named = matrix.series().iter().filter(is_named);
+    let named = matrix.of(Arch::X86_64).filter(is_named);
     named.max_by_key(|series| series.name.len())
 }
 
 /// The exact version of a series that the text names: 5.10.262 of 5.10, or 5.15.0-25 of ubuntu-22.04-5.15.0-25.
 fn exact<'a>(series: &Series, text: &'a str) -> Option<&'a str> {
-    let rest = text.strip_prefix(&series.name)?;
+    let rest = text.strip_prefix(series.base_name())?;
     if rest.len() < 2 || !rest.starts_with(['.', '-']) {
         return None;
     }
@@ -125,23 +127,28 @@ fn exact<'a>(series: &Series, text: &'a str) -> Option<&'a str> {
         .then_some(version)
 }
 
-/// Expands the words of `--kernel` (`5.10`, `6.*`, `all`, `latest`) to one name per kernel. A pattern that matches no
-/// series matches the exact `versions`.
+/// Expands the words of `--kernel` (`5.10`, `6.*`, `all`, `latest:arm64`) to one name per kernel. A word without an
+/// architecture means all `arches`. A pattern that matches no series matches the exact `versions`.
 pub(crate) fn expand(
     matrix: &Matrix,
     versions: &[String],
+    arches: &[Arch],
     words: &[String],
 ) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
-    let of_group = |word| words_of(matrix, word);
-    for word in words
-        .iter()
-        .flat_map(of_group)
-        .filter(|word| !word.is_empty())
-    {
-        for name in expand_word(matrix, versions, word)? {
-            if !names.contains(&name) {
-                names.push(name);
+    for word in words.iter().filter(|word| !word.is_empty()) {
+        let (word, arch) = match is_complete(matrix, word)? {
+            true => (word.as_str(), None),
+            false => Arch::split(word),
+        };
+        let arches = arch.as_ref().map_or(arches, std::slice::from_ref);
+        for arch in arches {
+            for word in words_of(matrix, word) {
+                for name in expand_word(matrix, versions, &word, *arch)? {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
             }
         }
     }
@@ -152,43 +159,60 @@ pub(crate) fn expand(
 }
 
 /// The words of a group, or the word itself.
-fn words_of<'a>(matrix: &'a Matrix, word: &'a String) -> &'a [String] {
-    matrix.group(word).unwrap_or(std::slice::from_ref(word))
+fn words_of(matrix: &Matrix, word: &str) -> Vec<String> {
+    let group = matrix.group(word);
+    group.map_or_else(|| vec![word.to_owned()], <[String]>::to_vec)
 }
 
-fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<String>> {
+/// Whether this names one kernel outside of the matrix: a URL, or an image.
+fn is_complete(matrix: &Matrix, word: &str) -> Result<bool> {
     if url::is_url(word) {
-        url::parse(word)?;
-        return Ok(vec![word.to_owned()]);
+        return url::parse(word).map(|_| true);
     }
-    if matrix.image(word)?.is_some() {
+    Ok(matrix.image(word)?.is_some())
+}
+
+fn expand_word(
+    matrix: &Matrix,
+    versions: &[String],
+    word: &str,
+    arch: Arch,
+) -> Result<Vec<String>> {
+    if is_complete(matrix, word)? {
         return Ok(vec![word.to_owned()]);
     }
     let of_series = |series: &Series| series.name.clone();
     let found: Vec<String> = match word {
-        "all" => matrix.usual().map(of_series).collect(),
+        "all" => matrix.usual(arch).map(of_series).collect(),
         "latest" => matrix
-            .usual()
+            .usual(arch)
             .next_back()
             .map(of_series)
             .into_iter()
             .collect(),
         _ if word.contains(['*', '?']) => {
-            let pattern = Pattern::new(word).map_err(|_| unknown(matrix, word))?;
-            let matches = |series: &&Series| pattern.matches(&series.name);
-            let usual = matrix.usual().filter(matches).map(of_series);
-            let any = matrix.series().iter().filter(matches).map(of_series);
-            let exact = versions.iter().filter(|version| pattern.matches(version));
-            let exact = exact.cloned();
+            let pattern = Pattern::new(word).map_err(|_| unknown(matrix, word, arch))?;
+            let matches = |series: &&Series| pattern.matches(series.base_name());
+            let usual = matrix.usual(arch).filter(matches).map(of_series);
+            let any = matrix.of(arch).filter(matches).map(of_series);
+            let is_exact = |version: &&String| {
+                let (version, of) = Arch::split(version);
+                of.unwrap_or_default() == arch && pattern.matches(version)
+            };
+            let exact = versions.iter().filter(is_exact).cloned();
             [usual.collect(), any.collect(), exact.collect()]
                 .into_iter()
                 .find(|found: &Vec<_>| !found.is_empty())
                 .unwrap_or_default()
         }
-        _ => return Request::parse(matrix, word).map(|_| vec![word.to_owned()]),
+        _ => {
+            let name = arch.qualify(word);
+            Request::parse(matrix, &name)?;
+            return Ok(vec![name]);
+        }
     };
     if found.is_empty() {
-        return Err(unknown(matrix, word));
+        return Err(unknown(matrix, word, arch));
     }
     Ok(found)
 }
@@ -196,12 +220,16 @@ fn expand_word(matrix: &Matrix, versions: &[String], word: &str) -> Result<Vec<S
 /// The names that are most similar.
 const SIMILAR: usize = 3;
 
-fn unknown(matrix: &Matrix, word: &str) -> anyhow::Error {
-    let why = match word.contains(['*', '?']) {
-        true => "no known kernel matches this pattern",
-        false => "kernels.toml has no such name",
+fn unknown(matrix: &Matrix, word: &str, arch: Arch) -> anyhow::Error {
+    let of_arch = match arch == Arch::host() {
+        true => String::new(),
+        false => format!(" for {arch}"),
     };
-    let similar = similar(matrix, word);
+    let why = match word.contains(['*', '?']) {
+        true => format!("no known kernel{of_arch} matches this pattern"),
+        false => format!("kernels.toml has no such name{of_arch}"),
+    };
+    let similar = similar(matrix, word, arch);
     let similar = match similar.as_slice() {
         [] => String::new(),
         [name] => format!("; the most similar is {name}"),
@@ -239,8 +267,8 @@ fn others(matrix: &Matrix, word: &str) -> String {
 
 /// The series next to a version: the newest that is not newer, and the oldest that is. For another word, the names that
 /// resemble it.
-fn similar<'a>(matrix: &'a Matrix, word: &str) -> Vec<&'a str> {
-    let names = matrix.series().iter().map(|series| series.name.as_str());
+fn similar<'a>(matrix: &'a Matrix, word: &str, arch: Arch) -> Vec<&'a str> {
+    let names = matrix.of(arch).map(Series::base_name);
     if word.starts_with(|c: char| c.is_ascii_digit()) {
         let versions = names.filter(|name| name.starts_with(|c: char| c.is_ascii_digit()));
         let (older, newer): (Vec<_>, Vec<_>) =
@@ -290,7 +318,8 @@ mod tests {
              [images.lvh]\nrepository = 'quay.io/lvh-images/kernel-images'\nnewest = '-main'\n\
              [groups]\nold = ['4.*', '5.10', '6.1']\n\
              [[series]]\nnames = {names:?}\nsource = 's'\n\
-             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\nin_all = false\n",
+             [[series]]\nnames = ['4.18', '8.0']\nsource = 's'\nin_all = false\n\
+             [[series]]\nnames = ['5.10', '6.1']\nsource = 's'\narch = ['arm64']\n",
             "0".repeat(64)
         );
         Matrix::parse(
@@ -302,13 +331,17 @@ mod tests {
     }
 
     fn expand(requests: &[&str]) -> Result<Vec<String>> {
+        expand_for(&[Arch::X86_64], requests)
+    }
+
+    fn expand_for(arches: &[Arch], requests: &[&str]) -> Result<Vec<String>> {
         let requests: Vec<_> = requests
             .iter()
             .flat_map(|request| request.split(','))
             .map(|word| word.trim().to_owned())
             .collect();
-        let versions = ["5.10.262", "5.10.9", "6.1.192-built"].map(str::to_owned);
-        super::expand(&matrix(), &versions, &requests)
+        let versions = ["5.10.262", "5.10.9", "6.1.192-built", "5.10.223:arm64"].map(str::to_owned);
+        super::expand(&matrix(), &versions, arches, &requests)
     }
 
     #[test]
@@ -342,6 +375,41 @@ mod tests {
         assert_eq!(expand(&["4.18.5"]).unwrap(), ["4.18.5"]);
         assert_eq!(expand(&["lvh:6.6"]).unwrap(), ["lvh:6.6"]);
         assert_eq!(expand(&["old,5.10"]).unwrap(), ["4.18", "5.10", "6.1"]);
+    }
+
+    #[test]
+    fn architecture_is_named_with_the_kernel_or_for_all() {
+        let both = [Arch::X86_64, Arch::Arm64];
+        for (arches, words, names) in [
+            (&both[1..], "6.1", &["6.1:arm64"][..]),
+            (&both, "6.1", &["6.1", "6.1:arm64"]),
+            (&both[..1], "6.1:aarch64,5.10", &["6.1:arm64", "5.10"]),
+            (
+                &both[1..],
+                "all,6.1:amd64",
+                &["5.10:arm64", "6.1:arm64", "6.1"],
+            ),
+            (&both[1..], "5.*,latest", &["5.10:arm64", "6.1:arm64"]),
+            (
+                &both[1..],
+                "5.10.2*,6.1.9",
+                &["5.10.223:arm64", "6.1.9:arm64"],
+            ),
+            (&both[1..], "lvh:6.6", &["lvh:6.6"]),
+        ] {
+            assert_eq!(expand_for(arches, &[words]).unwrap(), names, "{words}");
+        }
+        let error = expand_for(&both, &["7.3"]).unwrap_err().to_string();
+        assert!(
+            error.contains("has no such name for arm64; the most similar is 6.1\n"),
+            "{error}"
+        );
+        let matrix = matrix();
+        let request = Request::parse(&matrix, "6.1.9:aarch64").unwrap();
+        assert_eq!(
+            (request.series.name.as_str(), request.exact),
+            ("6.1:arm64", Some("6.1.9"))
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The files of a kernel: its image, its modules, and the checksums of all.
 
-pub(crate) mod bzimage;
+pub(crate) mod image;
 pub(crate) mod manifest;
 pub mod modules;
+pub(crate) mod payload;
 pub(crate) mod symbols;

@@ -309,6 +309,7 @@ mod tests {
         };
         let kernel = Kernel {
             requested: "6.1".into(),
+            arch: crate::kernels::Arch::X86_64,
             release: "6.1.0".into(),
             version: "6.1".into(),
             image: PathBuf::new(),

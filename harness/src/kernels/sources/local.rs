@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::kernels::Kernel;
-use crate::kernels::files::bzimage::{self, Identity};
+use crate::kernels::files::image::{self, Identity};
 use crate::kernels::files::manifest::hash_file;
 use crate::kernels::source::{Artifact, Kind, Source};
 use crate::support::error::usage;
 
-/// Where a build writes the image.
-const BUILT: &str = "arch/x86/boot/bzImage";
+/// Where a build writes the image, by architecture.
+const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "arch/arm64/boot/Image"];
 
 /// Opens an image (`bzImage`, `vmlinuz`, `vmlinux`), or a tree in which a kernel was built.
 ///
@@ -20,7 +20,7 @@ const BUILT: &str = "arch/x86/boot/bzImage";
 /// `make modules_install`), or a build tree. If it is absent, the modules are searched in the usual places for this image.
 pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
     let (path, tree) = find_image(image)?;
-    let identity = bzimage::identify(&path).map_err(|error| usage(format!("{error:#}")))?;
+    let identity = image::identify(&path).map_err(|error| usage(format!("{error:#}")))?;
     let modules = match modules {
         Some(dir) => Some(given_modules(dir, &identity)?),
         None => tree
@@ -42,6 +42,7 @@ pub fn open(image: &Path, modules: Option<&Path>) -> Result<Kernel> {
     };
     Ok(Kernel {
         requested: image.display().to_string(),
+        arch: identity.arch,
         config: find_config(&path, &identity.release),
         image: path,
         sha256,
@@ -68,12 +69,13 @@ fn find_image(path: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
     if !metadata.is_dir() {
         return Ok((absolute(path)?, None));
     }
-    let image = path.join(BUILT);
-    if image.is_file() {
-        return Ok((absolute(&image)?, Some(absolute(path)?)));
+    let images = BUILT.map(|built| path.join(built));
+    if let Some(image) = images.iter().find(|image| image.is_file()) {
+        return Ok((absolute(image)?, Some(absolute(path)?)));
     }
     Err(usage(format!(
-        "{name} is a folder without {BUILT}: name a kernel image, or a tree in which one was built"
+        "{name} is a folder without {}: name a kernel image, or a tree in which one was built",
+        BUILT.join(" and ")
     )))
 }
 
@@ -106,10 +108,7 @@ fn usual_modules(image: &Path, identity: &Identity) -> Option<PathBuf> {
     let adjacent = dir
         .ends_with(Path::new("modules").join(&identity.release))
         .then(|| dir.to_owned());
-    let built = image
-        .to_str()
-        .and_then(|path| path.strip_suffix(BUILT))
-        .map(PathBuf::from);
+    let built = built_in(image);
     let root = dir.parent().unwrap_or(dir);
     let installed =
         ["lib/modules", "usr/lib/modules"].map(|base| root.join(base).join(&identity.release));
@@ -118,6 +117,13 @@ fn usual_modules(image: &Path, identity: &Identity) -> Option<PathBuf> {
         .flatten()
         .chain(installed)
         .find(|dir| is_module_dir(dir))
+}
+
+/// The tree in which this image was built.
+fn built_in(image: &Path) -> Option<PathBuf> {
+    let path = image.to_str()?;
+    let mut trees = BUILT.iter().filter_map(|built| path.strip_suffix(built));
+    trees.next().map(PathBuf::from)
 }
 
 /// A build writes these files to its tree, and the installation copies them.
@@ -129,10 +135,7 @@ fn is_module_dir(dir: &Path) -> bool {
 
 fn find_config(image: &Path, release: &str) -> Option<PathBuf> {
     let dir = image.parent()?;
-    let built = image
-        .to_str()
-        .and_then(|path| path.strip_suffix(BUILT))
-        .map(|tree| Path::new(tree).join(".config"));
+    let built = built_in(image).map(|tree| tree.join(".config"));
     let adjacent = [dir.join(format!("config-{release}")), dir.join("config")];
     built
         .into_iter()

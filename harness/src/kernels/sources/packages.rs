@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::kernels::arch::Arch;
 use crate::kernels::source::Artifact;
 
-/// The packages of a kernel. `{abi}` is the part that is equal in the names of all packages of one kernel.
+/// The packages of a kernel. `{abi}` is the part that is equal in the names of all packages of one kernel, `{arch}` the
+/// architecture.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Packages {
@@ -16,6 +18,20 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
+    /// Those of an architecture, by Debian's name for it.
+    pub(crate) fn of(&self, arch: Arch) -> Self {
+        let of_arch = |names: &[String]| {
+            let names = names.iter();
+            names
+                .map(|name| name.replace("{arch}", arch.debian()))
+                .collect()
+        };
+        Self {
+            required: of_arch(&self.required),
+            optional: of_arch(&self.optional),
+        }
+    }
+
     /// Whether `artifacts` are all of them.
     pub(crate) fn is_complete(&self, artifacts: &[Artifact]) -> bool {
         artifacts.len() == self.required.len() + self.optional.len()
@@ -26,9 +42,4 @@ impl Packages {
 pub(crate) fn abi<'a>(pattern: &str, package: &'a str) -> Option<&'a str> {
     let (prefix, suffix) = pattern.split_once("{abi}")?;
     package.strip_prefix(prefix)?.strip_suffix(suffix)
-}
-
-/// The default architecture of packages.
-pub(crate) fn amd64() -> String {
-    "amd64".to_owned()
 }

@@ -26,9 +26,6 @@ const TRIES: usize = 5;
 pub(crate) struct Builds {
     /// Base addresses, tried in this order.
     pub(crate) mirrors: Vec<String>,
-    /// As `amd64`.
-    #[serde(default = "crate::kernels::sources::packages::amd64")]
-    pub(crate) architecture: String,
     /// The key that signs the checksums.
     pub(crate) key: RemoteKey,
 }

@@ -8,7 +8,16 @@ use super::{
     Plot,
     plot::{TEXT, colour, name_at, svg},
 };
+use crate::kernels::Arch;
 use crate::report::model::{KernelReport, Minimum, Report};
+
+/// A feature, with its architecture if that is not x86-64.
+fn name(minimum: &Minimum) -> String {
+    match minimum.arch {
+        Arch::X86_64 => minimum.feature.clone(),
+        Arch::Arm64 => format!("{} ({})", minimum.feature, minimum.arch),
+    }
+}
 
 /// The plot; `None` if the report has no minimum.
 pub(super) fn plot(report: &Report) -> Result<Option<Plot>> {
@@ -18,7 +27,7 @@ pub(super) fn plot(report: &Report) -> Result<Option<Plot>> {
     if minimums.is_empty() || releases.is_empty() {
         return Ok(None);
     }
-    let features: Vec<_> = minimums.iter().map(|m| m.feature.clone()).collect();
+    let features: Vec<_> = minimums.iter().map(|m| name(m)).collect();
     let rows = u32::try_from(features.len())?;
     let svg = svg((rows + 4) * (TEXT + 4), |area| {
         draw(area, &minimums, &features, &releases)
@@ -43,7 +52,7 @@ fn releases(report: &Report) -> Vec<String> {
     let claims = report
         .minimums
         .iter()
-        .filter_map(|m| m.claimed.parse().ok());
+        .filter_map(|m| m.claimed.as_deref()?.parse().ok());
     let mut versions: Vec<KernelVersion> = kernels.chain(claims).collect();
     versions.sort_unstable();
     let mut names: Vec<_> = versions.iter().map(|v| v.series().to_string()).collect();
@@ -89,7 +98,7 @@ fn draw(
             let line = vec![at(first), (SegmentValue::Last, SegmentValue::CenterOf(row))];
             chart.draw_series([PathElement::new(line, colour(2).stroke_width(6))])?;
         }
-        if let Some(claimed) = place(&minimum.claimed) {
+        if let Some(claimed) = minimum.claimed.as_deref().and_then(place) {
             let diamond = [(0, -5), (5, 0), (0, 5), (-5, 0)].to_vec();
             let sign = EmptyElement::at(at(claimed)) + Polygon::new(diamond, BLACK);
             chart.draw_series([sign])?;

@@ -8,9 +8,9 @@ use protocol::{
 
 use super::super::{
     model::ScenarioReport,
-    verdict::{self, Expected, Running, ScenarioVerdict},
+    verdict::{self, Claim, Expected, Running, ScenarioVerdict},
 };
-use crate::kernels::Tree;
+use crate::kernels::{Arch, Tree};
 
 /// Compares a result with the claim of its scenario.
 pub(super) fn judge(
@@ -18,9 +18,11 @@ pub(super) fn judge(
     result: ScenarioResult,
     running: Option<Running>,
 ) -> ScenarioReport {
-    let minimum = planned.minimum;
-    let minimum = minimum.map(|(major, minor)| KernelVersion::new(major, minor, 0));
-    let by_version = running.map(|running| verdict::expected(minimum, running.version));
+    let claim = Claim::of(
+        planned,
+        running.map_or(Arch::X86_64, |running| running.arch),
+    );
+    let by_version = running.map(|running| claim.expected(running.version));
     let below = by_version == Some(Expected::Unsupported);
     let is_vendor = running.is_some_and(|running| running.tree == Tree::Vendor);
     let passed = result.outcome == Outcome::Passed;
@@ -31,6 +33,7 @@ pub(super) fn judge(
         by_version => by_version,
     };
     let judged = Judged {
+        arch: running.map_or(Arch::X86_64, |running| running.arch),
         planned,
         result: &result,
         below,
@@ -45,7 +48,7 @@ pub(super) fn judge(
     ScenarioReport {
         id: planned.id.clone(),
         feature: planned.feature.clone(),
-        minimum: minimum.map(|minimum| minimum.to_string()),
+        minimum: claim.minimum().map(|minimum| minimum.to_string()),
         in_btf: result.in_btf,
         expected,
         outcome: result.outcome,
@@ -63,6 +66,7 @@ pub(super) fn judge(
 
 /// A result that is judged.
 struct Judged<'a> {
+    arch: Arch,
     planned: &'a Scenario,
     result: &'a ScenarioResult,
     /// Whether the kernel is older than the claimed minimum.
@@ -109,7 +113,8 @@ impl Judged<'_> {
             .as_deref()
             .unwrap_or("no reason was given");
         let refusal = self.result.refusal.as_ref();
-        if self.below && self.result.in_btf == Some(true) {
+        let names_own = refusal.is_none_or(|refusal| refusal.feature == self.feature());
+        if self.below && self.result.in_btf == Some(true) && names_own {
             return Some(format!(
                 "refused on {running}, although its BTF shows {}: {reason}",
                 self.feature()
@@ -125,7 +130,7 @@ impl Judged<'_> {
         splat
             .map(|line| format!("refused, but the kernel printed: {line}"))
             .or_else(|| verdict::flaw_of_refusal(refusal, running))
-            .or_else(|| another_feature(self.planned, refusal?))
+            .or_else(|| another_feature(self.planned, refusal?, self.arch))
     }
 
     fn feature(&self) -> &str {
@@ -133,10 +138,13 @@ impl Judged<'_> {
     }
 }
 
-/// A refusal that names another feature than the scenario's does not confirm the minimum. One that names fexit does:
-/// without it no other feature works.
-fn another_feature(planned: &Scenario, refusal: &Refusal) -> Option<String> {
+/// A refusal that names another feature than the scenario's does not confirm the minimum. One that names fexit does, or
+/// another feature that the architecture got with it: without these no other feature works.
+fn another_feature(planned: &Scenario, refusal: &Refusal, arch: Arch) -> Option<String> {
     let own = planned.feature.as_deref()?;
-    (![own, Feature::Fexit.name()].contains(&&*refusal.feature))
-        .then(|| format!("refused because {} is missing, not {own}", refusal.feature))
+    let named = refusal.feature.as_str();
+    let minimum = |feature: Feature| feature.minimum_on(arch.into());
+    let is_base = |feature| minimum(feature) == minimum(Feature::Fexit);
+    let is_clean = named == own || Feature::from_name(named).is_some_and(is_base);
+    (!is_clean).then(|| format!("refused because {named} is missing, not {own}"))
 }

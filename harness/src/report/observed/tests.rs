@@ -23,7 +23,13 @@ fn on_5_10() -> Observed {
 
 fn on(version: &str, tree: Tree) -> Observed {
     let version = version.parse().unwrap();
-    Observed::new(&planned(), Some(Running { version, tree }))
+    Observed::new(
+        &planned(),
+        Some(Running {
+            tree,
+            ..Running::mainline(version)
+        }),
+    )
 }
 
 fn ready() -> Event {
@@ -42,7 +48,7 @@ fn started(id: &str) -> Event {
 fn refusal(feature: &str, minimum: &str) -> Refusal {
     Refusal {
         feature: feature.into(),
-        minimum: minimum.into(),
+        minimum: Some(minimum.into()),
     }
 }
 

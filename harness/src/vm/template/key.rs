@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::save::STAGE1;
+use crate::initramfs::guest;
 use crate::support::hex::hex;
 use crate::vm::{Config, Qemu, command::arguments_anywhere};
 
@@ -36,7 +36,7 @@ pub(super) fn key(
     };
     add(FORMAT.as_bytes());
     add(kernel_sha256.as_bytes());
-    add(&Sha256::digest(STAGE1));
+    add(&Sha256::digest(guest::of(config.arch)?.stage1));
     add(qemu.path.as_os_str().as_encoded_bytes());
     add(qemu.version.as_bytes());
     for number in [

@@ -12,7 +12,8 @@ use rustix::io::retry_on_intr;
 
 use super::restore::window;
 use crate::{
-    initramfs::cpio::Initramfs,
+    initramfs::{cpio::Initramfs, guest},
+    kernels::Arch,
     support::stop::Stop,
     vm::{
         Config, Qemu, Severity, Splat, VmEvent,
@@ -22,9 +23,6 @@ use crate::{
         run::Vm,
     },
 };
-
-/// The waiting init, which is built with the harness.
-pub(super) const STAGE1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1"));
 
 /// The time limit for QEMU to write the state, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,7 +44,7 @@ pub(super) fn save(
         monitor: monitor_end,
         state: None,
     });
-    let archive = stage1()?;
+    let archive = stage1(config.arch)?;
     let config = Config {
         initramfs: &archive,
         keep: None,
@@ -95,13 +93,13 @@ pub(super) enum Saved {
 }
 
 /// The initramfs with the waiting init, and the devices that it needs.
-fn stage1() -> Result<Vec<u8>> {
+fn stage1(arch: Arch) -> Result<Vec<u8>> {
     let mut image = Initramfs::new();
     image
         .char_device("/dev/console", 0o600, (5, 1))?
         .char_device("/dev/urandom", 0o666, (1, 9))?
         .char_device("/dev/ttyS1", 0o600, (4, 65))?
-        .file("/init", 0o755, STAGE1)?;
+        .file("/init", 0o755, guest::of(arch)?.stage1)?;
     Ok(image.to_bytes())
 }
 

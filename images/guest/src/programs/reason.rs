@@ -53,7 +53,7 @@ pub(super) fn at_attach(error: &ProgramError) -> Reason {
 
 fn lacking(reason: &mut Reason, refusal: &Unsupported) {
     reason.feature = Some(refusal.feature.name().to_owned());
-    reason.minimum = Some(refusal.minimum.to_string());
+    reason.minimum = refusal.minimum.map(|minimum| minimum.to_string());
 }
 
 fn kind(error: &ProgramError) -> ReasonKind {

@@ -12,7 +12,7 @@ use super::counter::look_up;
 use super::fixture::{fexit, start, stop};
 use super::symbols::Symbols;
 use crate::objects;
-use crate::scenario::{Context, scenarios, skip};
+use crate::scenario::{Context, scenarios, skip, syscall};
 
 scenarios! {
     kconfig(Fexit).parallel():
@@ -96,7 +96,7 @@ fn kconfig(_: &mut Context) -> Result<()> {
     // These come from the kernel itself.
     let symbols = Symbols::read()?;
     for (name, symbol) in [
-        ("wrapper", "__x64_sys_bpf"),
+        ("wrapper", syscall("bpf").as_str()),
         ("cookie", "bpf_get_attach_cookie_trace"),
     ] {
         let there = symbols.has(symbol);

@@ -15,7 +15,7 @@ scenarios! {
     fentry(FEntry).parallel(): "an fentry program sees each call and its arguments, while it is attached";
     fentry_and_fexit(FEntry).parallel():
         "an fentry and an fexit program of one object run together, the entry before the exit";
-    fentry_of_program(ProgramTarget).parallel():
+    fentry_of_program(ProgramTarget).without_functions().parallel():
         "an fentry program sees the arguments of a subprogram of a BPF program";
     fentry_pin(LinkInfo).parallel(): "the link of an fentry program is pinned, found again and asked";
     fentry_cookie(Cookie).parallel(): "an fentry program reads the cookie of its attachment";

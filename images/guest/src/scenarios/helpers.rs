@@ -13,7 +13,7 @@ use super::counter::look_up;
 use super::fixture::{attached, fexit, start};
 use super::symbols::Symbols;
 use crate::objects;
-use crate::scenario::{Context, scenarios, skip};
+use crate::scenario::{Context, scenarios, skip, syscall};
 
 scenarios! {
     cookie(Cookie).parallel(): "each attachment passes its own cookie to the program";
@@ -59,7 +59,7 @@ fn sleepable(_: &mut Context) -> Result<()> {
     let program = fexit(&mut ebpf, "sleepable")?;
     // Kernels differ in the targets of sleepable programs: functions with error injection, such as system calls if the
     // kernel is built for that, and from 6.3 on a few by name.
-    for target in [Target::Section, Target::Function("__x64_sys_rmdir")] {
+    for target in [Target::Section, Target::Function(&syscall("rmdir"))] {
         match program.load_target(&target, &btf) {
             Ok(()) => return copy_from_user_space(&mut ebpf, &target, &btf),
             Err(error @ ProgramError::TargetRefused { .. }) => {

@@ -13,7 +13,7 @@ use crate::objects;
 use crate::scenario::{Context, scenarios};
 
 scenarios! {
-    target_of_aya(ProgramTarget).parallel(): "a program that aya loaded can be a target, by its descriptor";
+    target_of_aya(ProgramTarget).without_functions().parallel(): "a program that aya loaded can be a target, by its descriptor";
     map_read_by_aya(Fexit).parallel(): "aya reads a map of fexit, through its descriptor";
 }
 

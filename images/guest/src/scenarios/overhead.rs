@@ -14,16 +14,13 @@ use rustix::process::getppid;
 
 use super::fixture::fexit;
 use crate::objects;
-use crate::scenario::{Context, scenarios};
+use crate::scenario::{Context, scenarios, syscall};
 use crate::sys::attach_kretprobe_multi;
 
 scenarios! {
     overhead(Fexit).timeout(Duration::from_secs(120)):
         "measures the nanoseconds that fexit, fentry, kprobe, kretprobe and kretprobe.multi add to a call";
 }
-
-/// The function of getppid(2), from 5.7 on and before.
-const FUNCTIONS: [&str; 2] = ["__do_sys_getppid", "__x64_sys_getppid"];
 
 /// The programs take turns, so that a change of load affects all of them. In each turn, rounds without and with the
 /// program alternate as closely as attaching allows.
@@ -36,10 +33,10 @@ type Attach<'a> = Box<dyn FnMut() -> Result<Option<Box<dyn Any>>> + 'a>;
 
 fn overhead(context: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
-    let function = FUNCTIONS
-        .into_iter()
-        .find(|name| btf.has_function(name))
-        .context("no function of getppid(2)")?;
+    // From 5.7 on, where the compiler keeps it, and others.
+    let names = ["__do_sys_getppid".to_owned(), syscall("getppid")];
+    let mut there = names.iter().filter(|name| btf.has_function(name));
+    let function = there.next().context("no function of getppid(2)")?.as_str();
     let mut objects = [
         Ebpf::load(objects::OVERHEAD)?,
         Ebpf::load(objects::OVERHEAD)?,

@@ -9,7 +9,7 @@ use crate::objects;
 use crate::scenario::{Context, scenarios};
 
 scenarios! {
-    program_limit(ProgramTarget).parallel():
+    program_limit(ProgramTarget).without_functions().parallel():
         "one function takes as many programs as a trampoline holds, and the error for one more names that limit";
 }
 

@@ -21,7 +21,12 @@ impl Symbols {
     /// The functions of the kernel itself, in the order of their addresses. First the code that remains after the kernel
     /// has booted, then the functions that only run until then.
     pub(super) fn functions(&self) -> Result<[impl Iterator<Item = &str>; 2]> {
-        let end = memmem::find(&self.0, b" T _etext\n").context("the table has no `_etext`")?;
+        // On arm64 it belongs to the data that follow.
+        let ends = [" T _etext\n", " D _etext\n"];
+        let mut ends = ends
+            .iter()
+            .filter_map(|end| memmem::find(&self.0, end.as_bytes()));
+        let end = ends.next().context("the table has no `_etext`")?;
         let (code, at_boot) = self.0.split_at(end);
         Ok([functions(code), functions(at_boot)])
     }

@@ -10,7 +10,7 @@ use super::counter::{Counter, FUNCTION, expect, expect_error};
 use super::fixture;
 use super::symbols::{Symbols, counts};
 use crate::objects;
-use crate::scenario::{Context, scenarios, skip};
+use crate::scenario::{Context, scenarios, skip, syscall};
 
 scenarios! {
     ambiguous_name(Fexit).parallel():
@@ -187,7 +187,7 @@ fn similar_names(_: &mut Context) -> Result<()> {
         ("vfs_opne", "vfs_open"),
         ("vfs_open+0x4", "vfs_open"),
         ("filename_lookupp", "filename_lookup"),
-        ("sys_unlinkat", "__x64_sys_unlinkat"),
+        ("sys_unlinkat", syscall("unlinkat").as_str()),
         ("do_execve", "_exec"),
     ] {
         // Old kernels have `do_execve`.

@@ -11,9 +11,9 @@ use crate::scenario::{Context, scenarios};
 
 scenarios! {
     section_target(Fexit).parallel(): "load without a target uses the function of the section";
-    program_target(ProgramTarget).parallel(): "an XDP program is a target, by descriptor, by reference, or by id";
-    pinned_target(ProgramTarget).parallel(): "a pinned program is a target, by its path";
-    subprogram_target(ProgramTarget).parallel():
+    program_target(ProgramTarget).without_functions().parallel(): "an XDP program is a target, by descriptor, by reference, or by id";
+    pinned_target(ProgramTarget).without_functions().parallel(): "a pinned program is a target, by its path";
+    subprogram_target(ProgramTarget).without_functions().parallel():
         "static and global subprograms are targets, with their arguments and return values";
     unknown_subprogram().parallel(): "the error names an unknown subprogram, and says so if the target has no BTF";
     tracing_target(TracingTarget).parallel():

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 
 use super::snapshot::SnapshotOf;
-use crate::kernels::sources::packages::amd64;
 use crate::kernels::trust::keys::Keys;
 
 /// A Debian archive, or another archive of the same format.
@@ -18,9 +17,6 @@ pub(crate) struct Archive {
     /// As `main`.
     #[serde(default = "main_component")]
     pub(crate) component: String,
-    /// As `amd64`.
-    #[serde(default = "amd64")]
-    pub(crate) architecture: String,
     /// The keys that sign it.
     #[serde(alias = "keyring")]
     pub(crate) keys: Keys,

@@ -25,7 +25,7 @@ pub(crate) struct SnapshotOf {
     pub(crate) base: String,
     /// Its name for the archive, as `debian-security`.
     pub(crate) archive: String,
-    /// The source package of kernels.
+    /// The source package of kernels; `{arch}` in it is the architecture.
     pub(crate) package: String,
 }
 
@@ -138,7 +138,7 @@ impl Snapshot<'_> {
         packages: &Packages,
         exact: &str,
     ) -> Result<Option<(String, String)>> {
-        let source = &self.of.package;
+        let source = &self.of.package.replace("{arch}", self.architecture);
         let Some(pattern) = packages.required.first() else {
             return Ok(None);
         };

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::packages::parse;
 use super::release::{Listed, Release};
+use crate::kernels::arch::Arch;
 use crate::kernels::download::attempt::HttpError;
 use crate::kernels::download::http::{Client, Expected};
 use crate::kernels::files::manifest::digest;
@@ -29,16 +30,18 @@ const PACKAGES: &str = "Packages.xz";
 /// One suite of an archive.
 pub(crate) struct Suite<'a> {
     pub(crate) archive: &'a Archive,
+    pub(crate) arch: Arch,
     /// As `bookworm-security`.
     pub(crate) name: &'a str,
 }
 
 impl Archive {
-    /// Its suites.
-    pub(crate) fn listings(&self) -> Vec<Box<dyn Listing + '_>> {
+    /// Its suites, with the packages of an architecture.
+    pub(crate) fn listings(&self, arch: Arch) -> Vec<Box<dyn Listing + '_>> {
         let suite = |name| {
             Box::new(Suite {
                 archive: self,
+                arch,
                 name,
             }) as Box<dyn Listing>
         };
@@ -53,11 +56,9 @@ impl Listing for Suite<'_> {
 
     fn id(&self) -> String {
         let Archive {
-            component,
-            architecture,
-            mirrors,
-            ..
+            component, mirrors, ..
         } = self.archive;
+        let architecture = self.arch.debian();
         let key = format!("{} {component} {architecture}", mirrors.join(" "));
         format!(
             "{}-{}",
@@ -118,11 +119,7 @@ impl Listing for Suite<'_> {
 
 impl Suite<'_> {
     fn packages_path(&self) -> String {
-        let Archive {
-            component,
-            architecture,
-            ..
-        } = self.archive;
+        let (component, architecture) = (&self.archive.component, self.arch.debian());
         format!("{component}/binary-{architecture}/{PACKAGES}")
     }
 
