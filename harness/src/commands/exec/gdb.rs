@@ -108,7 +108,7 @@ fn list(args: &VmArgs, path: &Path, board: &Board, interrupt: &Interrupt) -> Res
         verbose: args.verbose,
         store: args.store.clone(),
     };
-    let mut host_files = HostFiles::new();
+    let mut host_files = HostFiles::new(super::guest::arch(&args)?);
     let command = job::Command {
         program: host_files.program("true".as_ref())?.into(),
         arguments: vec!["true".into()],

@@ -155,7 +155,9 @@ impl<'a> Guest<'a> {
     pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
         let arch = self.kernel.arch;
         if self.args.gdb && arch != Arch::X86_64 {
-            return Err(usage(format!("--gdb is for kernels of x86-64, not of {arch}")));
+            return Err(usage(format!(
+                "--gdb is for kernels of x86-64, not of {arch}"
+            )));
         }
         let symbols = self
             .args
