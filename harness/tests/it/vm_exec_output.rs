@@ -109,3 +109,25 @@ fn closed_output_ends_the_vm() {
     assert!(some.starts_with(b"y\ny\n"));
     assert_eq!(child.wait().unwrap().code(), Some(128 + 13));
 }
+
+/// A kernel under lockdown does not let the device's memory be mapped.
+#[test]
+fn output_passes_the_serial_port_under_lockdown() {
+    let script = "seq 20000; seq 5 >&2";
+    let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
+    for (options, by_serial_port) in [
+        (&[][..], false),
+        (&["--append", "lockdown=integrity"], true),
+    ] {
+        let mut exec = exec(Path::new("/"), options, &["sh", "-c", script]);
+        let output = exec.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(
+            output.stdout == expected.as_bytes(),
+            "{options:?}: {stderr}"
+        );
+        assert!(stderr.ends_with("1\n2\n3\n4\n5\n"), "{stderr}");
+        assert_eq!(stderr.contains("serial port"), by_serial_port, "{stderr}");
+    }
+}
