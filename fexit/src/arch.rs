@@ -6,7 +6,7 @@ use crate::kernel_version::KernelVersion;
 
 /// A processor architecture on which Linux has BPF trampolines.
 ///
-/// fexit was run on x86-64 and arm64. The data of the others come from the kernel's sources, and were never run.
+/// fexit was run on x86-64 and arm64, the latter emulated. The data of the others come from the kernel's sources, and were never run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Arch {

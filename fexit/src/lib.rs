@@ -42,7 +42,7 @@
 //!
 //! # Minimum kernel version
 //!
-//! Linux 5.5 on x86-64, built with `CONFIG_DEBUG_INFO_BTF`, `CONFIG_BPF_JIT` and `CONFIG_DYNAMIC_FTRACE`. What came later
+//! Linux 5.5 on x86-64 and 6.4 on arm64 ([`Feature::minimum_on`]), built with `CONFIG_DEBUG_INFO_BTF`, `CONFIG_BPF_JIT` and `CONFIG_DYNAMIC_FTRACE`. What came later
 //! is a [`Feature`]; a kernel that lacks one gives [`Unsupported`], which says from which release on it exists.
 //!
 //! # Locked memory
