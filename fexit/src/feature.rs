@@ -1,5 +1,8 @@
 //! Features with their minimum kernels, and checks whether the running kernel has them.
 
+mod on_arch;
+mod unsupported;
+
 #[cfg(test)]
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,6 +10,8 @@ use std::fmt;
 use crate::arch::Arch;
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
+
+pub use unsupported::Unsupported;
 
 /// A feature that not every kernel with BPF has. The minimums of the list are those of x86-64;
 /// [`Feature::minimum_on`] has those of other architectures, as 6.4 for fexit on arm64.
@@ -249,70 +254,6 @@ impl Feature {
         KernelVersion::new(major, minor, 0)
     }
 
-    /// The first upstream release that has it on this architecture; `None` if no release is known to have it.
-    pub const fn minimum_on(self, arch: Arch) -> Option<KernelVersion> {
-        let minimum = self.minimum();
-        if matches!(arch, Arch::X86_64) {
-            return Some(minimum);
-        }
-        let minimum = match (self.on_other(arch), self.base(arch)) {
-            (Some(None), _) => return None,
-            (Some(Some(own)), _) => own,
-            (None, Some(base)) if is_before(minimum, base) => base,
-            (None, _) => minimum,
-        };
-        Some(minimum)
-    }
-
-    /// The first release in which the architecture has what this is built on; `None` if it needs nothing of it.
-    const fn base(self, arch: Arch) -> Option<KernelVersion> {
-        match self {
-            Self::BtfTracePoint
-            | Self::BtfTracePointCookie
-            | Self::Link
-            | Self::LinkInfo
-            | Self::LinkTarget
-            | Self::ProgramInfoTarget
-            | Self::RingBuf
-            | Self::Capabilities
-            | Self::Arena
-            | Self::Exceptions => None,
-            Self::ProgramTarget
-            | Self::TracingTarget
-            | Self::RecursionMisses
-            | Self::FuncIp
-            | Self::FuncArgs
-            | Self::Cookie
-            | Self::StructArguments
-            | Self::ManyArguments
-            | Self::Session => Some(arch.trampolines()),
-            Self::Fexit
-            | Self::FEntry
-            | Self::FModRet
-            | Self::Lsm
-            | Self::TestRun
-            | Self::Sleepable
-            | Self::ModuleTarget
-            | Self::Multi => Some(arch.kernel_functions()),
-        }
-    }
-
-    /// The first release that has it on another architecture than x86-64, where that is neither the release of x86-64 nor
-    /// that of [`Feature::base`]. `Some(None)` if no release has it.
-    const fn on_other(self, arch: Arch) -> Option<Option<KernelVersion>> {
-        match (self, arch) {
-            // Source: kernel commit 9014cf56f13d ("bpf, arm64: Support up to 12 function arguments").
-            (Self::ManyArguments, Arch::Arm64) => Some(Some(KernelVersion::new(6, 16, 0))),
-            // Source: kernel commit 22fc0e80aeb5 ("bpf, arm64: support exceptions").
-            (Self::Exceptions, Arch::Arm64) => Some(Some(KernelVersion::new(6, 9, 0))),
-            // Source: `bpf_jit_supports_arena` in arch/arm64/net/bpf_jit_comp.c.
-            (Self::Arena, Arch::Arm64) => Some(Some(KernelVersion::new(6, 10, 0))),
-            // One link for many functions requires HAVE_SINGLE_FTRACE_DIRECT_OPS, which only x86 selects.
-            (Self::Multi, _) => Some(None),
-            _ => None,
-        }
-    }
-
     /// The feature with this [`Feature::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|feature| feature.name() == name)
@@ -454,216 +395,5 @@ impl fmt::Display for Feature {
     }
 }
 
-/// The running kernel lacks a feature. Decided by the kernel's answers and its BTF, never by its version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.text())]
-#[non_exhaustive]
-pub struct Unsupported {
-    /// The missing feature.
-    pub feature: Feature,
-    /// The first upstream release that has it on this architecture; `None` if no release is known to have it.
-    pub minimum: Option<KernelVersion>,
-    /// The running kernel.
-    pub running: KernelVersion,
-}
-
-impl Unsupported {
-    fn text(&self) -> String {
-        let Self {
-            feature,
-            minimum,
-            running,
-        } = self;
-        let on_arch = match Arch::current() {
-            Some(Arch::X86_64) | None => String::new(),
-            Some(arch) => format!(" on {arch}"),
-        };
-        match (feature, minimum) {
-            // The call was refused for a lack of rights: before 5.8 it requires CAP_SYS_ADMIN.
-            (Feature::Capabilities, Some(minimum)) => format!(
-                "not permitted: before Linux {minimum} (this is {running}) BPF takes CAP_SYS_ADMIN, and CAP_BPF and \
-                 CAP_PERFMON do not exist; run as root"
-            ),
-            (_, Some(minimum)) => {
-                // A vendor's, or the configuration leaves it out.
-                let although = match running.major > 0 && running >= minimum {
-                    true => "; its configuration may leave it out",
-                    false => "",
-                };
-                format!(
-                    "this kernel ({running}) lacks the feature `{feature}`, which exists{on_arch} from Linux {minimum} \
-                     on{although}"
-                )
-            }
-            (_, None) => format!(
-                "this kernel ({running}) lacks the feature `{feature}`, which no release is known to have{on_arch}"
-            ),
-        }
-    }
-}
-
-const fn is_before(a: KernelVersion, b: KernelVersion) -> bool {
-    a.major < b.major || a.major == b.major && a.minor < b.minor
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::btf::raw::Raw;
-    use crate::testing::btf;
-
-    #[test]
-    fn features_are_listed_once_and_oldest_first() {
-        assert!(Feature::ALL.is_sorted_by_key(|feature| feature.minimum()));
-        for feature in Feature::ALL {
-            assert_eq!(Feature::from_name(feature.name()), Some(feature));
-        }
-    }
-
-    #[test]
-    fn refusal_names_feature_minimum_and_running_kernel() {
-        let refusal = Unsupported {
-            feature: Feature::Cookie,
-            minimum: Some(Feature::Cookie.minimum()),
-            running: KernelVersion::new(5, 10, 0),
-        };
-        let on = match Arch::current() {
-            Some(Arch::X86_64) => String::new(),
-            arch => format!(" on {}", arch.unwrap()),
-        };
-        assert_eq!(
-            refusal.to_string(),
-            format!(
-                "this kernel (5.10) lacks the feature `cookie`, which exists{on} from Linux 5.19 on"
-            )
-        );
-        let never = Unsupported {
-            minimum: None,
-            ..refusal
-        };
-        let text = never.to_string();
-        assert!(
-            text.ends_with(&format!("which no release is known to have{on}")),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn other_architectures_got_features_with_what_they_are_built_on_or_never() {
-        let on =
-            |feature: Feature, arch| feature.minimum_on(arch).map(|minimum| minimum.to_string());
-        for (feature, x86_64, arm64, s390x) in [
-            (Feature::Fexit, Some("5.5"), Some("6.4"), Some("6.3")),
-            (
-                Feature::ProgramTarget,
-                Some("5.5"),
-                Some("6.0"),
-                Some("6.3"),
-            ),
-            (
-                Feature::BtfTracePoint,
-                Some("5.5"),
-                Some("5.5"),
-                Some("5.5"),
-            ),
-            (
-                Feature::TracingTarget,
-                Some("6.8"),
-                Some("6.8"),
-                Some("6.8"),
-            ),
-            (Feature::Multi, Some("7.2"), None, None),
-        ] {
-            assert_eq!(on(feature, Arch::X86_64).as_deref(), x86_64, "{feature}");
-            assert_eq!(on(feature, Arch::Arm64).as_deref(), arm64, "{feature}");
-            assert_eq!(on(feature, Arch::S390x).as_deref(), s390x, "{feature}");
-        }
-        // Nothing was there before x86-64 had it.
-        for feature in Feature::ALL {
-            for minimum in Arch::ALL
-                .into_iter()
-                .filter_map(|arch| feature.minimum_on(arch))
-            {
-                assert!(minimum >= feature.minimum(), "{feature} {minimum}");
-            }
-        }
-    }
-
-    #[test]
-    fn arm64_without_direct_calls_has_no_feature_that_patches_functions() {
-        let all = || Feature::ALL.into_iter();
-        let without = Btf::from(Raw::parse(btf(&Feature::in_c(all()))).unwrap());
-        let with = format!(
-            "{}int register_ftrace_direct(void) {{ return 0; }}",
-            Feature::in_c(all())
-        );
-        let with = Btf::from(Raw::parse(btf(&with)).unwrap());
-        let arm64 = Some(Arch::Arm64);
-        for feature in [
-            Feature::Fexit,
-            Feature::FModRet,
-            Feature::Lsm,
-            Feature::Sleepable,
-        ] {
-            assert_eq!(feature.is_in_on(arm64, &without), Some(false), "{feature}");
-            assert_eq!(feature.is_in_on(arm64, &with), Some(true), "{feature}");
-            assert_eq!(
-                feature.is_in_on(Some(Arch::X86_64), &without),
-                Some(true),
-                "{feature}"
-            );
-            let refusal = feature
-                .require_kernel_functions(arm64, &without)
-                .unwrap_err();
-            assert_eq!(
-                refusal.minimum,
-                Some(KernelVersion::new(6, 4, 0)),
-                "{feature}"
-            );
-            assert!(feature.require_kernel_functions(arm64, &with).is_ok());
-        }
-        // These need none.
-        for feature in [
-            Feature::TracingTarget,
-            Feature::BtfTracePoint,
-            Feature::RingBuf,
-        ] {
-            assert_eq!(feature.is_in_on(arm64, &without), Some(true), "{feature}");
-        }
-        // Their types do not show what the architecture supports.
-        for feature in [
-            Feature::Multi,
-            Feature::ProgramTarget,
-            Feature::Cookie,
-            Feature::Arena,
-        ] {
-            assert_eq!(feature.is_in_on(arm64, &with), None, "{feature}");
-        }
-        let older = all().filter(|feature| *feature != Feature::Multi);
-        let older = format!(
-            "{}int register_ftrace_direct(void) {{ return 0; }}",
-            Feature::in_c(older)
-        );
-        let older = Btf::from(Raw::parse(btf(&older)).unwrap());
-        assert_eq!(Feature::Multi.is_in_on(arm64, &older), Some(false));
-    }
-
-    #[test]
-    fn missing_rights_before_cap_bpf_are_no_missing_feature() {
-        let refusal = Unsupported {
-            running: KernelVersion::new(5, 4, 273),
-            ..Feature::Capabilities.unsupported()
-        };
-        let text = refusal.to_string();
-        for part in [
-            "not permitted",
-            "before Linux 5.8",
-            "5.4",
-            "takes CAP_SYS_ADMIN",
-            "run as root",
-        ] {
-            assert!(text.contains(part), "{text}");
-        }
-        assert!(!text.contains("lacks"), "{text}");
-    }
-}
+mod tests;

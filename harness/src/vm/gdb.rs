@@ -48,7 +48,7 @@ impl Gdb {
         let target = format!("target remote {}", self.socket().display());
         let mut arguments: Vec<OsString> = vec!["-ex".into(), target.into()];
         arguments.extend(symbols.map(OsString::from));
-        super::command::shell_line(Path::new("gdb"), &arguments)
+        super::shell_line::shell_line(Path::new("gdb"), &arguments)
     }
 }
 

@@ -9,9 +9,10 @@ use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::command::{Paths, arguments, shell_line};
+use super::command::{Paths, arguments};
 use super::config::Config;
 use super::qemu::Qemu;
+use super::shell_line::shell_line;
 
 /// The files of one run, written while it runs, so that they are complete however it ends.
 #[derive(Debug)]

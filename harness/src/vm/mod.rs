@@ -25,6 +25,7 @@ mod received;
 mod role;
 mod run;
 mod scan;
+mod shell_line;
 pub mod slots;
 mod sys;
 mod template;

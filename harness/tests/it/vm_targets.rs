@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::objects::{compile, program};
-use crate::support::{harness, run, workspace};
+use crate::support::{build_programs, harness, run};
 use serde_json::Value;
 
 /// An XDP program with a subprogram.
@@ -73,28 +73,25 @@ fn program_of_another_object_is_a_target_and_one_without_a_target_is_skipped() {
     ran.says(&["--target aimless=FUNCTION"]);
 }
 
-/// Builds tests/data/pin.rs, which loads and pins a program, without debugging information.
-fn pin() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(workspace())
-        .args(["build", "--quiet", "--locked"])
-        .args(["--package", "harness", "--example", "pin"])
-        .args(["--config", "profile.dev.strip=true"]);
-    assert!(cargo.status().unwrap().success(), "pin.rs does not build");
-    let harness = PathBuf::from(env!("CARGO_BIN_EXE_harness"));
-    harness.parent().unwrap().join("examples/pin")
+/// Builds the example `pin` of the library, which loads and pins a program, without debugging information, in this folder.
+fn pin(folder: &Path) -> PathBuf {
+    let pin = folder.join("pin");
+    let mut strip = Command::new("strip");
+    strip.arg(build_programs().join("examples/pin"));
+    assert!(strip.arg("-o").arg(&pin).status().unwrap().success());
+    pin
 }
 
 #[test]
 fn program_that_another_loader_pinned_is_a_target() {
     let dir = tempfile::tempdir().unwrap();
     let [tracers, xdp] = objects(dir.path());
+    let pin = pin(dir.path());
     let place = |path: &Path, place: &str| format!("{}:{place}", path.display());
     let harness = |prepare: &str| {
         let mut command = harness(&["--kernel", "5.10", "--prepare", prepare]);
         command.arg("--object").arg(&tracers);
-        command.args(["--file", &place(&pin(), "/usr/bin/pin")]);
+        command.args(["--file", &place(&pin, "/usr/bin/pin")]);
         command.args(["--file", &place(&xdp, "/xdp.o")]);
         command.args(["--target", "on_exit=prog:pinned:/sys/fs/bpf/xdp"]);
         command.args(["--target", "on_length=prog:pinned:/sys/fs/bpf/xdp/length"]);

@@ -5,12 +5,9 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::process::Stdio;
 
-use crate::support::{Ran, harness, run, workspace};
+use crate::support::{Ran, build_programs, harness, run};
 use serde_json::Value;
 
 const TOOLS: [&str; 3] = ["slowopen", "tcpconnect", "vfslat"];
@@ -31,21 +28,9 @@ export RUST_BACKTRACE=1
 echo "status $?"
 "#;
 
-/// Builds the tools and says where they are.
-fn built() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(workspace())
-        .args(["build", "--quiet", "--locked"]);
-    cargo.args(TOOLS.iter().flat_map(|tool| ["--package", tool]));
-    assert!(cargo.status().unwrap().success(), "the tools do not build");
-    let harness = PathBuf::from(env!("CARGO_BIN_EXE_harness"));
-    harness.parent().unwrap().to_owned()
-}
-
 #[test]
 fn each_example_tool_reports_events_and_ends_with_its_command() {
-    let dir = built();
+    let dir = build_programs();
     let mut exec = harness(&["exec", "--kernel", "5.10"]);
     for tool in TOOLS {
         exec.arg("--file")

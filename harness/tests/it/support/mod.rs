@@ -153,6 +153,24 @@ pub(crate) fn workspace() -> PathBuf {
         .unwrap()
 }
 
+/// Builds the tools of `examples/` and the program `examples/pin`, and says in which folder they are.
+///
+/// With the packages and the kinds of target of `cargo test --workspace`, for other features would compile all again.
+#[cfg(feature = "vm-tests")]
+pub(crate) fn build_programs() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace());
+    cargo.args(["build", "--quiet", "--locked", "--workspace"]);
+    let bins = ["slowopen", "tcpconnect", "vfslat"].map(|tool| ["--bin", tool]);
+    cargo.args(bins.concat()).args(["--example", "pin"]);
+    assert!(
+        cargo.status().unwrap().success(),
+        "the programs do not build"
+    );
+    let harness = PathBuf::from(env!("CARGO_BIN_EXE_harness"));
+    harness.parent().unwrap().to_owned()
+}
+
 /// Id, outcome and verdict of each scenario of a kernel of a report.
 pub(crate) fn scenarios(report: &Value, kernel: usize) -> Vec<[String; 3]> {
     let list = report["kernels"][kernel]["scenarios"].as_array().unwrap();

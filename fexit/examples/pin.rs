@@ -1,4 +1,4 @@
-//! Loads a program of an object and pins it: `pin OBJECT PROGRAM PATH`. tests/it/vm_targets.rs runs it in a VM.
+//! Loads a program of an object and pins it: `pin OBJECT PROGRAM PATH`. The tests of the harness run it in a VM.
 
 use std::env;
 use std::error::Error;
