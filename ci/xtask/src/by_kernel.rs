@@ -12,6 +12,8 @@ use xshell::Shell;
 pub(crate) struct Args {
     /// A JSON report of all scenarios: `harness --kernel all --output FILE`
     report: PathBuf,
+    /// A JSON report of the scenario `overhead`, with --icount
+    overhead: PathBuf,
 }
 
 const PAGE: &str = "docs/by-kernel.md";
@@ -22,15 +24,15 @@ const HEAD: &str = "\
 What works on which kernel, measured: the scenarios of the harness ran on each of these kernels in a VM. To repeat it:
 
     cargo run --release -p harness -- --kernel all --output report.json
-    cargo xtask by-kernel report.json
+    cargo run --release -p harness -- --kernel all --scenario overhead --icount --output overhead.json
+    cargo xtask by-kernel report.json overhead.json
 ";
 
 const OVERHEAD_HEAD: &str = "
 ## Overhead
 
-What an empty program adds to a call of the function that it is attached to, in nanoseconds: the median over many rounds,
-and the range of the middle half of them. These VMs are emulated by QEMU (TCG), so compare the columns, not the figures with
-those of other machines.
+What an empty program adds to a call of the function that it is attached to, in instructions of the kernel (`--icount`): the
+median over many rounds, and the range of the middle half of them.
 
 ![What a program adds to a call, by kernel](images/overhead.png)
 
@@ -45,16 +47,19 @@ const TYPES: [(&str, &str); 4] = [
 ];
 
 pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
-    let report = std::fs::read_to_string(&args.report)
-        .with_context(|| format!("cannot read {}", args.report.display()))?;
-    let report = serde_json::from_str(&report)
-        .with_context(|| format!("{} is not JSON", args.report.display()))?;
-    shell.write_file(Path::new(PAGE), page(&report)?)?;
+    let page = page(&read(&args.report)?, &read(&args.overhead)?)?;
+    shell.write_file(Path::new(PAGE), page)?;
     eprintln!("{PAGE} is written");
     Ok(())
 }
 
-fn page(report: &Value) -> Result<String> {
+fn read(path: &Path) -> Result<Value> {
+    let report =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&report).with_context(|| format!("{} is not JSON", path.display()))
+}
+
+fn page(report: &Value, overhead: &Value) -> Result<String> {
     let kernels = list(report, "kernels");
     let minimums = list(report, "minimums");
     ensure!(
@@ -68,7 +73,12 @@ fn page(report: &Value) -> Result<String> {
     );
     let mut page = HEAD.to_owned();
     features(kernels, minimums, &mut page);
-    overhead(kernels, &mut page);
+    let measured = list(overhead, "kernels");
+    ensure!(
+        measured.iter().all(|kernel| kernel["icount"] == true),
+        "the report of the overhead counts no instructions: run it with --icount"
+    );
+    overhead_figures(measured, &mut page);
     Ok(page)
 }
 
@@ -111,7 +121,7 @@ fn cell(kernel: &Value, feature: &str, claimed: &str) -> &'static str {
     }
 }
 
-fn overhead(kernels: &[Value], page: &mut String) {
+fn overhead_figures(kernels: &[Value], page: &mut String) {
     page.push_str(OVERHEAD_HEAD);
     let types = TYPES.iter().map(|(name, _)| *name);
     row(
@@ -181,7 +191,7 @@ mod tests {
         json!({
             "verdict": "ok",
             "kernels": [
-                {"requested": "5.10", "release": "5.10.1", "qemu_version": "7.2", "scenarios": [
+                {"requested": "5.10", "icount": true, "release": "5.10.1", "qemu_version": "7.2", "scenarios": [
                     scenario("overhead", "fexit", "5.5", "passed"),
                     scenario("cookie", "cookie", "5.19", "unsupported"),
                     scenario("module", "module-target", "5.11", "skipped"),
@@ -197,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_row_for_each_feature_and_the_overhead_of_each_kernel() {
-        let page = page(&report()).unwrap();
+        let page = page(&report(), &report()).unwrap();
         for line in [
             "| feature | from | 5.10 |",
             "| fexit | 5.5 | yes |",
@@ -214,14 +224,13 @@ mod tests {
     fn a_report_with_failures_or_without_minimums_is_refused() {
         let mut failed = report();
         failed["verdict"] = json!("not-ok");
-        assert!(page(&failed).unwrap_err().to_string().contains("not-ok"));
+        let error = |report: &Value| page(report, report).unwrap_err().to_string();
+        assert!(error(&failed).contains("not-ok"));
         let mut empty = report();
         empty["minimums"] = json!([]);
-        assert!(
-            page(&empty)
-                .unwrap_err()
-                .to_string()
-                .contains("no minimums")
-        );
+        assert!(error(&empty).contains("no minimums"));
+        let mut timed = report();
+        timed["kernels"][0]["icount"] = json!(false);
+        assert!(error(&timed).contains("--icount"));
     }
 }
