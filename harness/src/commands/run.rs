@@ -99,7 +99,8 @@ impl Request {
         let own = own.transpose()?;
         let earlier = args.control.rerun_failed.as_deref();
         let earlier = earlier.map(file::read).transpose()?;
-        let arches = Arch::of_names(&named).chain(own.iter().map(Target::arch));
+        let arches = named.iter().map(|name| Arch::of_name(name));
+        let arches = arches.chain(own.iter().map(Target::arch));
         let mut arches: BTreeSet<_> = arches.collect();
         if arches.is_empty() {
             let again = earlier.iter().flat_map(|report| &report.kernels);
@@ -181,7 +182,8 @@ impl Request {
             tries,
             &interrupt,
             self.kernels,
-            (&board, &targets),
+            &board,
+            &targets,
         );
         let ran = setup.map(|setup| {
             let jobs = args.options.jobs.map_or_else(jobs::default, usize::from);
@@ -299,7 +301,8 @@ pub fn boot(
         Tries::default(),
         interrupt,
         kernels,
-        (board, &targets),
+        board,
+        &targets,
     )?;
     Ok(setup.run(&targets[0]))
 }

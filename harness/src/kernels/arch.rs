@@ -32,12 +32,6 @@ pub enum Arch {
     Arm64,
 }
 
-/// The names of each, the first one for output.
-const NAMES: [(Arch, [&str; 2]); 2] = [
-    (Arch::X86_64, ["x86_64", "amd64"]),
-    (Arch::Arm64, ["arm64", "aarch64"]),
-];
-
 impl Arch {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
@@ -74,10 +68,9 @@ impl Arch {
         split.unwrap_or((name, None))
     }
 
-    /// The architectures of kernels with these names.
-    pub(crate) fn of_names(names: &[String]) -> impl Iterator<Item = Self> {
-        let names = names.iter();
-        names.map(|name| Self::split(name).1.unwrap_or_default())
+    /// The architecture of a kernel with this name.
+    pub(crate) fn of_name(name: &str) -> Self {
+        Self::split(name).1.unwrap_or_default()
     }
 
     /// The name of a kernel of this architecture. That of an x86-64 kernel has no architecture: `6.12`.
@@ -93,9 +86,7 @@ impl FromStr for Arch {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        let mut all = NAMES.into_iter();
-        let known = all.find(|(_, names)| names.contains(&name));
-        known.map(|(arch, _)| arch).ok_or(())
+        clap::ValueEnum::from_str(name, false).map_err(|_| ())
     }
 }
 

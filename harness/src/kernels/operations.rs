@@ -210,7 +210,7 @@ fn update_with(
     for (name, in_all) in lockable(kernels.matrix(), series) {
         let old = kernels.matrix().lock.find(name);
         let selected = match series.is_empty() {
-            true => in_all && kernels.arches().contains(&arch_of(name)),
+            true => in_all && kernels.arches().contains(&Arch::of_name(name)),
             false => series.iter().any(|requested| requested == name),
         };
         if !selected {
@@ -255,10 +255,6 @@ fn lockable<'a>(matrix: &'a Matrix, requested: &'a [String]) -> Vec<(&'a str, bo
     let series = series.map(|series| (series.name.as_str(), series.in_all));
     let images = images.into_iter().map(|name| (name.as_str(), false));
     series.chain(images).collect()
-}
-
-fn arch_of(name: &str) -> Arch {
-    Arch::split(name).1.unwrap_or_default()
 }
 
 fn package_version(locked: &Locked) -> Option<String> {

@@ -194,7 +194,7 @@ impl Resolved {
 
     /// The architecture that its name says.
     pub fn arch(&self) -> Arch {
-        Arch::split(&self.series).1.unwrap_or_default()
+        Arch::of_name(&self.series)
     }
 
     /// Whether the user asked for any version of the series.

@@ -54,7 +54,8 @@ impl Booter {
                 Tries::default(),
                 interrupt,
                 kernels,
-                (board, &targets),
+                board,
+                &targets,
             )?,
             targets,
         })

@@ -66,7 +66,7 @@ impl Hosts {
             (!no_template).then(|| Templates::if_they_pay(&self.cache, accelerator.accelerator));
         Ok(Host {
             templates: templates.flatten(),
-            qemu: Qemu::find_known(arch, &self.cache)?,
+            qemu: Qemu::find(arch, &self.cache)?,
             accelerator,
         })
     }

@@ -80,7 +80,7 @@ impl Target {
         match self.found.as_ref() {
             Ok(Found::InMatrix(resolved)) => resolved.arch(),
             Ok(Found::Local(kernel)) => kernel.arch,
-            Err(_) => Arch::split(&self.name).1.unwrap_or_default(),
+            Err(_) => Arch::of_name(&self.name),
         }
     }
 
@@ -126,7 +126,8 @@ impl Setup {
         tries: Tries,
         interrupt: &Interrupt,
         kernels: Arc<Kernels>,
-        (board, targets): (&Board, &[Target]),
+        board: &Board,
+        targets: &[Target],
     ) -> Result<Self> {
         let hosts = Hosts::new(options, kernels.cache_dir().to_owned());
         for target in targets {

@@ -100,7 +100,7 @@ impl Plan {
     pub(crate) fn not_run(&self, name: &str, why: &str) -> KernelReport {
         let mut report = KernelReport {
             requested: name.to_owned(),
-            arch: Arch::split(name).1.unwrap_or_default(),
+            arch: Arch::of_name(name),
             error: Some(why.to_owned()),
             ..KernelReport::default()
         };

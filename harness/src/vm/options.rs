@@ -34,7 +34,10 @@ impl MachineArgs {
 
 /// Arguments of the kernel with which the harness cannot run a VM, and why.
 const NEEDED: [(&str, &str); 6] = [
-    ("console", "the harness reads the console on ttyS0"),
+    (
+        "console",
+        "the harness reads the console at the first serial port",
+    ),
     ("init", INIT),
     ("noinitrd", INIT),
     ("panic", "a panic must end the VM"),

@@ -37,14 +37,9 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// The QEMU for x86-64 that the environment variable `QEMU` names, otherwise the one on `PATH`.
-    pub fn find() -> Result<Self> {
-        Self::at(&find(Arch::X86_64)?)
-    }
-
-    /// The QEMU for an architecture, with the version from `cache` if it has it. For arm64 the environment variable is
-    /// `QEMU_ARM64`.
-    pub fn find_known(arch: Arch, cache: &Path) -> Result<Self> {
+    /// The QEMU for an architecture that the environment variable `QEMU` names, for arm64 `QEMU_ARM64`, otherwise the one on
+    /// `PATH`; with the version from `cache` if it has it.
+    pub fn find(arch: Arch, cache: &Path) -> Result<Self> {
         let path = find(arch)?;
         let mut cached = MachineCache::read(cache);
         if let Some((version, has_sandbox)) = cached.qemu(&path) {

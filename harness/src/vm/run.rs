@@ -26,7 +26,7 @@ use crate::support::stop::Stop;
 /// The limit for the event channel.
 const EVENT_BYTES: u64 = 32 << 20;
 
-/// The longest command line on x86-64; the kernel ignores the rest.
+/// The longest command line on x86-64 and arm64; the kernel ignores the rest.
 const KERNEL_COMMAND_LINE: usize = 2047;
 
 /// The number of reads that empty the channels after the end of QEMU.

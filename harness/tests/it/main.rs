@@ -31,7 +31,11 @@ mod vm_exec;
 #[cfg(feature = "vm-tests")]
 mod vm_exec_output;
 #[cfg(feature = "vm-tests")]
+mod vm_gdb;
+#[cfg(feature = "vm-tests")]
 mod vm_killed;
+#[cfg(feature = "vm-tests")]
+mod vm_mounts;
 #[cfg(feature = "vm-tests")]
 mod vm_object_faults;
 #[cfg(feature = "vm-tests")]

@@ -14,10 +14,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::engine::{Seen, boot, image, kernel, run};
+use crate::support::qemu;
 use harness::initramfs::cpio::Initramfs;
 use harness::{
     support::stop::Stop,
-    vm::{Accelerator, Config, Ending, Limits, Observer, Qemu, Severity, Vm, VmEvent},
+    vm::{Accelerator, Config, Ending, Limits, Observer, Severity, Vm, VmEvent},
 };
 use protocol::event::Event;
 
@@ -160,7 +161,7 @@ fn whoever_stays_with_a_vm_can_set_a_limit_of_its_own() {
     let (kernel, image) = (kernel(), image("print-endlessly-started"));
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
-    let vm = Vm::start(&Qemu::find().unwrap(), &config).unwrap();
+    let vm = Vm::start(&qemu(), &config).unwrap();
     let finished = vm.run(&Stop::new().unwrap(), &mut Impatient(None));
     let what = "it took too long".to_owned();
     assert_eq!(finished.unwrap().ending, Ending::Overdue { what });
@@ -257,14 +258,11 @@ fn stop_ends_the_vm() {
             stop.request();
         }
     });
-    let seen = run(&Qemu::find().unwrap(), &config, &stop);
+    let seen = run(&qemu(), &config, &stop);
     asker.join().unwrap();
     assert_ending(&seen, &Ending::Interrupted);
     // The next VM ends at once.
-    assert_ending(
-        &run(&Qemu::find().unwrap(), &config, &stop),
-        &Ending::Interrupted,
-    );
+    assert_ending(&run(&qemu(), &config, &stop), &Ending::Interrupted);
 }
 
 #[test]
@@ -272,7 +270,7 @@ fn file_that_is_no_kernel_is_a_qemu_failure() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "not a kernel").unwrap();
     let config = Config::new(file.path(), b"", Accelerator::Tcg);
-    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let seen = run(&qemu(), &config, &Stop::new().unwrap());
     assert!(
         matches!(&seen.finished.ending, Ending::QemuFailed { stderr, .. } if stderr.contains("kernel")),
         "{:?}",
@@ -285,7 +283,7 @@ fn image_without_init_panics() {
     let (kernel, image) = (kernel(), Initramfs::new().to_bytes());
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
-    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let seen = run(&qemu(), &config, &Stop::new().unwrap());
     let Ending::KernelPanic { message } = &seen.finished.ending else {
         panic!("{:?}", seen.finished.ending)
     };
@@ -323,7 +321,7 @@ fn full_disk_is_named_and_the_console_is_complete() {
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
     config.keep = Some(dir.path());
-    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let seen = run(&qemu(), &config, &Stop::new().unwrap());
     let reason = seen.finished.ending.to_string();
     assert!(
         matches!(seen.finished.ending, Ending::Lost { .. })
@@ -341,10 +339,7 @@ fn directory_that_cannot_be_made_is_an_error_that_names_it() {
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
     config.keep = Some(&keep);
-    let error = format!(
-        "{:#}",
-        Vm::start(&Qemu::find().unwrap(), &config).unwrap_err()
-    );
+    let error = format!("{:#}", Vm::start(&qemu(), &config).unwrap_err());
     assert!(
         error.contains(&format!("cannot make {}: Not a directory", keep.display())),
         "{error}"
@@ -364,7 +359,7 @@ fn kept_files_reproduce_the_run() {
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
     config.keep = Some(&keep);
-    let seen = run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap());
+    let seen = run(&qemu(), &config, &Stop::new().unwrap());
 
     let read = |name: &str| fs::read_to_string(keep.join(name)).unwrap();
     assert_eq!(

@@ -15,9 +15,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::engine::{image, kernel, run};
+use crate::support::qemu;
 use harness::{
     support::stop::Stop,
-    vm::{Accelerator, Config, Qemu},
+    vm::{Accelerator, Config},
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -46,10 +47,7 @@ fn harness_in_a_child_process() {
     let mut config = Config::new(&kernel, &image, Accelerator::Tcg);
     config.token = "";
     config.kernel_args = vec![mark];
-    println!(
-        "{}",
-        run(&Qemu::find().unwrap(), &config, &stop).finished.ending
-    );
+    println!("{}", run(&qemu(), &config, &stop).finished.ending);
 }
 
 impl Harness {

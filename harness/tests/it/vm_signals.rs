@@ -14,9 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{harness, report_file, run, scenarios};
+use crate::support::{harness, qemu, report_file, run, scenarios};
 use crate::vm_templates;
-use ::harness::vm::Qemu;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,7 +191,7 @@ fn signalled(number: i32) -> (Value, std::process::ExitStatus) {
     });
     let vms = children(&child);
     assert_eq!(vms.len(), 1, "not one VM");
-    if Qemu::find().unwrap().has_sandbox {
+    if qemu().has_sandbox {
         let status = fs::read_to_string(vms[0].join("status")).unwrap();
         assert!(status.contains("Seccomp:\t2"), "no sandbox: {status}");
     }

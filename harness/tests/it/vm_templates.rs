@@ -13,11 +13,11 @@ use std::{
     time::SystemTime,
 };
 
-use crate::support::{Ran, harness, run};
+use crate::support::{Ran, harness, qemu, run};
 use harness::{
     kernels::Kernels,
     support::{progress::Silent, stop::Stop},
-    vm::{Accelerator, Config, Qemu, Templates},
+    vm::{Accelerator, Config, Templates},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -205,7 +205,7 @@ fn kernel_without_mappable_devices_has_no_template_and_that_is_cached() {
     let kernel = kernels.fetch(&resolved, &Silent).unwrap();
     let mut config = Config::new(&kernel.image, b"archive", Accelerator::Tcg);
     config.kernel_args = vec!["lockdown=confidentiality".to_owned()];
-    let (qemu, stop) = (Qemu::find().unwrap(), Stop::new().unwrap());
+    let (qemu, stop) = (qemu(), Stop::new().unwrap());
     let templates = Templates::new(cache.path());
     let refusal = || {
         let mut said = Vec::new();

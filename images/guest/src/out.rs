@@ -79,7 +79,7 @@ impl Packer {
         if metadata.is_file() {
             header.set_entry_type(EntryType::Regular);
             return self
-                .add_file(from, name, (metadata.len(), header))
+                .add_file(from, name, metadata.len(), header)
                 .with_context(context);
         }
         header.set_entry_type(match metadata.is_dir() {
@@ -103,7 +103,8 @@ impl Packer {
         &mut self,
         from: &Path,
         name: &Path,
-        (mut length, mut header): (u64, Header),
+        mut length: u64,
+        mut header: Header,
     ) -> Result<()> {
         let (file, mut content) = (File::open(from)?, Vec::new());
         if length <= SMALL {

@@ -164,7 +164,7 @@ impl<'a> Guest<'a> {
             .gdb
             .then(|| Symbols::find(self.args, &self.kernels, &self.kernel, board, interrupt));
         let cache = self.kernels.cache_dir();
-        let qemu = Qemu::find_known(arch, cache)?;
+        let qemu = Qemu::find(arch, cache)?;
         let accelerator = vm::accel::choose(self.args.accel, arch, cache)?;
         let line = board.line(&self.name);
         let machine = &self.args.machine;

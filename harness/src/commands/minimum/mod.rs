@@ -23,7 +23,10 @@ use crate::support::interrupt::{INTERRUPTED, Interrupt};
 pub fn run(args: &MinimumArgs) -> Result<u8> {
     let kernels = Kernels::open(args.store.clone())?;
     let named = kernels.expand(&args.all.kernels)?;
-    let programs = Programs::plan(&args.objects, &Arch::of_names(&named).collect())?;
+    let programs = Programs::plan(
+        &args.objects,
+        &named.iter().map(|name| Arch::of_name(name)).collect(),
+    )?;
     if programs.planned().is_empty() {
         return Err(usage("name the object to search for: --object FILE"));
     }

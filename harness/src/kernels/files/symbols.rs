@@ -216,18 +216,22 @@ ffffffffc0200000 t of_a_module\t[nf_tables]
 
     #[test]
     fn only_a_file_of_the_same_build_with_symbols_counts() {
-        // A program with a build ID and symbols, and a stripped one of the same build.
-        let program = std::env::current_exe().unwrap();
-        let content = std::fs::read(&program).unwrap();
-        let has_id = object::File::parse(&*content)
-            .unwrap()
-            .build_id()
-            .unwrap()
-            .is_some();
-        let found = with_symbols(vec!["/nowhere".into(), program.clone()], &content);
-        assert_eq!(found, has_id.then_some(program.clone()));
-        let other = std::fs::read("/bin/sh").unwrap();
-        assert_eq!(with_symbols(vec![program], &other), None);
-        assert_eq!(with_symbols(vec!["/bin/sh".into()], &content), None);
+        let dir = tempfile::tempdir().unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let mut command = std::process::Command::new(program);
+            command.current_dir(dir.path()).args(arguments);
+            assert!(command.status().unwrap().success(), "{program}");
+            dir.path().join(arguments[arguments.len() - 1])
+        };
+        std::fs::write(dir.path().join("a.c"), "int main(void) { return 0; }").unwrap();
+        let id = |id: &str| format!("-Wl,--build-id=0x{id}");
+        let program = run("cc", &["a.c", &id("0123"), "-o", "program"]);
+        let other = run("cc", &["a.c", &id("4567"), "-o", "other"]);
+        let stripped = run("strip", &["program", "-o", "stripped"]);
+        let content = std::fs::read(&stripped).unwrap();
+        let found =
+            |files: &[&PathBuf]| with_symbols(files.iter().copied().cloned().collect(), &content);
+        assert_eq!(found(&[&other, &stripped, &"/nowhere".into()]), None);
+        assert_eq!(found(&[&other, &stripped, &program]), Some(program));
     }
 }

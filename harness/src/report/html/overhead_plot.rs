@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::{
     Plot,
-    plot::{Area, TEXT, colour, legend, name_at, svg},
+    plot::{Area, TEXT, axis, colour, legend, name_at, svg},
 };
 use crate::report::{
     model::Report,
@@ -64,7 +64,7 @@ fn draw(area: &Area<'_>, figures: &[OnKernel<'_>]) -> Result<(), Box<dyn std::er
         .margin(TEXT)
         .set_label_area_size(LabelAreaPosition::Left, 60)
         .set_label_area_size(LabelAreaPosition::Bottom, 2 * TEXT)
-        .build_cartesian_2d((0..kernels.len() - 1).into_segmented(), low..high * 1.05)?;
+        .build_cartesian_2d(axis(&kernels), low..high * 1.05)?;
     chart
         .configure_mesh()
         .disable_x_mesh()

@@ -1,7 +1,11 @@
 //! What all plots share: size, colours, and the kernels as the horizontal axis.
 
 use anyhow::{Result, anyhow};
-use plotters::coord::{Shift, ranged1d::SegmentValue};
+use plotters::coord::{
+    Shift,
+    ranged1d::{SegmentValue, SegmentedCoord},
+    types::RangedCoordusize,
+};
 use plotters::prelude::*;
 
 /// The area of an SVG image.
@@ -38,6 +42,11 @@ pub(super) fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Re
         .map_err(|error| anyhow!("cannot draw a plot: {error}"))?;
     drop(area);
     Ok(svg)
+}
+
+/// An axis of names. It has two places at least: on one with a single place no label is drawn.
+pub(super) fn axis(names: &[String]) -> SegmentedCoord<RangedCoordusize> {
+    (0..names.len().saturating_sub(1).max(1)).into_segmented()
 }
 
 /// The name at a place of an axis of names.

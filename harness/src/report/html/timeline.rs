@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::{
     Plot,
-    plot::{TEXT, colour, name_at, svg},
+    plot::{TEXT, axis, colour, name_at, svg},
 };
 use crate::kernels::Arch;
 use crate::report::model::{KernelReport, Minimum, Report};
@@ -70,10 +70,7 @@ fn draw(
         .margin(TEXT)
         .set_label_area_size(LabelAreaPosition::Left, 190)
         .set_label_area_size(LabelAreaPosition::Top, 2 * TEXT)
-        .build_cartesian_2d(
-            (0..releases.len() - 1).into_segmented(),
-            (0..features.len() - 1).into_segmented(),
-        )?;
+        .build_cartesian_2d(axis(releases), axis(features))?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -105,4 +102,19 @@ fn draw(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::event::Outcome;
+
+    use super::*;
+    use crate::report::testing;
+
+    #[test]
+    fn a_single_feature_has_its_name() {
+        let report = testing::report(&[("attach", Outcome::Passed)]);
+        let svg = plot(&report).unwrap().unwrap().svg;
+        assert!(svg.contains("fexit\n"), "{svg}");
+    }
 }

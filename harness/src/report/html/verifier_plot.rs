@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use super::{
     Plot,
-    plot::{Area, TEXT, colour, legend, name_at, svg},
+    plot::{Area, TEXT, axis, colour, legend, name_at, svg},
 };
 use crate::report::model::Report;
 
@@ -87,10 +87,7 @@ fn draw(
         .margin(TEXT)
         .set_label_area_size(LabelAreaPosition::Left, 80)
         .set_label_area_size(LabelAreaPosition::Bottom, 2 * TEXT)
-        .build_cartesian_2d(
-            (0..kernels.len() - 1).into_segmented(),
-            (low..high.saturating_mul(2)).log_scale(),
-        )?;
+        .build_cartesian_2d(axis(kernels), (low..high.saturating_mul(2)).log_scale())?;
     chart
         .configure_mesh()
         .disable_x_mesh()

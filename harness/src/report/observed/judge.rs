@@ -113,8 +113,7 @@ impl Judged<'_> {
             .as_deref()
             .unwrap_or("no reason was given");
         let refusal = self.result.refusal.as_ref();
-        let names_own = refusal.is_none_or(|refusal| refusal.feature == self.feature());
-        if self.below && self.result.in_btf == Some(true) && names_own {
+        if self.below && self.result.in_btf == Some(true) && !self.lacks_base() {
             return Some(format!(
                 "refused on {running}, although its BTF shows {}: {reason}",
                 self.feature()
@@ -133,18 +132,33 @@ impl Judged<'_> {
             .or_else(|| another_feature(self.planned, refusal?, self.arch))
     }
 
+    /// Whether the refusal names what the architecture got later than the scenario's feature, whose types came with x86-64.
+    fn lacks_base(&self) -> bool {
+        let refusal = self.result.refusal.as_ref();
+        self.arch != Arch::X86_64
+            && refusal.is_some_and(|refusal| {
+                refusal.feature != self.feature() && is_base(&refusal.feature, self.arch)
+            })
+    }
+
     fn feature(&self) -> &str {
         self.planned.feature.as_deref().unwrap_or_default()
     }
 }
 
-/// A refusal that names another feature than the scenario's does not confirm the minimum. One that names fexit does, or
-/// another feature that the architecture got with it: without these no other feature works.
+/// A refusal that names another feature than the scenario's does not confirm the minimum, unless it names the base of all.
 fn another_feature(planned: &Scenario, refusal: &Refusal, arch: Arch) -> Option<String> {
     let own = planned.feature.as_deref()?;
     let named = refusal.feature.as_str();
-    let minimum = |feature: Feature| feature.minimum_on(arch.into());
-    let is_base = |feature| minimum(feature) == minimum(Feature::Fexit);
-    let is_clean = named == own || Feature::from_name(named).is_some_and(is_base);
+    let is_clean = named == own || is_base(named, arch);
     (!is_clean).then(|| format!("refused because {named} is missing, not {own}"))
+}
+
+/// Whether no feature works without this one: fexit, and on other architectures than x86-64, which got several features at
+/// once, those that came with it.
+fn is_base(named: &str, arch: Arch) -> bool {
+    let minimum = |feature: Feature| feature.minimum_on(arch.into());
+    let came_with_fexit = |feature| minimum(feature) == minimum(Feature::Fexit);
+    named == Feature::Fexit.name()
+        || arch != Arch::X86_64 && Feature::from_name(named).is_some_and(came_with_fexit)
 }

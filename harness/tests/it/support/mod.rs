@@ -36,6 +36,12 @@ pub(crate) fn cache_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
+/// The QEMU for kernels of x86-64.
+#[cfg(feature = "vm-tests")]
+pub(crate) fn qemu() -> harness::vm::Qemu {
+    harness::vm::Qemu::find(harness::kernels::Arch::X86_64, &cache_dir()).unwrap()
+}
+
 /// The kernels of the tests' cache.
 pub(crate) fn kernel_options() -> Options {
     Options {

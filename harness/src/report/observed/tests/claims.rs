@@ -106,6 +106,39 @@ fn refusal_must_not_contradict_the_kernels_btf() {
 }
 
 #[test]
+fn on_x86_64_a_refusal_of_fexit_does_not_excuse_one_that_btf_contradicts() {
+    for (named, part) in [
+        ("fexit", "although its BTF shows cookie"),
+        ("fentry", "although its BTF shows cookie"),
+    ] {
+        let cookie = finished_as("cookie", Outcome::Unsupported, |result| {
+            result.in_btf = Some(true);
+            result.refusal = Some(refusal(named, "5.5"));
+        });
+        let report = observe(on("4.18.0", Tree::Vendor), &[cookie], &Ending::Done);
+        let cookie = report.scenario("cookie").unwrap();
+        let error = cookie.error.clone().unwrap();
+        assert_eq!(cookie.verdict, ScenarioVerdict::NotOk, "{error}");
+        assert!(error.contains(part), "{error}");
+    }
+    // Only fexit stands for all others.
+    for (named, verdict) in [
+        ("fexit", ScenarioVerdict::Ok),
+        ("fentry", ScenarioVerdict::NotOk),
+    ] {
+        let cookie = finished_as("cookie", Outcome::Unsupported, |result| {
+            result.refusal = Some(refusal(named, "5.5"));
+        });
+        let report = observe(on("5.4.1", Tree::Mainline), &[cookie], &Ending::Done);
+        assert_eq!(
+            report.scenario("cookie").unwrap().verdict,
+            verdict,
+            "{named}"
+        );
+    }
+}
+
+#[test]
 fn at_or_above_its_minimum_a_vendor_kernel_must_have_the_feature() {
     for (outcome, in_btf, verdict) in [
         (Outcome::Passed, Some(true), ScenarioVerdict::Ok),

@@ -86,7 +86,7 @@ pub(crate) fn boot(mode: &str, change: impl FnOnce(&mut Config<'_>)) -> Seen {
     // This init uses no token.
     config.token = "";
     change(&mut config);
-    run(&Qemu::find().unwrap(), &config, &Stop::new().unwrap())
+    run(&crate::support::qemu(), &config, &Stop::new().unwrap())
 }
 
 /// Runs one VM to its end.
