@@ -31,6 +31,8 @@ mod vm_exec;
 #[cfg(feature = "vm-tests")]
 mod vm_exec_output;
 #[cfg(feature = "vm-tests")]
+mod vm_faults;
+#[cfg(feature = "vm-tests")]
 mod vm_gdb;
 #[cfg(feature = "vm-tests")]
 mod vm_killed;

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     initramfs::bpf_objects::Programs,
     report::{ScenarioVerdict, terminal::Board, testing::planned},
-    vm::Console,
+    vm::{self, Console, Finished},
 };
 
 fn result(outcome: Outcome, splat: Option<&str>) -> ScenarioResult {

@@ -185,3 +185,17 @@ pub(crate) fn scenarios(report: &Value, kernel: usize) -> Vec<[String; 3]> {
         .map(|s| ["id", "outcome", "verdict"].map(|name| text(name)(s)))
         .collect()
 }
+
+/// Runs scenarios on 5.10 and returns the exit status and the report.
+pub(crate) fn on_5_10(ids: &str, more: &[&str]) -> (i32, Value) {
+    let ran = run(harness(&["--kernel", "5.10", "--scenario", ids]).args(more));
+    (ran.status, ran.report())
+}
+
+/// The text at a JSON pointer, or none.
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(|value| value.as_str())
+        .unwrap_or_default()
+}
