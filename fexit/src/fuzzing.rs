@@ -33,7 +33,7 @@ pub fn load(data: &[u8], kernel: &Btf) {
     let Ok(ebpf) = loader.load(data) else {
         return;
     };
-    let _ = ebpf.requirements();
+    let _ = ebpf.requirements(crate::Arch::X86_64);
     for (_, program) in ebpf.programs() {
         let _ = (program.kind(), format!("{program:?}"));
         if let Some((_, glob)) = program.section().split_once('/') {

@@ -7,13 +7,15 @@ mod helpers;
 pub(crate) mod instructions;
 mod kfuncs;
 mod map_types;
+mod on_arch;
 mod options;
 mod program_types;
 mod too_new;
 
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
-pub(crate) use options::{options_of_map_type, options_of_program_type};
+pub(crate) use on_arch::{KFUNC_CALL, first_release};
+pub(crate) use options::{options_of_attach_type, options_of_map_type, options_of_program_type};
 pub(crate) use program_types::{ProgramType, program_type};
 pub use too_new::TooNew;
 pub(crate) use too_new::too_new;

@@ -1,4 +1,6 @@
-//! The kernel options without which a program type or a map type is not built in. Source: include/linux/bpf_types.h.
+//! The kernel options without which a program type or a map type is not built in, or programs are not attached.
+//!
+//! Source: include/linux/bpf_types.h; for attach types kernel/bpf/trampoline.c and kernel/trace/Kconfig.
 
 /// Program types, and the options that each needs.
 #[rustfmt::skip]
@@ -45,9 +47,31 @@ const OF_MAP_TYPES: [(&str, &[&str]); 8] = [
     ("struct_ops", &["BPF_JIT"]),
 ];
 
+/// Attach types, and the options that each needs to attach programs to functions of the kernel. An architecture has the
+/// first from the release on in which its trampolines can be attached to them: x86-64 5.5, arm64 6.4.
+#[rustfmt::skip]
+const OF_ATTACH_TYPES: [(&str, &[&str]); 11] = [
+    ("TRACE_FENTRY", &["DYNAMIC_FTRACE_WITH_DIRECT_CALLS"]),
+    ("TRACE_FEXIT", &["DYNAMIC_FTRACE_WITH_DIRECT_CALLS"]),
+    ("MODIFY_RETURN", &["DYNAMIC_FTRACE_WITH_DIRECT_CALLS"]),
+    ("TRACE_FSESSION", &["DYNAMIC_FTRACE_WITH_DIRECT_CALLS"]),
+    ("LSM_MAC", &["DYNAMIC_FTRACE_WITH_DIRECT_CALLS"]),
+    ("LSM_CGROUP", &["DYNAMIC_FTRACE_WITH_DIRECT_CALLS"]),
+    ("TRACE_FENTRY_MULTI", &["HAVE_SINGLE_FTRACE_DIRECT_OPS"]),
+    ("TRACE_FEXIT_MULTI", &["HAVE_SINGLE_FTRACE_DIRECT_OPS"]),
+    ("TRACE_FSESSION_MULTI", &["HAVE_SINGLE_FTRACE_DIRECT_OPS"]),
+    ("TRACE_KPROBE_MULTI", &["FPROBE"]),
+    ("TRACE_KPROBE_SESSION", &["FPROBE"]),
+];
+
 /// The options that a program type needs, without `CONFIG_`.
 pub(crate) fn options_of_program_type(name: &str) -> &'static [&'static str] {
     of(&OF_PROGRAM_TYPES, name)
+}
+
+/// The options that programs of an attach type need for functions of the kernel, without `CONFIG_`.
+pub(crate) fn options_of_attach_type(name: &str) -> &'static [&'static str] {
+    of(&OF_ATTACH_TYPES, name)
 }
 
 /// The options that a map type needs, without `CONFIG_`.

@@ -3,7 +3,9 @@
 //! Sections and attach types are those of libbpf 1.7 (`section_defs` in src/libbpf.c); releases and commits are
 //! those that added the program type or the attach type, whichever is later.
 
+use super::on_arch::first_release;
 use super::too_new::TooNew;
+use crate::arch::Arch;
 use crate::btf::Btf;
 use crate::kernel_version::KernelVersion;
 
@@ -201,10 +203,15 @@ impl ProgramType {
         }
     }
 
-    /// The first release that has it.
+    /// The first release that has it on x86-64.
     pub(crate) fn minimum(&self) -> KernelVersion {
         let (major, minor) = self.row.3;
         KernelVersion::new(major, minor, 0)
+    }
+
+    /// The first release that has it on an architecture, and the kernel commit that added it.
+    pub(crate) fn first_release(&self, arch: Arch) -> (KernelVersion, &'static str) {
+        first_release(arch, self.row.0, (self.minimum(), self.row.4))
     }
 
     /// The name of its sections.
@@ -215,11 +222,6 @@ impl ProgramType {
     /// The program type, and the attach type if one is given.
     pub(crate) fn names(&self) -> (&'static str, Option<&'static str>) {
         (self.row.1, (!self.row.2.is_empty()).then_some(self.row.2))
-    }
-
-    /// The kernel commit that added it.
-    pub(crate) fn commit(&self) -> &'static str {
-        self.row.4
     }
 
     pub(crate) fn too_new(&self) -> TooNew {
@@ -256,7 +258,7 @@ mod tests {
             assert!(seen.insert(section), "{section}");
             let found = program_type(section).unwrap();
             assert_eq!(found.row.0, section);
-            assert!(found.commit().len() == 12, "{section}");
+            assert!(found.row.4.len() == 12, "{section}");
         }
     }
 

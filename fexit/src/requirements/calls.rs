@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Requirement;
-use crate::compat::{self, Helper};
+use crate::arch::Arch;
+use crate::compat::{self, Helper, KFUNC_CALL};
 use crate::kernel_version::KernelVersion;
 
 /// The program that calls.
@@ -13,6 +14,8 @@ pub(super) struct Caller {
     pub(super) is_of_function: bool,
     /// Whether the object's licence is compatible with the GPL.
     pub(super) gpl: bool,
+    /// The architecture of the kernel.
+    pub(super) arch: Arch,
 }
 
 impl Caller {
@@ -29,6 +32,7 @@ impl Caller {
                 what: format!("it calls helper number {number}, which no kernel has"),
                 minimum: None,
                 source: "include/uapi/linux/bpf.h of 6.2, when the list was closed".to_owned(),
+                feature: None,
             }];
         };
         let mut requirements = vec![match self.is_of_function {
@@ -37,6 +41,7 @@ impl Caller {
                 what: format!("it calls bpf_{}", helper.name),
                 minimum: Some(helper.first().0),
                 source: format!("kernel commit {}", helper.first().1),
+                feature: None,
             },
         }];
         requirements.extend((!self.gpl).then(|| licence(&helper)).flatten());
@@ -47,11 +52,15 @@ impl Caller {
         let what = format!("it calls the kernel's function {name}");
         if !self.is_of_function {
             // Kfuncs are opened to one program type after the other.
+            let first = (KernelVersion::new(5, 13, 0), "e6ac2450d6de");
+            let (minimum, commit) = compat::first_release(self.arch, KFUNC_CALL, first);
             return Some(Requirement {
                 what,
-                minimum: Some(KernelVersion::new(5, 13, 0)),
-                source: "kernel commit e6ac2450d6de, which lets programs call kernel functions"
-                    .to_owned(),
+                minimum: Some(minimum),
+                source: format!(
+                    "kernel commit {commit}, which lets programs call kernel functions"
+                ),
+                feature: None,
             });
         }
         if compat::is_lsm_only(name) {
@@ -59,13 +68,15 @@ impl Caller {
                 what: format!("{what}, which fexit programs may not"),
                 minimum: None,
                 source: "the filter of its set in the kernel: for LSM programs alone".to_owned(),
+                feature: None,
             });
         }
-        let (minimum, commit) = compat::kfunc(name)?;
+        let (minimum, commit) = compat::first_release(self.arch, KFUNC_CALL, compat::kfunc(name)?);
         Some(Requirement {
             what,
             minimum: Some(minimum),
             source: format!("kernel commit {commit}"),
+            feature: None,
         })
     }
 }
@@ -85,6 +96,7 @@ fn on_function(helper: &Helper) -> Requirement {
         what: format!("it calls bpf_{}{limit}", helper.name),
         minimum: helper.for_fexit.then_some(helper.minimum),
         source,
+        feature: None,
     }
 }
 
@@ -98,6 +110,7 @@ fn licence(helper: &Helper) -> Option<Requirement> {
             ),
             minimum: None,
             source: format!("kernel commit {}", helper.commit),
+            feature: None,
         });
     }
     let (minimum, commit) = compat::gpl_until(helper.name)?;
@@ -108,5 +121,6 @@ fn licence(helper: &Helper) -> Option<Requirement> {
         ),
         minimum: Some(minimum),
         source: format!("kernel commit {commit}"),
+        feature: None,
     })
 }

@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use aya_obj::Object as Parsed;
 
 use crate::Ebpf;
+use crate::arch::Arch;
 use crate::btf::core_spec::CoreRelocationInfo;
 use crate::compat::instructions::{Found, Instruction};
 use crate::compat::{self, Helper};
 use crate::elf::externs::{Extern, ExternKind};
 use crate::error::ProgramError;
+use crate::feature::Feature;
 use crate::kernel_version::KernelVersion;
 use crate::maps::Map;
 use crate::object::relocation_sites::{RelocationSite, relocation_sites};
@@ -63,10 +65,23 @@ pub struct Requirements {
 pub struct Requirement {
     /// What, as a reason why an older kernel will not do.
     pub what: String,
-    /// The first upstream release that has it; none if no kernel grants it.
+    /// The first upstream release that has it on the architecture; none if no kernel grants it.
     pub minimum: Option<KernelVersion>,
     /// Where that is from: a kernel commit, or a feature of this library.
     pub source: String,
+    /// That feature, if it is one.
+    pub feature: Option<Feature>,
+}
+
+impl Requirement {
+    fn of_feature(feature: Feature, what: String, arch: Arch) -> Self {
+        Self {
+            what,
+            minimum: feature.minimum_on(arch),
+            source: format!("feature {feature}"),
+            feature: Some(feature),
+        }
+    }
 }
 
 impl Requirements {
@@ -97,16 +112,16 @@ impl Ebpf {
         license.to_string_lossy().into_owned()
     }
 
-    /// What each program requires of a kernel, by program name. No kernel is asked. Programs that this library
-    /// [does not load](Program::is_loadable) are left out.
+    /// What each program requires of a kernel of this architecture, by program name. No kernel is asked. Programs that
+    /// this library [does not load](Program::is_loadable) are left out.
     ///
     /// # Errors
     ///
     /// [`ProgramError::Relocation`] when the parts of the object do not fit together.
-    pub fn requirements(&self) -> Result<BTreeMap<String, Requirements>, ProgramError> {
+    pub fn requirements(&self, arch: Arch) -> Result<BTreeMap<String, Requirements>, ProgramError> {
         let object = &self.shared.object;
         let linked = object.linked()?;
-        let survey = Survey::new(object, &self.shared.maps);
+        let survey = Survey::new(object, &self.shared.maps, arch);
         let required = |(name, program): (&str, &Program)| {
             let required = survey.requirements(&linked, name, program)?;
             Some((name.to_owned(), required))
@@ -122,10 +137,11 @@ struct Survey<'a> {
     by_type: HashMap<u32, Key>,
     core: Vec<RelocationSite>,
     gpl: bool,
+    arch: Arch,
 }
 
 impl<'a> Survey<'a> {
-    fn new(object: &'a Object, maps: &'a [Map]) -> Self {
+    fn new(object: &'a Object, maps: &'a [Map], arch: Arch) -> Self {
         let license = object.extra.license.to_string_lossy().into_owned();
         Self {
             object,
@@ -133,6 +149,7 @@ impl<'a> Survey<'a> {
             by_type: object.by_type(),
             core: relocation_sites(object),
             gpl: is_gpl_compatible(&license),
+            arch,
         }
     }
 
@@ -167,19 +184,18 @@ impl<'a> Survey<'a> {
             externs: Vec::new(),
             maps: Vec::new(),
             core: core.into_iter().collect(),
-            requirements: section.requirements(data),
+            requirements: section.requirements(data, self.arch),
             caller: Caller {
                 is_of_function: data.is_of_function(),
                 gpl: self.gpl,
+                arch: self.arch,
             },
         };
         let callbacks = &self.object.extra.exception_callbacks;
         if callbacks.is_named_by(name) {
-            required.requirements.push(Requirement {
-                what: "it has an exception callback".to_owned(),
-                minimum: Some(KernelVersion::new(6, 7, 0)),
-                source: "kernel commit b9ae0c9dd0ac".to_owned(),
-            });
+            let what = "it has an exception callback".to_owned();
+            let callback = Requirement::of_feature(Feature::Exceptions, what, self.arch);
+            required.requirements.push(callback);
         }
         let mut found = Found::default();
         found.look_at(&function.instructions);
@@ -220,9 +236,11 @@ impl<'a> Survey<'a> {
             required.requirements.extend(map_type(map).filter(is_newer));
         }
         let features = found.features.keys();
-        required
-            .requirements
-            .extend(features.map(|&i| instruction(i)).filter(is_newer));
+        required.requirements.extend(
+            features
+                .map(|&i| instruction(i, caller.arch))
+                .filter(is_newer),
+        );
     }
 }
 
@@ -244,14 +262,18 @@ fn map_type(map: &Map) -> Option<Requirement> {
         what: format!("its map {} is of type {kind}", map.name()),
         minimum: Some(minimum),
         source: format!("kernel commit {commit}"),
+        feature: None,
     })
 }
 
-fn instruction((what, (major, minor), commit): Instruction) -> Requirement {
+fn instruction((what, (major, minor), commit): Instruction, arch: Arch) -> Requirement {
+    let first = (KernelVersion::new(major, minor, 0), commit);
+    let (minimum, commit) = compat::first_release(arch, what, first);
     Requirement {
         what: format!("it has {what}"),
-        minimum: Some(KernelVersion::new(major, minor, 0)),
+        minimum: Some(minimum),
         source: format!("kernel commit {commit}"),
+        feature: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the section of a program says: its type, its attach type, its target.
 
 use super::Requirement;
+use crate::arch::Arch;
 use crate::compat::{ProgramType, program_type};
 use crate::feature::Feature;
 use crate::programs::ProgramData;
@@ -52,19 +53,17 @@ impl SectionType {
     }
 
     /// The requirements that follow from the section alone.
-    pub(super) fn requirements(&self, data: &ProgramData) -> Vec<Requirement> {
-        let of_feature = |feature: Feature, what: String| Requirement {
-            what,
-            minimum: Some(feature.minimum()),
-            source: format!("feature {feature}"),
-        };
+    pub(super) fn requirements(&self, data: &ProgramData, arch: Arch) -> Vec<Requirement> {
+        let of_feature = |feature, what| Requirement::of_feature(feature, what, arch);
         let (kind, feature) = match self {
             Self::Attached(kind, _, _, feature) => (kind, *feature),
             Self::Loaded(found) => {
+                let (minimum, commit) = found.first_release(arch);
                 return vec![Requirement {
                     what: format!("it is a program of type `{}`", found.section()),
-                    minimum: Some(found.minimum()),
-                    source: format!("kernel commit {}", found.commit()),
+                    minimum: Some(minimum),
+                    source: format!("kernel commit {commit}"),
+                    feature: None,
                 }];
             }
         };

@@ -1,6 +1,7 @@
 //! Real objects, and what they require.
 
 use crate::Ebpf;
+use crate::arch::Arch;
 use crate::kernel_version::KernelVersion;
 use crate::object::{Globals, Object};
 use crate::requirements::Requirements;
@@ -8,7 +9,11 @@ use crate::testing::compile;
 
 fn requirements(source: &str, program: &str) -> Requirements {
     let object = Ebpf::load(&compile(source)).unwrap();
-    object.requirements().unwrap().remove(program).unwrap()
+    object
+        .requirements(Arch::X86_64)
+        .unwrap()
+        .remove(program)
+        .unwrap()
 }
 
 fn reasons(required: &Requirements) -> Vec<String> {
@@ -138,7 +143,7 @@ fn types_are_named_down_to_the_field_and_stay_with_their_program() {
          SEC(\"fexit/h\") int three(u64 *ctx) {{ return 0; }}"
     );
     let object = Ebpf::load(&compile(&source)).unwrap();
-    let required = object.requirements().unwrap();
+    let required = object.requirements(Arch::X86_64).unwrap();
     let core = |program: &str| -> Vec<String> {
         let core = required[program].core.iter();
         core.map(|need| format!("{need} {} {}", need.what, need.optional))
@@ -185,7 +190,7 @@ fn a_licence_counts_where_a_helper_asks_for_it() {
         object[at..at + 3].copy_from_slice(license);
         let object = Ebpf::load(&object).unwrap();
         assert_eq!(object.license().as_bytes(), license);
-        let minimum = object.requirements().unwrap()["p"].minimum();
+        let minimum = object.requirements(Arch::X86_64).unwrap()["p"].minimum();
         minimum.map(|minimum| minimum.to_string())
     };
     assert_eq!(minimum(35, b"GPL").as_deref(), Some("5.5"));
@@ -278,7 +283,7 @@ fn programs_of_all_types_have_requirements() {
         SEC(\"fentry/ext4:ext4_open\") int entry(void *ctx) { return 0; }
         SEC(\"freplace/main\") int other(void *ctx) { return 0; }";
     let object = Ebpf::load(&compile(source)).unwrap();
-    let all = object.requirements().unwrap();
+    let all = object.requirements(Arch::X86_64).unwrap();
     assert!(!all.contains_key("other"));
     let of = |program: &str| {
         let r = &all[program];
@@ -363,7 +368,10 @@ fn helpers_that_require_a_licence_are_named_for_all_types() {
     let mut object = compile(source);
     let at = object.windows(4).position(|w| w == b"GPL\0").unwrap();
     object[at..at + 3].copy_from_slice(b"MIT");
-    let required = Ebpf::load(&object).unwrap().requirements().unwrap();
+    let required = Ebpf::load(&object)
+        .unwrap()
+        .requirements(Arch::X86_64)
+        .unwrap();
     assert_eq!(required["p"].minimum(), None);
 }
 
@@ -383,7 +391,7 @@ fn struct_ops_exceptions_and_arenas_have_requirements() {
         SEC(\"xdp\") int throws(void *ctx) { return 0; }";
     let all = Ebpf::load(&compile(source))
         .unwrap()
-        .requirements()
+        .requirements(Arch::X86_64)
         .unwrap();
     let first = |program: &str| reasons(&all[program]).remove(0);
     let target = |program: &str| {
@@ -408,4 +416,40 @@ fn struct_ops_exceptions_and_arenas_have_requirements() {
     assert_eq!(first("throws"), "6.7 it has an exception callback");
     // What the callback requires, the program does.
     assert_eq!(all["throws"].helpers, [158]);
+}
+
+#[test]
+fn minimums_are_those_of_the_architecture() {
+    let section = |name: &str| format!("SEC(\"{name}\") int p(void *ctx) {{ return 0; }}");
+    let exchange = "SEC(\"xdp\") int p(void *ctx) {
+        u64 old = 0;
+        asm volatile(\".8byte 0x1000001aa0db\" ::: \"memory\");
+        return old;
+    }";
+    let calls = |section: &str| {
+        format!(
+            "extern void bpf_task_acquire(void) SEC(\".ksyms\");
+             SEC(\"{section}\") int p(void *ctx) {{ bpf_task_acquire(); return 0; }}"
+        )
+    };
+    for (source, on_x86_64, on_arm64) in [
+        (section("xdp"), Some("4.8"), Some("4.8")),
+        (section("tp_btf/f"), Some("5.5"), Some("5.5")),
+        (section("fexit/f"), Some("5.5"), Some("6.4")),
+        (section("fexit.s/f"), Some("5.10"), Some("6.4")),
+        (section("lsm/f"), Some("5.7"), Some("6.4")),
+        (section("fsession/f"), Some("7.0"), Some("7.0")),
+        (section("fexit.multi/f*"), Some("7.2"), None),
+        (section("kprobe.multi/f*"), Some("5.18"), Some("6.14")),
+        (exchange.to_owned(), Some("5.12"), Some("5.18")),
+        (calls("xdp"), Some("5.13"), Some("5.18")),
+    ] {
+        let object = Ebpf::load(&compile(&source)).unwrap();
+        let minimum = |arch| {
+            let minimum = object.requirements(arch).unwrap()["p"].minimum();
+            minimum.map(|minimum| minimum.to_string())
+        };
+        assert_eq!(minimum(Arch::X86_64).as_deref(), on_x86_64, "{source}");
+        assert_eq!(minimum(Arch::Arm64).as_deref(), on_arm64, "{source}");
+    }
 }

@@ -12,7 +12,7 @@ use super::{kernel, number, object_of, with_map};
 use crate::programs::OtherProgram;
 use crate::sys::attr::{MapCreateAttr, ProgLoadAttr};
 use crate::sys::fake;
-use crate::{EbpfLoader, Feature, MapError, testing};
+use crate::{Arch, EbpfLoader, Feature, MapError, testing};
 
 #[test]
 fn arena_without_an_address_is_mapped() {
@@ -98,7 +98,7 @@ fn globals_are_at(start: usize, refusal: &'static str) {
         .collect();
     let start = i32::try_from(start).unwrap();
     assert_eq!(constants, [(2, map, start), (2, map, start + 8)]);
-    assert_eq!(ebpf.requirements().unwrap()["p"].maps, ["m"]);
+    assert_eq!(ebpf.requirements(Arch::X86_64).unwrap()["p"].maps, ["m"]);
     assert_eq!(ebpf.global::<u64>("second").unwrap(), 0x3344);
     ebpf.set_global("first", 0x5566_u64).unwrap();
     assert_eq!(ebpf.global::<u64>("first").unwrap(), 0x5566);

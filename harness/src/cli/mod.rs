@@ -133,6 +133,26 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// clap accepts that, and gives the value to both.
+    #[test]
+    fn no_command_has_an_option_with_the_name_of_a_global_one() {
+        use clap::{Command, CommandFactory as _};
+        fn check(command: &Command, globals: &[&str]) {
+            for own in command.get_arguments().filter(|arg| !arg.is_global_set()) {
+                let name = own.get_long().unwrap_or_default();
+                assert!(!globals.contains(&name), "{}: --{name}", command.get_name());
+            }
+            command
+                .get_subcommands()
+                .for_each(|command| check(command, globals));
+        }
+        let cli = Cli::command();
+        let globals = cli.get_arguments().filter(|arg| arg.is_global_set());
+        let globals: Vec<_> = globals.filter_map(|arg| arg.get_long()).collect();
+        assert!(globals.contains(&"config"));
+        check(&cli, &globals);
+    }
+
     #[test]
     fn lists_are_repeated_or_separated_by_commas() {
         let cli = parse(&[

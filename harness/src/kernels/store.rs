@@ -57,6 +57,17 @@ pub struct Options {
     pub patience: Patience,
 }
 
+impl Options {
+    /// The architectures of kernels whose names have none.
+    pub(crate) fn arches(&self) -> &[Arch] {
+        const HOST: &[Arch] = &[Arch::host()];
+        match self.arch.as_slice() {
+            [] => HOST,
+            arches => arches,
+        }
+    }
+}
+
 /// The known kernels.
 #[derive(Debug)]
 pub struct Kernels {
@@ -114,13 +125,9 @@ impl Kernels {
         request::expand(&self.matrix, &versions, self.arches(), &words)
     }
 
-    /// The architectures of kernels whose names have none.
+    /// See [`Options::arches`].
     pub(super) fn arches(&self) -> &[Arch] {
-        const HOST: &[Arch] = &[Arch::host()];
-        match self.options.arch.as_slice() {
-            [] => HOST,
-            arches => arches,
-        }
+        self.options.arches()
     }
 
     /// The exact versions that are known without the network: locked, cached or built.

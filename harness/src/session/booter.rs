@@ -8,7 +8,7 @@ use fexit::KernelVersion;
 use super::resolve;
 use crate::{
     initramfs::bpf_objects::Programs,
-    kernels::Kernels,
+    kernels::{Arch, Kernels},
     report::{KernelReport, terminal::Board},
     session::plan::Plan,
     session::{
@@ -16,17 +16,19 @@ use crate::{
         kernel_run::{self, Setup, Target},
         options::RunOptions,
     },
-    support::interrupt::Interrupt,
+    support::{error::usage, interrupt::Interrupt},
 };
 
 /// The kernels, from the oldest to the newest.
 pub struct Booter {
     setup: Setup,
     targets: Vec<Target>,
+    arch: Arch,
 }
 
 impl Booter {
-    /// Resolves the named kernels, and reads the user's `own` images. Nothing is downloaded or booted yet.
+    /// Resolves the named kernels, and reads the user's `own` images. Nothing is downloaded or booted yet. Kernels of two
+    /// architectures are a usage error: what works from one release on does not on the other's.
     pub fn new(
         (kernels, names, own): (Kernels, &[String], &[PathBuf]),
         options: &RunOptions,
@@ -39,6 +41,14 @@ impl Booter {
         let mut targets = resolve::resolve(&kernels, &names, board, interrupt)?;
         for image in own {
             targets.push(kernel_run::own(image, None)?);
+        }
+        let mut arches = targets.iter().map(Target::arch);
+        let arch = arches.next().unwrap_or(Arch::host());
+        if arches.any(|other| other != arch) {
+            return Err(usage(
+                "the kernels are of two architectures, and each may have its own minimum: search them one after the \
+                 other, with --arch x86_64 and with --arch arm64",
+            ));
         }
         let plan = Plan {
             planned: Vec::new(),
@@ -58,7 +68,13 @@ impl Booter {
                 &targets,
             )?,
             targets,
+            arch,
         })
+    }
+
+    /// The architecture of the kernels.
+    pub fn arch(&self) -> Arch {
+        self.arch
     }
 
     /// The upstream versions of the kernels; `None` if unknown.

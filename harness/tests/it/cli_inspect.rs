@@ -101,7 +101,7 @@ fn inspect_lists_requirements_and_reasons() {
 
     let page = inspect(&object, &[]).stdout;
     for line in [
-        "earliest kernel for all programs: 5.19",
+        "earliest kernel of x86_64 for all programs: 5.19",
         "    5.19   it calls bpf_get_attach_cookie (kernel commit 2fcc82411e74)",
         "  types     struct file.f_pos (offset)",
         "  target    tcp_congestion_ops.init",

@@ -22,6 +22,8 @@ mod report_schema;
 mod support;
 #[cfg(feature = "vm-tests")]
 mod vm_archives;
+#[cfg(all(feature = "vm-tests", target_arch = "x86_64"))]
+mod vm_arm64;
 #[cfg(feature = "vm-tests")]
 mod vm_control;
 #[cfg(feature = "vm-tests")]

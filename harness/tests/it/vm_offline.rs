@@ -87,3 +87,48 @@ fn functions_shows_where_a_function_went_and_how_its_signature_changed() {
     assert_eq!(function["signatures"][0], signature);
     run(&mut harness(&["functions", "vfs_opne", "--kernel", "7.3"])).one_error(3, &["vfs_open"]);
 }
+
+/// Debian's 6.1 has no FPROBE, and its arm64 kernel no direct calls of ftrace, which came with 6.4; that of 6.12 has these,
+/// and no FPROBE, which arm64 has from 6.14 on. `cargo xtask check` boots both of arm64, and their reports say the same.
+#[test]
+fn inspect_tells_on_which_architecture_a_program_can_be_attached() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = r#"
+        SEC("fexit/vfs_read") int on_read(u64 *ctx) { return 0; }
+        SEC("kprobe.multi/vfs_rea*") int many(void *ctx) { return 0; }
+    "#;
+    let object = compile(dir.path(), "arm64", source).display().to_string();
+    let args = ["inspect", &object, "--json", "--kernel", "6.1,6.12"];
+    let ran = run(harness(&args).args(["--arch", "x86_64,arm64"]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let all: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let (refused, fine) = ("not-attached", "fine");
+    for (number, arch, minimums, verdicts) in [
+        (
+            0,
+            "x86_64",
+            ["5.5", "5.18"],
+            [[fine, fine], [refused, fine]],
+        ),
+        (
+            1,
+            "arm64",
+            ["6.4", "6.14"],
+            [[refused, fine], [refused, refused]],
+        ),
+    ] {
+        let told = &all["objects"][number];
+        assert_eq!(
+            (&told["arch"], &told["minimum"]),
+            (&arch.into(), &minimums[1].into())
+        );
+        for (at, name) in ["on_read", "many"].into_iter().enumerate() {
+            let programs = told["programs"].as_array().unwrap();
+            let program = programs.iter().find(|p| p["name"] == name).unwrap();
+            assert_eq!(program["minimum"], minimums[at], "{arch} {name}");
+            let told = program["kernels"].as_array().unwrap().iter();
+            let told: Vec<_> = told.map(|kernel| kernel["verdict"].clone()).collect();
+            assert_eq!(told, verdicts[at], "{arch} {name}: {program}");
+        }
+    }
+}

@@ -54,11 +54,21 @@ impl Check<'_> {
                 found.push(Missing::new(Effect::Refused, kind, name, reason));
             }
         }
-        found.extend(self.options(compat::options_of_program_type(required.program_type)));
+        let options = compat::options_of_program_type(required.program_type);
+        found.extend(self.options(Effect::Refused, options));
         found
     }
 
-    fn options(&self, options: &[&'static str]) -> Vec<Missing> {
+    /// The options without which programs are not attached to the kernel's functions.
+    pub(super) fn options_to_attach(&self) -> Vec<Missing> {
+        let attach_type = self.required.attach_type.unwrap_or_default();
+        self.options(
+            Effect::NotAttached,
+            compat::options_of_attach_type(attach_type),
+        )
+    }
+
+    fn options(&self, effect: Effect, options: &[&'static str]) -> Vec<Missing> {
         let Some(config) = self.kernel.config else {
             return Vec::new();
         };
@@ -71,7 +81,7 @@ impl Check<'_> {
         let missing = |option: &&str| {
             let reason = "the kernel was built without it";
             let name = format!("CONFIG_{option}");
-            Missing::new(Effect::Refused, MissingKind::Option, name, reason)
+            Missing::new(effect, MissingKind::Option, name, reason)
         };
         unset.map(missing).collect()
     }
@@ -96,10 +106,10 @@ impl Check<'_> {
         })
     }
 
-    /// What no kernel grants.
+    /// What no kernel grants. Of a feature that no release is known to have on its architecture, the kernel's options tell.
     pub(super) fn never(&self) -> Vec<Missing> {
         let all = self.required.requirements.iter();
-        let never = all.filter(|requirement| requirement.minimum.is_none());
+        let never = all.filter(|one| one.minimum.is_none() && one.feature.is_none());
         let missing = |requirement: &Requirement| {
             let reason = format!("no kernel allows that ({})", requirement.source);
             let kind = MissingKind::Helper;
@@ -160,7 +170,7 @@ impl Check<'_> {
                 &reason,
             ));
         }
-        found.extend(self.options(compat::options_of_map_type(name)));
+        found.extend(self.options(Effect::Refused, compat::options_of_map_type(name)));
         found
     }
 }

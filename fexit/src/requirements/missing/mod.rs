@@ -131,12 +131,10 @@ impl Ebpf {
                 || externs.iter().any(|e| e.is_weak),
         };
         let mut found = check.types();
-        found.extend(
-            target
-                .map(|target| self.missing_target(program, target, &check))
-                .transpose()?
-                .flatten(),
-        );
+        if let Some(target) = target {
+            found.extend(self.missing_target(program, target, &check)?);
+            found.extend(check.options_to_attach());
+        }
         found.extend(check.security_modules());
         found.extend(check.helpers());
         found.extend(check.never());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::testing::compile;
-use crate::{Btf, Ebpf, Endianness, KernelFiles};
+use crate::{Arch, Btf, Ebpf, Endianness, KernelFiles};
 
 /// The types of a kernel, from C.
 fn kernel(source: &str) -> Btf {
@@ -27,7 +27,11 @@ const KERNEL: &str = "
 /// Effect, kind and name of what is missing for the program `p`.
 fn missing(source: &str, config: Option<&str>) -> Vec<String> {
     let object = Ebpf::load(&compile(source)).unwrap();
-    let required = object.requirements().unwrap().remove("p").unwrap();
+    let required = object
+        .requirements(Arch::X86_64)
+        .unwrap()
+        .remove("p")
+        .unwrap();
     let (btf, modules) = (kernel(KERNEL), BTreeMap::new());
     let files = KernelFiles {
         btf: &btf,
@@ -164,12 +168,39 @@ fn options_that_the_configuration_does_not_set_are_named() {
     let unset = Some("# CONFIG_NET is not set\nCONFIG_NETDEVICES=y\n");
     assert_eq!(missing(xdp, unset), ["Refused option CONFIG_NET"]);
     let lsm = "SEC(\"lsm/file_open\") int p(u64 *ctx) { return 0; }";
-    let config = |list: &str| format!("CONFIG_BPF_LSM=y\nCONFIG_LSM=\"{list}\"\n");
+    let config = |list: &str| {
+        format!(
+            "CONFIG_BPF_LSM=y\nCONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y\nCONFIG_LSM=\"{list}\"\n"
+        )
+    };
     assert!(missing(lsm, Some(&config("yama,bpf"))).is_empty());
     assert_eq!(
         missing(lsm, Some(&config("yama"))),
         ["NotAttached option CONFIG_LSM"]
     );
+}
+
+#[test]
+fn options_without_which_functions_are_no_targets_prevent_the_attach() {
+    let found = |section: &str, config: &str| {
+        let source = format!("SEC(\"{section}\") int p(u64 *ctx) {{ return 0; }}");
+        missing(&source, Some(&format!("CONFIG_BPF_EVENTS=y\n{config}")))
+    };
+    for (section, option) in [
+        ("fexit/vfs_open", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
+        ("fentry/vfs_open", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
+        ("kprobe.multi/vfs_*", "FPROBE"),
+        ("fexit.multi/vfs_*", "HAVE_SINGLE_FTRACE_DIRECT_OPS"),
+    ] {
+        let lacks = format!("NotAttached option CONFIG_{option}");
+        assert!(found(section, "").contains(&lacks), "{section}");
+        let set = found(section, &format!("CONFIG_{option}=y\n"));
+        assert!(!set.contains(&lacks), "{section}: {set:?}");
+    }
+    // The target is another BPF program, or there is none.
+    for section in ["fexit", "tp_btf/sched_switch", "kprobe/vfs_open"] {
+        assert!(found(section, "").is_empty(), "{section}");
+    }
 }
 
 #[test]
@@ -181,7 +212,11 @@ fn struct_that_the_kernel_lacks_may_be_of_a_module_and_a_missing_member_is_refus
              SEC(\".struct_ops\") struct {name} v = {{ .{member} = (void *)p }};"
         )));
         let object = object.unwrap();
-        let required = object.requirements().unwrap().remove("p").unwrap();
+        let required = object
+            .requirements(Arch::X86_64)
+            .unwrap()
+            .remove("p")
+            .unwrap();
         let types = "struct ops { int (*first)(void); }; struct bpf_struct_ops_ops { struct ops data; } value;
              enum bpf_prog_type { BPF_PROG_TYPE_STRUCT_OPS = 27 } type;";
         let files = KernelFiles {

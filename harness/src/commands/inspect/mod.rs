@@ -4,6 +4,7 @@ mod model;
 mod on_kernels;
 mod text;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
@@ -19,9 +20,15 @@ pub fn run(args: &InspectArgs) -> Result<u8> {
     let objects = objects.collect::<Result<Vec<_>>>()?;
     targets.check(&objects)?;
     let kernels = kernel_files::read(&args.kernels, &args.store)?;
+    // Without kernels, the architecture that they would have.
+    let mut arches: BTreeSet<_> = kernels.iter().map(|kernel| kernel.kernel.arch).collect();
+    if arches.is_empty() {
+        arches.extend(args.store.arches());
+    }
     let mut all = Vec::new();
-    for number in 0..objects.len() {
-        all.push(model::of(&objects, number, &targets, &kernels)?);
+    for (number, arch) in (0..objects.len()).flat_map(|n| arches.iter().map(move |arch| (n, *arch)))
+    {
+        all.push(model::of(&objects, number, &targets, &kernels, arch)?);
     }
     let text = if args.json {
         let mut answer = serde_json::json!({ "inspect_version": 1, "objects": all });

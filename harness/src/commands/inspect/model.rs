@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::on_kernels::{OnKernel, check};
 use crate::commands::kernel_files::Files;
 use crate::initramfs::bpf_objects::{Object, Target, Targets};
+use crate::kernels::Arch;
 use crate::report::program::{OtherProgram, other_programs};
 use crate::support::error::usage;
 
@@ -16,6 +17,8 @@ use crate::support::error::usage;
 #[derive(Debug, Serialize)]
 pub(super) struct ObjectInfo {
     pub(super) path: String,
+    /// The architecture of the kernels that `minimum` and `requirements` are about.
+    pub(super) arch: Arch,
     pub(super) license: String,
     pub(super) programs: Vec<ProgramInfo>,
     pub(super) not_ours: Vec<OtherProgram>,
@@ -98,17 +101,18 @@ pub(super) struct GlobalInfo {
     pub(super) size: usize,
 }
 
-/// Inspects the object with this number.
+/// Inspects the object with this number, for kernels of an architecture.
 pub(super) fn of(
     objects: &[Object],
     number: usize,
     targets: &Targets,
     kernels: &[Files],
+    arch: Arch,
 ) -> Result<ObjectInfo> {
     let object = objects.get(number).context("no such object")?;
     let parsed = &object.parsed;
     let required = parsed
-        .requirements()
+        .requirements(arch.into())
         .map_err(|error| usage(format!("{}: {error}", object.path.display())))?;
     let mut programs = Vec::new();
     let mut minimums = Vec::new();
@@ -125,10 +129,9 @@ pub(super) fn of(
             }),
         };
         let on = kernel_target(required, target.as_ref());
-        let (mut info, minimum) = of_program(program, required, target);
-        let checked = kernels
-            .iter()
-            .map(|kernel| check(kernel, parsed, name, required, on.as_ref()));
+        let (mut info, minimum) = of_program(program, required, target, arch);
+        let of_arch = kernels.iter().filter(|kernel| kernel.kernel.arch == arch);
+        let checked = of_arch.map(|kernel| check(kernel, parsed, name, required, on.as_ref()));
         info.kernels = checked.collect::<Result<_>>()?;
         programs.push(info);
         minimums.push(minimum);
@@ -150,6 +153,7 @@ pub(super) fn of(
     });
     Ok(ObjectInfo {
         path: object.path.display().to_string(),
+        arch,
         license: parsed.license(),
         programs,
         not_ours: other_programs(parsed, |program| !program.is_loadable()),
@@ -159,11 +163,12 @@ pub(super) fn of(
     })
 }
 
-/// Inspects a program, and returns the first kernel that may run it.
+/// Inspects a program, and returns the first kernel of the architecture that may run it.
 fn of_program(
     program: &Program,
     required: &Requirements,
     target: Option<Target>,
+    arch: Arch,
 ) -> (ProgramInfo, Option<KernelVersion>) {
     let helpers = required.helpers.iter().map(|&number| {
         let helper = Helper::by_number(number);
@@ -192,10 +197,11 @@ fn of_program(
         .collect();
     let mut minimum = required.minimum();
     if let Some((feature, what)) = target.as_ref().and_then(|target| target.feature) {
-        minimum = minimum.map(|minimum| minimum.max(feature.minimum()));
+        let of_target = feature.minimum_on(arch.into());
+        minimum = minimum.zip(of_target).map(|(own, target)| own.max(target));
         requirements.push(RequirementInfo {
             what: what.to_owned(),
-            minimum: Some(feature.minimum().to_string()),
+            minimum: of_target.map(|minimum| minimum.to_string()),
             source: format!("feature {feature}"),
         });
     }

@@ -32,9 +32,12 @@ pub(super) fn page(object: &ObjectInfo) -> String {
     };
     line(&mut page, &format!("{}: {license}", object.path));
     let earliest = match (&object.minimum, object.programs.is_empty()) {
-        (Some(minimum), _) => format!("earliest kernel for all programs: {minimum}"),
+        (Some(minimum), _) => format!(
+            "earliest kernel of {} for all programs: {minimum}",
+            object.arch
+        ),
         (None, true) => "it has no program that is loaded here".to_owned(),
-        (None, false) => "no kernel may run all of its programs".to_owned(),
+        (None, false) => format!("no kernel of {} may run all of its programs", object.arch),
     };
     line(&mut page, &earliest);
     rows(&mut page, "", &object.programs, program);

@@ -26,7 +26,7 @@ impl Bisection {
         let required: Vec<_> = programs
             .objects()
             .iter()
-            .map(|object| object.parsed.requirements())
+            .map(|object| object.parsed.requirements(booter.arch().into()))
             .collect::<Result<_, _>>()
             .map_err(|error| usage(error.to_string()))?;
         for planned in programs.planned() {

@@ -211,7 +211,13 @@ impl HostFiles {
                     path.display()
                 ));
             } else if runs {
-                self.add(&path, None)?;
+                match self.add(&path, None) {
+                    // The script may not run it, or the shell may have such a command.
+                    Err(error @ ProgramError::NotExecutable { .. }) => {
+                        self.notes.push(format!("{word} is left out: {error}"));
+                    }
+                    added => added?,
+                }
             }
         }
         Ok(())
@@ -222,16 +228,24 @@ impl HostFiles {
         if !self.seen.insert(path.to_owned()) {
             return Ok(());
         }
-        let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-        if real != self.files.place(path) {
-            self.files
-                .insert(path, Entry::Symlink(name_of(&real)?.to_owned()))?;
+        let added = self.add_unseen(path, by);
+        if added.is_err() {
+            self.seen.remove(path);
         }
+        added
+    }
+
+    fn add_unseen(&mut self, path: &Path, by: Option<&Loaded>) -> Result<(), ProgramError> {
+        let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
         let meta = fs::metadata(&real).map_err(|error| unreadable(&real, error))?;
         let content = self.files.content(&real)?;
         // For a program `$ORIGIN` is the folder of its real path, for a library that of the path where it was found.
         let origin = if by.is_some() { path } else { &real };
         self.add_dependencies(origin, &content, by)?;
+        if real != self.files.place(path) {
+            self.files
+                .insert(path, Entry::Symlink(name_of(&real)?.to_owned()))?;
+        }
         self.files.insert(&real, Entry::File(mode(&meta), content))
     }
 
@@ -250,7 +264,8 @@ impl HostFiles {
             // A program loads it as data.
             Ok(Some(elf)) if elf.is_bpf() => Ok(()),
             Ok(Some(elf)) if !elf.runs_on(self.arch) => Err(refused(format!(
-                "it is for another machine (ELF machine {}) than the VM, which is {}",
+                "it is for another machine (ELF machine {}) than the VM, which is {1}; name a program for {1}, or begin PATH \
+                 with a folder of such programs",
                 elf.machine, self.arch
             ))),
             Ok(Some(elf)) => self.libraries_of(&Loaded::new(path.to_owned(), elf, by)),
@@ -377,5 +392,24 @@ mod tests {
                 "{notes}"
             );
         }
+    }
+
+    #[test]
+    fn refused_program_is_refused_again_and_leaves_nothing() {
+        // This test is a program for this machine.
+        let program = env::current_exe().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("sh");
+        std::os::unix::fs::symlink(&program, &link).unwrap();
+        let other = Arch::ALL.into_iter().find(|arch| *arch != Arch::host());
+        let mut files = HostFiles::new(other.unwrap());
+        for _ in 0..2 {
+            let error = files.program(link.as_os_str()).unwrap_err().to_string();
+            assert!(error.contains("for another machine"), "{error}");
+            assert!(files.is_empty());
+        }
+        HostFiles::new(Arch::host())
+            .program(link.as_os_str())
+            .unwrap();
     }
 }

@@ -80,8 +80,8 @@ impl Inputs {
         let small = base.is_none().then_some(SMALL);
         let fragments = FRAGMENTS.into_iter().chain(small).collect();
         let mut user = Vec::new();
-        for path in &options.config {
-            let text = read("--config", path)?;
+        for path in &options.fragment {
+            let text = read("--fragment", path)?;
             let name = path.display().to_string();
             // The options do not depend on the source, only whether they apply.
             Config::default()
@@ -221,7 +221,7 @@ mod tests {
         let options = [
             BuildOptions::default(),
             BuildOptions {
-                config: vec![path.clone()],
+                fragment: vec![path.clone()],
                 ..BuildOptions::default()
             },
             BuildOptions {
@@ -289,17 +289,17 @@ mod tests {
         for (options, message) in [
             (
                 BuildOptions {
-                    config: vec![path],
+                    fragment: vec![path],
                     ..BuildOptions::default()
                 },
                 "bad.config, line 1",
             ),
             (
                 BuildOptions {
-                    config: vec!["/nothing".into()],
+                    fragment: vec!["/nothing".into()],
                     ..BuildOptions::default()
                 },
-                "--config /nothing",
+                "--fragment /nothing",
             ),
             (
                 BuildOptions {

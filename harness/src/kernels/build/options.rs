@@ -27,7 +27,7 @@ pub struct BuildOptions {
 
     /// Add the options of this config fragment
     #[arg(long, value_name = "FILE")]
-    pub config: Vec<PathBuf>,
+    pub fragment: Vec<PathBuf>,
 
     /// Give this variable to make, as KCFLAGS=-Wno-error
     #[arg(long, value_name = "VAR=VALUE")]

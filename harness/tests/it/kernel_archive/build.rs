@@ -95,7 +95,7 @@ fn each_configuration_is_a_build_with_a_name_of_its_own() {
     job.build(Some("5.5"), &works).unwrap();
     let fragment = job.archive.path("more.config");
     fs::write(&fragment, "CONFIG_MORE=y\n").unwrap();
-    job.options.config = vec![fragment];
+    job.options.fragment = vec![fragment];
     // It does not silently replace the other one.
     let error = job.build(Some("5.5"), &works).unwrap_err();
     assert_eq!(exit_code(&error), 2, "{error:#}");
@@ -124,7 +124,7 @@ fn each_configuration_is_a_build_with_a_name_of_its_own() {
     assert_eq!(all, ["5.5.19-built", "5.5.19-more-built"]);
 
     job.options.again = true;
-    job.options.config = Vec::new();
+    job.options.fragment = Vec::new();
     assert!(!job.build(Some("5.5"), &works).unwrap().was_there);
     let config = get(&job.archive.offline(), "more").unwrap().config.unwrap();
     assert!(!fs::read_to_string(config).unwrap().contains("CONFIG_MORE"));
@@ -215,7 +215,7 @@ fn lost_config_option_is_named() {
     let mut job = Job::new();
     let fragment = job.archive.path("more.config");
     fs::write(&fragment, "CONFIG_DROPPED=y\n").unwrap();
-    job.options.config = vec![fragment];
+    job.options.fragment = vec![fragment];
     let error = job.fails(3, &works);
     assert_contains(
         &error,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fexit::programs::{Program, ProgramError};
-use fexit::{Btf, Ebpf, KernelFiles, KernelVersion, MissingKind};
+use fexit::{Arch, Btf, Ebpf, KernelFiles, KernelVersion, MissingKind};
 
 use crate::objects;
 use crate::scenario::{Context, scenarios};
@@ -145,7 +145,8 @@ fn listed(ebpf: &Ebpf, btf: &Btf) -> Result<BTreeSet<String>> {
         config: None,
     };
     let mut listed = BTreeSet::new();
-    for (name, required) in ebpf.requirements()? {
+    let arch = Arch::current().context("this architecture has no trampolines")?;
+    for (name, required) in ebpf.requirements(arch)? {
         let missing = ebpf.missing(&name, &required, None, &kernel)?;
         let is_type = |kind| matches!(kind, MissingKind::ProgramType | MissingKind::AttachType);
         if !missing.iter().any(|missing| is_type(missing.kind)) {
