@@ -71,7 +71,7 @@ fn linked_alone(
 }
 
 /// A function in the callback's instructions, and where it goes.
-struct Piece {
+struct Part {
     from: usize,
     end: usize,
     to: usize,
@@ -82,7 +82,7 @@ struct Piece {
 /// Appends the functions of `callback` that `program` does not have.
 fn append(program: &mut Function, callback: &Function) {
     let infos = &callback.func_info.func_info;
-    let mut pieces: Vec<Piece> = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
     let mut to = program.instructions.len();
     for (index, info) in infos.iter().enumerate() {
         let from = info.insn_off as usize;
@@ -90,7 +90,7 @@ fn append(program: &mut Function, callback: &Function) {
         let end = next.unwrap_or(callback.instructions.len());
         let known = program.func_info.func_info.iter().skip(1);
         let known = known.clone().find(|known| known.type_id == info.type_id);
-        pieces.push(Piece {
+        parts.push(Part {
             from,
             end,
             to: known.map_or(to, |known| known.insn_off as usize),
@@ -102,28 +102,23 @@ fn append(program: &mut Function, callback: &Function) {
             end.saturating_sub(from)
         };
     }
-    for (piece, info) in pieces
-        .iter()
-        .zip(infos)
-        .filter(|(piece, _)| !piece.is_known)
-    {
-        let Some(instructions) = callback.instructions.get(piece.from..piece.end) else {
+    for (part, info) in parts.iter().zip(infos).filter(|(part, _)| !part.is_known) {
+        let Some(instructions) = callback.instructions.get(part.from..part.end) else {
             continue;
         };
         for (at, insn) in instructions.iter().enumerate() {
-            program.instructions.push(moved(*insn, at, piece, &pieces));
+            program.instructions.push(moved(*insn, at, part, &parts));
         }
         let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         program.func_info.func_info.push(bpf_func_info {
-            insn_off: number(piece.to),
+            insn_off: number(part.to),
             type_id: info.type_id,
         });
         let lines = callback.line_info.line_info.iter();
-        let lines =
-            lines.filter(|line| (piece.from..piece.end).contains(&(line.insn_off as usize)));
+        let lines = lines.filter(|line| (part.from..part.end).contains(&(line.insn_off as usize)));
         program.line_info.line_info.extend(lines.map(|line| {
             let mut line = *line;
-            line.insn_off = number(line.insn_off as usize - piece.from + piece.to);
+            line.insn_off = number(line.insn_off as usize - part.from + part.to);
             line
         }));
     }
@@ -131,16 +126,16 @@ fn append(program: &mut Function, callback: &Function) {
     program.line_info.num_info = u32::try_from(program.line_info.line_info.len()).unwrap_or(0);
 }
 
-/// An instruction of a piece at its new place: calls and addresses of functions are relative.
-fn moved(mut insn: bpf_insn, at: usize, piece: &Piece, pieces: &[Piece]) -> bpf_insn {
+/// An instruction of a part at its new place: calls and addresses of functions are relative.
+fn moved(mut insn: bpf_insn, at: usize, part: &Part, parts: &[Part]) -> bpf_insn {
     let source = insn.src_reg();
     let is_relative = insn.code == CALL && u32::from(source) == BPF_PSEUDO_CALL
         || insn.code == LD_IMM64 && source == PSEUDO_FUNC;
     if is_relative {
-        let callee = (piece.from + at) as i64 + i64::from(insn.imm) + 1;
-        let target = pieces.iter().find(|target| target.from as i64 == callee);
+        let callee = (part.from + at) as i64 + i64::from(insn.imm) + 1;
+        let target = parts.iter().find(|target| target.from as i64 == callee);
         if let Some(target) = target {
-            let distance = target.to as i64 - (piece.to + at) as i64 - 1;
+            let distance = target.to as i64 - (part.to + at) as i64 - 1;
             insn.imm = i32::try_from(distance).unwrap_or(insn.imm);
         }
     }

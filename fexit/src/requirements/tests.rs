@@ -417,39 +417,3 @@ fn struct_ops_exceptions_and_arenas_have_requirements() {
     // What the callback requires, the program does.
     assert_eq!(all["throws"].helpers, [158]);
 }
-
-#[test]
-fn minimums_are_those_of_the_architecture() {
-    let section = |name: &str| format!("SEC(\"{name}\") int p(void *ctx) {{ return 0; }}");
-    let exchange = "SEC(\"xdp\") int p(void *ctx) {
-        u64 old = 0;
-        asm volatile(\".8byte 0x1000001aa0db\" ::: \"memory\");
-        return old;
-    }";
-    let calls = |section: &str| {
-        format!(
-            "extern void bpf_task_acquire(void) SEC(\".ksyms\");
-             SEC(\"{section}\") int p(void *ctx) {{ bpf_task_acquire(); return 0; }}"
-        )
-    };
-    for (source, on_x86_64, on_arm64) in [
-        (section("xdp"), Some("4.8"), Some("4.8")),
-        (section("tp_btf/f"), Some("5.5"), Some("5.5")),
-        (section("fexit/f"), Some("5.5"), Some("6.4")),
-        (section("fexit.s/f"), Some("5.10"), Some("6.4")),
-        (section("lsm/f"), Some("5.7"), Some("6.4")),
-        (section("fsession/f"), Some("7.0"), Some("7.0")),
-        (section("fexit.multi/f*"), Some("7.2"), None),
-        (section("kprobe.multi/f*"), Some("5.18"), Some("6.14")),
-        (exchange.to_owned(), Some("5.12"), Some("5.18")),
-        (calls("xdp"), Some("5.13"), Some("5.18")),
-    ] {
-        let object = Ebpf::load(&compile(&source)).unwrap();
-        let minimum = |arch| {
-            let minimum = object.requirements(arch).unwrap()["p"].minimum();
-            minimum.map(|minimum| minimum.to_string())
-        };
-        assert_eq!(minimum(Arch::X86_64).as_deref(), on_x86_64, "{source}");
-        assert_eq!(minimum(Arch::Arm64).as_deref(), on_arm64, "{source}");
-    }
-}

@@ -199,28 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn old_option_names_are_hidden_aliases() {
-        let options = |more: &[&str]| {
-            parse(&[&["--kernel", "all"], more].concat())
-                .unwrap()
-                .run
-                .options
-        };
-        let (old, new) = (
-            ["--silence", "9", "--in-turn"],
-            ["--idle-timeout", "9", "--serial"],
-        );
-        assert_eq!(options(&old), options(&new));
-        assert_ne!(options(&old), RunOptions::default());
-    }
-
-    #[test]
     fn out_of_range_numbers_are_refused() {
         for bad in [
             ["--timeout", "0"],
             ["--timeout", "1e3"],
             ["--timeout", "86401"],
-            ["--silence", "0"],
             ["--idle-timeout", "0"],
             ["--jobs", "0"],
         ] {

@@ -22,7 +22,7 @@ pub struct RunOptions {
     pub timeout: Duration,
 
     /// End a VM that has printed nothing for this long [default: 120, or a minute more than the slowest scenario may take]
-    #[arg(long, alias = "silence", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub idle_timeout: Option<Duration>,
 
     /// CPU accelerator of the VM; auto uses KVM if it works
@@ -39,7 +39,7 @@ pub struct RunOptions {
     pub icount: bool,
 
     /// Run the scenarios of a kernel one after the other instead of in parallel, to measure how long each takes
-    #[arg(long, alias = "in-turn")]
+    #[arg(long)]
     pub serial: bool,
 
     /// Run this many VMs at once [default: by cores and free memory]

@@ -122,8 +122,13 @@ fn locate(machine: &Machine, named: Option<OsString>, path: Option<&OsStr>) -> R
         ..
     } = machine;
     match named.filter(|named| !named.is_empty()) {
-        Some(named) => Ok(named.into()),
-        None => on_path(program, path).with_context(|| {
+        // A path. What is known of a QEMU, its templates too, is kept by its path.
+        Some(named) if named.to_string_lossy().contains('/') => Ok(named.into()),
+        Some(named) => on_path(&named, path).with_context(|| {
+            let named = named.display();
+            format!("{named}, which the environment variable {variable} names, is not on PATH")
+        }),
+        None => on_path(program.as_ref(), path).with_context(|| {
             format!(
                 "{program} is not on PATH: install it (Debian and Ubuntu: `apt-get install {package}`), \
                  or name one in the environment variable {variable}"
@@ -132,7 +137,7 @@ fn locate(machine: &Machine, named: Option<OsString>, path: Option<&OsStr>) -> R
     }
 }
 
-fn on_path(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+fn on_path(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
     env::split_paths(path?)
         .map(|dir| dir.join(program))
         .find(|file| {
@@ -192,13 +197,15 @@ mod tests {
         let [plain, program] = dirs.each_ref().map(|dir| dir.path().join("qemu"));
         let path = env::join_paths(dirs.iter().map(tempfile::TempDir::path)).unwrap();
         std::fs::write(&plain, "").unwrap();
-        assert_eq!(on_path("qemu", Some(&path)), None);
+        let machine = Machine::of(Arch::X86_64);
+        let found = |path| locate(machine, Some("qemu".into()), path).ok();
+        assert_eq!(found(Some(&path)), None);
         std::fs::create_dir(&program).unwrap();
-        assert_eq!(on_path("qemu", Some(&path)), None);
+        assert_eq!(found(Some(&path)), None);
         std::fs::remove_dir(&program).unwrap();
         std::fs::copy("/bin/true", &program).unwrap();
-        assert_eq!(on_path("qemu", Some(&path)), Some(program));
-        assert_eq!(on_path("qemu", None), None);
+        assert_eq!(found(Some(&path)), Some(program));
+        assert_eq!(found(None), None);
     }
 
     #[test]
@@ -213,6 +220,13 @@ mod tests {
                 .to_string();
             assert!(
                 error.contains(package) && error.ends_with(variable),
+                "{error}"
+            );
+            let error = locate(machine, Some("no-such-qemu".into()), Some("/bin".as_ref()))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("no-such-qemu") && error.contains(variable),
                 "{error}"
             );
             assert_eq!(

@@ -50,12 +50,12 @@ const SOURCE: &str = r#"
 fn inspect_lists_requirements_and_reasons() {
     let dir = tempfile::tempdir().unwrap();
     let object = compile(dir.path(), "wants", SOURCE);
-    let facts = json(&object);
+    let info = json(&object);
     assert_eq!(
-        (&facts["license"], &facts["minimum"]),
+        (&info["license"], &info["minimum"]),
         (&"GPL".into(), &"5.19".into())
     );
-    let programs = facts["programs"].as_array().unwrap();
+    let programs = info["programs"].as_array().unwrap();
     let program = |name: &str| programs.iter().find(|p| p["name"] == name).unwrap();
     let on_read = program("on_read");
     assert_eq!(on_read["target"], "vfs_read");
@@ -85,9 +85,9 @@ fn inspect_lists_requirements_and_reasons() {
         (&on_init["target"], &on_init["minimum"]),
         (&"tcp_congestion_ops.init".into(), &"5.6".into())
     );
-    assert_eq!(facts["not_ours"][0]["kind"], "freplace");
-    assert_eq!(facts["not_ours"][1], Value::Null);
-    let counts = facts["maps"]
+    assert_eq!(info["not_ours"][0]["kind"], "freplace");
+    assert_eq!(info["not_ours"][1], Value::Null);
+    let counts = info["maps"]
         .as_array()
         .unwrap()
         .iter()
@@ -97,7 +97,7 @@ fn inspect_lists_requirements_and_reasons() {
         (&counts["type"], &counts["max_entries"]),
         (&"hash".into(), &1024.into())
     );
-    assert_eq!(facts["globals"][0]["name"], "hits");
+    assert_eq!(info["globals"][0]["name"], "hits");
 
     let page = inspect(&object, &[]).stdout;
     for line in [
@@ -132,8 +132,8 @@ fn inspect_reads_objects_of_other_toolchains() {
         }
         char _license[] SEC("license") = "GPL";
     "#;
-    let facts = json(&clang(dir.path(), "bare", bare, &["-O2", "-x", "c"]));
-    let program = &facts["programs"][0];
+    let info = json(&clang(dir.path(), "bare", bare, &["-O2", "-x", "c"]));
+    let program = &info["programs"][0];
     assert_eq!(program["maps"], serde_json::json!(["COUNTS"]));
     let helpers: Vec<_> = program["helpers"]
         .as_array()

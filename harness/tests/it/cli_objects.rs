@@ -157,8 +157,8 @@ fn ambiguous_target_program_is_refused() {
     let inspect = |args: &[&str]| {
         let ran = run(harness(&["inspect", "--json"]).args(args));
         assert_eq!(ran.status, 0, "{}", ran.stderr);
-        let facts: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-        let program = facts["objects"][0]["programs"].as_array().unwrap();
+        let info: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let program = info["objects"][0]["programs"].as_array().unwrap();
         let found = program.iter().find(|p| p["name"] == "on_exit").unwrap();
         (found["target"].clone(), found["minimum"].clone())
     };

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100)]
     boots: usize,
     /// Run the full set of scenarios instead of four, in the modes `vm` and `all`
-    #[arg(long, alias = "all-scenarios")]
+    #[arg(long)]
     full: bool,
     /// The VMs' virtual CPUs [default: that of the harness]
     #[arg(long)]

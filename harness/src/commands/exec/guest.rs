@@ -2,36 +2,29 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use protocol::{
-    event::{Event, Exit},
-    job::{self, Job, Work},
-};
+use protocol::job::{self, Job, Work};
 
 use super::{
     gdb::Symbols,
+    listener::Listener,
     out::{self, Copies, Copy},
     ran::Ran,
-    relay::{self, Channels, Relay},
-    terminal::Raw,
+    relay::Channels,
 };
 use crate::{
     cli::exec::VmArgs,
     initramfs::{cpio, guest as built_in, host_files::HostFiles, kernel_config},
     kernels::{Arch, Kernel, Kernels, files::modules, sources::local},
-    report::terminal::{Board, Line},
+    report::terminal::Board,
     session::fast_boot::Boot,
     support::{
         error::usage,
         interrupt::{Interrupt, TICK},
-        sanitize::one_line,
     },
     vm::{
         self, Config, Ending, Limits, Qemu, Streams, Templates, Vm, VmEvent,
@@ -298,16 +291,8 @@ impl<'a> Guest<'a> {
         let vm = Vm::start(qemu, &config)?;
         line.detail(vm.command_line());
         started();
-        let mut listener = Listener {
-            has_terminal: matches!(self.streams, job::Streams::Terminal(_)),
-            line: Some(line),
-            files: Some(Copies::new(&self.out)),
-            exit: None,
-            relay: None,
-            ends: Some(channels.ours()),
-            raw: None,
-            left: Arc::default(),
-        };
+        let files = Copies::new(&self.out);
+        let mut listener = Listener::new(self.streams, line, channels.ours(), files);
         let finished = vm.run(interrupt.stop(), &mut |event: VmEvent| {
             listener.take(event, interrupt);
         })?;
@@ -334,50 +319,6 @@ impl<'a> Guest<'a> {
             output,
             not_copied,
         })
-    }
-}
-
-/// Handles the events of the VM.
-struct Listener {
-    has_terminal: bool,
-    /// `None` after the program has started, which then owns the terminal.
-    line: Option<Line>,
-    /// Until the program has started, as the ends.
-    files: Option<Copies>,
-    exit: Option<Exit>,
-    relay: Option<Relay>,
-    ends: Option<relay::Ends>,
-    raw: Option<Raw>,
-    left: Arc<AtomicBool>,
-}
-
-impl Listener {
-    fn take(&mut self, event: VmEvent, interrupt: &Interrupt) {
-        match event {
-            VmEvent::Guest(Event::Running) => {
-                self.line = None;
-                if self.has_terminal {
-                    // The shell works without it, but not with all keys.
-                    self.raw = Raw::enter()
-                        .inspect_err(|error| eprintln!("harness: {error:#}"))
-                        .ok();
-                }
-                if let (Some(ends), Some(files)) = (self.ends.take(), self.files.take()) {
-                    let left = self.has_terminal.then(|| Arc::clone(&self.left));
-                    self.relay = Some(Relay::start(ends, files, interrupt.stop(), left));
-                }
-            }
-            VmEvent::Guest(Event::Exited { how, .. }) => self.exit = Some(how),
-            VmEvent::Guest(Event::Warning { message } | Event::CannotGoOn { message }) => {
-                eprintln!("harness: {}", one_line(&message));
-            }
-            VmEvent::Console(text) => {
-                if let Some(line) = &self.line {
-                    line.detail(&text);
-                }
-            }
-            _ => {}
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod environment;
 mod gdb;
 mod guest;
+mod listener;
 mod out;
 mod ran;
 mod relay;

@@ -121,7 +121,7 @@ fn on_x86_64_a_refusal_of_fexit_does_not_excuse_one_that_btf_contradicts() {
         assert_eq!(cookie.verdict, ScenarioVerdict::NotOk, "{error}");
         assert!(error.contains(part), "{error}");
     }
-    // Only fexit stands for all others.
+    // A refusal that names fexit excuses any other feature, since all need it; one of another feature does not.
     for (named, verdict) in [
         ("fexit", ScenarioVerdict::Ok),
         ("fentry", ScenarioVerdict::NotOk),
