@@ -28,7 +28,7 @@ pub struct Booter {
 
 impl Booter {
     /// Resolves the named kernels, and reads the user's `own` images. Nothing is downloaded or booted yet. Kernels of two
-    /// architectures are a usage error: what works from one release on does not on the other's.
+    /// architectures are a usage error, since a program may have a minimum on each.
     pub fn new(
         (kernels, names, own): (Kernels, &[String], &[PathBuf]),
         options: &RunOptions,

@@ -126,7 +126,9 @@ fn locate(machine: &Machine, named: Option<OsString>, path: Option<&OsStr>) -> R
         Some(named) if named.to_string_lossy().contains('/') => Ok(named.into()),
         Some(named) => on_path(&named, path).with_context(|| {
             let named = named.display();
-            format!("{named}, which the environment variable {variable} names, is not on PATH")
+            format!(
+                "{named}, which the environment variable {variable} names, is not on PATH: set it to the path of a QEMU"
+            )
         }),
         None => on_path(program.as_ref(), path).with_context(|| {
             format!(
