@@ -38,3 +38,10 @@ pub(super) const MAP_TYPES: [(&str, (u16, u16), &str); 34] = [
     ("arena", (6, 9), "317460317a02"),
     ("insn_array", (6, 19), "b4ce5923e780"),
 ];
+
+/// Map types that `enum bpf_map_type` may have although the kernel was built without them, and a function of each. A kernel
+/// without `CONFIG_BPF_LSM` lacks them (the second up to 5.12), and Enterprise Linux 8 the second.
+pub(super) const FUNCTIONS: [(&str, &str); 2] = [
+    ("inode_storage", "inode_storage_map_alloc"),
+    ("task_storage", "task_storage_map_alloc"),
+];

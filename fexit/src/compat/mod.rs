@@ -137,6 +137,12 @@ pub(crate) fn map_type(number: u32) -> Option<(&'static str, Since)> {
     Some((name, (version(release), commit)))
 }
 
+/// A function that each kernel with this map type has, if the enum with the type does not tell.
+pub(crate) fn function_of_map_type(name: &str) -> Option<&'static str> {
+    let mut rows = map_types::FUNCTIONS.iter();
+    rows.find(|row| row.0 == name).map(|row| row.1)
+}
+
 fn version((major, minor): (u16, u16)) -> KernelVersion {
     KernelVersion::new(major, minor, 0)
 }

@@ -63,7 +63,8 @@ pub enum MapError {
 
     /// The running kernel lacks the map's type.
     #[error(
-        "map `{name}` is of type {kind}, which exists from Linux {minimum} on; this is {running}"
+        "map `{name}` is of type {kind}, {}",
+        crate::maps::why_missing(kind, *minimum, *running)
     )]
     UnsupportedType {
         /// The map.

@@ -1,6 +1,7 @@
 //! `harness kernels build`: a kernel for which no distribution has packages with fexit.
 
 use anyhow::{Context as _, Result, bail};
+use protocol::event::Outcome;
 
 use crate::{
     cli::build::BuildArgs,
@@ -16,7 +17,8 @@ use crate::{
     support::interrupt::Interrupt,
 };
 
-/// The scenarios that a new kernel must pass: fexit loads, attaches and fires, or is refused below its minimum.
+/// The scenarios that test a new kernel: fexit loads, attaches and fires, or is refused below its minimum. Modules need not
+/// have BTF.
 const PROOF: [&str; 3] = [
     "filename_lookup",
     "arguments_and_return_value",
@@ -98,31 +100,49 @@ fn prove(
     judge(&report)
 }
 
-/// The scenarios with their outcomes; an error if one is not ok.
+/// The scenarios with their outcomes; an error if one is not ok, unless it was skipped.
 fn judge(report: &KernelReport) -> Result<Vec<String>> {
-    if report.verdict == KernelVerdict::Ok
-        && report
-            .scenarios
-            .iter()
-            .all(|scenario| scenario.verdict == ScenarioVerdict::Ok)
-    {
-        let outcome = |scenario: &ScenarioReport| {
-            format!("{} {}", scenario.id, outcome_name(scenario.outcome))
-        };
+    let outcome =
+        |scenario: &ScenarioReport| format!("{} {}", scenario.id, outcome_name(scenario.outcome));
+    let is_wrong = |scenario: &&ScenarioReport| {
+        scenario.verdict != ScenarioVerdict::Ok && scenario.outcome != Outcome::Skipped
+    };
+    let mut wrong = report.scenarios.iter().filter(is_wrong).peekable();
+    if report.verdict == KernelVerdict::Ok && wrong.peek().is_none() {
         return Ok(report.scenarios.iter().map(outcome).collect());
     }
-    let wrong = report
-        .scenarios
-        .iter()
-        .filter(|scenario| scenario.verdict != ScenarioVerdict::Ok)
-        .map(|scenario| {
-            let why = scenario.error.as_deref().unwrap_or("no reason given");
-            format!("{}: {why}", scenario.id)
-        });
+    let wrong = wrong.map(|scenario| {
+        let why = scenario.error.as_deref().unwrap_or("no reason given");
+        format!("{}: {why}", scenario.id)
+    });
     let wrong: Vec<_> = report.error.iter().cloned().chain(wrong).collect();
     bail!(
         "fexit neither works nor is correctly refused: {}\nthe last lines of the console:\n{}",
         wrong.join("; "),
         report.console_tail.join("\n")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::report;
+
+    #[test]
+    fn kernel_whose_modules_have_no_btf_is_proven_by_the_other_scenarios() {
+        let judged = |outcomes: [Outcome; 2]| {
+            let [attach, module] = outcomes;
+            let report = report(&[("filename_lookup", attach), ("module_target", module)]);
+            judge(&report.kernels[0])
+        };
+        use Outcome::{Failed, Passed, Skipped, Unsupported};
+        assert_eq!(
+            judged([Passed, Skipped]).unwrap(),
+            ["filename_lookup passed", "module_target skipped"]
+        );
+        for outcomes in [[Skipped, Skipped], [Passed, Failed], [Passed, Unsupported]] {
+            let error = judged(outcomes).unwrap_err().to_string();
+            assert!(error.contains("neither works nor"), "{outcomes:?}: {error}");
+        }
+    }
 }

@@ -143,6 +143,9 @@ pub struct Build {
     pub linker: String,
     /// As `v1.24`.
     pub pahole: String,
+    /// The vendor whose tree it is, as `el9.6`; none if no known vendor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
     /// The configuration that it started from, if not the kernel's defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_config: Option<String>,
@@ -219,7 +222,7 @@ impl Source {
             Kind::Rpm => Tree::Vendor,
             Kind::UbuntuMainline => Tree::Mainline,
             Kind::Built if self.name == KERNEL_ORG => Tree::Mainline,
-            // The release of a build has the name of the vendor: `5.14.0-el9.6-built`.
+            Kind::Built if self.build.as_ref().is_some_and(|b| b.vendor.is_some()) => Tree::Vendor,
             Kind::Built
             | Kind::Debian
             | Kind::DebianSnapshot

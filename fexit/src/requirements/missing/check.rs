@@ -6,6 +6,7 @@ use super::{Effect, KernelFiles, Missing, MissingKind};
 use crate::btf::BtfError;
 use crate::compat::{self, Helper};
 use crate::elf::externs::Extern;
+use crate::maps::missing_code;
 use crate::requirements::{Requirement, Requirements};
 
 pub(super) struct Check<'a> {
@@ -160,9 +161,14 @@ impl Check<'_> {
         let value = format!("BPF_MAP_TYPE_{}", name.to_ascii_uppercase());
         // The enum keeps the old names of types that were renamed (6.2 and 6.6).
         let mut found = Vec::new();
-        if self.lacks("bpf_map_type", &value) {
-            let reason =
-                format!("enum bpf_map_type has no such value; it is the type of the map {map}");
+        let why = if self.lacks("bpf_map_type", &value) {
+            Some("enum bpf_map_type has no such value".to_owned())
+        } else {
+            let function = missing_code(name, self.kernel.btf);
+            function.map(|function| format!("the kernel lists it, and has no {function}"))
+        };
+        if let Some(why) = why {
+            let reason = format!("{why}; it is the type of the map {map}");
             found.push(Missing::new(
                 Effect::Refused,
                 MissingKind::MapType,

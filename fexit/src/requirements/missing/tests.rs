@@ -16,7 +16,7 @@ const KERNEL: &str = "
     enum bpf_prog_type { BPF_PROG_TYPE_KPROBE = 2, BPF_PROG_TYPE_XDP = 6, BPF_PROG_TYPE_RAW_TRACEPOINT = 17, BPF_PROG_TYPE_TRACING = 26, BPF_PROG_TYPE_LSM };
     enum bpf_attach_type { BPF_TRACE_FENTRY = 24, BPF_TRACE_FEXIT, BPF_LSM_MAC = 27, BPF_TRACE_RAW_TP = 23 };
     enum bpf_func_id { BPF_FUNC_map_lookup_elem = 1, BPF_FUNC_ktime_get_ns = 5 };
-    enum bpf_map_type { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
+    enum bpf_map_type { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_TASK_STORAGE = 29 };
     struct task { int pid; };
     typedef void (*btf_trace_sched_switch)(void *, int);
     enum bpf_prog_type a; enum bpf_attach_type b; enum bpf_func_id c; enum bpf_map_type d; btf_trace_sched_switch e;
@@ -105,12 +105,20 @@ fn helpers_maps_and_kfuncs_that_are_missing_are_named() {
     };
     assert!(missing(&calls(5), None).is_empty());
     assert_eq!(missing(&calls(181), None), ["Refused helper bpf_loop"]);
-    let ring = "struct { int (*type)[27]; int (*max_entries)[4096]; } ring SEC(\".maps\");
-        SEC(\"xdp\") int p(void *ctx) { return ((long (*)(void *, void *))1)(&ring, ctx) != 0; }";
-    assert_eq!(
-        missing(ring, None),
-        ["Refused map-type BPF_MAP_TYPE_RINGBUF"]
-    );
+    let map = |number: u32| {
+        format!(
+            "struct {{ int (*type)[{number}]; int (*max_entries)[4096]; }} map SEC(\".maps\");
+             SEC(\"xdp\") int p(void *ctx) {{ return ((long (*)(void *, void *))1)(&map, ctx) != 0; }}"
+        )
+    };
+    for (number, expected) in [
+        (27, "Refused map-type BPF_MAP_TYPE_RINGBUF"),
+        // The enum has it, and the kernel no code for it.
+        (29, "Refused map-type BPF_MAP_TYPE_TASK_STORAGE"),
+    ] {
+        assert_eq!(missing(&map(number), None), [expected]);
+    }
+    assert!(missing(&map(1), None).is_empty());
     let kfunc = |name: &str, weak: &str| {
         format!(
             "extern void {name}(void) {weak} SEC(\".ksyms\");

@@ -13,7 +13,7 @@ use super::make::Make;
 use super::names::Names;
 use super::origin::Origin;
 use super::workarounds::{self, Workaround};
-use super::{tools, tree};
+use super::{tools, tree, vendor};
 use crate::kernels::cache::{Lookup, write_atomically};
 use crate::kernels::files::manifest::{self, Record};
 use crate::kernels::source::{Build, Kind, Resolved, Source};
@@ -75,6 +75,7 @@ impl<'a> BuildContext<'a> {
             compiler: tools.compiler.clone(),
             linker: tools.linker.clone(),
             pahole: tools.pahole.clone(),
+            vendor: vendor::tag(tree)?,
             base_config: base_config.map(|path| path.display().to_string()),
             make,
             pahole_flags: flags.into_iter().map(str::to_owned).collect(),

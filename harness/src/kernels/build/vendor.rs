@@ -43,6 +43,12 @@ pub(super) fn config(dir: &Path) -> Result<PathBuf> {
             "--base-config vendor: {name} is not the tree of a vendor that vendors.toml has: {advice}"
         )));
     };
+    if vendor.configs.is_empty() {
+        return Err(usage(format!(
+            "--base-config vendor: trees of {} have no complete configuration: {advice}",
+            vendor.tag
+        )));
+    }
     let mut found = Vec::new();
     for pattern in &vendor.configs {
         let pattern = format!("{}/{pattern}", glob::Pattern::escape(&name.to_string()));

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     /// A source that is old, or wrong, in each place where a workaround looks.
-    const OLD: [(&str, &str); 9] = [
+    const OLD: [(&str, &str); 16] = [
         (
             "arch/x86/kernel/smpboot.c",
             "\tboot_init_stack_canary();\n\tcpu_startup_entry(CPUHP_AP_ONLINE_IDLE);\n",
@@ -159,6 +159,35 @@ mod tests {
             "\tif (!ret && !size)\n\t\tret = realloc(ptr, 1);\n",
         ),
         ("include/uapi/linux/btf.h", "#define BTF_KIND_DATASEC 15\n"),
+        (
+            "include/linux/kernel.h",
+            "#ifdef CONFIG_RHEL_DIFFERENCES\nvoid mark_hardware_unmaintained(const char *name);\n#endif\n",
+        ),
+        (
+            "Kconfig",
+            "config RH_KABI_SIZE_ALIGN_CHECKS\n\tbool \"checks\"\n",
+        ),
+        (
+            "arch/x86/include/asm/paravirt.h",
+            "static inline void paravirt_set_cap(void)\n{\n}\n#endif\n#endif /* __ASSEMBLY__ */\n\
+             #endif /* !CONFIG_PARAVIRT */\n",
+        ),
+        (
+            "kernel/locking/qspinlock.c",
+            "\t\t     (sizeof(struct pv_mmu_ops)  != 384) ||\n",
+        ),
+        (
+            "tools/objtool/check.c",
+            "\t\trela->sym->return_thunk = true;\n",
+        ),
+        (
+            "arch/x86/kernel/sev.c",
+            "#include <linux/mm.h>\n\tdesc = kmalloc(sizeof(*desc), GFP_KERNEL_ACCOUNT);\n",
+        ),
+        (
+            "arch/x86/boot/header.S",
+            "\t.macro\t\t__handover_offset\n#if !defined(CONFIG_X86_64)\n",
+        ),
     ];
 
     fn names(files: &[(&str, &str)]) -> Vec<String> {
@@ -222,6 +251,38 @@ mod tests {
                 "\tBTF_KIND_DECL_TAG\t= 17,\n\tBTF_KIND_TYPE_TAG\t= 18,\n\tBTF_KIND_ENUM64\t\t= 19,\n",
                 &["enum64", "decl-tag", "type-tag"],
             ),
+            (
+                "include/linux/kernel.h",
+                "void mark_hardware_unmaintained(const char *name);\n#else\n\
+                 static inline void mark_hardware_unmaintained(const char *name) { }\n",
+                &["rhel-differences"],
+            ),
+            (
+                "arch/x86/include/asm/paravirt.h",
+                "static inline void paravirt_set_cap(void)\n{\n}\n#endif\n#endif /* __ASSEMBLY__ */\n",
+                &["paravirt-spinlocks"],
+            ),
+            (
+                "kernel/locking/qspinlock.c",
+                "bool nopvspin __initdata;\n",
+                &["paravirt-sizes"],
+            ),
+            (
+                "tools/objtool/check.c",
+                "\t\tif (elf_add_reloc_to_insn(file->elf, sec, insn->sec))\n",
+                &["rethunk"],
+            ),
+            (
+                "arch/x86/kernel/sev.c",
+                "#include <linux/slab.h>\n\tdesc = kmalloc(sizeof(*desc), GFP_KERNEL_ACCOUNT);\n",
+                &["sev-slab"],
+            ),
+            (
+                "arch/x86/boot/header.S",
+                "\t.macro\t\t__handover_offset\n#ifndef CONFIG_EFI_HANDOVER_PROTOCOL\n",
+                &["efi-stub"],
+            ),
+            ("Kconfig", "source \"Kconfig.redhat\"\n", &["kabi-sizes"]),
         ] {
             let files = OLD.map(|(path, old)| (path, if path == fixed { text } else { old }));
             let names = names(&files);

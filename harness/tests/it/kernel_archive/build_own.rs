@@ -137,6 +137,41 @@ fn vendors_tree_is_named_and_its_configuration_is_the_base() {
 }
 
 #[test]
+fn what_a_tree_contains_makes_it_a_vendors_whatever_its_name() {
+    let mut job = Job::new();
+    let source = tree(&job.archive.path("own"));
+    job.options.source = Some(source.clone());
+    job.options.name = Some("plain".to_owned());
+    let kernel = job.build(None, &works).unwrap().kernel;
+    assert_eq!(kernel.source.tree(&kernel.release), Tree::Mainline);
+
+    fs::create_dir(source.join("debian.master")).unwrap();
+    fs::write(
+        source.join("debian.master/changelog"),
+        "linux (5.5.0-6.7)\n",
+    )
+    .unwrap();
+    job.options.name = Some("mine".to_owned());
+    let kernel = job.build(None, &works).unwrap().kernel;
+    assert_eq!(kernel.release, "5.5.19-mine-built");
+    let cached = get(&job.archive.offline(), "mine").unwrap();
+    for kernel in [&kernel, &cached] {
+        assert_eq!(kernel.source.tree(&kernel.release), Tree::Vendor);
+        let build = kernel.source.build.as_ref().unwrap();
+        assert_eq!(build.vendor.as_deref(), Some("ubuntu"));
+    }
+
+    job.options.base_config = Some("vendor".into());
+    job.options.again = true;
+    let error = job.build(None, &works).unwrap_err();
+    assert_eq!(exit_code(&error), 2, "{error:#}");
+    assert_contains(
+        &error.to_string(),
+        &["no complete configuration", "--base-config FILE"],
+    );
+}
+
+#[test]
 fn version_that_kernels_toml_lacks_is_built_from_own_source() {
     let mut job = Job::new();
     let source = tree(&job.archive.path("own"));

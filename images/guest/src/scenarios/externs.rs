@@ -9,7 +9,7 @@ use fexit::{Btf, Ebpf, EbpfLoader, Feature, KernelVersion};
 use memchr::memmem;
 
 use super::counter::look_up;
-use super::fixture::{fexit, start, stop};
+use super::fixture::{fexit, need_module, start, stop};
 use super::symbols::Symbols;
 use crate::objects;
 use crate::scenario::{Context, scenarios, skip, syscall};
@@ -172,10 +172,7 @@ fn ksyms(_: &mut Context) -> Result<()> {
 fn module_kfunc(_: &mut Context) -> Result<()> {
     let btf = Btf::from_sys_fs()?;
     Feature::ModuleTarget.require(&btf)?;
-    let loaded = fs::read_to_string("/proc/modules")?;
-    if !loaded.lines().any(|line| line.starts_with("nf_conntrack ")) {
-        return Err(skip("module nf_conntrack is not loaded"));
-    }
+    need_module("nf_conntrack", &btf)?;
     let is_there = Symbols::read()?.is_in_module("bpf_xdp_ct_lookup", "nf_conntrack");
     let mut ebpf = Ebpf::load(objects::MODULE_KFUNC)?;
     let program = ebpf.program_mut("module_kfunc").context("no program")?;

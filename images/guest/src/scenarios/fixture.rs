@@ -5,7 +5,9 @@ use std::process;
 
 use anyhow::{Context as _, Result, ensure};
 use fexit::programs::{FExit, Target};
-use fexit::{Btf, Ebpf, Map};
+use fexit::{Btf, Ebpf, Feature, Map};
+
+use crate::scenario::skip;
 
 /// Loads and attaches `program` of `object` to the target of its section. It counts nothing before [`start`].
 pub(super) fn attached(object: &[u8], program: &str) -> Result<Ebpf> {
@@ -33,6 +35,23 @@ pub(super) fn fexit<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut FEx
         .program_mut(program)
         .with_context(|| format!("no program `{program}`"))?;
     Ok(program.try_into()?)
+}
+
+/// Skips a scenario if its module is not loaded, or if this kernel could use the BTF of modules and has none.
+pub(super) fn need_module(name: &str, btf: &Btf) -> Result<()> {
+    let loaded = fs::read_to_string("/proc/modules")?;
+    let is_it = |line: &str| line.split(' ').next() == Some(name);
+    if !loaded.lines().any(is_it) {
+        return Err(skip(format!("module {name} is not loaded")));
+    }
+    let has_btf = |dir: fs::ReadDir| dir.flatten().any(|file| file.file_name() != "vmlinux");
+    let has_btf = || fs::read_dir("/sys/kernel/btf").is_ok_and(has_btf);
+    if Feature::ModuleTarget.is_in(btf) == Some(true) && !has_btf() {
+        return Err(skip(
+            "this kernel has no BTF of modules: it was built without CONFIG_DEBUG_INFO_BTF_MODULES",
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn map<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Map> {

@@ -35,16 +35,19 @@ fn map_types(context: &mut Context) -> Result<()> {
                 created += 1;
                 context.has(&format!("maps of type {name}"), first);
             }
-            Err(MapError::UnsupportedType {
-                kind,
-                minimum,
-                running,
-                ..
-            }) => {
-                let right = kind == name && minimum == first && running < first;
+            Err(
+                error @ MapError::UnsupportedType {
+                    kind,
+                    minimum,
+                    running,
+                    ..
+                },
+            ) => {
+                let right = kind == name && minimum == first;
+                let is_explained = running < first || error.to_string().contains("CONFIG_");
                 ensure!(
-                    right,
-                    "{kind} is refused on {running}, with {minimum} as its first"
+                    right && is_explained,
+                    "{kind} is refused on {running}: {error}"
                 );
             }
             Err(other) => anyhow::bail!("{name}, from {first} on, gave {other:?}"),

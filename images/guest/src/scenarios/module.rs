@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process;
 
 use anyhow::{Result, ensure};
@@ -11,9 +10,9 @@ use fexit::programs::{ProgramError, Target};
 use fexit::{Btf, BtfError, Ebpf};
 
 use super::counter::expect_error;
-use super::fixture::{closed_on_exec, fexit, start, stop};
+use super::fixture::{closed_on_exec, fexit, need_module, start, stop};
 use crate::objects;
-use crate::scenario::{Context, scenarios, skip};
+use crate::scenario::{Context, scenarios};
 use crate::sys::close_stdin;
 
 scenarios! {
@@ -29,17 +28,9 @@ scenarios! {
 
 const DEVICE: &str = "/dev/net/tun";
 
-fn need_module() -> Result<()> {
-    if Path::new("/sys/module/tun").exists() {
-        Ok(())
-    } else {
-        Err(skip("module tun is not loaded"))
-    }
-}
-
 fn module_target(_: &mut Context) -> Result<()> {
-    need_module()?;
     let btf = Btf::from_sys_fs()?;
+    need_module("tun", &btf)?;
     let inode = fs::metadata(DEVICE)?.ino();
     for target in [
         Target::Function("tun_chr_open"),
@@ -77,8 +68,8 @@ fn module_target(_: &mut Context) -> Result<()> {
 }
 
 fn unknown_module(_: &mut Context) -> Result<()> {
-    need_module()?;
     let btf = Btf::from_sys_fs()?;
+    need_module("tun", &btf)?;
     let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
     let program = fexit(&mut ebpf, "module_target")?;
     for (target, named) in [
@@ -108,8 +99,8 @@ fn unknown_module(_: &mut Context) -> Result<()> {
 }
 
 fn module_types(_: &mut Context) -> Result<()> {
-    need_module()?;
     let btf = Btf::from_sys_fs()?;
+    need_module("tun", &btf)?;
     let mut size = 0;
     for name in ["of_module", "of_kernel"] {
         let mut ebpf = Ebpf::load(objects::MODULE_TYPES)?;
@@ -156,8 +147,8 @@ fn module_types(_: &mut Context) -> Result<()> {
 }
 
 fn closed_stdin(_: &mut Context) -> Result<()> {
-    need_module()?;
     let btf = Btf::from_sys_fs()?;
+    need_module("tun", &btf)?;
     let mut ebpf = Ebpf::load(objects::MODULE_TARGET)?;
     ebpf.set_global("tgid", process::id())?;
     close_stdin();

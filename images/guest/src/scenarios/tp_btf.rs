@@ -11,9 +11,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::getppid;
 
 use super::attachable::{self, program, types};
-use super::fixture::start;
+use super::fixture::{need_module, start};
 use crate::objects;
-use crate::scenario::{Context, scenarios, skip};
+use crate::scenario::{Context, scenarios};
 
 scenarios! {
     tp_btf(BtfTracePoint).without_functions().parallel(): "a tp_btf program sees each system call and its number, while it is attached";
@@ -84,10 +84,8 @@ fn tp_btf_pin(_: &mut Context) -> Result<()> {
 }
 
 fn tp_btf_module(_: &mut Context) -> Result<()> {
-    if !Path::new("/sys/module/null_blk").exists() {
-        return Err(skip("module null_blk is not loaded"));
-    }
     let btf = Btf::from_sys_fs()?;
+    need_module("null_blk", &btf)?;
     let mut ebpf = object()?;
     for target in [
         Target::Section,
