@@ -46,8 +46,8 @@ impl RemoteKey {
         notes: &Notes<'_>,
     ) -> Result<Keyring> {
         let path = cache.key(&self.fingerprint);
-        if let Ok(text) = fs::read_to_string(&path)
-            && let Ok(keyring) = Keyring::with_fingerprint(&self.fingerprint, &text)
+        if let Ok(bytes) = fs::read(&path)
+            && let Ok(keyring) = Keyring::with_fingerprint(&self.fingerprint, &bytes)
         {
             return Ok(keyring);
         }
@@ -61,13 +61,12 @@ impl RemoteKey {
         let bytes = client
             .get(&self.url, MAX_KEY, notes)
             .with_context(context)?;
-        let text = String::from_utf8(bytes).with_context(context)?;
-        let keyring = Keyring::with_fingerprint(&self.fingerprint, &text).with_context(context)?;
+        let keyring = Keyring::with_fingerprint(&self.fingerprint, &bytes).with_context(context)?;
         // Only saves a download in the next run, so a read-only cache is no error.
         if let Some(dir) = path.parent()
             && fs::create_dir_all(dir).is_ok()
         {
-            let _ = write_atomically(&path, text.as_bytes());
+            let _ = write_atomically(&path, &bytes);
         }
         Ok(keyring)
     }

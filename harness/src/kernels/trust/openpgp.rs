@@ -1,6 +1,10 @@
 //! Signatures of archives.
 
-use anyhow::{Context, Result, anyhow, bail};
+use std::io::Read as _;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use memchr::memmem;
+use pgp::armor::Dearmor;
 use pgp::composed::{
     CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
 };
@@ -32,9 +36,11 @@ impl Keyring {
     /// Reads keys in ASCII armour.
     pub(crate) fn parse(name: &str, armored: &str) -> Result<Self> {
         let context = || format!("the keyring {name} cannot be read");
-        let (keys, _) =
-            SignedPublicKey::from_armor_many(armored.as_bytes()).with_context(context)?;
-        let keys = keys.collect::<Result<Vec<_>, _>>().with_context(context)?;
+        let keys = read_keys(armored.as_bytes()).with_context(context)?;
+        let keys = keys
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(context)?;
         if keys.is_empty() {
             bail!("the keyring {name} holds no key");
         }
@@ -48,12 +54,14 @@ impl Keyring {
         })
     }
 
-    /// Takes one key out of what a keyserver answered. Anybody can add to that, so whatever its owner has not signed
-    /// is left out.
-    pub(crate) fn with_fingerprint(fingerprint: &str, armored: &str) -> Result<Self> {
-        let (keys, _) = SignedPublicKey::from_armor_many(armored.as_bytes())
-            .context("this is not an OpenPGP key")?;
-        for mut key in keys.filter_map(Result::ok) {
+    /// Takes one key out of the file of a vendor, or out of what a keyserver answered. Anybody can add to that, so whatever
+    /// its owner has not signed is left out.
+    pub(crate) fn with_fingerprint(fingerprint: &str, keys: &[u8]) -> Result<Self> {
+        let context = "this is not an OpenPGP key";
+        let keys = read_keys(keys).context(context)?;
+        let keys: Vec<_> = keys.into_iter().filter_map(Result::ok).collect();
+        ensure!(!keys.is_empty(), context);
+        for mut key in keys {
             if !key
                 .fingerprint()
                 .to_string()
@@ -164,6 +172,22 @@ impl Keyring {
         }
         Ok(None)
     }
+}
+
+/// The keys in a file: binary, or in one or more blocks of ASCII armour.
+fn read_keys(file: &[u8]) -> pgp::errors::Result<Vec<pgp::errors::Result<SignedPublicKey>>> {
+    const BEGIN: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
+    let mut starts: Vec<_> = memmem::find_iter(file, BEGIN).collect();
+    starts.push(file.len());
+    let mut binary = Vec::new();
+    for block in starts.windows(2) {
+        Dearmor::new(&file[block[0]..block[1]]).read_to_end(&mut binary)?;
+    }
+    let packets = match starts.len() {
+        1 => file,
+        _ => &binary,
+    };
+    Ok(SignedPublicKey::from_bytes_many(packets)?.collect())
 }
 
 /// An error if the key has revoked itself, or the subkey that is asked about. What others added does not count.

@@ -34,11 +34,12 @@ fn repository(package: &[u8]) -> Archive {
 /// The matrix, with the key that signs packages and that of the metadata.
 fn matrix(archive: &Archive, repositories: &str, signed_metadata: bool) {
     let ours = armored(&archive.key);
-    let keys = [KEY, ours.as_bytes()];
-    for (name, key) in ["packages", "metadata"].iter().zip(keys) {
+    // AlmaLinux 8 publishes two keys, each in a block of its own.
+    let packages = [ours.as_bytes(), KEY].concat();
+    for (name, key) in [("packages", packages), ("metadata", ours.into_bytes())] {
         archive
             .server
-            .put(&format!("/{name}.asc"), Reply::Bytes(key.into()));
+            .put(&format!("/{name}.asc"), Reply::Bytes(key));
     }
     let url = &archive.server.url;
     let metadata = archive.key.fingerprint().to_string();
@@ -52,12 +53,31 @@ fn matrix(archive: &Archive, repositories: &str, signed_metadata: bool) {
     fs::write(archive.path("kernels.toml"), text).unwrap();
 }
 
+/// Publishes metadata that lists the signed package at this place.
+fn publish_at(archive: &Archive, href: &str) {
+    publish_as(archive, SIGNED, ("6.1.5", href), xz);
+}
+
 /// Publishes metadata that lists the package as this version.
 fn publish(archive: &Archive, package: &[u8], version: &str, compress: fn(&[u8]) -> Vec<u8>) {
+    publish_as(
+        archive,
+        package,
+        (version, "Packages/kernel-core.rpm"),
+        compress,
+    );
+}
+
+fn publish_as(
+    archive: &Archive,
+    package: &[u8],
+    (version, href): (&str, &str),
+    compress: fn(&[u8]) -> Vec<u8>,
+) {
     let primary = format!(
         "<metadata><package type='rpm'><name>kernel-core</name><arch>x86_64</arch>\
          <version epoch='0' ver='{version}' rel='1.el9'/><checksum type='sha256' pkgid='YES'>{}</checksum>\
-         <size package='{}'/><location href='Packages/kernel-core.rpm'/></package></metadata>",
+         <size package='{}'/><location href='{href}'/></package></metadata>",
         sha256(package),
         package.len()
     );
@@ -240,10 +260,27 @@ fn a_mirror_list_names_the_repository() {
     let archive = repository(SIGNED);
     matrix(&archive, "repositories = ['latest/mirror.list']", true);
     let list = "/el/latest/mirror.list";
-    let url = format!("{}/el/9/os/\n", archive.server.url);
-    archive.server.put(list, Reply::Bytes(url.into()));
+    let url = |archive: &Archive| format!("{}/el/9/os/\n", archive.server.url).into_bytes();
+    archive.server.put(list, Reply::Bytes(url(&archive)));
     let kernel = get(&archive.open(), "el9").unwrap();
     assert_eq!(kernel.release, "6.1.5-1.el9.x86_64");
+
+    // Amazon's packages are elsewhere on the server.
+    let archive = repository(SIGNED);
+    matrix(&archive, "repositories = ['latest/mirror.list']", true);
+    archive.server.put(list, Reply::Bytes(url(&archive)));
+    publish_at(&archive, "../../../blobstore/kernel-core.rpm");
+    archive
+        .server
+        .put("/blobstore/kernel-core.rpm", Reply::Bytes(SIGNED.into()));
+    archive.server.put(PACKAGE, Reply::Status(404));
+    let kernel = get(&archive.open(), "el9").unwrap();
+    assert_eq!(kernel.release, "6.1.5-1.el9.x86_64");
+    let artifact = &kernel.source.artifacts[0];
+    assert_eq!(
+        artifact.path,
+        format!("{}/blobstore/kernel-core.rpm", archive.server.url)
+    );
 
     let archive = repository(SIGNED);
     matrix(&archive, "repositories = ['latest/mirror.list']", true);

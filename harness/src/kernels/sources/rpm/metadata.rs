@@ -5,6 +5,7 @@ use std::io::BufRead;
 use anyhow::{Context, Result, bail};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
+use url::Url;
 
 use crate::kernels::source::is_sha256;
 use crate::kernels::sources::index::Entry;
@@ -142,8 +143,8 @@ pub(crate) fn packages(
         }
         "size" if element.is_in("package") => entry.size = element.attribute("package"),
         "location" if element.is_in("package") => {
-            let path = element.attribute("href");
-            entry.path = path.map(|path| format!("{folder}/{path}"));
+            let href = element.attribute("href");
+            entry.path = href.map(|href| location(folder, &href));
         }
         "package" => {
             let mut entry = std::mem::take(&mut entry);
@@ -157,6 +158,19 @@ pub(crate) fn packages(
     })
     .context("the list of packages cannot be read")?;
     Ok(entries)
+}
+
+/// Where a package is: below the folder of a mirror, or, if that is a URL, where `href` leads to on the same server. Amazon's
+/// packages are outside of the folder that lists them.
+fn location(folder: &str, href: &str) -> String {
+    let on_server = |base: Url| {
+        let url = base.join(href).ok()?;
+        (url.origin() == base.origin()).then(|| url.to_string())
+    };
+    Url::parse(&format!("{folder}/"))
+        .ok()
+        .and_then(on_server)
+        .unwrap_or_else(|| format!("{folder}/{href}"))
 }
 
 #[cfg(test)]
@@ -200,6 +214,31 @@ mod tests {
         ] {
             let error = format!("{:#}", primary(text.as_bytes()).unwrap_err());
             assert!(error.contains(message), "{error} should say {message}");
+        }
+    }
+
+    #[test]
+    fn package_may_be_elsewhere_on_the_server_but_on_no_other() {
+        let folder = "https://cdn.test/al2023/core/guids/1a/x86_64";
+        for (folder, href, expected) in [
+            (
+                folder,
+                "../../../../blobstore/2b/kernel.rpm",
+                "https://cdn.test/al2023/blobstore/2b/kernel.rpm",
+            ),
+            (
+                folder,
+                "Packages/kernel.rpm",
+                "https://cdn.test/al2023/core/guids/1a/x86_64/Packages/kernel.rpm",
+            ),
+            (
+                folder,
+                "https://other.test/kernel.rpm",
+                "https://cdn.test/al2023/core/guids/1a/x86_64/https://other.test/kernel.rpm",
+            ),
+            ("9/os", "../kernel.rpm", "9/os/../kernel.rpm"),
+        ] {
+            assert_eq!(location(folder, href), expected);
         }
     }
 

@@ -1,3 +1,5 @@
+use pgp::ser::Serialize as _;
+
 use super::*;
 use pgp::composed::{ArmorOptions, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
 use pgp::packet::SignatureConfig;
@@ -124,8 +126,42 @@ macro_rules! gpg {
 fn both_ways(armored: &str) -> [Keyring; 2] {
     let parsed = Keyring::parse("test", armored).unwrap();
     let fingerprint = parsed.keys[0].fingerprint().to_string();
-    let fetched = Keyring::with_fingerprint(&fingerprint, armored).unwrap();
+    let fetched = Keyring::with_fingerprint(&fingerprint, armored.as_bytes()).unwrap();
     [parsed, fetched]
+}
+
+#[test]
+fn key_is_found_in_any_block_and_in_a_binary_file() {
+    let (first, second) = (gpg!("revoked-key"), gpg!("good-key"));
+    let wanted = Keyring::parse("test", second).unwrap().keys[0].fingerprint();
+    let wanted = wanted.to_string();
+    let binary: Vec<u8> = [first, second]
+        .iter()
+        .flat_map(|armored| Keyring::parse("test", armored).unwrap().keys)
+        .flat_map(|key| key.to_bytes().unwrap())
+        .collect();
+    let blocks = format!("Two keys:\n{first}\n{second}");
+    for file in [blocks.as_bytes(), &binary] {
+        let keyring = Keyring::with_fingerprint(&wanted, file).unwrap();
+        assert_eq!(keyring.keys[0].fingerprint().to_string(), wanted);
+        let error = Keyring::with_fingerprint(&"0".repeat(40), file).unwrap_err();
+        assert!(error.to_string().contains("there is no key 00"), "{error}");
+    }
+    let truncated = &blocks[..blocks.len() - second.len() / 2];
+    for file in [
+        "",
+        "<html>",
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n?",
+        truncated,
+    ] {
+        let error = Keyring::with_fingerprint(&wanted, file.as_bytes()).unwrap_err();
+        assert!(
+            error.to_string().contains("not an OpenPGP key"),
+            "{file}: {error}"
+        );
+    }
+    let both = Keyring::parse("test", &blocks).unwrap();
+    assert_eq!(both.keys.len(), 2);
 }
 
 #[test]
