@@ -1,6 +1,6 @@
 //! The summary that ends a run: a table of kernels, the problems, and the minimums that are not confirmed.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use anstyle::Style;
 
@@ -130,21 +130,34 @@ fn problems(kernel: &KernelReport) -> Vec<String> {
     lines
 }
 
+/// The most helpers, map types and program types that a line names.
+const MAX_NAMED: usize = 5;
+
 /// A line about what a vendor's kernel has before the release that brought it.
 fn backports(kernel: &KernelReport) -> Option<String> {
     if kernel.tree != Some(Tree::Vendor) {
         return None;
     }
-    let mut found: Vec<String> = Vec::new();
-    for scenario in &kernel.scenarios {
-        let feature = scenario.feature.iter().zip(&scenario.minimum);
-        let feature = feature.filter(|_| scenario.backported);
-        let feature = feature.map(|(feature, minimum)| format!("{feature} ({minimum})"));
-        for name in feature.chain(scenario.backports.iter().cloned()) {
+    let scenarios = || kernel.scenarios.iter();
+    let mut found = Vec::new();
+    for scenario in scenarios().filter(|scenario| scenario.backported) {
+        if let (Some(feature), Some(minimum)) = (&scenario.feature, &scenario.minimum) {
+            let name = format!("{feature} ({minimum})");
             if !found.contains(&name) {
                 found.push(name);
             }
         }
+    }
+    let rows: BTreeSet<_> = scenarios()
+        .flat_map(|scenario| scenario.backports.iter().cloned())
+        .collect();
+    if rows.len() <= MAX_NAMED {
+        found.extend(rows);
+    } else {
+        found.push(format!(
+            "{} helpers, map types and program types (`backports` in the JSON report)",
+            rows.len()
+        ));
     }
     let name = &kernel.requested;
     (!found.is_empty()).then(|| format!("{name}: backported by its vendor: {}", found.join(", ")))
@@ -243,6 +256,17 @@ mod tests {
         let lines = texts(&Report::new(vec![vendor]));
         let expected = "5.14.0: backported by its vendor: cookie (5.19), bpf_loop (5.17)";
         assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
+
+        let mut table = scenario("table", "fexit", "5.5", "5.14.0", Passed);
+        table.backports = (0..6).map(|n| format!("bpf_{n} (5.17)")).collect();
+        let mut vendor = kernel("5.14.0", vec![table]);
+        vendor.tree = Some(Tree::Vendor);
+        let lines = texts(&Report::new(vec![vendor]));
+        let expected = "by its vendor: 6 helpers, map types and program types (`backports`";
+        assert!(
+            lines.iter().any(|line| line.contains(expected)),
+            "{lines:#?}"
+        );
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn unpack_rpm(reader: File, dir: &Path) -> Result<Vec<Record>> {
         }
         let is_file = entry.entry().mode() & FILE_TYPE == REGULAR;
         if let Some(target) = target(Path::new(entry.entry().name())).filter(|_| is_file) {
-            records.push(write(&mut entry, dir, &target)?);
+            keep(&mut entry, dir, &target, &mut records)?;
         }
         payload = entry.finish()?;
     }
@@ -136,7 +136,7 @@ fn unpack_tar(reader: impl Read, dir: &Path) -> Result<Vec<Record>> {
         let Some(target) = target(&path) else {
             continue;
         };
-        records.push(write(&mut entry, dir, &target)?);
+        keep(&mut entry, dir, &target, &mut records)?;
     }
     Ok(records)
 }
@@ -166,17 +166,34 @@ pub(crate) fn target(path: &Path) -> Option<PathBuf> {
     }
 }
 
+/// Writes a file of a package. A package may have its image twice, below `/boot` and `/lib/modules`, if both are the same.
+fn keep(entry: &mut impl Read, dir: &Path, target: &Path, records: &mut Vec<Record>) -> Result<()> {
+    let earlier = records
+        .iter()
+        .find(|record| Path::new(&record.path) == target);
+    let Some(earlier) = earlier else {
+        records.push(write(entry, dir, target)?);
+        return Ok(());
+    };
+    let mut hash = Hashing::new(io::sink());
+    io::copy(entry, &mut hash).with_context(|| format!("cannot read {}", target.display()))?;
+    if hex(&hash.hash.finalize()) != earlier.sha256 {
+        bail!(
+            "the package has two files for {}, which differ",
+            target.display()
+        );
+    }
+    Ok(())
+}
+
 pub(crate) fn write(entry: &mut impl Read, dir: &Path, target: &Path) -> Result<Record> {
     let path = dir.join(target);
     let context = || format!("cannot write {}", path.display());
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(context)?;
     }
-    // No package replaces a file of its own or of another package.
-    let mut out = Hashing {
-        file: File::create_new(&path).with_context(context)?,
-        hash: Sha256::new(),
-    };
+    // No package replaces a file of another package.
+    let mut out = Hashing::new(File::create_new(&path).with_context(context)?);
     let size = io::copy(entry, &mut out).with_context(context)?;
     let metadata = out.file.metadata().with_context(context)?;
     Ok(Record {
@@ -187,12 +204,19 @@ pub(crate) fn write(entry: &mut impl Read, dir: &Path, target: &Path) -> Result<
     })
 }
 
-struct Hashing {
-    file: File,
+struct Hashing<W> {
+    file: W,
     hash: Sha256,
 }
 
-impl Write for Hashing {
+impl<W> Hashing<W> {
+    fn new(file: W) -> Self {
+        let hash = Sha256::new();
+        Self { file, hash }
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let n = self.file.write(buffer)?;
         self.hash.update(&buffer[..n]);
@@ -207,6 +231,29 @@ impl Write for Hashing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn image_may_be_in_a_package_twice_if_both_are_the_same() {
+        let package = |second: &str| {
+            let mut tar = tar::Builder::new(Vec::new());
+            for (path, content) in [
+                ("boot/vmlinuz-6.1", "image"),
+                ("lib/modules/6.1/vmlinuz", second),
+            ] {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.len() as u64);
+                tar.append_data(&mut header, path, content.as_bytes())
+                    .unwrap();
+            }
+            let (bytes, dir) = (tar.into_inner().unwrap(), tempfile::tempdir().unwrap());
+            let records = unpack_tar(&bytes[..], dir.path())?;
+            let image = fs::read_to_string(dir.path().join("vmlinuz")).unwrap();
+            Ok::<_, anyhow::Error>((records.len(), image))
+        };
+        assert_eq!(package("image").unwrap(), (1, "image".to_owned()));
+        let error = package("other").unwrap_err().to_string();
+        assert_eq!(error, "the package has two files for vmlinuz, which differ");
+    }
 
     #[test]
     fn selects_the_files_to_keep() {

@@ -15,7 +15,8 @@ use crate::kernels::Kernel;
 
 /// The modules `names` with their dependencies, in load order.
 ///
-/// A module that is built into the kernel has no file. `-` and `_` are equal in the name of a module.
+/// A module that is built into the kernel has no file. If the kernel does not tell which are (an image of ci-kernels has no
+/// `modules.builtin`), those without a file count as built in. `-` and `_` are equal in the name of a module.
 pub fn closure(kernel: &Kernel, names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let Some(dir) = &kernel.modules else {
         if names.is_empty() {
@@ -92,18 +93,20 @@ impl Module {
 /// All modules: files by the name of the module, and the names of built-in modules.
 struct Tree {
     files: HashMap<String, PathBuf>,
-    builtin: HashSet<String>,
+    /// Unless they are not known.
+    builtin: Option<HashSet<String>>,
 }
 
 impl Tree {
     fn read(dir: &Path) -> Result<Self> {
         let mut files = HashMap::new();
         collect(dir, &mut files).with_context(|| format!("cannot read {}", dir.display()))?;
-        let list = fs::read_to_string(dir.join("modules.builtin")).unwrap_or_default();
-        let builtin = list
-            .lines()
-            .filter_map(|line| module_name(Path::new(line)))
-            .collect();
+        let names = |list: String| {
+            let names = list.lines().map(Path::new);
+            names.filter_map(module_name).collect()
+        };
+        let list = fs::read_to_string(dir.join("modules.builtin"));
+        let builtin = list.ok().map(names);
         Ok(Self { files, builtin })
     }
 }
@@ -152,7 +155,8 @@ impl Order<'_> {
             return Ok(());
         }
         let Some(path) = self.tree.files.get(name) else {
-            if self.tree.builtin.contains(name) {
+            let builtin = self.tree.builtin.as_ref();
+            if builtin.is_none_or(|names| names.contains(name)) {
                 return Ok(());
             }
             bail!("there is no module {name}, neither as a file nor built in");
@@ -384,6 +388,8 @@ mod tests {
             "{}",
             error("c")
         );
+        fs::remove_file(dir.path().join("modules.builtin")).unwrap();
+        assert!(names(&kernel, &["no_such"]).is_empty());
     }
 
     #[test]
