@@ -1,6 +1,7 @@
 //! The checks that must pass before a change lands.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
@@ -19,36 +20,39 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
-    step("format");
+    let mut steps = Steps::default();
+    steps.begin("format");
     cmd!(shell, "cargo fmt --all --check").run()?;
 
-    step("lints");
+    steps.begin("lints");
     cmd!(
         shell,
         "cargo clippy --workspace --all-targets --all-features --locked -- -D warnings"
     )
     .run()?;
 
-    step("documentation");
+    steps.begin("documentation");
     cmd!(shell, "cargo doc --workspace --no-deps --locked --quiet")
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()?;
 
-    step("tests");
+    steps.begin("tests");
     cmd!(shell, "cargo test --workspace --locked {FEATURES...}").run()?;
 
-    step("arm64");
+    steps.begin("arm64");
     arm64(shell)?;
 
-    step("package");
+    steps.begin("package");
     cmd!(
         shell,
         "cargo publish --dry-run --locked --allow-dirty --quiet -p fexit"
     )
     .run()?;
 
-    step("fuzzing");
-    fuzz::run(shell, &fuzz::Args::seconds(args.fuzz_seconds)).context("fuzzing")
+    steps.begin("fuzzing");
+    fuzz::run(shell, &fuzz::Args::seconds(args.fuzz_seconds)).context("fuzzing")?;
+    steps.end();
+    Ok(())
 }
 
 /// Runs the tests with kernels of arm64, if the harness has a guest for them.
@@ -73,6 +77,22 @@ fn arm64(shell: &Shell) -> Result<()> {
     Ok(())
 }
 
-fn step(name: &str) {
-    eprintln!("\n== {name}");
+/// Prints the name of each step, and how long it took.
+#[derive(Default)]
+struct Steps {
+    current: Option<(&'static str, Instant)>,
+}
+
+impl Steps {
+    fn begin(&mut self, name: &'static str) {
+        self.end();
+        eprintln!("\n== {name}");
+        self.current = Some((name, Instant::now()));
+    }
+
+    fn end(&mut self) {
+        if let Some((name, started)) = self.current.take() {
+            eprintln!("== {name} took {} s", started.elapsed().as_secs());
+        }
+    }
 }
