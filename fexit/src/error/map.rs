@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::hints::pin_hint;
+use crate::compat;
 use crate::feature::Unsupported;
 use crate::kernel_version::KernelVersion;
 
@@ -64,7 +65,7 @@ pub enum MapError {
     /// The running kernel lacks the map's type.
     #[error(
         "map `{name}` is of type {kind}, {}",
-        crate::maps::why_missing(kind, *minimum, *running)
+        why_missing(kind, *minimum, *running)
     )]
     UnsupportedType {
         /// The map.
@@ -157,5 +158,45 @@ impl MapError {
             Self::Unsupported(refusal) => Some(refusal),
             _ => None,
         }
+    }
+}
+
+/// The second half of the message that a kernel lacks a map type.
+fn why_missing(kind: &str, minimum: KernelVersion, running: KernelVersion) -> String {
+    if running < minimum {
+        return format!("which exists from Linux {minimum} on; this is {running}");
+    }
+    let options = compat::options_of_map_type(kind);
+    let options: Vec<_> = options
+        .iter()
+        .map(|name| format!("CONFIG_{name}"))
+        .collect();
+    match options.is_empty() {
+        true => format!("which this kernel, {running}, was built without"),
+        false => format!(
+            "which this kernel, {running}, was built without ({})",
+            options.join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_is_too_old_or_was_built_without() {
+        let why = |(major, minor, patch)| {
+            let running = KernelVersion::new(major, minor, patch);
+            why_missing("inode_storage", KernelVersion::new(5, 10, 0), running)
+        };
+        assert_eq!(
+            why((4, 18, 0)),
+            "which exists from Linux 5.10 on; this is 4.18"
+        );
+        assert_eq!(
+            why((5, 10, 2)),
+            "which this kernel, 5.10.2, was built without (CONFIG_BPF_LSM)"
+        );
     }
 }

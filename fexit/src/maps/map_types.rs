@@ -42,25 +42,6 @@ pub(crate) fn missing_code(name: &str, btf: &Btf) -> Option<&'static str> {
         .filter(|function| btf.is_whole() && !btf.has_function(function))
 }
 
-/// The second half of the message that a kernel lacks a map type.
-pub(crate) fn why_missing(kind: &str, minimum: KernelVersion, running: KernelVersion) -> String {
-    if running < minimum {
-        return format!("which exists from Linux {minimum} on; this is {running}");
-    }
-    let options = compat::options_of_map_type(kind);
-    let options: Vec<_> = options
-        .iter()
-        .map(|name| format!("CONFIG_{name}"))
-        .collect();
-    match options.is_empty() {
-        true => format!("which this kernel, {running}, was built without"),
-        false => format!(
-            "which this kernel, {running}, was built without ({})",
-            options.join(", ")
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,21 +64,5 @@ mod tests {
         for btf in [&without, &with] {
             assert!(!is_missing("hash", btf) && is_missing("inode_storage", btf));
         }
-    }
-
-    #[test]
-    fn kernel_is_too_old_or_was_built_without() {
-        let why = |(major, minor, patch)| {
-            let running = KernelVersion::new(major, minor, patch);
-            why_missing("inode_storage", KernelVersion::new(5, 10, 0), running)
-        };
-        assert_eq!(
-            why((4, 18, 0)),
-            "which exists from Linux 5.10 on; this is 4.18"
-        );
-        assert_eq!(
-            why((5, 10, 2)),
-            "which this kernel, 5.10.2, was built without (CONFIG_BPF_LSM)"
-        );
     }
 }

@@ -52,7 +52,7 @@ pub use crate::sys::Pod;
 use crate::object::Object;
 use crate::sys::{self, MapFd};
 use global::Data;
-pub(crate) use map_types::{missing_code, why_missing};
+pub(crate) use map_types::missing_code;
 
 /// A map of an object, or one that was created elsewhere. Clones refer to the same map.
 #[derive(Clone)]

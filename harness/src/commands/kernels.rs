@@ -1,16 +1,13 @@
 //! `harness kernels`: the kernels that can be booted.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use crate::{
     cli::kernels::KernelsCommand,
-    commands::{build, run},
+    commands::{build, kernel_table, run},
     kernels::{
         Kernel, Kernels, Options,
         operations::{self, Change, Health, Series},
@@ -48,39 +45,6 @@ pub fn command(command: &KernelsCommand) -> Result<u8> {
     Ok(verdict.exit_code())
 }
 
-/// One line per series: its name, version and source, and whether it is in the cache.
-pub fn table(series: &[Series]) -> String {
-    let mut table = String::new();
-    let width = series.iter().map(|series| series.name.len()).max();
-    let width = width.unwrap_or(0);
-    for Series {
-        name,
-        source,
-        version,
-        size,
-        cached,
-        built,
-        lower_side,
-        in_all,
-        ..
-    } in series
-    {
-        let version = version.as_deref().unwrap_or("not locked");
-        let built = built.as_ref().map_or_else(String::new, |built| {
-            let side = if *lower_side { ", without fexit" } else { "" };
-            format!("; {built} is here{side}")
-        });
-        let size = size.map_or_else(String::new, |size| format!("{:.0} MB", size as f64 / 1e6));
-        let here = if *cached { "cached" } else { "" };
-        let mark = if *in_all { ' ' } else { '-' };
-        let line =
-            format!("{name:<width$} {mark} {version:<10}  {size:>6}  {here:<6}  {source}{built}");
-        let _ = writeln!(table, "{}", line.trim_end());
-    }
-    table.push_str("(- is not in `all`)\n");
-    table
-}
-
 /// A JSON array on one line, for the job matrix of a CI.
 fn array(series: &[Series]) -> Result<String> {
     #[derive(Serialize)]
@@ -106,7 +70,7 @@ fn list(kernels: &Kernels, names: &[String], json: bool) -> Result<KernelVerdict
     print(&if json {
         array(&series)?
     } else {
-        table(&series)
+        kernel_table::of(&series)
     })?;
     Ok(KernelVerdict::Ok)
 }

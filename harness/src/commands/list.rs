@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cli::list::ListArgs,
-    commands::kernels,
+    commands::kernel_table,
     kernels::{Kernels, operations},
     session::plan,
 };
@@ -33,7 +33,7 @@ pub fn print(args: &ListArgs) -> Result<u8> {
         ));
     }
     text.push_str("\nKernels:\n");
-    for line in kernels::table(&operations::list(&store)?).lines() {
+    for line in kernel_table::of(&operations::list(&store)?).lines() {
         text.push_str(&format!("  {line}\n"));
     }
     io::stdout()

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod functions;
 pub mod inspect;
 mod kernel_files;
+pub mod kernel_table;
 pub mod kernels;
 pub mod list;
 pub mod man;

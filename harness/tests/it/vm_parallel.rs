@@ -48,6 +48,17 @@ fn parallel_failure_is_retried_alone_and_a_leak_is_traced() {
 }
 
 #[test]
+fn pin_of_a_parallel_failure_does_not_fail_the_retry() {
+    let (status, report, outcomes) = on_5_10("selftest_wait,selftest_pin", &[]);
+    assert_eq!(
+        outcomes,
+        [["selftest_wait", "passed"], ["selftest_pin", "passed"]]
+    );
+    assert_eq!(status, 0);
+    assert!(warns(&report, "scenario selftest_pin failed in parallel"));
+}
+
+#[test]
 fn unrepeatable_leak_is_blamed_on_all_parallel_scenarios() {
     let (status, report, outcomes) = on_5_10("attach,selftest_leak_once,ftrace_off", &[]);
     assert_eq!(

@@ -18,7 +18,7 @@ use crate::kmsg::{KMSG, KernelLog};
 use crate::leak_check::LeakCheck;
 use crate::log_watch::{self, Log};
 use crate::port::Port;
-use crate::{outcome, parallel, scenario_process, supervise};
+use crate::{mounts, outcome, parallel, scenario_process, supervise};
 
 /// How many scenarios run in parallel: enough that usually one of them does not wait.
 const WORKERS: usize = 4;
@@ -60,6 +60,9 @@ impl<'a> Scheduler<'a> {
     fn run_serial(&mut self, id: &str) -> Result<ScenarioResult> {
         started(self.port, id)?;
         let result = run(id, self.timeout_s, self.log, Concurrency::Serial)?;
+        if !result.is_well() {
+            mounts::remove_pins();
+        }
         finished(self.port, id, &result)?;
         Ok(result)
     }
@@ -74,6 +77,10 @@ impl<'a> Scheduler<'a> {
             self.warn(format!(
                 "{left}; these scenarios ran in parallel, and each runs again serially: {all}"
             ))?;
+        }
+        // A scenario that failed may have left a pin, with a name that it takes again.
+        if left.is_some() || ran.iter().any(|(_, result)| !result.is_well()) {
+            mounts::remove_pins();
         }
         let mut again = Vec::new();
         for (id, result) in &ran {
@@ -134,15 +141,17 @@ impl<'a> Scheduler<'a> {
     }
 }
 
-/// The results that change: splats and leaks of the parallel run that no serial run (`again`) reproduced.
+/// The results that change: splats and leaks of the parallel run that no serial run (`again`) reproduced. A scenario that
+/// failed in parallel did not clean up, which explains a leak.
 fn unexplained(ran: &[Ran], again: &[Ran], left: Option<&str>) -> Vec<Ran> {
     let has_splat = |(_, result): &&Ran| result.splat.is_some();
     let mut blamed = Vec::new();
     if !again.iter().any(|ran| has_splat(&ran)) {
         blamed.extend(ran.iter().filter(has_splat).cloned());
     }
+    let mut all = ran.iter().chain(again);
     if let Some(left) = left
-        && again.iter().all(|(_, result)| result.is_well())
+        && all.all(|(_, result)| result.is_well())
     {
         let failed = again.iter().cloned().map(|(id, mut result)| {
             outcome::note_leak(&mut result, left);

@@ -1,81 +1,79 @@
-//! `--gdb`: the symbols for a debugger, and how to connect it.
+//! `--gdb`: finds the symbols for a debugger.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use protocol::job;
 
-use super::{guest::Guest, status::FAILED};
+use super::{guest::Guest, status::FAILED, symbols::Symbols};
 use crate::{
     cli::exec::VmArgs,
     initramfs::host_files::HostFiles,
-    kernels::{Kernel, Kernels, files::symbols},
+    kernels::{Arch, Kernel, Kernels, files::symbols as elf},
     report::terminal::Board,
-    support::{atomic, interrupt::Interrupt},
-    vm::{gdb::Gdb, options::MachineArgs},
+    support::{atomic, error::usage, interrupt::Interrupt},
+    vm::options::MachineArgs,
 };
 
 /// The time limit for `true` in the VM whose kernel lists its symbols.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// A function of every kernel, for the example.
-const EXAMPLE: &str = "vfs_read";
-
-/// The symbols of a kernel, and what they are.
-pub(super) struct Symbols {
-    path: Option<PathBuf>,
-    what: String,
+/// The symbols for `--gdb`; none without that option.
+pub(super) fn symbols(
+    guest: &Guest<'_>,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Result<Option<Symbols>> {
+    let Guest {
+        args,
+        kernels,
+        kernel,
+        ..
+    } = guest;
+    if !args.gdb {
+        return Ok(None);
+    }
+    if kernel.arch != Arch::X86_64 {
+        return Err(usage(format!(
+            "--gdb is for kernels of x86-64, not of {}",
+            kernel.arch
+        )));
+    }
+    Ok(Some(find(args, kernels, kernel, board, interrupt)))
 }
 
-impl Symbols {
-    /// Those of a `vmlinux` of the same build, otherwise those that the kernel itself lists, from the cache or from a VM.
-    pub(super) fn find(
-        args: &VmArgs,
-        kernels: &Kernels,
-        kernel: &Kernel,
-        board: &Board,
-        interrupt: &Interrupt,
-    ) -> Self {
-        let files = symbols::debug_files(kernel);
-        let vmlinux = kernels.vmlinux(kernel).unwrap_or_default();
-        if let Some(path) = symbols::with_symbols(files, &vmlinux) {
-            return Self {
-                what: format!("the symbols are those of {}", path.display()),
-                path: Some(path),
-            };
-        }
-        let path = kernels.symbols(kernel);
-        let listed = match path.exists() {
-            true => Ok(()),
-            false => list(args, &path, board, interrupt),
+/// Those of a `vmlinux` of the same build, otherwise those that the kernel itself lists, from the cache or from a VM.
+fn find(
+    args: &VmArgs,
+    kernels: &Kernels,
+    kernel: &Kernel,
+    board: &Board,
+    interrupt: &Interrupt,
+) -> Symbols {
+    let files = elf::debug_files(kernel);
+    let vmlinux = kernels.vmlinux(kernel).unwrap_or_default();
+    if let Some(path) = elf::with_symbols(files, &vmlinux) {
+        return Symbols {
+            what: format!("the symbols are those of {}", path.display()),
+            path: Some(path),
         };
-        match listed {
-            Ok(()) => Self {
-                path: Some(path),
-                what: "the symbols are those of /proc/kallsyms: names and addresses, without types and lines; \
-                    no vmlinux of this build with more is next to the image or below /usr/lib/debug"
-                    .to_owned(),
-            },
-            Err(why) => Self {
-                path: None,
-                what: format!("there are no symbols: {why:#}"),
-            },
-        }
     }
-
-    /// Prints how to connect.
-    pub(super) fn announce(&self, gdb: &Gdb, board: &Board) {
-        board.say(format_args!(
-            "the VM waits for a debugger; {}. In another terminal:\n    {}\n    \
-            (gdb) hbreak *{EXAMPLE}     # not `break` yet: the kernel is not in memory before it boots\n    \
-            (gdb) continue",
-            self.what,
-            gdb.command(self.path.as_deref()),
-        ));
+    let path = kernels.symbols(kernel);
+    let listed = match path.exists() {
+        true => Ok(()),
+        false => list(args, &path, board, interrupt),
+    };
+    match listed {
+        Ok(()) => Symbols {
+            path: Some(path),
+            what: "the symbols are those of /proc/kallsyms: names and addresses, without types and lines; \
+                no vmlinux of this build with more is next to the image or below /usr/lib/debug"
+                .to_owned(),
+        },
+        Err(why) => Symbols {
+            path: None,
+            what: format!("there are no symbols: {why:#}"),
+        },
     }
 }
 
@@ -120,14 +118,14 @@ fn list(args: &VmArgs, path: &Path, board: &Board, interrupt: &Interrupt) -> Res
     };
     let guest = Guest::prepare(&args, host_files, command, &[], board, interrupt)?;
     let status = guest
-        .run(TIME_LIMIT, board, interrupt)?
+        .run(TIME_LIMIT, None, board, interrupt)?
         .report(interrupt, FAILED)?;
     ensure!(
         status == 0,
         "the VM that should list them ended with status {status}"
     );
     let kallsyms = fs::read_to_string(&copy).context("cannot read its /proc/kallsyms")?;
-    let elf = symbols::elf(&kallsyms)?;
+    let elf = elf::elf(&kallsyms)?;
     let parent = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent)
         .and_then(|()| atomic::write(path, &elf))

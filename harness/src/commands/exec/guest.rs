@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, bail};
 use protocol::job::{self, Job, Work};
 
 use super::{
-    gdb::Symbols,
     listener::Listener,
     out::{self, Copies, Copy},
     ran::Ran,
     relay::Channels,
+    symbols::Symbols,
 };
 use crate::{
     cli::exec::VmArgs,
@@ -46,10 +46,10 @@ const NO_VIRTIOFS: &str =
 
 /// The parts of a VM for a program.
 pub(super) struct Guest<'a> {
-    args: &'a VmArgs,
+    pub(super) args: &'a VmArgs,
     name: String,
-    kernels: Arc<Kernels>,
-    kernel: Kernel,
+    pub(super) kernels: Arc<Kernels>,
+    pub(super) kernel: Kernel,
     initramfs: Vec<u8>,
     memory_mib: u32,
     streams: job::Streams,
@@ -145,17 +145,16 @@ impl<'a> Guest<'a> {
     }
 
     /// Runs the program after the fastest boot. If the program does not start, tries once more with a plain boot.
-    pub(super) fn run(&self, limit: Duration, board: &Board, interrupt: &Interrupt) -> Result<Ran> {
+    ///
+    /// With `symbols`, the VM waits for a debugger.
+    pub(super) fn run(
+        &self,
+        limit: Duration,
+        symbols: Option<&Symbols>,
+        board: &Board,
+        interrupt: &Interrupt,
+    ) -> Result<Ran> {
         let arch = self.kernel.arch;
-        if self.args.gdb && arch != Arch::X86_64 {
-            return Err(usage(format!(
-                "--gdb is for kernels of x86-64, not of {arch}"
-            )));
-        }
-        let symbols = self
-            .args
-            .gdb
-            .then(|| Symbols::find(self.args, &self.kernels, &self.kernel, board, interrupt));
         let cache = self.kernels.cache_dir();
         let qemu = Qemu::find(arch, cache)?;
         let accelerator = vm::accel::choose(self.args.accel, arch, cache)?;
@@ -182,7 +181,7 @@ impl<'a> Guest<'a> {
         };
         config.streams = Some(Streams::default());
         if let Some(symbols) = symbols {
-            return self.debugged(&qemu, &config, &symbols, board, interrupt);
+            return self.debugged(&qemu, &config, symbols, board, interrupt);
         }
         if let Some(ran) = self.restored(&qemu, &config, &fastest, board, interrupt) {
             return Ok(ran);

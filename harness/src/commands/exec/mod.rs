@@ -9,6 +9,7 @@ mod ran;
 mod relay;
 mod shell;
 mod status;
+mod symbols;
 mod terminal;
 
 use std::{
@@ -101,6 +102,7 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     let guest = Guest::prepare(&args.vm, host_files, command, &[], &board, interrupt)?;
     let usual = if args.tty { Duration::MAX } else { TIME_LIMIT };
     let limit = args.timeout.unwrap_or(usual);
-    let ran = guest.run(limit, &board, interrupt)?;
+    let symbols = gdb::symbols(&guest, &board, interrupt)?;
+    let ran = guest.run(limit, symbols.as_ref(), &board, interrupt)?;
     ran.report(interrupt, BY_SIGNAL + SIGINT)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use protocol::job;
 
 use super::{
-    environment,
+    environment, gdb,
     guest::{self, Guest},
     status, terminal,
 };
@@ -143,8 +143,9 @@ fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
         .flat_map(|scenario| scenario.modules)
         .collect();
     let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, interrupt)?;
+    let symbols = gdb::symbols(&guest, &board, interrupt)?;
     guest
-        .run(Duration::MAX, &board, interrupt)?
+        .run(Duration::MAX, symbols.as_ref(), &board, interrupt)?
         .report(interrupt, 0)
 }
 

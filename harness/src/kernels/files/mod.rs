@@ -1,5 +1,6 @@
 //! The files of a kernel: its image, its modules, and the checksums of all.
 
+mod format;
 pub(crate) mod image;
 pub(crate) mod manifest;
 pub mod modules;

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::image::{Format, HEADER, read_at};
+use super::format::{Format, HEADER, read_at};
 
 /// Offsets in the setup header of a bzImage (the kernel's documentation: x86/boot).
 const SETUP_SECTORS: usize = 0x1f1;

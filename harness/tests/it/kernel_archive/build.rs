@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::support::error::exit_code;
 use harness::{
-    commands::kernels,
+    commands::kernel_table,
     kernels::{Kernel, Kind, Tree, operations},
     support::progress::Silent,
 };
@@ -86,7 +86,7 @@ fn kernel_that_refuses_fexit_as_expected_is_cached_and_marked() {
     let listed = operations::list(&job.archive.offline()).unwrap();
     assert_eq!(listed[0].built.as_deref(), Some("5.5.19-built"));
     assert!(listed[0].lower_side);
-    assert!(kernels::table(&listed).contains("5.5.19-built is here, without fexit"));
+    assert!(kernel_table::of(&listed).contains("5.5.19-built is here, without fexit"));
 }
 
 #[test]

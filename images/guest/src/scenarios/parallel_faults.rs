@@ -15,6 +15,7 @@ use crate::scenario::{Context, poll_until, scenarios};
 scenarios! {
     selftest_wait(Fexit).hidden().parallel(): "runs for three seconds";
     selftest_crowded(Fexit).hidden().parallel(): "fails unless no other scenario runs";
+    selftest_pin(Fexit).hidden().parallel(): "fails with a pin unless no other scenario runs";
     selftest_leak(Fexit).hidden().parallel(): "leaks a program";
     selftest_leak_once(Fexit).hidden().parallel(): "leaks a program, but only the first time";
     selftest_panic_beside(Fexit).hidden().parallel(): "makes the kernel panic while others run";
@@ -44,6 +45,14 @@ fn selftest_crowded(_: &mut Context) -> Result<()> {
         Ok(other) => bail!("another scenario runs: {other}"),
         Err(_) => Ok(()),
     }
+}
+
+fn selftest_pin(context: &mut Context) -> Result<()> {
+    let path = "/sys/fs/bpf/selftest_pin";
+    let mut counter = Counter::loaded(&Btf::from_sys_fs()?)?;
+    counter.program()?.pin(path)?;
+    selftest_crowded(context)?;
+    Ok(fs::remove_file(path)?)
 }
 
 fn selftest_wait(_: &mut Context) -> Result<()> {

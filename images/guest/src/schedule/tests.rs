@@ -54,4 +54,6 @@ fn fault_that_does_not_recur_serially_is_attributed_to_all_that_ran() {
     let all = [("a".to_owned(), Failed), ("b".to_owned(), Failed)];
     assert_eq!(blamed(&parallel, &parallel, Some("program 7")), all);
     assert_eq!(blamed(&parallel, &[], None), []);
+    // A scenario that failed did not clean up.
+    assert_eq!(blamed(&second, &parallel, Some("program 7")), []);
 }
