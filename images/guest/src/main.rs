@@ -19,6 +19,7 @@ mod outcome;
 mod output;
 mod parallel;
 mod perf_mlock;
+mod pins;
 mod port;
 mod priority;
 mod programs;

@@ -17,12 +17,9 @@ const REQUIRED: &[(&str, &str)] = &[
     ("tmpfs", "/tmp"),
 ];
 
-/// Where the BPF file system is.
-const PINS: &str = "/sys/fs/bpf";
-
 /// Without these some scenarios cannot run, and report so.
 const FOR_SCENARIOS: &[(&str, &str)] = &[
-    ("bpf", PINS),
+    ("bpf", "/sys/fs/bpf"),
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
     ("securityfs", "/sys/kernel/security"),
@@ -43,17 +40,6 @@ const LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd/2", "/dev/stderr"),
     ("/proc/self/mounts", "/etc/mtab"),
 ];
-
-/// Removes all that is pinned in the BPF file system. What cannot be removed stays: the kernel's own iterators.
-pub(crate) fn remove_pins() {
-    for entry in fs::read_dir(PINS).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let _ = match path.is_dir() {
-            true => fs::remove_dir_all(path),
-            false => fs::remove_file(path),
-        };
-    }
-}
 
 /// Mounts what scenarios need. Returns a warning for each optional mount that failed.
 pub(crate) fn mount_all() -> Result<Vec<String>> {

@@ -18,7 +18,7 @@ use crate::kmsg::{KMSG, KernelLog};
 use crate::leak_check::LeakCheck;
 use crate::log_watch::{self, Log};
 use crate::port::Port;
-use crate::{mounts, outcome, parallel, scenario_process, supervise};
+use crate::{outcome, parallel, pins, scenario_process, supervise};
 
 /// How many scenarios run in parallel: enough that usually one of them does not wait.
 const WORKERS: usize = 4;
@@ -61,7 +61,7 @@ impl<'a> Scheduler<'a> {
         started(self.port, id)?;
         let result = run(id, self.timeout_s, self.log, Concurrency::Serial)?;
         if !result.is_well() {
-            mounts::remove_pins();
+            pins::remove_all();
         }
         finished(self.port, id, &result)?;
         Ok(result)
@@ -80,7 +80,7 @@ impl<'a> Scheduler<'a> {
         }
         // A scenario that failed may have left a pin, with a name that it takes again.
         if left.is_some() || ran.iter().any(|(_, result)| !result.is_well()) {
-            mounts::remove_pins();
+            pins::remove_all();
         }
         let mut again = Vec::new();
         for (id, result) in &ran {
