@@ -39,7 +39,7 @@ impl Kernels {
     fn replace(&self, resolved: &Resolved, error: Error, notes: &Notes<'_>) -> Result<Kernel> {
         let gone = error
             .downcast_ref::<AllFailed>()
-            .is_some_and(|failed| failed.why == Why::Gone);
+            .is_some_and(|failed| matches!(failed.why, Why::Gone | Why::Forbidden));
         let other = match self.matrix.find(&resolved.series) {
             Some(series) if self.options.offline => self.newest_cached(&series.name)?,
             Some(series) if gone => Some(self.refreshed()?.ask(Request::of(series), notes)?),

@@ -23,6 +23,14 @@ pub(crate) enum HttpError {
         /// The URL.
         url: String,
     },
+    /// The server does not give it. Stores of files, as that of Amazon Linux, answer so for a file that they do not have.
+    #[error(
+        "{url}: the server answered with status 403: it requires a login, or has nothing of this name"
+    )]
+    Forbidden {
+        /// The URL.
+        url: String,
+    },
     /// The server or the network failed.
     #[error("{url}: {reason}")]
     Failed {
@@ -111,13 +119,14 @@ pub(super) fn call(url: &str, request: Request) -> Result<Response<Body>, Attemp
 /// The error of a response that is not the requested file.
 pub(super) fn unsuccessful(url: &str, response: &Response<Body>) -> Attempt {
     let status = response.status().as_u16();
-    if matches!(status, 404 | 410) {
-        return Attempt {
-            error: HttpError::NotFound {
-                url: url.to_owned(),
-            },
-            retry: Retry::No,
-        };
+    let absent = |error: fn(String) -> HttpError| Attempt {
+        error: error(url.to_owned()),
+        retry: Retry::No,
+    };
+    match status {
+        404 | 410 => return absent(|url| HttpError::NotFound { url }),
+        403 => return absent(|url| HttpError::Forbidden { url }),
+        _ => {}
     }
     let retry = match status {
         429 | 503 => match limit(url, response) {
@@ -128,7 +137,7 @@ pub(super) fn unsuccessful(url: &str, response: &Response<Body>) -> Attempt {
         _ => Retry::No,
     };
     let meaning = match status {
-        401 | 403 => ": it requires a login, or has nothing of this name",
+        401 => ": it requires a login, or has nothing of this name",
         429 => ": it limits requests, and does not say for how long",
         _ => "",
     };

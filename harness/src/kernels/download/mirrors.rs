@@ -21,6 +21,8 @@ pub(crate) struct AllFailed {
 pub(crate) enum Why {
     /// No server has such a file.
     Gone,
+    /// No server gives it; perhaps none has it.
+    Forbidden,
     /// A server or the network failed.
     Unreachable,
     /// A response was refused, or a file could not be written.
@@ -70,7 +72,7 @@ pub(crate) fn first_good<T>(
 pub(crate) fn is_unreachable(error: &Error) -> bool {
     error
         .downcast_ref::<AllFailed>()
-        .is_some_and(|failed| failed.why == Why::Unreachable)
+        .is_some_and(|failed| matches!(failed.why, Why::Unreachable | Why::Forbidden))
 }
 
 impl Why {
@@ -78,7 +80,8 @@ impl Why {
         match (self, error.downcast_ref()) {
             (Self::Wrong, _) => Self::Wrong,
             (same, Some(HttpError::NotFound { .. })) => same,
-            (_, Some(HttpError::Failed { .. })) => Self::Unreachable,
+            (Self::Gone | Self::Forbidden, Some(HttpError::Forbidden { .. })) => Self::Forbidden,
+            (_, Some(HttpError::Failed { .. } | HttpError::Forbidden { .. })) => Self::Unreachable,
             _ => Self::Wrong,
         }
     }
