@@ -4,7 +4,8 @@
 
 #define ARENA 33
 #define IN_ARENA SEC(".addr_space.1")
-#define START 0x20000000
+/* Above the heap of a program at a fixed address, which begins at random in the 1 GiB behind it. */
+#define START 0x70000000
 
 struct {
 	__uint(type, ARENA);
