@@ -37,16 +37,15 @@ pub(super) fn fexit<'a>(ebpf: &'a mut Ebpf, program: &str) -> Result<&'a mut FEx
     Ok(program.try_into()?)
 }
 
-/// Skips a scenario if its module is not loaded, or if this kernel could use the BTF of modules and has none.
+/// Skips a scenario if its module is not loaded, or if this kernel could use the BTF of modules and was built without.
 pub(super) fn need_module(name: &str, btf: &Btf) -> Result<()> {
     let loaded = fs::read_to_string("/proc/modules")?;
     let is_it = |line: &str| line.split(' ').next() == Some(name);
     if !loaded.lines().any(is_it) {
         return Err(skip(format!("module {name} is not loaded")));
     }
-    let has_btf = |dir: fs::ReadDir| dir.flatten().any(|file| file.file_name() != "vmlinux");
-    let has_btf = || fs::read_dir("/sys/kernel/btf").is_ok_and(has_btf);
-    if Feature::ModuleTarget.is_in(btf) == Some(true) && !has_btf() {
+    // The kernel has this function only with the option.
+    if Feature::ModuleTarget.is_in(btf) == Some(true) && !btf.has_function("btf_module_notify") {
         return Err(skip(
             "this kernel has no BTF of modules: it was built without CONFIG_DEBUG_INFO_BTF_MODULES",
         ));
