@@ -167,6 +167,11 @@ impl Line {
             .say(format_args!("{:<NAME_WIDTH$}  {message}", self.kernel));
     }
 
+    /// Removes the line: from now on a program may use the terminal.
+    pub fn hide(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Prints a message of `--verbose`.
     pub fn detail(&self, message: &str) {
         if self.board.verbose {
@@ -210,7 +215,7 @@ impl Progress for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.hide();
     }
 }
 

@@ -23,6 +23,9 @@ use rustix::{
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
+/// Erases a line: how the harness draws its progress.
+const ERASE: &str = "\x1b[2K";
+
 /// The time limit for a boot on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -80,14 +83,13 @@ impl Terminal {
         self.ours.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Reads until the terminal shows `text`, and drops the output up to its end.
+    /// Reads until the terminal shows `text`, and returns the output up to its end.
     #[track_caller]
-    fn shows(&mut self, text: &str) {
+    fn shows(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
-                return;
+                return self.shown.drain(..at + text.len()).collect();
             }
             assert!(Instant::now() < deadline, "no `{text}` in\n{}", self.shown);
             let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
@@ -132,9 +134,8 @@ fn shell_has_terminal_size_and_bpf_mounts_and_restores_the_terminal() {
     }
     // Ctrl-C ends what runs in the VM, and not the harness. The terminal drops input that is pending then.
     terminal.shows("5.10 # ");
-    terminal.types("sleep 1000; echo status=$?\r");
-    terminal.shows("sleep 1000");
-    thread::sleep(Duration::from_millis(500));
+    terminal.types("sh -c 'echo begun-$((20 + 2)); exec sleep 1000'\r");
+    terminal.shows("begun-22");
     terminal.types("\x03");
     terminal.shows("5.10 # ");
     terminal.types("echo after-$((20 + 3))\r");
@@ -152,11 +153,26 @@ fn shell_has_terminal_size_and_bpf_mounts_and_restores_the_terminal() {
         rustix::process::Signal::WINCH,
     )
     .unwrap();
-    thread::sleep(Duration::from_millis(500));
-    terminal.types("stty size\r");
-    terminal.shows("44 155");
+    terminal.types(
+        "until [ \"$(stty size)\" = '44 155' ]; do sleep 0.1; done; echo resized-$((20 + 4))\r",
+    );
+    terminal.shows("resized-24");
     terminal.types("exit 7\r");
     terminal.ends(Some(7));
+}
+
+#[test]
+fn progress_is_shown_until_the_program_runs_and_never_between_its_output() {
+    // The text between is longer than several redraws.
+    let script = "echo begun; sleep 1; echo ended";
+    for options in [&["-t"][..], &[]] {
+        let exec = ["exec", "--kernel", "5.10"];
+        let program = ["--", "sh", "-c", script];
+        let mut terminal = Terminal::with(&[&exec[..], options, &program].concat());
+        assert!(terminal.shows("begun\r\n").contains(ERASE), "{options:?}");
+        assert_eq!(terminal.shows("ended\r\n"), "ended\r\n", "{options:?}");
+        terminal.ends(Some(0));
+    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn list(args: &VmArgs, path: &Path, board: &Board, interrupt: &Interrupt) -> Res
     };
     let guest = Guest::prepare(&args, host_files, command, &[], board, interrupt)?;
     let status = guest
-        .run(TIME_LIMIT, None, board, interrupt)?
+        .run(TIME_LIMIT, None, interrupt)?
         .report(interrupt, FAILED)?;
     ensure!(
         status == 0,

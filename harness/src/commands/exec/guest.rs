@@ -20,7 +20,7 @@ use crate::{
     cli::exec::VmArgs,
     initramfs::{cpio, guest as built_in, host_files::HostFiles, kernel_config},
     kernels::{Arch, Kernel, Kernels, files::modules, sources::local},
-    report::terminal::Board,
+    report::terminal::{Board, Line},
     session::fast_boot::Boot,
     support::{
         error::usage,
@@ -47,7 +47,8 @@ const NO_VIRTIOFS: &str =
 /// The parts of a VM for a program.
 pub(super) struct Guest<'a> {
     pub(super) args: &'a VmArgs,
-    name: String,
+    /// Shows the progress until the program runs, which then owns the terminal.
+    line: Line,
     pub(super) kernels: Arc<Kernels>,
     pub(super) kernel: Kernel,
     initramfs: Vec<u8>,
@@ -100,8 +101,7 @@ impl<'a> Guest<'a> {
 
         let kernels = Arc::new(Kernels::open(args.store.clone())?);
         let kernel = find_kernel(args, &kernels, board, interrupt)?;
-        let name = kernel.requested.clone();
-        let line = board.line(&name);
+        let line = board.line(&kernel.requested);
         for note in host_files.notes() {
             line.note(note);
         }
@@ -132,7 +132,7 @@ impl<'a> Guest<'a> {
         kernel_config::add(&kernel, &mut image)?;
         Ok(Self {
             args,
-            name,
+            line,
             kernels,
             kernel,
             initramfs: image.to_bytes(),
@@ -146,24 +146,23 @@ impl<'a> Guest<'a> {
 
     /// Runs the program after the fastest boot. If the program does not start, tries once more with a plain boot.
     ///
-    /// With `symbols`, the VM waits for a debugger.
+    /// With `symbols`, the VM waits for a debugger. Ends the line of the kernel.
     pub(super) fn run(
-        &self,
+        self,
         limit: Duration,
         symbols: Option<&Symbols>,
-        board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Ran> {
         let arch = self.kernel.arch;
         let cache = self.kernels.cache_dir();
         let qemu = Qemu::find(arch, cache)?;
         let accelerator = vm::accel::choose(self.args.accel, arch, cache)?;
-        let line = board.line(&self.name);
+        let line = &self.line;
         let machine = &self.args.machine;
         let _slot = slots::take(cache, machine.max_vms, interrupt.stop(), |why| {
             line.note(why);
         })?;
-        let fastest = Boot::fastest(&self.kernels, &self.kernel, accelerator, &line)?;
+        let fastest = Boot::fastest(&self.kernels, &self.kernel, accelerator, line)?;
         let mut config = Config::new(
             &fastest.image,
             &self.initramfs,
@@ -181,12 +180,12 @@ impl<'a> Guest<'a> {
         };
         config.streams = Some(Streams::default());
         if let Some(symbols) = symbols {
-            return self.debugged(&qemu, &config, symbols, board, interrupt);
+            return self.debugged(&qemu, &config, symbols, interrupt);
         }
-        if let Some(ran) = self.restored(&qemu, &config, &fastest, board, interrupt) {
+        if let Some(ran) = self.restored(&qemu, &config, &fastest, interrupt) {
             return Ok(ran);
         }
-        let ran = self.boot(&qemu, &config, board, interrupt)?;
+        let ran = self.boot(&qemu, &config, interrupt)?;
         if ran.began || interrupt.stop().requested() {
             return Ok(ran);
         }
@@ -196,7 +195,7 @@ impl<'a> Guest<'a> {
         let again = Boot::plain(&self.kernel, fastest.accelerator.clone());
         config.kernel = &again.image;
         config.kernel_args = machine.kernel_args(&again.arguments);
-        self.boot(&qemu, &config, board, interrupt)
+        self.boot(&qemu, &config, interrupt)
     }
 
     /// Runs the program in a VM that waits for a debugger, which may end it at any time: there is no second try.
@@ -205,7 +204,6 @@ impl<'a> Guest<'a> {
         qemu: &Qemu,
         config: &Config<'_>,
         symbols: &Symbols,
-        board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Ran> {
         let gdb = Gdb::new()?;
@@ -217,7 +215,7 @@ impl<'a> Guest<'a> {
         let waits = || {
             for _ in 0..SOCKET_TICKS {
                 if socket.exists() {
-                    symbols.announce(&gdb, board);
+                    symbols.announce(&gdb, &self.line);
                     return;
                 }
                 // Without a socket QEMU has failed, and says why.
@@ -226,7 +224,7 @@ impl<'a> Guest<'a> {
                 }
             }
         };
-        self.boot_and(waits, qemu, &config, board, interrupt)
+        self.boot_and(waits, qemu, &config, interrupt)
     }
 
     /// Runs the program in a restored VM; `None` if there is no template or the program does not start.
@@ -235,16 +233,15 @@ impl<'a> Guest<'a> {
         qemu: &Qemu,
         config: &Config<'_>,
         boot: &Boot,
-        board: &Board,
         interrupt: &Interrupt,
     ) -> Option<Ran> {
-        let line = board.line(&self.name);
+        let line = &self.line;
         let templates = Templates::if_they_pay(self.kernels.cache_dir(), config.accelerator)
             .filter(|_| !self.args.no_template && self.args.machine.allows_template())
             .filter(|_| self.mounts.is_empty())?;
-        let template = boot.template(&templates, (qemu, config), interrupt.stop(), &line)?;
+        let template = boot.template(&templates, (qemu, config), interrupt.stop(), line)?;
         let config = config.starting_from(&template);
-        let why = match self.boot(qemu, &config, board, interrupt) {
+        let why = match self.boot(qemu, &config, interrupt) {
             Ok(ran) if ran.began || interrupt.stop().requested() => return Some(ran),
             Ok(ran) => ran.finished.ending.to_string(),
             Err(error) => format!("{error:#}"),
@@ -256,14 +253,8 @@ impl<'a> Guest<'a> {
         None
     }
 
-    fn boot(
-        &self,
-        qemu: &Qemu,
-        config: &Config<'_>,
-        board: &Board,
-        interrupt: &Interrupt,
-    ) -> Result<Ran> {
-        self.boot_and(|| (), qemu, config, board, interrupt)
+    fn boot(&self, qemu: &Qemu, config: &Config<'_>, interrupt: &Interrupt) -> Result<Ran> {
+        self.boot_and(|| (), qemu, config, interrupt)
     }
 
     /// Starts the VM, calls `started`, and follows the VM to its end.
@@ -272,11 +263,10 @@ impl<'a> Guest<'a> {
         started: impl FnOnce(),
         qemu: &Qemu,
         config: &Config<'_>,
-        board: &Board,
         interrupt: &Interrupt,
     ) -> Result<Ran> {
         let channels = Channels::new(self.streams != job::Streams::Output)?;
-        let line = board.line(&self.name);
+        let line = &self.line;
         line.phase("booting");
         let mut shares = match &self.virtiofsd {
             Some(program) => Some(Shares::start(program, &self.mounts)?),

@@ -19,10 +19,9 @@ use crate::{
 };
 
 /// Handles the events of the VM.
-pub(super) struct Listener {
+pub(super) struct Listener<'a> {
     has_terminal: bool,
-    /// `None` after the program has started, which then owns the terminal.
-    line: Option<Line>,
+    line: &'a Line,
     /// Until the program has started, as the ends.
     files: Option<Copies>,
     pub(super) exit: Option<Exit>,
@@ -33,12 +32,17 @@ pub(super) struct Listener {
     pub(super) left: Arc<AtomicBool>,
 }
 
-impl Listener {
+impl<'a> Listener<'a> {
     /// Passes the program's streams between these ends once it runs, and copies these files after it.
-    pub(super) fn new(streams: job::Streams, line: Line, ends: relay::Ends, files: Copies) -> Self {
+    pub(super) fn new(
+        streams: job::Streams,
+        line: &'a Line,
+        ends: relay::Ends,
+        files: Copies,
+    ) -> Self {
         Self {
             has_terminal: matches!(streams, job::Streams::Terminal(_)),
-            line: Some(line),
+            line,
             files: Some(files),
             exit: None,
             relay: None,
@@ -51,7 +55,7 @@ impl Listener {
     pub(super) fn take(&mut self, event: VmEvent, interrupt: &Interrupt) {
         match event {
             VmEvent::Guest(Event::Running) => {
-                self.line = None;
+                self.line.hide();
                 if self.has_terminal {
                     // The shell works without it, but not with all keys.
                     self.raw = Raw::enter()
@@ -67,11 +71,7 @@ impl Listener {
             VmEvent::Guest(Event::Warning { message } | Event::CannotGoOn { message }) => {
                 eprintln!("harness: {}", one_line(&message));
             }
-            VmEvent::Console(text) => {
-                if let Some(line) = &self.line {
-                    line.detail(&text);
-                }
-            }
+            VmEvent::Console(text) if self.relay.is_none() => self.line.detail(&text),
             _ => {}
         }
     }

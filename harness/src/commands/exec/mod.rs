@@ -103,6 +103,6 @@ fn program(args: &ExecArgs, interrupt: &Interrupt) -> Result<u8> {
     let usual = if args.tty { Duration::MAX } else { TIME_LIMIT };
     let limit = args.timeout.unwrap_or(usual);
     let symbols = gdb::symbols(&guest, &board, interrupt)?;
-    let ran = guest.run(limit, symbols.as_ref(), &board, interrupt)?;
+    let ran = guest.run(limit, symbols.as_ref(), interrupt)?;
     ran.report(interrupt, BY_SIGNAL + SIGINT)
 }

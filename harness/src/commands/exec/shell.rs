@@ -145,7 +145,7 @@ fn shell(args: &ShellArgs, interrupt: &Interrupt) -> Result<u8> {
     let guest = Guest::prepare(&args.vm, host_files, command, &usual, &board, interrupt)?;
     let symbols = gdb::symbols(&guest, &board, interrupt)?;
     guest
-        .run(Duration::MAX, symbols.as_ref(), &board, interrupt)?
+        .run(Duration::MAX, symbols.as_ref(), interrupt)?
         .report(interrupt, 0)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{report::terminal::Board, vm::gdb::Gdb};
+use crate::{report::terminal::Line, vm::gdb::Gdb};
 
 /// A function of every kernel, for the example.
 const EXAMPLE: &str = "vfs_read";
@@ -15,8 +15,8 @@ pub(super) struct Symbols {
 
 impl Symbols {
     /// Prints how to connect.
-    pub(super) fn announce(&self, gdb: &Gdb, board: &Board) {
-        board.say(format_args!(
+    pub(super) fn announce(&self, gdb: &Gdb, line: &Line) {
+        line.note(&format!(
             "the VM waits for a debugger; {}. In another terminal:\n    {}\n    \
             (gdb) hbreak *{EXAMPLE}     # not `break` yet: the kernel is not in memory before it boots\n    \
             (gdb) continue",
