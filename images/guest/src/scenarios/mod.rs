@@ -20,6 +20,7 @@ mod externs;
 mod fentry;
 mod fixture;
 mod fmod_ret;
+mod ftrace;
 mod globals;
 mod helper_table;
 mod helpers;
@@ -89,6 +90,7 @@ const FAMILIES: &[&[Scenario]] = &[
     sessions::SCENARIOS,
     fentry::SCENARIOS,
     fmod_ret::SCENARIOS,
+    ftrace::SCENARIOS,
     lsm::SCENARIOS,
     tp_btf::SCENARIOS,
     other_types::SCENARIOS,

@@ -14,6 +14,7 @@ use fexit::{Btf, Ebpf, Map};
 use super::callers::{TAGS, call, stay_on, two_or_more_cpus, with_callers};
 use super::counter::{Calls, Counter, is_in_kernel};
 use super::fixture::{attached, fexit, map, start};
+use super::ftrace::MISSED_CALLS;
 use crate::objects;
 use crate::scenario::{Context, poll_until, scenarios};
 
@@ -22,6 +23,8 @@ scenarios! {
         "attached and detached again and again while other CPUs call the function, a program sees exactly the calls between";
     smp_unload(Fexit): "unloaded while other CPUs run it, a program sees no later call, and leaves the kernel";
     smp_threads(Fexit): "threads on all CPUs load, attach and detach programs of one function at the same time";
+    smp_other_programs(Fexit):
+        "a program sees every call while others are attached to its function and detached from it";
     smp_drop_link(Fexit): "a link that is dropped on another CPU than it was made on detaches its program";
     smp_ring_buffer(RingBuf): "a ring buffer that all CPUs fill while it is read loses no record and tears none";
     smp_per_cpu_map(Fexit): "a per-CPU map holds the calls of each CPU in the value of that CPU";
@@ -214,6 +217,30 @@ fn smp_threads(_: &mut Context) -> Result<()> {
     let firing: Vec<_> = kept.iter().flatten().collect();
     let silent: Vec<_> = detached.iter().flatten().collect();
     expect_calls(&firing, &silent)
+}
+
+fn smp_other_programs(_: &mut Context) -> Result<()> {
+    const ROUNDS: u32 = 4;
+    const TAG: u32 = 1;
+    let btf = Btf::from_sys_fs()?;
+    let ebpf = attached(objects::SMP, "count_by_tag")?;
+    start(&ebpf)?;
+    let counts = by_tag(&ebpf)?;
+    with_callers(|callers| {
+        callers.switch(TAG)?;
+        for _ in 0..ROUNDS {
+            let (mut other, id) = attached_counter(&btf)?;
+            other.program()?.detach(id)?;
+        }
+        callers.wait_for_calls(TAG, CALLS)?;
+        callers.switch(0)?;
+        let (seen, calls) = (counts.get(&TAG, 0)?, callers.calls(TAG));
+        ensure!(
+            seen == calls,
+            "the program saw {seen} of {calls} calls; {MISSED_CALLS}"
+        );
+        Ok(())
+    })
 }
 
 fn smp_drop_link(_: &mut Context) -> Result<()> {
