@@ -76,11 +76,13 @@ pub(super) fn look_up() -> Result<()> {
     access("/", Access::EXISTS).context("looking up /")
 }
 
-/// Calls [`FUNCTION`] a few times. Each of `firing` must see every call once, each of `silent` none.
+/// How often [`expect`] calls the function.
+pub(super) const ROUNDS: u64 = 5;
+
+/// Calls [`FUNCTION`] [`ROUNDS`] times. Each of `firing` must see every call once, each of `silent` none.
 ///
 /// A silent counter proves little by itself: pass one that fires as well.
 pub(super) fn expect(firing: &[&Calls], silent: &[&Calls]) -> Result<()> {
-    const ROUNDS: u64 = 5;
     let counts = |all: &[&Calls]| {
         all.iter()
             .map(|calls| calls.get())
